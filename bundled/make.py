@@ -1,0 +1,105 @@
+"""Make everything in this folder from scratch: `python -m bundled.make [--data DIR] [STEP ...]`.
+
+Steps: `images`, `float`. A step whose files stand in `manifest.json` with the right digest is
+skipped, and training goes on from its last whole epoch.
+"""
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from bundled import splits, training
+
+HERE = Path(__file__).parent
+MANIFEST = HERE / "manifest.json"
+WORK = HERE / ".work"
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+FLOAT_TOP1 = {"row_lstm": 0.88, "vit_tiny": 0.88}
+DEFAULT_FLOAT_TOP1 = 0.92
+
+
+def sha256(path: Path) -> str:
+    """Return the file's SHA-256 in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_manifest() -> dict[str, Any]:
+    """Return what has been made so far: file name -> digest and how it came about."""
+    return json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}  # type: ignore[no-any-return]
+
+
+def record(path: Path, **facts: Any) -> None:
+    """Add one file to the manifest, with its digest and the facts given."""
+    manifest = read_manifest()
+    facts = {"sha256": sha256(path), "bytes": path.stat().st_size, **facts}
+    manifest[path.relative_to(HERE).as_posix()] = facts
+    MANIFEST.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+
+
+def is_made(path: Path) -> bool:
+    """Return whether the file is there, whole, and in the manifest."""
+    entry = read_manifest().get(path.relative_to(HERE).as_posix())
+    return entry is not None and path.exists() and entry["sha256"] == sha256(path)
+
+
+def make_images(data: Path) -> None:
+    """Write the three bundled splits."""
+    folder = HERE / "fashion_mnist"
+    if all(is_made(folder / f"{name}.npz") for name in ("evaluation", "calibration", "qat")):
+        return
+    for path in splits.write_splits(data, folder):
+        record(path, source="Fashion-MNIST", license="MIT", seed=splits.SEED)
+
+
+def make_float(data: Path) -> None:
+    """Train every float checkpoint that is not there yet."""
+    WORK.mkdir(exist_ok=True)
+    parts = splits.split_all(data)
+    for name, plan in training.PLANS.items():
+        path = HERE / "checkpoints" / f"{name}.safetensors"
+        if not is_made(path):
+            _make_one_float(name, plan, parts, path)
+
+
+def _make_one_float(
+    name: str, plan: training.TrainingPlan, parts: dict[str, splits.Split], path: Path
+) -> None:
+    model = training.train(name, plan, parts["training"], WORK / f"{name}.pt")
+    half = {
+        key: (value.half() if value.is_floating_point() else value).contiguous()
+        for key, value in model.state_dict().items()
+    }
+    model.load_state_dict(half)
+    top1 = training.top1(model, parts["evaluation"])
+    print(f"{name}: top-1 {top1:.4f} on the {len(parts['evaluation'].labels)} test images", flush=True)
+    if top1 < FLOAT_TOP1.get(name, DEFAULT_FLOAT_TOP1):
+        raise SystemExit(f"{name} reached only {top1:.4f}; change its plan in bundled/training.py")
+    path.parent.mkdir(exist_ok=True)
+    save_file(half, path)
+    record(path, top1=top1, seed=plan.seed, epochs=len(plan.sizes), data="Fashion-MNIST training")
+
+
+STEPS = {"images": make_images, "float": make_float}
+
+
+def main() -> None:
+    """Run the steps named on the command line, or all of them in order."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("steps", nargs="*", help=f"of {', '.join(STEPS)}; all by default")
+    parser.add_argument("--data", type=Path, default=DEBIAN_FOLDER, help="Fashion-MNIST's folder")
+    arguments = parser.parse_args()
+    unknown = [step for step in arguments.steps if step not in STEPS]
+    if unknown:
+        raise SystemExit(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
+    torch.set_num_threads(2)
+    for step in arguments.steps or STEPS:
+        STEPS[step](arguments.data)
+
+
+if __name__ == "__main__":
+    main()
