@@ -1,0 +1,1 @@
+"""The small trained checkpoints and labelled pictures that ship with the project."""

@@ -30,7 +30,7 @@ def sha256(path: Path) -> str:
 
 def read_manifest() -> dict[str, Any]:
     """Return what has been made so far: file name -> digest and how it came about."""
-    return json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}  # type: ignore[no-any-return]
+    return json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
 
 
 def record(path: Path, **facts: Any) -> None:
@@ -76,7 +76,9 @@ def _make_one_float(
     }
     model.load_state_dict(half)
     top1 = training.top1(model, parts["evaluation"])
-    print(f"{name}: top-1 {top1:.4f} on the {len(parts['evaluation'].labels)} test images", flush=True)
+    print(
+        f"{name}: top-1 {top1:.4f} on the {len(parts['evaluation'].labels)} test images", flush=True
+    )
     if top1 < FLOAT_TOP1.get(name, DEFAULT_FLOAT_TOP1):
         raise SystemExit(f"{name} reached only {top1:.4f}; change its plan in bundled/training.py")
     path.parent.mkdir(exist_ok=True)

@@ -39,13 +39,11 @@ class TrainingPlan:
 
 
 def _torchvision(name: str) -> Callable[[], nn.Module]:
-    return lambda: torchvision().models.get_model(name, weights=None, num_classes=10)  # type: ignore[no-any-return]
+    return lambda: torchvision().models.get_model(name, weights=None, num_classes=10)
 
 
 PLANS: dict[str, TrainingPlan] = {
-    "mobilenet_v2": TrainingPlan(
-        _torchvision("mobilenet_v2"), (64,) * 6, 0.2, weight_decay=2e-4
-    ),
+    "mobilenet_v2": TrainingPlan(_torchvision("mobilenet_v2"), (64,) * 6, 0.2, weight_decay=2e-4),
     "row_lstm": TrainingPlan(row_lstm, (64,) * 4, 3e-3, "adamw", weight_decay=0.01),
     "vit_tiny": TrainingPlan(vit_tiny, (64,) * 10, 2e-3, "adamw", weight_decay=0.05, bfloat16=True),
     "resnet18": TrainingPlan(_torchvision("resnet18"), (32,) * 2 + (64,) * 3, 0.1, bfloat16=True),
@@ -94,7 +92,7 @@ def top1(model: nn.Module, split: Split, batch: int = 250) -> float:
 def train(name: str, plan: TrainingPlan, split: Split, state_path: Path) -> nn.Module:
     """Return the trained model, going on from `state_path` where an earlier run left one."""
     torch.manual_seed(plan.seed)
-    model = plan.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model: nn.Module = plan.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(model, plan)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,

@@ -1,0 +1,104 @@
+"""What a figure is true of: the processor, its instruction sets, and the library versions."""
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from quantcore.settings import physical_cores
+
+# Instruction sets that decide how fast 8-bit kernels run, by the name /proc/cpuinfo gives them.
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx512_bf16": "AVX-512 BF16",
+    "amx_int8": "AMX int8",
+    "asimd": "NEON",
+    "asimddp": "NEON dot product",
+    "i8mm": "NEON int8 matrix",
+}
+# Which quantized engines torch's wheels carry; a test holds this against torch itself.
+ENGINES_BY_MACHINE = {
+    "x86_64": ("x86", "fbgemm", "onednn", "qnnpack"),
+    "AMD64": ("x86", "fbgemm", "onednn", "qnnpack"),
+    "aarch64": ("onednn", "qnnpack"),
+    "arm64": ("qnnpack",),
+}
+LIBRARIES = ("torch", "torchvision", "numpy")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The machine and software that figures are true of. Its digest is part of a result's key."""
+
+    cpu: str
+    machine: str
+    instruction_sets: tuple[str, ...]
+    physical_cores: int
+    memory_gib: int
+    operating_system: str
+    python: str
+    libraries: dict[str, str]
+    engines: tuple[str, ...]
+
+    @property
+    def has_vnni(self) -> bool:
+        """Return whether 8-bit dot products are one instruction here (Intel and AMD's VNNI)."""
+        return any("VNNI" in name or "AMX" in name for name in self.instruction_sets)
+
+    def sentence(self) -> str:
+        """Return the machine in words, as it stands under every figure."""
+        sets = f" with {self.instruction_sets[-1]}" if self.instruction_sets else ""
+        vnni = " with VNNI" if self.has_vnni else sets
+        return f"{self.cpu}{vnni}, {self.physical_cores} cores, torch {self.libraries['torch']}"
+
+
+@cache
+def current_environment() -> Environment:
+    """Return what this process runs on. Needs no torch."""
+    flags = _cpuinfo().get("flags", _cpuinfo().get("Features", "")).split()
+    machine = platform.machine()
+    return Environment(
+        cpu=_cpu_name(),
+        machine=machine,
+        instruction_sets=tuple(label for key, label in INSTRUCTION_SETS.items() if key in flags),
+        physical_cores=physical_cores(),
+        memory_gib=round(psutil.virtual_memory().total / 2**30),
+        operating_system=f"{platform.system()} {platform.release().split('-')[0]}",
+        python=".".join(str(part) for part in sys.version_info[:3]),
+        libraries=library_versions(),
+        engines=ENGINES_BY_MACHINE.get(machine, ("qnnpack",)),
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide what a conversion gives, by name."""
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _cpuinfo() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return {}
+    lines = path.read_text().split("\n\n")[0].splitlines()
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _cpu_name() -> str:
+    name = _cpuinfo().get("model name") or platform.processor() or os.uname().machine
+    return " ".join(name.replace("(R)", "").replace("(TM)", "").split())

@@ -1,0 +1,184 @@
+"""What is answered: measured figures with their units, as plain frozen data.
+
+The JSON of a `Comparison` is the project's public format, schema 1, written down in
+`docs/schema.json`. A cell that was asked for is either a `VariantResult` or a `Failure`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from quantcore.environment import Environment
+from quantcore.errors import RequestError
+from quantcore.specs import CompareRequest, Setting
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The file that would ship: the digest of its bytes, its size, and its format."""
+
+    sha256: str
+    size_bytes: int
+    format: str = "torchscript"
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds per call: median, 90th percentile, and every raw sample."""
+
+    p50: float
+    p90: float
+    samples: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """How many times faster than float32, from paired rounds, with a 95 % interval.
+
+    `settled` is False where the time budget ended before the interval was as narrow as asked.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    rounds: int
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of pictures labelled right (top-1), with a 95 % Wilson interval."""
+
+    top1: float
+    images: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """Everything measured of one variant's artifact, freshly loaded.
+
+    Attributes:
+        key: SHA-256 of what was asked, of the weights, and of what it was measured on.
+        latency_ms: per call of `batch` pictures.
+        agreement: share of pictures on which it names the same class as float32; None for
+            random weights.
+        sqnr_db: signal to quantization noise of the logits, decibels; None for random weights
+            and where there is no noise.
+        fidelity_images: how many pictures agreement and sqnr_db are over.
+        int8_share: share of the float model's multiply-adds that run in 8 bits in the artifact.
+        peak_memory_bytes: most resident memory above `memory_baseline_bytes`, which is what the
+            process held before it loaded the file.
+        machine_busy: other processes used the machine while it was timed.
+        cached: the figures come from an earlier run on this machine.
+        notes: what a reader must know of this row, in sentences.
+        predictions: SHA-256 of the stored logits, for comparisons picture by picture.
+    """
+
+    key: str
+    model: str
+    workflow: str
+    backend: str | None
+    settings: dict[str, Setting]
+    threads: int
+    batch: int
+    image_size: int
+    artifact: Artifact
+    state_dict_bytes: int
+    latency_ms: Latency
+    speedup: Speedup
+    accuracy: Accuracy | None
+    agreement: float | None
+    sqnr_db: float | None
+    fidelity_images: int
+    int8_share: float
+    peak_memory_bytes: int
+    memory_baseline_bytes: int
+    machine_busy: bool
+    conversion_s: float
+    cached: bool = False
+    notes: tuple[str, ...] = ()
+    predictions: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell without figures: why, and what to do. `details` is the technical text, if any."""
+
+    key: str
+    model: str
+    workflow: str
+    backend: str | None
+    settings: dict[str, Setting]
+    reason: str
+    remedy: str
+    details: str = ""
+    refused: bool = True
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One answer: the request, what it is true of, and every cell as a result or a failure."""
+
+    created: str
+    environment: Environment
+    request: CompareRequest
+    results: tuple[VariantResult, ...]
+    failures: tuple[Failure, ...]
+    schema: Literal[1] = 1
+
+    def to_json(self) -> str:
+        """Return the comparison in the public format, indented."""
+        return _COMPARISON.dump_json(self, indent=2).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Comparison":
+        """Return the comparison that `to_json` wrote.
+
+        Raises:
+            RequestError: the text is not schema 1.
+        """
+        try:
+            return _COMPARISON.validate_json(text)
+        except ValueError as error:
+            raise RequestError("This file is not a comparison (schema 1).", str(error)) from error
+
+
+CellState = Literal["waiting", "running", "done", "failed", "cancelled"]
+JobState = Literal["running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class CellProgress:
+    """Where one cell of a running comparison stands; `share` is 0 to 1 of the whole cell."""
+
+    index: int
+    workflow: str
+    backend: str | None
+    state: CellState
+    stage: str = ""
+    share: float = 0.0
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A comparison under way: what is measured so far, and what each cell is doing."""
+
+    id: str
+    state: JobState
+    comparison: Comparison
+    cells: tuple[CellProgress, ...]
+    share: float
+    seconds_left: float | None
+    message: str = ""
+
+
+_COMPARISON = TypeAdapter(Comparison)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the public format, as `docs/schema.json` holds it."""
+    return _COMPARISON.json_schema(mode="serialization")

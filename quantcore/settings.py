@@ -1,0 +1,75 @@
+"""The process's settings, read once from the environment, at the edge."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import environ
+from pathlib import Path
+
+import platformdirs
+import psutil
+
+from quantcore.errors import RequestError
+
+DEFAULT_QUOTA_GB = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where data lives, how much of it, and where work runs.
+
+    Attributes:
+        data: folder of the cache (`QUANTCORE_DATA`).
+        quota_gb: gigabytes (10^9 bytes) of artifacts kept (`QUANTCORE_QUOTA_GB`).
+        threads: threads a measurement uses (`QUANTCORE_THREADS`); one fewer than the physical
+            cores by default, so that a stray process does not sit on a measuring core.
+        scheduler: address of a Dask scheduler (`QUANTCORE_SCHEDULER`); None starts one here.
+    """
+
+    data: Path
+    quota_gb: float = DEFAULT_QUOTA_GB
+    threads: int = 1
+    scheduler: str | None = None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = environ) -> "Settings":
+        """Return the settings of this process.
+
+        Raises:
+            RequestError: a variable holds something that cannot be read; the sentence names it.
+        """
+        return cls(
+            data=Path(env.get("QUANTCORE_DATA") or platformdirs.user_cache_path("quantcore")),
+            quota_gb=_positive_number(env, "QUANTCORE_QUOTA_GB", DEFAULT_QUOTA_GB),
+            threads=_positive_integer(env, "QUANTCORE_THREADS", default_threads()),
+            scheduler=env.get("QUANTCORE_SCHEDULER") or None,
+        )
+
+
+def physical_cores() -> int:
+    """Return the number of physical cores, at least 1."""
+    return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """Return the threads a measurement uses unless told: physical cores less one, at least 1."""
+    return max(1, physical_cores() - 1)
+
+
+def _positive_number(env: Mapping[str, str], key: str, default: float) -> float:
+    text = env.get(key)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise RequestError(f"{key} is {text!r}, which is not a positive number.", f"Try {key}=10.")
+    return value
+
+
+def _positive_integer(env: Mapping[str, str], key: str, default: int) -> int:
+    value = _positive_number(env, key, default)
+    if value != int(value):
+        raise RequestError(f"{key} is {env[key]!r}, which is not a whole number.", f"Try {key}=2.")
+    return int(value)

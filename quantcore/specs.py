@@ -1,0 +1,158 @@
+"""What is asked: plain frozen data that hashes, compares, and goes to and from JSON.
+
+Nothing here knows how an answer is found. `digest` gives the SHA-256 of a spec's canonical JSON,
+which is what keys in the cache are made of.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from quantcore.errors import RequestError
+
+Setting = bool | int | float | str | None | tuple[str, ...]
+Settings = tuple[tuple[str, Setting], ...]
+
+RANDOM = "@random"
+SOURCES = ("bundled", "torchvision")
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces: one text for one value."""
+    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of the value's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True, order=True)
+class ModelSpec:
+    """Which float model: `bundled/NAME`, `torchvision/NAME` or `torchvision/NAME@random`."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES or not self.architecture:
+            raise RequestError(
+                f"{self.name!r} does not name a model.",
+                "Write bundled/NAME, torchvision/NAME or torchvision/NAME@random; "
+                "`python -m quantcore models` lists the names.",
+            )
+
+    @property
+    def source(self) -> str:
+        """Return `bundled` or `torchvision`."""
+        return self.name.partition("/")[0]
+
+    @property
+    def architecture(self) -> str:
+        """Return the name without source and mark: `mobilenet_v2`."""
+        return self.name.partition("/")[2].removesuffix(RANDOM)
+
+    @property
+    def is_random(self) -> bool:
+        """Return whether the weights are seeded noise: sizes and latencies are real, labels not."""
+        return self.name.endswith(RANDOM)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One cell: a workflow with its settings, on a backend (None for float32, which needs none)."""
+
+    workflow: str
+    backend: str | None
+    settings: Settings = ()
+
+    @property
+    def label(self) -> str:
+        """Return the variant in words: `static on x86`."""
+        return f"{self.workflow} on {self.backend}" if self.backend else self.workflow
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """Which pictures, and how many of them judge the model.
+
+    Attributes:
+        source: a folder or zip of pictures; None takes the model's own bundled set.
+        evaluation_images: how many pictures accuracy and agreement are measured on, at most.
+        image_size: side in px the model sees; None takes the model's own.
+        seed: of the split into calibration, QAT and evaluation pictures.
+    """
+
+    source: str | None = None
+    evaluation_images: int = 2_000
+    image_size: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.evaluation_images < 1:
+            raise RequestError(
+                f"{self.evaluation_images} evaluation images measure nothing.",
+                "Ask for at least 1.",
+            )
+        if self.image_size is not None and not 16 <= self.image_size <= 1_024:
+            raise RequestError(
+                f"An image size of {self.image_size} px is out of range.", "Take 16 to 1,024 px."
+            )
+
+
+@dataclass(frozen=True)
+class MeasureSpec:
+    """How latency is timed.
+
+    Attributes:
+        threads: threads the model may use.
+        batch: pictures per call.
+        min_rounds: alternating rounds at least.
+        target_interval: half-width of the speed-up's 95 % interval, as a share, to stop at.
+        time_budget_s: seconds a variant's rounds may take before they stop unsettled.
+    """
+
+    threads: int = 1
+    batch: int = 1
+    min_rounds: int = 5
+    target_interval: float = 0.05
+    time_budget_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.threads < 1 or self.batch < 1 or self.min_rounds < 2:
+            raise RequestError(
+                "Threads and batch start at 1, rounds at 2; "
+                f"got {self.threads}, {self.batch} and {self.min_rounds}."
+            )
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """One question: these variants of this model, on these pictures, timed like this."""
+
+    model: ModelSpec
+    variants: tuple[Variant, ...]
+    images: ImageSpec = field(default_factory=ImageSpec)
+    measure: MeasureSpec = field(default_factory=MeasureSpec)
+
+    def to_json(self) -> str:
+        """Return the request as canonical JSON."""
+        return canonical_json(self)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "CompareRequest":
+        """Return the request that `to_json` wrote.
+
+        Raises:
+            RequestError: the text is not such a request.
+        """
+        try:
+            return _REQUEST.validate_json(text)
+        except ValueError as error:
+            raise RequestError("This is not a comparison request.", str(error)) from error
+
+
+_REQUEST = TypeAdapter(CompareRequest)
