@@ -1,0 +1,215 @@
+"""Figures and how sure they are: percentiles, intervals, a paired test, agreement, SQNR.
+
+Pure numpy. Intervals are 95 %. Shares run from 0 to 1.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quantcore.errors import QuantcoreError
+from quantcore.results import Accuracy, Latency, Speedup
+
+CONFIDENCE = 0.95
+Z_95 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+# Share of rounds cut from each end before averaging: of five rounds, the best and the worst.
+TRIM = 0.2
+
+
+def latency(samples_ms: Sequence[float]) -> Latency:
+    """Return median and 90th percentile of the samples, and the samples, in milliseconds.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    if len(samples_ms) == 0:
+        raise ValueError("latency takes at least one sample")
+    p50, p90 = np.percentile(samples_ms, [50, 90])
+    return Latency(float(p50), float(p90), tuple(float(sample) for sample in samples_ms))
+
+
+def speedup(
+    float_rounds: Sequence[Sequence[float]],
+    rounds: Sequence[Sequence[float]],
+    target: float,
+    min_rounds: int = 2,
+) -> Speedup:
+    """Return how many times faster `rounds` are than the float rounds they alternated with.
+
+    Each round gives one ratio, median float time over median variant time, so what slows a whole
+    round down cancels. The ratios' logarithms are averaged without the best and worst fifth, with
+    the interval that belongs to a trimmed mean (Tukey and McLaughlin 1963: winsorized variance,
+    Student's t on what was kept). From five rounds on, one disturbed round moves neither ratio nor
+    interval far; two disturbed the same way widen the interval, as they should. The price is an
+    honest one: on quiet rounds the interval is wider than that of a plain mean.
+
+    Args:
+        float_rounds: per round, the float32 times, any unit.
+        rounds: per round, the variant's times, in the same unit.
+        target: relative half width of the interval at which the ratio counts as settled.
+        min_rounds: rounds without which it is never settled.
+
+    Raises:
+        ValueError: fewer than two rounds, unpaired rounds, or an empty round.
+    """
+    if len(rounds) < 2 or len(float_rounds) != len(rounds):
+        raise ValueError("speedup takes at least two rounds, each paired with a float round")
+    centre, half = _trimmed_mean(np.log(_medians(float_rounds) / _medians(rounds)))
+    ratio, low, high = math.exp(centre), math.exp(centre - half), math.exp(centre + half)
+    narrow = (high - low) / 2 <= target * ratio
+    return Speedup(ratio, low, high, len(rounds), narrow and len(rounds) >= min_rounds)
+
+
+def _medians(rounds: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    medians = np.array([np.median(times) if len(times) else 0.0 for times in rounds])
+    if not (medians > 0).all():
+        raise ValueError("every round takes at least one time, and times are above zero")
+    return medians
+
+
+def _trimmed_mean(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean of the middle values and the half width of its interval."""
+    ordered, cut = np.sort(values), int(TRIM * len(values))
+    kept = ordered[cut : len(ordered) - cut]
+    winsorized = np.clip(ordered, kept[0], kept[-1])
+    error = winsorized.std(ddof=1) * math.sqrt(len(values)) / len(kept)
+    return float(kept.mean()), float(student_t(len(kept) - 1) * error)
+
+
+@cache
+def student_t(degrees: int) -> float:
+    """Return the t beyond which 5 % of Student's distribution lies, both sides together.
+
+    Raises:
+        ValueError: fewer than one degree of freedom.
+    """
+    if degrees < 1:
+        raise ValueError("Student's t needs at least one degree of freedom")
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        low, high = (angle, high) if _t_within(angle, degrees) < CONFIDENCE else (low, angle)
+    return math.tan(low) * math.sqrt(degrees)
+
+
+def _t_within(angle: float, degrees: int) -> float:
+    """Return P(|T| < tan(angle)·√degrees): the finite series of Abramowitz and Stegun 26.7.3-4."""
+    cosine, odd = math.cos(angle), degrees % 2
+    term = cosine if odd else 1.0
+    total = term if degrees > 1 else 0.0
+    for step in range(2 + odd, degrees - 1, 2):
+        term *= cosine * cosine * (step - 1) / step
+        total += term
+    series = math.sin(angle) * total
+    return 2 / math.pi * (angle + series) if odd else series
+
+
+def wilson(right: int, images: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of the share `right / images`.
+
+    Raises:
+        ValueError: no images, or more right than there are.
+    """
+    if not 0 <= right <= images or images == 0:
+        raise ValueError(f"wilson takes 0 <= right <= images and images > 0: {right}, {images}")
+    share, weight = right / images, Z_95 * Z_95 / images
+    centre = (share + weight / 2) / (1 + weight)
+    half = math.sqrt(share * (1 - share) * weight + weight * weight / 4) / (1 + weight)
+    # At the ends the interval touches them exactly; rounding must not carry it past.
+    low = 0.0 if right == 0 else centre - half
+    return low, (1.0 if right == images else centre + half)
+
+
+def accuracy(predicted: ArrayLike, labels: ArrayLike) -> Accuracy:
+    """Return the share of pictures whose predicted class is their label.
+
+    Args:
+        predicted: class indices, `[N]`.
+        labels: class indices, `[N]`.
+
+    Raises:
+        ValueError: the two differ in shape, or there are no pictures.
+    """
+    classes, truth = np.asarray(predicted), np.asarray(labels)
+    if classes.shape != truth.shape or classes.ndim != 1:
+        raise ValueError(f"accuracy takes two [N]: {classes.shape} and {truth.shape}")
+    right, images = int((classes == truth).sum()), len(truth)
+    return Accuracy(right / images if images else 0.0, images, *wilson(right, images))
+
+
+def agreement(logits_a: ArrayLike, logits_b: ArrayLike) -> float:
+    """Return the share of pictures for which both name the same class; both are `[N, classes]`.
+
+    Raises:
+        ValueError: the two differ in shape or hold no pictures.
+        QuantcoreError: a model answered something that is not a number.
+    """
+    one, other = _paired(logits_a, logits_b)
+    return float((one.argmax(axis=1) == other.argmax(axis=1)).mean())
+
+
+def sqnr_db(reference: ArrayLike, noisy: ArrayLike) -> float | None:
+    """Return the signal to quantization noise ratio in decibels; both are `[N, classes]`.
+
+    None where there is no noise (or no signal), since the ratio then has no value.
+
+    Raises:
+        ValueError: the two differ in shape or hold no pictures.
+        QuantcoreError: a model answered something that is not a number.
+    """
+    signal, other = _paired(reference, noisy)
+    noise_power, power = np.square(signal - other).sum(), np.square(signal).sum()
+    if noise_power == 0 or power == 0:
+        return None
+    return float(10 * np.log10(power / noise_power))
+
+
+def _paired(
+    logits_a: ArrayLike, logits_b: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    one, other = np.asarray(logits_a, dtype=np.float64), np.asarray(logits_b, dtype=np.float64)
+    if one.shape != other.shape or one.ndim != 2 or one.size == 0:
+        raise ValueError(f"logits are two [N, classes] of one shape: {one.shape}, {other.shape}")
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        raise QuantcoreError(
+            "The model's outputs hold values that are not numbers (NaN or infinite).",
+            "Calibrate with more or with more typical images, or take another observer.",
+        )
+    return one, other
+
+
+def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> float:
+    """Return McNemar's exact two-sided p that two models are equally often right.
+
+    Args:
+        right_a: per picture, whether the one model is right, `[N]` of bool.
+        right_b: the same of the other model, on the same pictures in the same order.
+
+    Raises:
+        ValueError: the two differ in shape.
+    """
+    one, other = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
+    if one.shape != other.shape or one.ndim != 1:
+        raise ValueError(f"mcnemar takes two [N]: {one.shape} and {other.shape}")
+    return mcnemar_counts(int((one & ~other).sum()), int((other & ~one).sum()))
+
+
+@cache
+def mcnemar_counts(only_a: int, only_b: int) -> float:
+    """Return McNemar's exact p from the pictures that only one of the two gets right.
+
+    Twice the smaller tail of a fair coin thrown `only_a + only_b` times, summed as logarithms so
+    that tens of thousands of throws neither overflow nor vanish before their sum is taken.
+    """
+    throws, fewer = only_a + only_b, min(only_a, only_b)
+    if only_a == only_b:
+        return 1.0
+    heads = np.arange(1, fewer + 1)
+    ways = np.concatenate(([0.0], np.cumsum(np.log((throws - heads + 1) / heads))))
+    logs = ways - throws * math.log(2)
+    tail = math.exp(logs[-1]) * float(np.exp(logs - logs[-1]).sum())
+    return min(1.0, 2 * tail)

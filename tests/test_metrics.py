@@ -1,0 +1,185 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from quantcore import metrics
+from quantcore.errors import QuantcoreError
+
+RNG = np.random.default_rng
+
+
+def _rounds(rng, ms, count, noise=0.01, samples=20):
+    """Return timed rounds around `ms`, with log-normal noise within and between rounds."""
+    levels = ms * np.exp(rng.normal(0, noise, count))
+    return [list(level * np.exp(rng.normal(0, 0.03, samples))) for level in levels]
+
+
+def test_latency_gives_percentiles_in_the_order_measured():
+    answer = metrics.latency([3.0, 1.0, 2.0, 4.0, 10.0])
+    assert answer.p50 == 3.0
+    assert answer.p90 == pytest.approx(7.6)
+    assert answer.samples == (3.0, 1.0, 2.0, 4.0, 10.0)
+
+
+def test_latency_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one sample"):
+        metrics.latency([])
+
+
+@pytest.mark.parametrize("degrees", [*range(1, 41), 99, 1_000])
+def test_student_t_is_scipys(degrees):
+    assert metrics.student_t(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-9)
+
+
+def test_speedup_of_few_rounds_is_the_plain_t_interval():
+    ratios = np.array([2.0, 2.1, 1.9, 2.05])
+    answer = metrics.speedup([[10.0 * r] for r in ratios], [[10.0]] * 4, target=0.05)
+    logs = np.log(ratios)
+    low, high = stats.t.interval(0.95, 3, logs.mean(), stats.sem(logs))
+    assert answer.ratio == pytest.approx(stats.gmean(ratios))
+    assert (answer.low, answer.high) == pytest.approx((math.exp(low), math.exp(high)))
+
+
+def test_speedup_trims_as_scipy_does():
+    ratios = RNG(3).lognormal(1.0, 0.05, 10)
+    answer = metrics.speedup([[r] for r in ratios], [[1.0]] * 10, target=0.05)
+    logs = np.log(ratios)
+    winsorized = np.asarray(stats.mstats.winsorize(logs, (0.2, 0.2)))
+    half = stats.t.ppf(0.975, 5) * winsorized.std(ddof=1) / (0.6 * math.sqrt(10))
+    assert math.log(answer.ratio) == pytest.approx(stats.trim_mean(logs, 0.2))
+    assert math.log(answer.high / answer.low) / 2 == pytest.approx(half)
+
+
+def test_one_disturbed_round_moves_neither_ratio_nor_interval():
+    rng = RNG(0)
+    floats, variant = _rounds(rng, 10.0, 6), _rounds(rng, 2.5, 6)
+    quiet = metrics.speedup(floats, variant, target=0.05)
+    floats[2] = [40.0] * 20
+    hit = metrics.speedup(floats, variant, target=0.05)
+    assert hit.ratio == pytest.approx(quiet.ratio, rel=0.02)
+    assert hit.high < 4.3
+    assert hit.low > 3.7
+
+
+def test_a_machine_that_stays_disturbed_is_not_settled():
+    rng = RNG(1)
+    answer = metrics.speedup(_rounds(rng, 10.0, 6, noise=0.4), _rounds(rng, 2.5, 6), target=0.05)
+    assert not answer.settled
+
+
+def test_two_runs_of_one_comparison_agree_within_five_percent():
+    rng = RNG(2)
+    for _ in range(200):
+        one, two = (
+            metrics.speedup(_rounds(rng, 10.0, 5), _rounds(rng, 2.5, 5), 0.05) for _ in range(2)
+        )
+        assert abs(one.ratio / two.ratio - 1) < 0.05
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 10, 20])
+def test_the_interval_holds_the_truth_as_often_as_it_says(count):
+    rng, trials = RNG(count), 1_000
+    logs = rng.normal(math.log(4), 0.05, (trials, count))
+    answers = [metrics.speedup(np.exp(row)[:, None], np.ones((count, 1)), 0.05) for row in logs]
+    covered = sum(answer.low <= 4 <= answer.high for answer in answers) / trials
+    assert 0.92 <= covered <= 0.985
+
+
+def test_settled_needs_both_a_narrow_interval_and_enough_rounds():
+    same = [[10.0]] * 4
+    assert metrics.speedup(same, [[5.0]] * 4, target=0.05, min_rounds=4).settled
+    assert not metrics.speedup(same, [[5.0]] * 4, target=0.05, min_rounds=5).settled
+    wide = [[5.0], [6.0], [4.0], [5.5]]
+    assert not metrics.speedup(same, wide, target=0.05, min_rounds=4).settled
+
+
+@pytest.mark.parametrize(
+    ("float_rounds", "rounds"),
+    [([[1.0]], [[1.0]]), ([[1.0], [1.0]], [[1.0]]), ([[1.0], []], [[1.0]] * 2), ([[0.0]] * 2,) * 2],
+    ids=["one round", "unpaired", "empty round", "no time"],
+)
+def test_rounds_that_give_no_ratio_are_refused(float_rounds, rounds):
+    with pytest.raises(ValueError, match="round"):
+        metrics.speedup(float_rounds, rounds, target=0.05)
+
+
+@given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(case):
+    right, images = case
+    expected = stats.binomtest(right, images).proportion_ci(0.95, method="wilson")
+    assert metrics.wilson(right, images) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("case", [(0, 0), (3, 2), (-1, 2)])
+def test_wilson_refuses_counts_that_cannot_be(case):
+    with pytest.raises(ValueError, match="wilson"):
+        metrics.wilson(*case)
+
+
+def test_accuracy_counts_the_right_ones():
+    answer = metrics.accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]))
+    assert (answer.top1, answer.images) == (0.75, 4)
+    assert (answer.low, answer.high) == metrics.wilson(3, 4)
+
+
+def test_accuracy_refuses_logits_and_nothing():
+    with pytest.raises(ValueError, match="accuracy takes"):
+        metrics.accuracy(np.zeros((4, 10)), np.zeros(4))
+    with pytest.raises(ValueError, match="wilson"):
+        metrics.accuracy(np.zeros(0), np.zeros(0))
+
+
+def test_agreement_is_the_share_of_equal_classes():
+    one = np.array([[1.0, 2.0], [5.0, 0.0], [0.0, 1.0]])
+    other = np.array([[0.0, 9.0], [0.0, 5.0], [2.0, 3.0]], dtype=np.float32)
+    assert metrics.agreement(one, other) == pytest.approx(2 / 3)
+
+
+def test_sqnr_finds_the_noise_that_was_added():
+    rng = RNG(4)
+    signal = rng.normal(0, 1, (4_000, 10))
+    noisy = signal + rng.normal(0, 0.1, signal.shape)
+    assert metrics.sqnr_db(signal, noisy) == pytest.approx(20.0, abs=0.1)
+
+
+def test_sqnr_has_no_value_without_noise_or_signal():
+    logits = np.ones((2, 3))
+    assert metrics.sqnr_db(logits, logits) is None
+    assert metrics.sqnr_db(np.zeros((2, 3)), logits) is None
+
+
+@pytest.mark.parametrize("figure", [metrics.agreement, metrics.sqnr_db])
+def test_outputs_that_are_not_numbers_are_named(figure):
+    with pytest.raises(QuantcoreError, match="not numbers"):
+        figure(np.ones((2, 3)), np.array([[1, np.nan, 2], [1, 2, 3]]))
+    with pytest.raises(ValueError, match="one shape"):
+        figure(np.ones((2, 3)), np.ones((3, 3)))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 3_000), st.integers(0, 3_000))
+def test_mcnemar_is_the_exact_binomial_test(only_a, only_b):
+    expected = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert metrics.mcnemar_counts(only_a, only_b) == pytest.approx(expected, rel=1e-8, abs=1e-300)
+
+
+def test_mcnemar_of_very_many_pictures():
+    expected = stats.binomtest(49_000, 100_000).pvalue
+    assert metrics.mcnemar_counts(49_000, 51_000) == pytest.approx(expected, rel=1e-7)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_mcnemar_is_symmetric_and_ignores_pictures_both_treat_alike(pairs):
+    a, b = (np.array(column) for column in zip(*pairs, strict=True))
+    assert metrics.mcnemar(a, b) == metrics.mcnemar(b, a)
+    differing = a != b
+    assert metrics.mcnemar(a[differing], b[differing]) == metrics.mcnemar(a, b)
+
+
+def test_mcnemar_refuses_different_pictures():
+    with pytest.raises(ValueError, match="mcnemar"):
+        metrics.mcnemar(np.ones(3, bool), np.ones(4, bool))
