@@ -1,0 +1,26 @@
+import pytest
+
+from quantcore.results import Comparison
+from tests import canned
+
+
+@pytest.mark.parametrize("name", canned.NAMED)
+def test_every_canned_comparison_is_of_the_public_format(name):
+    source = canned.NAMED[name]()
+    assert Comparison.from_json(source.to_json()) == source
+    keys = [row.key for row in (*source.results, *source.failures)]
+    assert len(set(keys)) == len(keys) == len(source.request.variants)
+
+
+@pytest.mark.parametrize("name", canned.NAMED)
+def test_correctness_agrees_with_the_accuracies(name):
+    source = canned.NAMED[name]()
+    right = canned.correctness(source)
+    judged = [row for row in source.results if row.accuracy]
+    assert right.keys() == {row.key for row in judged}
+    assert all(right[row.key].mean() == pytest.approx(row.accuracy.top1) for row in judged)
+
+
+def test_typical_has_seventeen_cells():
+    source = canned.typical()
+    assert len(source.results) + len(source.failures) == 17
