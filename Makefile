@@ -1,0 +1,52 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run setup setup-dev chromium check test soak bench bundle screenshots docs clean
+
+PORT ?= 8501
+HOST ?= 127.0.0.1
+export PYTHON ?= python3
+python := .venv/bin/python
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: setup  ## Serve the pages on PORT (8501) of HOST (127.0.0.1)
+	@$(python) -m scripts.serve "$(PORT)" --host "$(HOST)"
+
+setup:  ## Make .venv with the pinned requirements, once
+	@scripts/setup
+
+setup-dev:
+	@scripts/setup dev
+
+chromium:
+	@scripts/debian-package chromium /usr/bin/chromium
+
+check: setup-dev  ## Lint, formatting, types, layering
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	$(python) -m pytest -q tests/test_layering.py -m "not browser"
+
+test: chromium check  ## Every check and test (under 10 minutes)
+	$(python) -m pytest -m "not soak"
+
+soak: setup-dev chromium  ## The long tests: many repetitions, many faults
+	$(python) -m pytest -m soak
+
+bench: setup-dev  ## Print the figures, each beside what it is held against
+	$(python) -m benchmarks
+
+bundle: setup-dev  ## Make the bundled images and checkpoints again (hours); goes on where it stopped
+	@scripts/debian-package dataset-fashion-mnist /usr/share/datasets/fashion-mnist
+	$(python) -m bundled.make
+
+screenshots: setup-dev chromium  ## Photograph the pages into docs/screenshots
+	$(python) -m scripts.screenshots
+
+docs: setup-dev  ## Write docs/schema.json and the model catalogue again
+	$(python) -m scripts.documents
+
+clean:  ## Remove .venv and what checks and tests left behind
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	find . -name __pycache__ -prune -exec rm -rf {} +
