@@ -1,1 +1,114 @@
-"""From a `ModelSpec` to a module: what each model is (torch-free) and how it is built (in workers)."""
+"""From a `ModelSpec` to a module. `catalogue` knows the models' facts; what is here builds them.
+
+Importing this package imports no torch. All but `weights_digest` do when called, in workers.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantcore.errors import UnsupportedError
+from quantcore.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from quantcore.models.catalogue import ModelInfo
+
+
+def build(spec: ModelSpec) -> "nn.Module":
+    """Return the plain float module in eval mode, mapping `[N, 3, H, W]` to logits `[N, classes]`.
+
+    Raises:
+        RequestError: there is no such model.
+        WeightsUnavailableError: its weights are not here and cannot be fetched.
+    """
+    from quantcore.models import bundled, torchvision
+    from quantcore.models.catalogue import find
+
+    info = find(spec)
+    if spec.is_random:
+        return torchvision.build_random(info)
+    return bundled.build(info) if spec.source == "bundled" else torchvision.build(info)
+
+
+def build_quantizable(spec: ModelSpec) -> "nn.Module":
+    """Return torchvision's quantizable twin with the weights of `build`: eval mode, not fused.
+
+    Raises:
+        UnsupportedError: torchvision has no such twin.
+        RequestError, WeightsUnavailableError: as `build`.
+    """
+    from quantcore.models import bundled, torchvision
+    from quantcore.models.catalogue import find
+    from quantcore.models.empty import EmptyParameters
+
+    info = find(spec)
+    if info.static_mode != "eager":
+        raise UnsupportedError(
+            f"torchvision has no quantizable twin of {info.title}.",
+            "Quantize it in FX graph mode." if info.static_mode else info.static_refusal,
+        )
+    weights = build(spec).state_dict()
+    with EmptyParameters():
+        model = bundled.twin(info) if spec.source == "bundled" else torchvision.twin(info)
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
+
+
+def ready_quantized(spec: ModelSpec, engine: str) -> "nn.Module":
+    """Return the module of the ready-quantized checkpoint, its weights packed for the engine.
+
+    Leaves `torch.backends.quantized.engine` set to the engine.
+
+    Raises:
+        UnsupportedError: there is no ready-quantized checkpoint for this engine.
+        RequestError, WeightsUnavailableError: as `build`.
+    """
+    import torch
+
+    from quantcore.models import bundled, torchvision
+    from quantcore.models.catalogue import find
+
+    info = find(spec)
+    _require_ready_quantized(info, engine)
+    torch.backends.quantized.engine = engine
+    source = bundled if spec.source == "bundled" else torchvision
+    return source.ready_quantized(info, engine)
+
+
+def weights_digest(spec: ModelSpec, ready_quantized_for: str | None = None) -> str:
+    """Return the SHA-256 of the file that `build` (or `ready_quantized`) reads. Needs no torch.
+
+    Random weights have no file: theirs is the digest of the architecture and the seed.
+
+    Raises:
+        UnsupportedError: as `ready_quantized`.
+        RequestError, WeightsUnavailableError: as `build`.
+    """
+    from quantcore.bundle import file_digest
+    from quantcore.models import torchvision
+    from quantcore.models.catalogue import find
+
+    info = find(spec)
+    if ready_quantized_for is not None:
+        _require_ready_quantized(info, ready_quantized_for)
+    elif spec.is_random:
+        return torchvision.random_digest(info)
+    return file_digest(_weights_path(info, ready_quantized_for))
+
+
+def _weights_path(info: "ModelInfo", engine: str | None) -> Path:
+    from quantcore.models import bundled, torchvision
+
+    source = bundled if info.source == "bundled" else torchvision
+    return source.weights_path(info, engine)
+
+
+def _require_ready_quantized(info: "ModelInfo", engine: str) -> None:
+    if engine in info.pretrained_weights:
+        return
+    there = " and ".join(info.pretrained_engines)
+    raise UnsupportedError(
+        f"There is no ready-quantized checkpoint of {info.title} for {engine}.",
+        f"There is one for {there}." if there else "Use static or qat instead.",
+    )

@@ -1,0 +1,139 @@
+"""What each model is, read from `catalogue.json` without torch.
+
+`python -m quantcore.models.catalogue` writes that file anew; it needs torch and takes minutes.
+"""
+
+import difflib
+import json
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from quantcore.errors import RequestError
+from quantcore.specs import RANDOM, ModelSpec
+
+CATALOGUE = Path(__file__).with_name("catalogue.json")
+CLOSE_NAMES = 5
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model's facts.
+
+    Attributes:
+        name: as a `ModelSpec` writes it.
+        title: as people write it.
+        dataset: what it was trained on, which decides how pictures are prepared.
+        image_size: side of the square it sees, px.
+        resize_size: shorter side of the picture before the square is cut out, px.
+        mean: of the three channels, of pixels in 0 to 1.
+        std: of the three channels, of pixels in 0 to 1.
+        interpolation: how pictures are resized.
+        classes: width of the logits.
+        labels: class names, as many as `classes`.
+        parameters: of the float model.
+        gflops: billions of multiply-adds for one picture of `image_size`, which is what
+            torchvision publishes under this name.
+        published_top1: share of its dataset's validation pictures it names right, 0 to 1.
+        published_size_mb: of the published weight file, in 10^6 bytes.
+        weights_file: its name in torch hub's checkpoints folder or in the bundle; None for random.
+        static_mode: `eager` where torchvision has a quantizable twin, `fx` where FX graph mode
+            handles it, None where neither does; `static_refusal` then says why.
+        dynamic_layers: how many layers of each type dynamic quantization would convert.
+        float_attention: it holds attention that stays float under dynamic quantization.
+        pretrained_weights: engine -> file of the ready-quantized weights for it.
+    """
+
+    name: str
+    title: str
+    architecture: str
+    source: Literal["bundled", "torchvision"]
+    dataset: Literal["fashion_mnist", "imagenet"]
+    image_size: int
+    resize_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: Literal["bilinear", "bicubic"]
+    classes: int
+    labels: tuple[str, ...]
+    parameters: int
+    gflops: float | None
+    published_top1: float | None
+    published_size_mb: float | None
+    weights_file: str | None
+    static_mode: Literal["eager", "fx"] | None
+    static_refusal: str
+    dynamic_layers: dict[str, int]
+    float_attention: bool
+    pretrained_weights: dict[str, str]
+
+    @property
+    def pretrained_engines(self) -> tuple[str, ...]:
+        """Return the engines that have ready-quantized weights."""
+        return tuple(self.pretrained_weights)
+
+
+@cache
+def catalogue() -> dict[str, ModelInfo]:
+    """Return every model by name, the bundled ones first; `@random` names are not listed."""
+    content = json.loads(CATALOGUE.read_bytes())
+    labels = {dataset: tuple(names) for dataset, names in content["labels"].items()}
+    return {
+        name: _INFO.validate_python(
+            {**content["defaults"], **facts, "name": name, "labels": labels[facts["dataset"]]}
+        )
+        for name, facts in content["models"].items()
+    }
+
+
+def find(spec: ModelSpec) -> ModelInfo:
+    """Return the facts of the model a spec names.
+
+    Raises:
+        RequestError: there is no such model; the sentence names the nearest.
+    """
+    info = catalogue().get(f"{spec.source}/{spec.architecture}")
+    if info is None or (spec.is_random and spec.source == "bundled"):
+        raise _unknown(spec)
+    return _without_weights(info) if spec.is_random else info
+
+
+def _without_weights(info: ModelInfo) -> ModelInfo:
+    return replace(
+        info,
+        name=info.name + RANDOM,
+        title=f"{info.title}, random weights",
+        published_top1=None,
+        published_size_mb=None,
+        weights_file=None,
+        pretrained_weights={},
+    )
+
+
+def _unknown(spec: ModelSpec) -> RequestError:
+    names = list(catalogue())
+    if spec.is_random and spec.name.removesuffix(RANDOM) in names:
+        return RequestError(
+            f"{spec.name} does not exist: bundled models come with trained weights.",
+            f"Take {spec.name.removesuffix(RANDOM)}, or torchvision/NAME{RANDOM}.",
+        )
+    close = difflib.get_close_matches(
+        f"{spec.source}/{spec.architecture}", names, CLOSE_NAMES, cutoff=0.0
+    )
+    bundled = [name for name in names if name.startswith("bundled/")]
+    return RequestError(
+        f"There is no model {spec.name!r}. Did you mean {close[0]}?",
+        f"Also close: {', '.join(close[1:])}. Bundled: {', '.join(bundled)}. "
+        f"`python -m quantcore models` lists all {len(names)}.",
+    )
+
+
+_INFO: TypeAdapter[Any] = TypeAdapter(ModelInfo)
+
+if __name__ == "__main__":
+    from quantcore.models.generate import write_catalogue
+
+    write_catalogue(CATALOGUE)

@@ -1,0 +1,28 @@
+"""Build a module without filling its parameters, when a state dict will or when nothing must."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+
+class EmptyParameters(TorchFunctionMode):
+    """Put what layers allocate as uninitialised memory, their parameters, on the meta device.
+
+    `torch.device("meta")` as a context would move every tensor, also those that constructors
+    compute sizes with, and RegNet's constructor reads such tensors back.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call the function, with the device changed where it allocates."""
+        kwargs = dict(kwargs or {})
+        if func is torch.empty and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
