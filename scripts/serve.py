@@ -22,7 +22,9 @@ def parse_port(text: str) -> int:
         ValueError: it names none; the sentence says what would.
     """
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65_535):
-        raise ValueError(f"{text!r} is not a port. Take a number from 1 to 65535: make run PORT=8502")
+        raise ValueError(
+            f"{text!r} is not a port. Take a number from 1 to 65535: make run PORT=8502"
+        )
     return int(text)
 
 
@@ -77,7 +79,9 @@ def _refusal(error: OSError, host: str, port: int) -> str:
         remedy = f"Stop what runs there, or take another: make run PORT={port + 1}"
         return f"Port {port} is taken. {remedy}"
     if error.errno == errno.EACCES:
-        return f"Port {port} is for the administrator only. Take one from 1024 on: make run PORT=8501"
+        return (
+            f"Port {port} is for the administrator only. Take one from 1024 on: make run PORT=8501"
+        )
     return f"Cannot listen on {host}: {error.strerror}. Take an address of this machine."
 
 
