@@ -45,7 +45,8 @@ screenshots: setup-dev chromium  ## Photograph the pages into docs/screenshots
 	$(python) -m scripts.screenshots
 
 docs: setup-dev  ## Write docs/schema.json and the model catalogue again
-	$(python) -m scripts.documents
+	$(python) -m quantcore.models.catalogue
+	$(python) -m scripts.schema
 
 clean:  ## Remove .venv and what checks and tests left behind
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

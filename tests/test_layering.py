@@ -9,6 +9,9 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
+
+from scripts.live import LiveServer
 
 PROJECT = Path(__file__).parents[1]
 ARCHITECTURE = PROJECT / "docs" / "architecture.md"
@@ -157,13 +160,31 @@ def import_in_a_fresh_process(names: list[str], forbidden: tuple[str, ...]) -> s
 
 def test_what_pages_need_is_imported_without_torch() -> None:
     rooms = [f"quantcore.{room}" for room in TORCH_FREE if f"quantcore.{room}" in MODULES]
-    assert import_in_a_fresh_process(rooms, (*HEAVY, "streamlit")) == ""
+    problem = import_in_a_fresh_process(rooms, (*HEAVY, "streamlit"))
+    assert not problem, problem
 
 
 def test_what_pages_share_is_imported_without_torch() -> None:
     shared = [module_name(path) for path in python_files("ui")]
-    assert import_in_a_fresh_process(shared, HEAVY) == ""
+    problem = import_in_a_fresh_process(shared, HEAVY)
+    assert not problem, problem
 
 
 def test_a_module_that_brings_torch_would_be_seen() -> None:
     assert "brings torch" in import_in_a_fresh_process(["torch"], HEAVY)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not (PROJECT / "app.py").exists(), reason="there is no page yet")
+def test_a_server_that_has_drawn_every_page_holds_no_torch(live: LiveServer, page: Page) -> None:
+    addresses = ["", *(path.stem.lstrip("0123456789_") for path in python_files("pages"))]
+    for address in addresses:
+        page.goto(f"{live.url}/{address}")
+        page.get_by_test_id("stAppViewContainer").get_by_role("heading").first.wait_for()
+    loaded = {Path(line.split()[-1]).name for line in _memory_map(live.pid)}
+    assert "libtorch_cpu.so" not in loaded
+    assert any(name.startswith("libpython") or name.startswith("python") for name in loaded)
+
+
+def _memory_map(pid: int) -> list[str]:
+    return [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "/" in line]
