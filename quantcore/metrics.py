@@ -5,7 +5,7 @@ Pure numpy. Intervals are 95 %. Shares run from 0 to 1.
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -77,35 +77,49 @@ def _trimmed_mean(values: NDArray[np.float64]) -> tuple[float, float]:
     kept = ordered[cut : len(ordered) - cut]
     winsorized = np.clip(ordered, kept[0], kept[-1])
     error = winsorized.std(ddof=1) * math.sqrt(len(values)) / len(kept)
-    return float(kept.mean()), float(student_t(len(kept) - 1) * error)
+    return float(kept.mean()), float(student_t(degrees(len(values))) * error)
+
+
+def degrees(rounds: int) -> int:
+    """Return the degrees of freedom of the interval that `speedup` gives for that many rounds."""
+    return rounds - 2 * int(TRIM * rounds) - 1
 
 
 @cache
-def student_t(degrees: int) -> float:
+def student_t(freedom: int) -> float:
     """Return the t beyond which 5 % of Student's distribution lies, both sides together.
 
     Raises:
         ValueError: fewer than one degree of freedom.
     """
-    if degrees < 1:
-        raise ValueError("Student's t needs at least one degree of freedom")
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         angle = (low + high) / 2
-        low, high = (angle, high) if _t_within(angle, degrees) < CONFIDENCE else (low, angle)
-    return math.tan(low) * math.sqrt(degrees)
+        inside = 1 - student_p(math.tan(angle) * math.sqrt(freedom), freedom)
+        low, high = (angle, high) if inside < CONFIDENCE else (low, angle)
+    return math.tan(low) * math.sqrt(freedom)
 
 
-def _t_within(angle: float, degrees: int) -> float:
-    """Return P(|T| < tan(angle)·√degrees): the finite series of Abramowitz and Stegun 26.7.3-4."""
-    cosine, odd = math.cos(angle), degrees % 2
-    term = cosine if odd else 1.0
-    total = term if degrees > 1 else 0.0
-    for step in range(2 + odd, degrees - 1, 2):
-        term *= cosine * cosine * (step - 1) / step
-        total += term
-    series = math.sin(angle) * total
-    return 2 / math.pi * (angle + series) if odd else series
+def student_p(t: ArrayLike, freedom: int) -> NDArray[np.float64]:
+    """Return the two-sided p of Student's t, elementwise, for whole degrees of freedom.
+
+    The finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4.
+
+    Raises:
+        ValueError: fewer than one degree of freedom.
+    """
+    if freedom < 1:
+        raise ValueError("Student's t needs at least one degree of freedom")
+    angle = np.arctan(np.abs(np.asarray(t, dtype=np.float64)) / math.sqrt(freedom))
+    cosine, odd = np.cos(angle), freedom % 2
+    term = cosine if odd else np.ones_like(cosine)
+    total = term if freedom > 1 else np.zeros_like(cosine)
+    for step in range(2 + odd, freedom - 1, 2):
+        term = term * cosine * cosine * (step - 1) / step
+        total = total + term
+    series = np.sin(angle) * total
+    inside = 2 / math.pi * (angle + series) if odd else series
+    return np.maximum(0.0, 1.0 - np.asarray(inside, dtype=np.float64))
 
 
 def wilson(right: int, images: int) -> tuple[float, float]:
@@ -198,7 +212,7 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> float:
     return mcnemar_counts(int((one & ~other).sum()), int((other & ~one).sum()))
 
 
-@cache
+@lru_cache(maxsize=65_536)
 def mcnemar_counts(only_a: int, only_b: int) -> float:
     """Return McNemar's exact p from the pictures that only one of the two gets right.
 

@@ -35,6 +35,15 @@ def test_student_t_is_scipys(degrees):
     assert metrics.student_t(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-9)
 
 
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 34, 400])
+def test_student_p_is_scipys(freedom):
+    t = np.array([[-3.0, 0.0], [0.5, 6.0]])
+    expected = 2 * stats.t.sf(np.abs(t), freedom)
+    assert metrics.student_p(t, freedom) == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(ValueError, match="degree"):
+        metrics.student_p(t, 0)
+
+
 def test_speedup_of_few_rounds_is_the_plain_t_interval():
     ratios = np.array([2.0, 2.1, 1.9, 2.05])
     answer = metrics.speedup([[10.0 * r] for r in ratios], [[10.0]] * 4, target=0.05)
