@@ -7,6 +7,7 @@ prints the address as soon as it answers.
 import argparse
 import errno
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -21,11 +22,10 @@ def parse_port(text: str) -> int:
     Raises:
         ValueError: it names none; the sentence says what would.
     """
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65_535):
-        raise ValueError(
-            f"{text!r} is not a port. Take a number from 1 to 65535: make run PORT=8502"
-        )
-    return int(text)
+    port = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
+    if not 1 <= port <= 65_535:
+        raise ValueError(f"{text!r} is no port. Take one from 1 to 65535: make run PORT=8502")
+    return port
 
 
 def require_free(host: str, port: int) -> None:
@@ -44,15 +44,11 @@ def require_free(host: str, port: int) -> None:
 
 
 def streamlit_command(host: str, port: int) -> list[str]:
-    """Return the command that serves `app.py`: no browser, no statistics, no question at start."""
+    """Return the command that serves `app.py`; the rest is in `.streamlit/config.toml`."""
     options = {
-        "server.headless": "true",
         "server.address": host,
         "server.port": str(port),
-        "server.fileWatcherType": "none",
         "browser.serverAddress": "localhost" if host in {"127.0.0.1", "0.0.0.0"} else host,
-        "browser.gatherUsageStats": "false",
-        "client.showErrorDetails": "none",
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-m", "streamlit", "run", "app.py", *flags]
