@@ -1,0 +1,123 @@
+"""What is known about the artifacts: JSON texts by kind and key."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from quantcore.store.database import Database
+
+# Facts that promise a file, and so cannot outlive it. Figures stay true without theirs.
+PROMISES = ("conversion", "predictions")
+# Reading writes down when it was, but at most this often: a page that polls must not write.
+TOUCH_EVERY_S = 60.0
+
+
+@dataclass(frozen=True)
+class FactRow:
+    """A fact without its text; times in seconds since 1970."""
+
+    kind: str
+    key: str
+    what: str
+    created: float
+    last_used: float
+    sha256s: tuple[str, ...]
+
+
+class Facts:
+    """The tables of facts and of the artifacts they refer to."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get_many(self, kind: str, keys: Iterable[str]) -> dict[str, str]:
+        """Return the texts of those of the keys that are known."""
+        now = time.time()
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT key, value, last_used FROM facts"
+                " WHERE kind = ? AND key IN (SELECT value FROM json_each(?))",
+                (kind, json.dumps(list(keys))),
+            ).fetchall()
+        stale = [(now, kind, key) for key, _, used in rows if abs(now - used) > TOUCH_EVERY_S]
+        if stale:
+            with self._database.writing() as db:
+                db.executemany("UPDATE facts SET last_used = ? WHERE kind = ? AND key = ?", stale)
+        return {key: value for key, value, _ in rows}
+
+    def put(self, kind: str, key: str, value: str, what: str, sha256s: Sequence[str]) -> None:
+        """Write one fact, in place of an older one of its kind and key."""
+        now = time.time()
+        with self._database.writing() as db:
+            db.execute("DELETE FROM facts WHERE kind = ? AND key = ?", (kind, key))
+            db.execute(
+                "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?)", (kind, key, value, what, now, now)
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO uses VALUES (?, ?, ?)",
+                [(kind, key, sha256) for sha256 in sha256s],
+            )
+
+    def delete(self, kind: str, key: str) -> None:
+        """Remove one fact, if it is there."""
+        with self._database.writing() as db:
+            db.execute("DELETE FROM facts WHERE kind = ? AND key = ?", (kind, key))
+
+    def forget(
+        self, sha256s: Iterable[str], is_there: Callable[[str], bool], *, promises_only: bool = True
+    ) -> int:
+        """Remove the facts that refer to artifacts which are gone; return how many.
+
+        Args:
+            sha256s: the artifacts.
+            is_there: asked again inside the transaction, so that a fact is kept whose file
+                another process has made anew meanwhile.
+            promises_only: keep the facts that are true without their file.
+        """
+        kinds = f"kind IN {PROMISES} AND " if promises_only else ""
+        with self._database.writing() as db:
+            gone = [sha256 for sha256 in sha256s if not is_there(sha256)]
+            return db.execute(
+                f"DELETE FROM facts WHERE {kinds}(kind, key) IN (SELECT kind, key FROM uses"
+                " WHERE sha256 IN (SELECT value FROM json_each(?)))",
+                (json.dumps(gone),),
+            ).rowcount
+
+    def forget_all_but(self, sha256s: Iterable[str]) -> int:
+        """Remove the facts that refer to none of these artifacts; return how many."""
+        with self._database.writing() as db:
+            return db.execute(
+                "DELETE FROM facts WHERE (kind, key) NOT IN (SELECT kind, key FROM uses"
+                " WHERE sha256 IN (SELECT value FROM json_each(?)))",
+                (json.dumps(list(sha256s)),),
+            ).rowcount
+
+    def last_uses(self) -> dict[str, float]:
+        """Return when a fact that refers to it was last used, by artifact, seconds since 1970."""
+        with self._database.reading() as db:
+            return dict(
+                db.execute(
+                    "SELECT sha256, MAX(last_used) FROM uses JOIN facts USING (kind, key)"
+                    " GROUP BY sha256"
+                )
+            )
+
+    def promised(self) -> set[str]:
+        """Return the artifacts that a fact says are there."""
+        with self._database.reading() as db:
+            rows = db.execute(f"SELECT DISTINCT sha256 FROM uses WHERE kind IN {PROMISES}")
+            return {sha256 for (sha256,) in rows}
+
+    def rows(self) -> list[FactRow]:
+        """Return every fact without its text, last used first."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT kind, key, what, created, last_used, group_concat(sha256, ' ')"
+                " FROM facts LEFT JOIN uses USING (kind, key)"
+                " GROUP BY kind, key ORDER BY last_used DESC, kind, key"
+            ).fetchall()
+        return [
+            FactRow(kind, key, what, created, last_used, tuple((sha256s or "").split()))
+            for kind, key, what, created, last_used, sha256s in rows
+        ]
