@@ -181,6 +181,8 @@ def test_a_server_that_has_drawn_every_page_holds_no_torch(live: LiveServer, pag
     for address in addresses:
         page.goto(f"{live.url}/{address}")
         page.get_by_test_id("stAppViewContainer").get_by_role("heading").first.wait_for()
+        page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+        assert page.get_by_test_id("stException").count() == 0, f"the page {address!r} broke"
     loaded = {Path(line.split()[-1]).name for line in _memory_map(live.pid)}
     assert "libtorch_cpu.so" not in loaded
     assert any(name.startswith("libpython") or name.startswith("python") for name in loaded)
