@@ -1,7 +1,7 @@
 """Make everything in this folder from scratch: `python -m bundled.make [--data DIR] [STEP ...]`.
 
-Steps: `images`, `float`. A step whose files stand in `manifest.json` with the right digest is
-skipped, and training goes on from its last whole epoch.
+Steps: `images`, `photos`, `float`. A step whose files stand in `manifest.json` with the right
+digest is skipped, and training goes on from its last whole epoch.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from bundled import splits, training
+from bundled import photos, splits, training
 
 HERE = Path(__file__).parent
 MANIFEST = HERE / "manifest.json"
@@ -56,6 +56,20 @@ def make_images(data: Path) -> None:
         record(path, source="Fashion-MNIST", license="MIT", seed=splits.SEED)
 
 
+def make_photos(_data: Path) -> None:
+    """Cut the stand-in photographs for models trained on ImageNet."""
+    folder = HERE / "photos"
+    if all(is_made(folder / f"{name}.zip") for name in photos.HALVES):
+        return
+    for path in photos.write_photos(folder):
+        record(
+            path,
+            source="scikit-image's sample pictures",
+            license="CC0 and public domain",
+            seed=photos.SEED,
+        )
+
+
 def make_float(data: Path) -> None:
     """Train every float checkpoint that is not there yet."""
     WORK.mkdir(exist_ok=True)
@@ -86,7 +100,7 @@ def _make_one_float(
     record(path, top1=top1, seed=plan.seed, epochs=len(plan.sizes), data="Fashion-MNIST training")
 
 
-STEPS = {"images": make_images, "float": make_float}
+STEPS = {"images": make_images, "photos": make_photos, "float": make_float}
 
 
 def main() -> None:

@@ -9,17 +9,18 @@ written after every epoch, so an interrupted run goes on where it stopped.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bundled.splits import Split
+from quantcore.images.fashion import preprocess
 from quantcore.models.small import row_lstm, vit_tiny
 from quantcore.models.torchvision_import import torchvision
 
 IMAGE_SIZE = 64
-MEAN, STD = 0.2860, 0.3530
 LABEL_SMOOTHING = 0.05
 LARGEST_SHIFT = 2
 
@@ -54,15 +55,6 @@ PLANS: dict[str, TrainingPlan] = {
         _torchvision("mobilenet_v3_large"), (32,) * 3 + (64,) * 5, 0.2, weight_decay=1e-4
     ),
 }
-
-
-def preprocess(images: Tensor, size: int) -> Tensor:
-    """Return `[N, 3, size, size]` normalised floats for `[N, 28, 28]` uint8 pictures."""
-    scaled = functional.interpolate(
-        images[:, None].float() / 255, size=(size, size), mode="bilinear", align_corners=False
-    )
-    normalised = (scaled - MEAN) / STD
-    return normalised.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -100,7 +92,7 @@ def train(name: str, plan: TrainingPlan, split: Split, state_path: Path) -> nn.M
         total_steps=len(plan.sizes) * (len(split.labels) // plan.batch),
         pct_start=0.25,
     )
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     first = _restore(parts, state_path)
     for epoch in range(first, len(plan.sizes)):
         loss = _epoch(model, optimizer, schedule, plan, split, epoch)
@@ -124,12 +116,12 @@ def _optimizer(model: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
     )
 
 
-def _restore(parts: dict[str, object], state_path: Path) -> int:
+def _restore(parts: dict[str, Any], state_path: Path) -> int:
     if not state_path.exists():
         return 0
     saved = torch.load(state_path, weights_only=True)
     for key, part in parts.items():
-        part.load_state_dict(saved[key])  # type: ignore[attr-defined]
+        part.load_state_dict(saved[key])
     return int(saved["epoch"])
 
 

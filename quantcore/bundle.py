@@ -1,4 +1,4 @@
-"""Where the files that ship with the project are: trained checkpoints, labelled pictures, photos."""
+"""Where the files that ship with the project are: checkpoints, labelled pictures, photographs."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ def file_digest(path: Path) -> str:
     return _file_digest(path, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=200_000)
 def _file_digest(path: Path, _modified_ns: int, _size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -72,8 +72,9 @@ def ready_quantized(spec: ModelSpec, engine: str) -> "nn.Module":
     info = find(spec)
     _require_ready_quantized(info, engine)
     torch.backends.quantized.engine = engine
-    source = bundled if spec.source == "bundled" else torchvision
-    return source.ready_quantized(info, engine)
+    if info.source == "bundled":
+        return bundled.ready_quantized(info, engine)
+    return torchvision.ready_quantized(info, engine)
 
 
 def weights_digest(spec: ModelSpec, ready_quantized_for: str | None = None) -> str:
@@ -100,8 +101,9 @@ def weights_digest(spec: ModelSpec, ready_quantized_for: str | None = None) -> s
 def _weights_path(info: "ModelInfo", engine: str | None) -> Path:
     from quantcore.models import bundled, torchvision
 
-    source = bundled if info.source == "bundled" else torchvision
-    return source.weights_path(info, engine)
+    if info.source == "bundled":
+        return bundled.weights_path(info, engine)
+    return torchvision.weights_path(info, engine)
 
 
 def _require_ready_quantized(info: "ModelInfo", engine: str) -> None:

@@ -83,7 +83,7 @@ def empty_quantized(info: ModelInfo, engine: str) -> "nn.Module":
 
     model = twin(info).train()
     model.fuse_model(is_qat=True)  # type: ignore[operator]
-    model.qconfig = quantization.get_default_qat_qconfig(engine)  # type: ignore[assignment]
+    model.qconfig = quantization.get_default_qat_qconfig(engine)
     quantization.prepare_qat(model, inplace=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from quantcore.bundle import bundled_file
 from quantcore.errors import RequestError
 from quantcore.specs import RANDOM, ModelSpec
 
@@ -37,7 +38,7 @@ class ModelInfo:
         parameters: of the float model.
         gflops: billions of multiply-adds for one picture of `image_size`, which is what
             torchvision publishes under this name.
-        published_top1: share of its dataset's validation pictures it names right, 0 to 1.
+        published_top1: share of its dataset's validation (or test) pictures it names right, 0 to 1.
         published_size_mb: of the published weight file, in 10^6 bytes.
         weights_file: its name in torch hub's checkpoints folder or in the bundle; None for random.
         static_mode: `eager` where torchvision has a quantizable twin, `fx` where FX graph mode
@@ -80,12 +81,33 @@ class ModelInfo:
 def catalogue() -> dict[str, ModelInfo]:
     """Return every model by name, the bundled ones first; `@random` names are not listed."""
     content = json.loads(CATALOGUE.read_bytes())
+    trained = _trained_facts()
     labels = {dataset: tuple(names) for dataset, names in content["labels"].items()}
     return {
         name: _INFO.validate_python(
-            {**content["defaults"], **facts, "name": name, "labels": labels[facts["dataset"]]}
+            {
+                **content["defaults"],
+                **facts,
+                **trained.get(name, {}),
+                "name": name,
+                "labels": labels[facts["dataset"]],
+            }
         )
         for name, facts in content["models"].items()
+    }
+
+
+def _trained_facts() -> dict[str, dict[str, float]]:
+    """Return what the bundle's manifest says of each checkpoint, which is written as it is made."""
+    manifest = bundled_file("manifest.json")
+    entries = json.loads(manifest.read_bytes()) if manifest.exists() else {}
+    return {
+        f"bundled/{Path(file).stem}": {
+            "published_top1": facts["top1"],
+            "published_size_mb": facts["bytes"] / 1e6,
+        }
+        for file, facts in entries.items()
+        if file.startswith("checkpoints/")
     }
 
 

@@ -15,26 +15,15 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from quantcore.images import fashion
 from quantcore.models import small
+from quantcore.models import torchvision as published
 from quantcore.models.empty import EmptyParameters
 from quantcore.models.layers import dynamic_layers, has_float_attention
 from quantcore.models.torchvision_import import torchvision
 
 MIB, MB = 2**20, 10**6
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-FASHION_MEAN, FASHION_STD = 0.2860, 0.3530
-FASHION_LABELS = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 BUNDLED_SIZE = 64
 BUNDLED_TWINS = ("mobilenet_v2", "mobilenet_v3_large", "shufflenet_v2_x1_0", "resnet18")
 BUNDLED_OWN = {"row_lstm": small.row_lstm, "vit_tiny": small.vit_tiny}
@@ -49,7 +38,7 @@ TRACE_REFUSAL = (
     "PyTorch's FX graph mode cannot follow this model's code ({error}). "
     "Dynamic quantization needs no tracing."
 )
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "interpolation": "bilinear",
     "static_refusal": "",
     "published_top1": None,
@@ -68,7 +57,7 @@ TITLE_WORDS = (
     (r"^mobilenet", "MobileNet"),
     (r"^regnet_(.)_", r"RegNet \1 "),
     (r"^resnet", "ResNet-"),
-    (r"^resnext", "ResNeXt-"),
+    (r"^resnext(\d+)_", r"ResNeXt-\1 "),
     (r"^shufflenet", "ShuffleNet"),
     (r"^squeezenet", "SqueezeNet "),
     (r"^swin", "Swin"),
@@ -87,7 +76,7 @@ def write_catalogue(path: Path) -> None:
     entries = {f"bundled/{name}": _bundled(name) for name in (*BUNDLED_TWINS, *BUNDLED_OWN)}
     entries |= {f"torchvision/{name}": _published(name) for name in names}
     content = {
-        "labels": {"fashion_mnist": FASHION_LABELS, "imagenet": categories},
+        "labels": {"fashion_mnist": fashion.LABELS, "imagenet": categories},
         "defaults": DEFAULTS,
         "models": {name: _without_defaults(facts) for name, facts in entries.items()},
     }
@@ -117,9 +106,9 @@ def _bundled(name: str) -> dict[str, Any]:
         "dataset": "fashion_mnist",
         "image_size": BUNDLED_SIZE,
         "resize_size": BUNDLED_SIZE,
-        "mean": (FASHION_MEAN,) * 3,
-        "std": (FASHION_STD,) * 3,
-        "classes": len(FASHION_LABELS),
+        "mean": (fashion.MEAN,) * 3,
+        "std": (fashion.STD,) * 3,
+        "classes": len(fashion.LABELS),
         "weights_file": f"{name}.safetensors",
         "gflops": _multiply_adds(model, BUNDLED_SIZE),
         "pretrained_weights": {} if own else files,
@@ -130,9 +119,8 @@ def _bundled(name: str) -> dict[str, Any]:
 def _published(name: str) -> dict[str, Any]:
     weights = torchvision().models.get_model_weights(name).DEFAULT
     preprocess = weights.transforms()
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     with EmptyParameters():
-        model = torchvision().models.get_model(name, weights=None, **options)
+        model = published.inference_architecture(name)
     return {
         "title": title(name),
         "architecture": name,
@@ -172,7 +160,8 @@ def _static_mode(model: nn.Module, name: str, size: int) -> tuple[str | None, st
         return None, LSTM_REFUSAL
     try:
         _prepare_fx(model, size)
-    except Exception as error:  # noqa: BLE001 - whatever FX raises, the answer is its refusal
+    # Whatever FX raises, the answer is its refusal.
+    except Exception as error:
         return None, TRACE_REFUSAL.format(error=str(error).splitlines()[0])
     return "fx", ""
 
@@ -204,7 +193,7 @@ def _multiply_adds(model: nn.Module, size: int) -> float:
         return _recurrent_multiply_adds(model, size)
     with FlopCounterMode(display=False) as counter:
         model.eval()(torch.empty(1, 3, size, size, device="meta"))
-    return round(counter.get_total_flops() / 2 / 1e9, 4)
+    return float(round(counter.get_total_flops() / 2 / 1e9, 4))
 
 
 def _recurrent_multiply_adds(model: nn.Module, steps: int) -> float:
@@ -218,7 +207,7 @@ def title(name: str) -> str:
     for pattern, words in TITLE_WORDS:
         name = re.sub(pattern, words, name)
     name = re.sub(r"(\d)gf$", r"\1 GF", re.sub(r"(\d)mf$", r"\1 MF", name))
-    name = re.sub(r"(?<=\d)_(?=\d)", ".", name).replace("_bn", " with batch norm")
+    name = re.sub(r"(?<=\d)_(?=\d)", ".", name).replace("_bn", " BN")
     return " ".join(
         part if re.match(r"v\d|x\d|\d", part) else part[0].upper() + part[1:]
         for part in name.replace("_", " ").split()

@@ -53,7 +53,7 @@ def weights_path(info: ModelInfo, engine: str | None = None) -> Path:
 def _fetch(info: ModelInfo, url: str, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S) as answer:
             _store(answer, path)
     except (OSError, urllib.error.URLError) as error:
         raise WeightsUnavailableError(
@@ -85,18 +85,20 @@ def _check_name(path: Path, name: str) -> None:
         raise OSError(f"its digest starts with {found[:8]}, not with {expected[1]}")
 
 
-def architecture(info: ModelInfo) -> "nn.Module":
-    """Return the float module with fresh weights, auxiliary classifiers included."""
+def _architecture(name: str) -> "nn.Module":
     from quantcore.models.torchvision_import import torchvision
 
-    model: nn.Module = torchvision().models.get_model(
-        info.architecture, weights=None, **_options(info)
-    )
+    model: nn.Module = torchvision().models.get_model(name, weights=None, **_options(name))
     return model
 
 
-def _options(info: ModelInfo) -> dict[str, Any]:
-    if info.architecture not in AUXILIARY:
+def inference_architecture(name: str) -> "nn.Module":
+    """Return the float module with fresh weights, as it is served: eval mode, one output."""
+    return _drop_auxiliary(_architecture(name), name).eval()
+
+
+def _options(name: str) -> dict[str, Any]:
+    if name not in AUXILIARY:
         return {}
     return {"transform_input": True, "aux_logits": True, "init_weights": True}
 
@@ -110,9 +112,9 @@ def build(info: ModelInfo) -> "nn.Module":
     state = torch.load(weights_path(info), weights_only=True, map_location="cpu")
     # Initialising what is overwritten at once would take seconds for a big model.
     with EmptyParameters():
-        model = architecture(info)
+        model = _architecture(info.architecture)
     model.load_state_dict(state, assign=True)
-    return _drop_auxiliary(model, info).eval()
+    return _drop_auxiliary(model, info.architecture).eval()
 
 
 def build_random(info: ModelInfo) -> "nn.Module":
@@ -121,8 +123,7 @@ def build_random(info: ModelInfo) -> "nn.Module":
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = architecture(info)
-    return _drop_auxiliary(model, info).eval()
+        return inference_architecture(info.architecture)
 
 
 def random_digest(info: ModelInfo) -> str:
@@ -130,9 +131,9 @@ def random_digest(info: ModelInfo) -> str:
     return hashlib.sha256(f"{info.architecture} seeded with {SEED}".encode()).hexdigest()
 
 
-def _drop_auxiliary(model: "nn.Module", info: ModelInfo) -> "nn.Module":
-    for name in AUXILIARY.get(info.architecture, ()):
-        setattr(model, name, None)
+def _drop_auxiliary(model: "nn.Module", name: str) -> "nn.Module":
+    for part in AUXILIARY.get(name, ()):
+        setattr(model, part, None)
         model.aux_logits = False  # type: ignore[assignment]
     return model
 
@@ -141,7 +142,7 @@ def twin(info: ModelInfo) -> "nn.Module":
     """Return torchvision's quantizable twin with fresh weights and no auxiliary classifier."""
     from quantcore.models.torchvision_import import torchvision
 
-    options = _options(info)
+    options = _options(info.architecture)
     if options:
         options["aux_logits"] = False
     model: nn.Module = torchvision().models.get_model(
@@ -158,10 +159,10 @@ def ready_quantized(info: ModelInfo, engine: str) -> "nn.Module":
 
     state = torch.load(weights_path(info, engine), weights_only=True, map_location="cpu")
     model: nn.Module = torchvision().models.get_model(
-        f"quantized_{info.architecture}", weights=None, quantize=True, **_options(info)
+        f"quantized_{info.architecture}", weights=None, quantize=True, **_options(info.architecture)
     )
     # torchvision sets the engine its weights were published for; weights are packed for the
     # engine that is set while they are loaded.
     torch.backends.quantized.engine = engine
     model.load_state_dict(state)
-    return _drop_auxiliary(model, info).eval()
+    return _drop_auxiliary(model, info.architecture).eval()

@@ -1,0 +1,55 @@
+"""The pictures a comparison calibrates, fine-tunes and judges with: seeded, disjoint splits.
+
+Importing this package imports no torch; taking batches of a split does.
+"""
+
+from quantcore.images import collected, fashion
+from quantcore.images.files import read_source
+from quantcore.images.split import ImageData, Split
+from quantcore.models.catalogue import ModelInfo
+from quantcore.specs import ImageSpec, digest
+
+__all__ = ["ImageData", "Split", "images_digest", "load_images"]
+
+
+def load_images(spec: ImageSpec, info: ModelInfo) -> ImageData:
+    """Return the splits a spec asks for, as this model sees them.
+
+    Raises:
+        RequestError: the folder or zip cannot be used; the sentence says why.
+    """
+    whole, size = images_digest(spec, info), _size(spec, info)
+    if spec.source is not None:
+        return collected.load_brought(spec, info, read_source(spec.source), size, whole)
+    if info.dataset == "fashion_mnist":
+        return fashion.load(size, spec.evaluation_images, whole)
+    return collected.load_photos(info, size, spec.evaluation_images, whole)
+
+
+def images_digest(spec: ImageSpec, info: ModelInfo) -> str:
+    """Return the SHA-256 of the pictures' contents, their split, and how they are prepared.
+
+    It does not depend on `evaluation_images`, since the splits do not: only how many pictures of
+    the last one are taken. Needs no torch.
+
+    Raises:
+        RequestError: the folder or zip is missing, empty or damaged.
+    """
+    preparation = {
+        "size": _size(spec, info),
+        "resize": [info.resize_size, info.image_size, info.interpolation],
+        "normalise": [info.mean, info.std],
+    }
+    return digest([_content(spec, info), preparation, info.dataset])
+
+
+def _content(spec: ImageSpec, info: ModelInfo) -> list[str]:
+    if spec.source is not None:
+        return [read_source(spec.source).digest, str(spec.seed)]
+    if info.dataset == "fashion_mnist":
+        return [fashion.content_digest()]
+    return [collected.photos_digest()]
+
+
+def _size(spec: ImageSpec, info: ModelInfo) -> int:
+    return spec.image_size or info.image_size

@@ -1,0 +1,97 @@
+"""Match the folders of a picture collection to a model's classes."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantcore.errors import RequestError
+from quantcore.models.catalogue import ModelInfo
+
+SHOWN = 12
+WORDNET_ID = re.compile(r"n\d{8}")
+
+
+def class_folders(paths: Sequence[PurePosixPath]) -> list[str] | None:
+    """Return each picture's class folder, or None for loose pictures.
+
+    Folders that only wrap the rest, as zips of a folder have, are looked through.
+
+    Raises:
+        RequestError: some pictures are in folders and some beside them.
+    """
+    parts = [path.parts for path in paths]
+    while all(len(part) > 2 for part in parts) and len({part[0] for part in parts}) == 1:
+        parts = [part[1:] for part in parts]
+    loose = [part[0] for part in parts if len(part) == 1]
+    if len(loose) == len(parts):
+        return None
+    if loose:
+        raise RequestError(
+            f"{len(loose)} pictures, {loose[0]} first, are beside the class folders, not in one.",
+            "Put every picture into the folder of its class, or all of them into one folder.",
+        )
+    return [part[0] for part in parts]
+
+
+def match_labels(folders: Sequence[str], info: ModelInfo) -> NDArray[np.int64] | None:
+    """Return each picture's class index; None where one lone folder names no class.
+
+    Folders are matched by name, without regard to case, spaces and punctuation; by class index
+    where none matches by name; and a full set of WordNet ids in sorted order, as ImageNet comes.
+
+    Raises:
+        RequestError: a folder matches no class, or more than one.
+    """
+    names = sorted(set(folders))
+    matched = _by_name(names, info) or _by_index(names, info) or _by_wordnet(names, info)
+    if not matched and len(names) == 1:
+        return None
+    unmatched = [name for name in names if name not in matched]
+    if unmatched:
+        raise RequestError(
+            f"{_listing(unmatched)}: no such class in {info.title}.",
+            f"Name the folders by class, or by number from 0 to {info.classes - 1}. "
+            f"The classes are {_listing(info.labels)}.",
+        )
+    return np.array([matched[folder] for folder in folders], np.int64)
+
+
+def _by_name(names: Sequence[str], info: ModelInfo) -> dict[str, int]:
+    indices = defaultdict(list)
+    for index, label in enumerate(info.labels):
+        indices[_plain(label)].append(index)
+    matched = {name: indices[_plain(name)] for name in names if _plain(name) in indices}
+    for name, places in matched.items():
+        if len(places) > 1:
+            raise RequestError(
+                f"The folder {name!r} fits {len(places)} classes of {info.title}: "
+                f"numbers {' and '.join(map(str, places))}.",
+                "Name all folders by class number.",
+            )
+    return {name: places[0] for name, places in matched.items()}
+
+
+def _by_index(names: Sequence[str], info: ModelInfo) -> dict[str, int]:
+    return {
+        name: int(name)
+        for name in names
+        if name.isascii() and name.isdigit() and int(name) < info.classes
+    }
+
+
+def _by_wordnet(names: Sequence[str], info: ModelInfo) -> dict[str, int]:
+    complete = len(names) == info.classes and all(WORDNET_ID.fullmatch(name) for name in names)
+    return {name: index for index, name in enumerate(names)} if complete else {}
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def _listing(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,134 @@
+"""Collections of picture files: what people bring, and the stand-in photographs."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from quantcore.bundle import bundled_file, file_digest
+from quantcore.errors import RequestError
+from quantcore.images.classes import class_folders, match_labels
+from quantcore.images.files import PictureFile, PictureFolder, prepare, read_source
+from quantcore.images.split import ImageData, Split, combined, fewer_note
+from quantcore.models.catalogue import ModelInfo
+from quantcore.specs import ImageSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Of what people bring, at most these go to calibration and QAT; the rest judges.
+CALIBRATION_MOST, CALIBRATION_SHARE = 1_024, 0.2
+QAT_MOST, QAT_SHARE = 8_000, 0.4
+QAT_LEAST = 16
+HELD_OUT_SHARE = 1 / 8
+PHOTO_SPLITS = ("calibration", "evaluation")
+PHOTO_NOTE = (
+    "Agreement with float32 is over {} crops of stand-in photographs, which have no labels; "
+    "bring labelled pictures for accuracy."
+)
+LOOSE_NOTE = "These pictures have no labels: agreement with float32 is measured, accuracy is not."
+FEW_NOTE = "They are too few for quantization-aware training."
+
+
+@dataclass(frozen=True, eq=False)
+class FilePictures:
+    """Encoded pictures, decoded each time they are asked for."""
+
+    files: tuple[PictureFile, ...]
+    info: ModelInfo
+    size: int
+
+    def picture(self, place: int) -> Image.Image:
+        """Return one picture, upright."""
+        return self.files[place].open()
+
+    def tensors(self, places: NDArray[np.int64]) -> "Tensor":
+        """Return float32 `[len(places), 3, size, size]` in channels-last order."""
+        import torch
+
+        prepared = [prepare(self.picture(int(place)), self.info, self.size) for place in places]
+        return torch.from_numpy(np.stack(prepared)).contiguous(memory_format=torch.channels_last)
+
+
+def photos_digest() -> str:
+    """Return the digest of the bundled stand-in photographs."""
+    return combined(*(file_digest(bundled_file(f"photos/{name}.zip")) for name in PHOTO_SPLITS))
+
+
+def load_photos(info: ModelInfo, size: int, evaluation_images: int, digest: str) -> ImageData:
+    """Return the stand-in photographs: crops from disjoint halves, without labels."""
+    calibration, evaluation = (_photo_split(name, info, size, digest) for name in PHOTO_SPLITS)
+    evaluation = evaluation.first(evaluation_images)
+    return ImageData(
+        calibration=calibration,
+        qat=None,
+        qat_held_out=None,
+        evaluation=evaluation,
+        class_names=info.labels,
+        labelled=False,
+        name="stand-in photographs",
+        note=PHOTO_NOTE.format(len(evaluation)),
+    )
+
+
+def _photo_split(name: str, info: ModelInfo, size: int, digest: str) -> Split:
+    folder = read_source(str(bundled_file(f"photos/{name}.zip")))
+    places = np.arange(len(folder.files))
+    return Split(FilePictures(folder.files, info, size), places, None, combined(digest, name))
+
+
+def load_brought(
+    spec: ImageSpec, info: ModelInfo, folder: PictureFolder, size: int, digest: str
+) -> ImageData:
+    """Return a folder's or zip's pictures in seeded, disjoint splits.
+
+    Raises:
+        RequestError: there are fewer than two, or folders match no class.
+    """
+    if len(folder.files) < 2:
+        raise RequestError(
+            f"{spec.source!r} holds a single picture.",
+            "Bring at least 2: one to calibrate with and another to judge with.",
+        )
+    labels = _labels(folder, info)
+    pictures = FilePictures(folder.files, info, size)
+    splits = {
+        role: Split(
+            pictures, places, None if labels is None else labels[places], combined(digest, role)
+        )
+        for role, places in _allocate(len(folder.files), spec.seed, labels is not None).items()
+    }
+    evaluation = splits["evaluation"].first(spec.evaluation_images)
+    return ImageData(
+        calibration=splits["calibration"],
+        qat=splits.get("qat"),
+        qat_held_out=splits.get("qat_held_out"),
+        evaluation=evaluation,
+        class_names=info.labels,
+        labelled=labels is not None,
+        name=folder.name,
+        note=_note(fewer_note(len(evaluation), spec.evaluation_images), labels, splits),
+    )
+
+
+def _labels(folder: PictureFolder, info: ModelInfo) -> NDArray[np.int64] | None:
+    folders = class_folders([file.path for file in folder.files])
+    return None if folders is None else match_labels(folders, info)
+
+
+def _allocate(count: int, seed: int, labelled: bool) -> dict[str, NDArray[np.int64]]:
+    calibration = max(1, min(CALIBRATION_MOST, int(count * CALIBRATION_SHARE)))
+    qat = min(QAT_MOST, int(count * QAT_SHARE)) if labelled else 0
+    qat = qat if qat >= QAT_LEAST else 0
+    held_out = int(qat * HELD_OUT_SHARE)
+    order = np.random.default_rng(seed).permutation(count)
+    parts = np.split(order, np.cumsum([calibration, qat - held_out, held_out]))
+    roles = ("calibration", "qat", "qat_held_out", "evaluation")
+    return {role: part for role, part in zip(roles, parts, strict=True) if len(part)}
+
+
+def _note(fewer: str, labels: NDArray[np.int64] | None, splits: dict[str, Split]) -> str:
+    kind = LOOSE_NOTE if labels is None else "" if "qat" in splits else FEW_NOTE
+    return " ".join(filter(None, (fewer, kind)))

@@ -1,0 +1,114 @@
+"""What a comparison gets for pictures: disjoint splits, prepared when they are asked for."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Pictures(Protocol):
+    """A collection's pictures by place, raw and as a model sees them."""
+
+    def picture(self, place: int) -> Image.Image:
+        """Return one picture as a person would look at it."""
+
+    def tensors(self, places: NDArray[np.int64]) -> "Tensor":
+        """Return float32 `[len(places), 3, S, S]` in channels-last order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Some of a collection's pictures, in a fixed order.
+
+    Attributes:
+        pictures: the collection.
+        places: which of its pictures these are, `[N]`.
+        labels: their classes, `[N]`; None where they have none.
+        digest: SHA-256 that stands for the pictures, their order, and how they are prepared.
+    """
+
+    pictures: Pictures
+    places: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
+    digest: str
+
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+        return len(self.places)
+
+    def batches(
+        self, size: int, count: int | None = None
+    ) -> Iterator[tuple["Tensor", "Tensor | None"]]:
+        """Yield the first `count` pictures (all by default), `size` at a time, with their labels.
+
+        Pictures are float32 `[n, 3, S, S]` in channels-last order, labels int64 `[n]`.
+
+        Raises:
+            RequestError: a picture is damaged; the sentence names it.
+        """
+        import torch
+
+        end = len(self) if count is None else min(count, len(self))
+        for start in range(0, end, size):
+            stop = min(start + size, end)
+            labels = None if self.labels is None else torch.from_numpy(self.labels[start:stop])
+            yield self.pictures.tensors(self.places[start:stop]), labels
+
+    def tensor(self, count: int) -> "Tensor":
+        """Return the first `count` pictures as one tensor `[count, 3, S, S]`."""
+        return self.pictures.tensors(self.places[:count])
+
+    def thumbnail(self, index: int) -> Image.Image:
+        """Return one picture as a person would look at it, before it is resized for the model."""
+        return self.pictures.picture(int(self.places[index]))
+
+    def first(self, count: int) -> "Split":
+        """Return the first `count` pictures, or all where there are fewer."""
+        if count >= len(self):
+            return self
+        labels = None if self.labels is None else self.labels[:count]
+        return Split(self.pictures, self.places[:count], labels, combined(self.digest, str(count)))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Disjoint splits of one collection.
+
+    Attributes:
+        calibration: what observers see.
+        qat: what QAT trains on; None where pictures have no labels or are too few.
+        qat_held_out: what QAT judges its steps on, never `evaluation`; None with `qat`.
+        evaluation: what accuracy and agreement are measured on.
+        class_names: of the model's logits.
+        labelled: whether accuracy can be measured.
+        name: of the collection, for people.
+        note: what a reader must know of these pictures, in sentences, or nothing.
+    """
+
+    calibration: Split
+    qat: Split | None
+    qat_held_out: Split | None
+    evaluation: Split
+    class_names: tuple[str, ...]
+    labelled: bool
+    name: str
+    note: str = ""
+
+
+def combined(*digests: str) -> str:
+    """Return the SHA-256 of several digests or names in order."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def fewer_note(found: int, asked: int) -> str:
+    """Return the sentence for fewer evaluation pictures than asked for, or nothing."""
+    if found >= asked:
+        return ""
+    return f"There are {found:,} evaluation pictures, not {asked:,}."
