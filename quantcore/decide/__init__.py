@@ -1,0 +1,53 @@
+"""From figures to a decision: budgets, a front that knows noise, a verdict in plain words.
+
+`weigh` looks once at a comparison's rows; `recommend` answers as often as a budget moves.
+"""
+
+from collections.abc import Sequence
+
+from quantcore.decide.budgets import KINDS, Budgets, Estimate
+from quantcore.decide.evidence import Candidate, Evidence, weigh
+from quantcore.decide.paired import Correctness
+from quantcore.decide.promise import Promise, promise
+from quantcore.decide.reasons import Other, describe
+from quantcore.decide.verdict import Miss, Verdict, recommend
+from quantcore.results import Comparison
+
+__all__ = [
+    "KINDS",
+    "Budgets",
+    "Candidate",
+    "Correctness",
+    "Estimate",
+    "Evidence",
+    "Miss",
+    "Other",
+    "Promise",
+    "Verdict",
+    "bounds",
+    "decide",
+    "describe",
+    "promise",
+    "recommend",
+    "weigh",
+]
+
+
+def decide(
+    comparison: Comparison,
+    budgets: Budgets | None = None,
+    correctness: Correctness | None = None,
+) -> Verdict:
+    """Return the verdict on a whole comparison: `recommend(weigh(...), budgets)`."""
+    return recommend(weigh(comparison.results, correctness), budgets)
+
+
+def bounds(candidates: Sequence[Candidate]) -> dict[str, tuple[float, float]]:
+    """Return the least and the most of each known figure, by the budget's name.
+
+    These are the ends of a budget's slider: at the upper end every row keeps it.
+    """
+    known = {
+        name: [c.figures[name].value for c in candidates if name in c.figures] for name in KINDS
+    }
+    return {name: (min(values), max(values)) for name, values in known.items() if values}

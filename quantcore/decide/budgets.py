@@ -1,0 +1,110 @@
+"""Limits a product has to keep, and whether a candidate keeps them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+from quantcore.decide import words
+from quantcore.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """The most of each that may be spent; None spends freely.
+
+    Attributes:
+        size_bytes: bytes of the artifact.
+        latency_ms: median milliseconds per call.
+        accuracy_lost_points: percentage points of top-1 below float32; negative asks for a gain.
+        peak_memory_bytes: resident bytes above the runtime's own.
+    """
+
+    size_bytes: float | None = None
+    latency_ms: float | None = None
+    accuracy_lost_points: float | None = None
+    peak_memory_bytes: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, limit in self.limits().items():
+            if not math.isfinite(limit) or (limit < 0 and name != "accuracy_lost_points"):
+                raise RequestError(
+                    f"A {KINDS[name].noun} budget of {limit} cannot be met.",
+                    "Give a number above zero, or leave it out.",
+                )
+
+    def limits(self) -> dict[str, float]:
+        """Return the budgets that are set, by name, in the order they are judged."""
+        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: float(limit) for name, limit in pairs if limit is not None}
+
+
+class _Text(Protocol):
+    def __call__(self, value: float, count: int = 2, /) -> str: ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one budget and its figure are spoken of, and how far over it a value is (a share)."""
+
+    noun: str
+    figure: str
+    text: _Text
+    excess: Callable[[float, float], float]
+
+
+def _relative(value: float, limit: float) -> float:
+    return math.log(value / limit) if limit > 0 and value > 0 else math.inf
+
+
+def _points(value: float, limit: float) -> float:
+    return (value - limit) * POINT_COST
+
+
+# One point of accuracy weighs as much as being 1.4 times slower: ln 1.4.
+POINT_COST = 0.35
+KINDS = {
+    "size_bytes": Kind("size", "size", words.megabytes, _relative),
+    "latency_ms": Kind("latency", "latency", words.milliseconds, _relative),
+    "accuracy_lost_points": Kind("accuracy", "loss of accuracy", words.points, _points),
+    "peak_memory_bytes": Kind("memory", "peak memory", words.megabytes, _relative),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval; low equals high where it is exact."""
+
+    value: float
+    low: float
+    high: float
+
+    def crosses(self, limit: float) -> bool:
+        """Return whether the interval holds values on both sides of the limit."""
+        return self.low <= limit < self.high
+
+
+def exactly(value: float) -> Estimate:
+    """Return an estimate that is sure."""
+    return Estimate(value, value, value)
+
+
+def failed(figures: dict[str, Estimate], budgets: Budgets) -> tuple[str, ...]:
+    """Return the names of the budgets that the figures break; unknown figures break none."""
+    limits = budgets.limits().items()
+    return tuple(name for name, limit in limits if name in figures and figures[name].value > limit)
+
+
+def too_close(figures: dict[str, Estimate], budgets: Budgets) -> tuple[str, ...]:
+    """Return the names of the budgets that lie within a figure's interval."""
+    limits = budgets.limits().items()
+    return tuple(n for n, limit in limits if n in figures and figures[n].crosses(limit))
+
+
+def over(name: str, value: float, limit: float) -> str:
+    """Return 'over the size budget' in words, with as many digits as tell the two apart."""
+    kind = KINDS[name]
+    count = next((c for c in range(2, 9) if kind.text(value, c) != kind.text(limit, c)), 9)
+    lost = " lost" if name == "accuracy_lost_points" else ""
+    shown = kind.text(value, count)
+    return f"{shown}{lost}, over the {kind.noun} budget of {kind.text(limit, count)}"

@@ -1,0 +1,132 @@
+"""What the recipe promises (4× smaller, 2 to 4× faster, same accuracy), and what came of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from quantcore.decide import words
+from quantcore.decide.evidence import Evidence, weigh
+from quantcore.decide.paired import Correctness
+from quantcore.results import Comparison, VariantResult
+
+State = Literal["kept", "half kept", "broken", "unknown"]
+
+X86_MACHINES = ("x86_64", "AMD64")
+# Below these a model is tiny: what surrounds the arithmetic weighs more than the arithmetic.
+TINY_MS = 0.5
+TINY_BYTES = 1_000_000
+MOSTLY_FLOAT = 0.5
+FEW_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One promise, what happened, and why where that is known."""
+
+    promise: str
+    outcome: str
+    state: State
+    cause: str = ""
+
+
+def promise(
+    comparison: Comparison, row: VariantResult, correctness: Correctness | None = None
+) -> tuple[Promise, ...]:
+    """Return the recipe's three promises as this row kept them: size, speed, accuracy.
+
+    Kept: 3.5× smaller, 2× faster, a tie or at most 1 point lost. Half kept: 2×, 1.3×, 3 points.
+    """
+    evidence = weigh(comparison.results, correctness)
+    place = next(i for i, c in enumerate(evidence.candidates) if c.key == row.key)
+    return (
+        _size(evidence, place),
+        _speed(evidence, place, comparison),
+        _same_accuracy(evidence, place, comparison),
+    )
+
+
+def _state(value: float, kept: float, half: float) -> State:
+    return "kept" if value >= kept else "half kept" if value >= half else "broken"
+
+
+def _size(evidence: Evidence, place: int) -> Promise:
+    one, said = evidence.candidates[place], "4× smaller"
+    if one.size_ratio is None:
+        return Promise(said, "float32 was not measured", "unknown")
+    state = _state(one.size_ratio, 3.5, 2.0)
+    cause = "" if state == "kept" else _size_cause(evidence, one.row)
+    return Promise(said, words.smaller(one.size_ratio), state, cause)
+
+
+def _size_cause(evidence: Evidence, row: VariantResult) -> str:
+    floats = [c.row for c in evidence.candidates if c.is_float]
+    if row.int8_share < MOSTLY_FLOAT:
+        return _stayed_float(row)
+    if floats and floats[0].state_dict_bytes >= 3.5 * row.state_dict_bytes:
+        return "Its weights shrank as promised; the file also carries code, which does not shrink."
+    if row.artifact.size_bytes < TINY_BYTES:
+        return "The model is tiny, so the file's own records weigh as much as its weights."
+    return ""
+
+
+def _stayed_float(row: VariantResult) -> str:
+    share = words.digits(100 * row.int8_share)
+    if row.workflow == "dynamic":
+        return f"Convolutions stay float under dynamic: {share} % of the compute runs in int8."
+    return f"Only {share} % of the compute runs in int8."
+
+
+def _speed(evidence: Evidence, place: int, comparison: Comparison) -> Promise:
+    row = evidence.candidates[place].row
+    state = _state(row.speedup.ratio, 2.0, 1.3)
+    cause = "" if state == "kept" else _speed_cause(evidence, row, comparison)
+    return Promise("2 to 4× faster", words.faster(row.speedup.ratio), state, cause)
+
+
+def _speed_cause(evidence: Evidence, row: VariantResult, comparison: Comparison) -> str:
+    environment = comparison.environment
+    on_x86 = environment.machine in X86_MACHINES
+    floats = [c.row for c in evidence.candidates if c.is_float]
+    tiny = bool(floats) and floats[0].latency_ms.p50 < TINY_MS
+    causes = {
+        _stayed_float(row): row.int8_share < MOSTLY_FLOAT,
+        "Its kernels are made for ARM phones; on this machine they are slow.": (
+            row.backend == "qnnpack" and on_x86
+        ),
+        "This processor has no VNNI, the instruction that makes 8-bit sums fast.": (
+            row.backend != "qnnpack" and on_x86 and not environment.has_vnni
+        ),
+        "The model is tiny, so what surrounds the arithmetic takes most of the time.": tiny,
+        "The machine was busy while it was timed.": row.machine_busy,
+    }
+    return " ".join(cause for cause, holds in causes.items() if holds)
+
+
+def _same_accuracy(evidence: Evidence, place: int, comparison: Comparison) -> Promise:
+    one, said = evidence.candidates[place], "same accuracy"
+    reference = next((j for j, c in enumerate(evidence.candidates) if c.is_float), None)
+    if one.lost is None or reference is None:
+        return Promise(said, "unknown: there are no labels to judge by", "unknown")
+    if one.at_most:
+        kept: State = "kept" if one.lost.value <= 1.0 else "unknown"
+        return Promise(said, f"at most {words.points(one.lost.value)} lost", kept)
+    tie = evidence.tie_in_accuracy(place, reference)
+    state = "kept" if tie else _state(-one.lost.value, -1.0, -3.0)
+    cause = "" if state == "kept" else _accuracy_cause(one.row, comparison)
+    outcome = words.accurate(one.lost.value) + (", a tie" if tie else "")
+    return Promise(said, outcome, state, cause)
+
+
+def _accuracy_cause(row: VariantResult, comparison: Comparison) -> str:
+    per_channel = row.settings.get("per_channel")
+    images = row.settings.get("calibration_images")
+    saturates = comparison.environment.machine in X86_MACHINES and (
+        row.backend == "onednn" and not comparison.environment.has_vnni
+    )
+    causes = {
+        "Its weights share one scale per layer (per-tensor), which is coarse.": (
+            per_channel is False or (per_channel is None and row.backend == "qnnpack")
+        ),
+        "Without VNNI, onednn's 8-bit sums can overflow.": saturates,
+        "It was calibrated on few images.": isinstance(images, int) and images < FEW_IMAGES,
+    }
+    return " ".join(cause for cause, holds in causes.items() if holds)

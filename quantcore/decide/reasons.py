@@ -1,0 +1,117 @@
+"""A candidate against float32, and why it is not the one to ship, in plain words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quantcore.decide import words
+from quantcore.decide.budgets import Budgets, failed, over
+from quantcore.decide.evidence import Candidate, Evidence
+
+
+@dataclass(frozen=True)
+class Other:
+    """Why a row is not the one to ship. `more_images` would likely settle a tie in accuracy."""
+
+    key: str
+    label: str
+    sentence: str
+    qualifies: bool
+    more_images: int | None = None
+
+
+def describe(evidence: Evidence, i: int) -> str:
+    """Return candidate `i` against float32: '3.5× smaller (2.7 MB), 2.6× faster (2.7 ms), …'."""
+    one = evidence.candidates[i]
+    size, latency = one.row.artifact.size_bytes, one.row.latency_ms.p50
+    if one.size_ratio is None:
+        return f"{words.megabytes(size)}, {words.milliseconds(latency)} a call"
+    parts = (
+        f"{words.smaller(one.size_ratio)} ({words.megabytes(size)})",
+        f"{words.faster(one.row.speedup.ratio)} ({words.milliseconds(latency)})",
+        _accuracy(evidence, i),
+    )
+    return ", ".join(parts)
+
+
+def _accuracy(evidence: Evidence, i: int) -> str:
+    one = evidence.candidates[i]
+    if one.lost is None:
+        return "accuracy unknown"
+    if one.at_most:
+        return f"at most {words.accurate(one.lost.value)}" if one.lost.value else "same classes"
+    reference = next(j for j, c in enumerate(evidence.candidates) if c.is_float)
+    tie = evidence.tie_in_accuracy(i, reference)
+    said = words.accurate(one.lost.value)
+    noise = tie and said != words.accurate(0)
+    return f"{said} (a tie on these {evidence.images:,} images)" if noise else said
+
+
+def others(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tuple[Other, ...]:
+    """Return one line for every candidate but the best, which is the first of `kept`."""
+    best = kept[0] if kept else None
+    return tuple(
+        _why_not(evidence, i, kept, budgets) for i in range(len(evidence.candidates)) if i != best
+    )
+
+
+def _why_not(evidence: Evidence, i: int, kept: Sequence[int], budgets: Budgets) -> Other:
+    one = evidence.candidates[i]
+    broken = failed(one.figures, budgets)
+    if broken:
+        return Other(one.key, one.label, _breaks(one, broken[0], budgets), qualifies=False)
+    best = kept[0]
+    beaters = [j for j in kept if evidence.beats[j, i]]
+    if beaters:
+        return Other(one.key, one.label, _beaten(evidence, i, beaters[0]), qualifies=True)
+    more = evidence.images_to_settle(best, i) if evidence.tie_in_accuracy(best, i) else None
+    tied = evidence.tie(best, i)
+    sentence = _tie(evidence, best, i, more) if tied else _trade(evidence, i, best)
+    return Other(one.key, one.label, sentence, qualifies=True, more_images=more)
+
+
+def _breaks(one: Candidate, name: str, budgets: Budgets) -> str:
+    figure, limit = one.figures[name], budgets.limits()[name]
+    close = "; too close to call" if figure.crosses(limit) else ""
+    return f"{over(name, figure.value, limit)}{close}."
+
+
+def _beaten(evidence: Evidence, i: int, by: int) -> str:
+    better = _advantages(evidence, by, i)
+    rest = "" if len(better) == 3 else ", for the rest a tie"
+    return f"{evidence.candidates[by].label} is {words.joined(better)}{rest}."
+
+
+def _tie(evidence: Evidence, best: int, i: int, more: int | None) -> str:
+    label = evidence.candidates[best].label
+    if not evidence.tie_in_accuracy(best, i):
+        return f"A tie with {label}: equal in size, and in latency within the noise."
+    settle = (
+        "so far both are right equally often"
+        if more is None
+        else f"{words.count_of(more)} more would settle which is more accurate"
+    )
+    return f"A tie with {label} on these {evidence.images:,} images; {settle}."
+
+
+def _trade(evidence: Evidence, i: int, best: int) -> str:
+    gains, costs = _advantages(evidence, i, best), _advantages(evidence, best, i, reverse=True)
+    label = evidence.candidates[best].label
+    if not costs:
+        return f"{words.joined(gains)}, for the rest a tie with {label}.".capitalize()
+    return f"Against {label}: {words.joined(gains)}, but {words.joined(costs)}."
+
+
+def _advantages(evidence: Evidence, i: int, j: int, reverse: bool = False) -> list[str]:
+    """Return in what `i` is really better than `j`, in words; `reverse` says it of `j`."""
+    one, other = evidence.candidates[i], evidence.candidates[j]
+    found = []
+    if evidence.smaller[i, j]:
+        saved = other.row.artifact.size_bytes - one.row.artifact.size_bytes
+        found.append(f"{words.megabytes(saved)} {'larger' if reverse else 'smaller'}")
+    if evidence.faster[i, j]:
+        ratio = one.row.speedup.ratio / other.row.speedup.ratio
+        found.append(words.faster(1 / ratio if reverse else ratio))
+    if evidence.more_accurate[i, j] and one.row.accuracy and other.row.accuracy:
+        gained = 100 * (one.row.accuracy.top1 - other.row.accuracy.top1)
+        found.append(words.accurate(gained if reverse else -gained))
+    return found

@@ -1,0 +1,181 @@
+"""What to ship, in one sentence, and why not the others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from quantcore.decide import words
+from quantcore.decide.budgets import KINDS, Budgets, failed, too_close
+from quantcore.decide.evidence import Candidate, Evidence
+from quantcore.decide.reasons import Other, describe, others
+from quantcore.specs import RANDOM
+
+NEAREST = 3
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A row that would qualify with the budgets in `relax` raised to the values given there."""
+
+    key: str
+    label: str
+    relax: tuple[tuple[str, float], ...]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The recommendation, and everything that a page says around it. Rows are named by key.
+
+    Attributes:
+        ship: the row to ship; None where nothing qualifies or nothing was measured.
+        headline: `Ship static on x86`, `Keep float32`, `Nothing keeps these budgets`.
+        reason: the rest of the sentence.
+        qualifying: rows whose estimates keep every budget, best first.
+        front: qualifying rows that no qualifying row really beats.
+        ties: qualifying rows that nothing tells apart from the one to ship.
+        close: rows whose interval crosses a budget: too close to call.
+        others: one line for every row but the one to ship.
+        misses: where nothing qualifies, the nearest rows and what would let them in.
+        caveats: what the verdict cannot know, in sentences.
+    """
+
+    ship: str | None
+    headline: str
+    reason: str
+    qualifying: tuple[str, ...]
+    front: tuple[str, ...]
+    ties: tuple[str, ...]
+    close: tuple[str, ...]
+    others: tuple[Other, ...]
+    misses: tuple[Miss, ...]
+    caveats: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Return the verdict as one sentence."""
+        return f"{self.headline}: {self.reason}."
+
+
+def recommend(evidence: Evidence, budgets: Budgets | None = None) -> Verdict:
+    """Return the verdict under these budgets.
+
+    A budget tests the estimate. Of the rows that keep them all, the one ships that brings most
+    over float32 for what it loses; which of two comes first never depends on a third.
+    """
+    limits = budgets or Budgets()
+    kept = [i for i, c in enumerate(evidence.candidates) if not failed(c.figures, limits)]
+    best = kept[0] if kept else None
+    headline, reason = _sentence(evidence, kept, limits)
+    keys = [candidate.key for candidate in evidence.candidates]
+    return Verdict(
+        ship=None if best is None else keys[best],
+        headline=headline,
+        reason=reason,
+        qualifying=tuple(keys[i] for i in kept),
+        front=tuple(keys[i] for i in kept if not evidence.beats[kept, i].any()),
+        ties=tuple(keys[i] for i in kept if i != best and evidence.tie(best or 0, i)),
+        close=tuple(c.key for c in evidence.candidates if too_close(c.figures, limits)),
+        others=others(evidence, kept, limits),
+        misses=() if kept else _misses(evidence.candidates, limits),
+        caveats=_caveats(evidence, best, limits),
+    )
+
+
+def _sentence(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tuple[str, str]:
+    if not evidence.candidates:
+        return "Nothing was measured", "see below what went wrong and what to do"
+    if not kept:
+        nearest = _misses(evidence.candidates, budgets)[0]
+        return "Nothing keeps these budgets", nearest.sentence.rstrip(".")
+    best = evidence.candidates[kept[0]]
+    if best.is_float:
+        return "Keep float32", _why_float(evidence, kept)
+    return f"Ship {best.label}", describe(evidence, kept[0])
+
+
+def _why_float(evidence: Evidence, kept: Sequence[int]) -> str:
+    if len(evidence.candidates) == 1:
+        return "no variant was measured beside it"
+    if len(kept) == 1:
+        return "no variant keeps these budgets"
+    nearest = evidence.candidates[kept[1]]
+    gains = describe(evidence, kept[1])
+    return f"no variant brings enough for what it costs; the nearest, {nearest.label}, is {gains}"
+
+
+def _misses(candidates: Sequence[Candidate], budgets: Budgets) -> tuple[Miss, ...]:
+    ranked = sorted(candidates, key=_distance(budgets))
+    return tuple(_miss(candidate, budgets) for candidate in ranked[:NEAREST])
+
+
+def _distance(budgets: Budgets) -> Callable[[Candidate], tuple[int, float, str]]:
+    limits = budgets.limits()
+
+    def distance(one: Candidate) -> tuple[int, float, str]:
+        broken = failed(one.figures, budgets)
+        excess = sum(KINDS[n].excess(one.figures[n].value, limits[n]) for n in broken)
+        return len(broken), excess, one.key
+
+    return distance
+
+
+def _miss(one: Candidate, budgets: Budgets) -> Miss:
+    limits = budgets.limits()
+    broken = failed(one.figures, budgets)
+    relax = tuple((name, words.enough(one.figures[name].value)) for name in broken)
+    steps = [
+        f"{KINDS[name].noun} budget of {KINDS[name].text(value)} "
+        f"({KINDS[name].text(words.enough(value - limits[name]))} more)"
+        for name, value in relax
+    ]
+    sentence = f"{one.label} would, with a {words.joined(steps)}."
+    return Miss(one.key, one.label, relax, sentence)
+
+
+def _caveats(evidence: Evidence, best: int | None, budgets: Budgets) -> tuple[str, ...]:
+    if not evidence.candidates:
+        return ()
+    general = (
+        []
+        if any(c.is_float for c in evidence.candidates)
+        else ["float32 has no figures here, so nothing is compared with it."]
+    )
+    if best is None:
+        return tuple(general)
+    one = evidence.candidates[best]
+    return (*general, *_unknown(one, budgets), *_doubts(one, budgets))
+
+
+def _unknown(one: Candidate, budgets: Budgets) -> list[str]:
+    """Return what is not known about the accuracy of the row to ship."""
+    if one.row.accuracy is not None or (one.is_float and not one.row.model.endswith(RANDOM)):
+        return []
+    if one.row.model.endswith(RANDOM):
+        said = ["Its accuracy is unknown, since the weights are random: size and latency decide."]
+    elif one.row.agreement is None:
+        said = ["Its accuracy is unknown, since the pictures carry no labels."]
+    else:
+        share = words.digits(100 * one.row.agreement, 3)
+        said = [
+            "Its accuracy is unknown, since the pictures carry no labels; "
+            f"it names the same class as float32 on {share} % of them."
+        ]
+    untested = budgets.accuracy_lost_points is not None and one.lost is None
+    return [*said, "The accuracy budget could not be tested."] if untested else said
+
+
+def _doubts(one: Candidate, budgets: Budgets) -> list[str]:
+    limits = budgets.limits()
+    doubts = [
+        f"Too close to call: its {KINDS[name].figure} lies between "
+        f"{KINDS[name].text(one.figures[name].low)} and {KINDS[name].text(one.figures[name].high)},"
+        f" and the budget is {KINDS[name].text(limits[name])}."
+        for name in too_close(one.figures, budgets)
+    ]
+    speed = one.row.speedup
+    if not speed.settled and not one.is_float:
+        low, high = words.digits(speed.low), words.digits(speed.high)
+        doubts.append(f"Its speed-up did not settle: it lies between {low}× and {high}×.")
+    if one.row.machine_busy:
+        doubts.append("The machine was busy while it was timed.")
+    return doubts
