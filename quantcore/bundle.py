@@ -5,7 +5,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-SHIPPED = Path(__file__).parents[1] / "bundled"
+BUNDLE = Path(__file__).parents[1] / "bundled"
 # A folder laid over the shipped one, file by file: how tests bring checkpoints of their own, also
 # to child processes.
 OVERLAY = "QUANTCORE_BUNDLED"
@@ -16,7 +16,7 @@ def bundled_file(name: str) -> Path:
     overlay = os.environ.get(OVERLAY)
     if overlay and (Path(overlay) / name).exists():
         return Path(overlay) / name
-    return SHIPPED / name
+    return BUNDLE / name
 
 
 def file_digest(path: Path) -> str:

@@ -3,13 +3,16 @@
 Importing this package imports no torch; taking batches of a split does.
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from quantcore.images import collected, fashion
 from quantcore.images.files import read_source
 from quantcore.images.split import ImageData, Split
 from quantcore.models.catalogue import ModelInfo
 from quantcore.specs import ImageSpec, digest
 
-__all__ = ["ImageData", "Split", "images_digest", "load_images"]
+__all__ = ["ImageData", "Split", "images_digest", "is_labelled", "load_images", "load_labels"]
 
 
 def load_images(spec: ImageSpec, info: ModelInfo) -> ImageData:
@@ -24,6 +27,26 @@ def load_images(spec: ImageSpec, info: ModelInfo) -> ImageData:
     if info.dataset == "fashion_mnist":
         return fashion.load(size, spec.evaluation_images, whole)
     return collected.load_photos(info, size, spec.evaluation_images, whole)
+
+
+def load_labels(spec: ImageSpec, info: ModelInfo) -> NDArray[np.int64] | None:
+    """Return the classes of the evaluation pictures, `[N]`; None where they have none.
+
+    Raises:
+        RequestError: as `load_images`.
+    """
+    return load_images(spec, info).evaluation.labels
+
+
+def is_labelled(spec: ImageSpec, info: ModelInfo) -> bool:
+    """Return whether the pictures have labels, so that accuracy and QAT are possible.
+
+    Raises:
+        RequestError: as `load_images`.
+    """
+    if spec.source is None:
+        return info.dataset == "fashion_mnist"
+    return load_images(spec, info).labelled
 
 
 def images_digest(spec: ImageSpec, info: ModelInfo) -> str:
