@@ -1,0 +1,184 @@
+"""The request's widgets: which model, which variants, and how they are made and measured."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from quantcore.models.catalogue import ModelInfo, catalogue
+from quantcore.specs import ImageSpec, MeasureSpec, Setting
+from quantcore.workflows import WORKFLOWS
+from ui import fields, progress, state, titles
+
+WORKFLOW_HELP = "How the numbers become 8 bits wide. float32, unchanged, is always measured too."
+BACKEND_HELP = "The kernels that run the 8-bit numbers; each is made for certain processors."
+WEIGHTS = {"trained": "Published", "random": "Random"}
+RANDOM_HELP = (
+    "Published weights are fetched once. Random ones need no download: their size and "
+    "latency are real, "
+    "their accuracy means nothing and is not offered."
+)
+
+
+def ask() -> None:
+    """Draw the request, and the one button that measures it."""
+    with st.container(border=True, key="ask"):
+        left, middle, right = st.columns([1.2, 1.2, 1.1], gap="medium")
+        with left:
+            info = choose_model()
+            if info.source != "bundled":
+                choose_weights()
+        with middle:
+            workflows = choose_workflows()
+        with right:
+            backends = choose_backends()
+        with st.expander("Settings", type="compact", key="settings"):
+            settings = workflow_settings(workflows)
+            images, timing = measurement(info)
+        if _pressed(ready=bool(workflows and backends)):
+            progress.guarded(lambda: _start(workflows, backends, settings, images, timing))
+            st.rerun()
+
+
+def _pressed(*, ready: bool) -> bool:
+    return st.button(
+        "Measure here",
+        type="primary",
+        disabled=not ready,
+        icon=":material/speed:",
+        help=None if ready else "Choose at least one workflow and one backend.",
+    )
+
+
+def _start(
+    workflows: list[str],
+    backends: list[str],
+    settings: Mapping[str, Mapping[str, Setting]],
+    images: ImageSpec,
+    timing: MeasureSpec,
+) -> None:
+    from quantcore.compare import plan
+
+    model = state.chosen_model()
+    request = plan(model, ["float32", *workflows], backends, settings, images, timing)
+    state.remember_job(state.comparisons().start(request), model)
+
+
+def choose_model() -> ModelInfo:
+    """Draw the model selector, and for a torchvision model the choice of weights."""
+    models = catalogue()
+    name = st.selectbox(
+        "Model",
+        list(models),
+        key="model",
+        format_func=lambda name: _model_line(models[name]),
+        help="Bundled models ship with the project and run offline. "
+        "torchvision's fetch their published weights once.",
+        on_change=state.recall_job,
+    )
+    return models[str(name)]
+
+
+def _model_line(info: ModelInfo) -> str:
+    if info.source == "bundled":
+        return f"{info.title} · {info.classes} classes · ready to run"
+    accuracy = f" · {100 * info.published_top1:.1f} % top-1" if info.published_top1 else ""
+    return f"{info.title} · torchvision, {info.parameters / 1e6:.1f} M parameters{accuracy}"
+
+
+def choose_weights() -> None:
+    """Draw the choice between published and random weights."""
+    st.segmented_control(
+        "Weights",
+        ["trained", "random"],
+        key="weights",
+        required=True,
+        format_func=WEIGHTS.__getitem__,
+        help=RANDOM_HELP,
+        on_change=state.recall_job,
+    )
+
+
+def choose_workflows() -> list[str]:
+    """Draw the workflows as toggles; return the names chosen."""
+    return st.pills(
+        "Workflows",
+        titles.workflows(),
+        selection_mode="multi",
+        wrap=True,
+        key="workflows",
+        format_func=titles.workflow,
+        help=_glossary(WORKFLOW_HELP, titles.workflow_summaries()),
+    )
+
+
+def choose_backends() -> list[str]:
+    """Draw the backends as toggles; return the names chosen."""
+    return st.pills(
+        "Backends",
+        titles.backends(),
+        selection_mode="multi",
+        wrap=True,
+        key="backends",
+        format_func=titles.backend,
+        help=_glossary(BACKEND_HELP, titles.backend_summaries()),
+    )
+
+
+def _glossary(head: str, summaries: Mapping[str, str]) -> str:
+    return "\n".join([head, "", *(f"- **{title}**: {text}" for title, text in summaries.items())])
+
+
+def workflow_settings(workflows: list[str]) -> dict[str, dict[str, Setting]]:
+    """Draw the settings of the chosen workflows; return those that differ from their defaults."""
+    adjustable = [name for name in workflows if fields.of(WORKFLOWS[name])]
+    if not adjustable:
+        return {}
+    chosen: dict[str, dict[str, Setting]] = {}
+    for name, column in zip(adjustable, st.columns(len(adjustable), gap="medium"), strict=True):
+        with column:
+            st.markdown(f"**{titles.workflow(name)}**")
+            chosen[name] = fields.draw(name, WORKFLOWS[name])
+    return {name: settings for name, settings in chosen.items() if settings}
+
+
+def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
+    """Draw how many images judge the model and how it is timed."""
+    st.markdown("**Images and timing**")
+    images, size, batch, threads = st.columns(4)
+    evaluation = images.number_input(
+        "Evaluation images",
+        1,
+        10_000,
+        2_000,
+        step=500,
+        key="evaluation_images",
+        help="How many labelled images accuracy is measured on. More images, narrower interval.",
+    )
+    side = size.number_input(
+        "Image size, px",
+        16,
+        1_024,
+        info.image_size,
+        step=32,
+        key=f"image_size:{info.name}",
+        help=f"Side of the square the model sees. {info.title} was made for {info.image_size} px.",
+    )
+    together = batch.number_input(
+        "Batch", 1, 256, 1, key="batch", help="Images per call. Latency is of the whole call."
+    )
+    cores = threads.number_input(
+        "Threads",
+        1,
+        256,
+        state.settings().threads,
+        key="threads",
+        help="Processor threads the model may use. One fewer than there are cores "
+        "keeps other work from disturbing the timing.",
+    )
+    return (
+        ImageSpec(
+            evaluation_images=int(evaluation),
+            image_size=None if side == info.image_size else int(side),
+        ),
+        MeasureSpec(threads=int(cores), batch=int(together)),
+    )
