@@ -1,0 +1,102 @@
+"""A comparison as CSV, for spreadsheets and scripts."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+
+from quantcore.report.rows import float_row, lost_points
+from quantcore.results import Accuracy, Comparison, Failure, VariantResult
+
+# What a spreadsheet takes for the start of a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+Cell = str | int | float | bool | None
+
+# Name with its unit, and where the figure stands.
+FIGURES: dict[str, Callable[[VariantResult], Cell]] = {
+    "size_bytes": lambda row: row.artifact.size_bytes,
+    "state_dict_bytes": lambda row: row.state_dict_bytes,
+    "latency_p50_ms": lambda row: row.latency_ms.p50,
+    "latency_p90_ms": lambda row: row.latency_ms.p90,
+    "speedup_ratio": lambda row: row.speedup.ratio,
+    "speedup_low": lambda row: row.speedup.low,
+    "speedup_high": lambda row: row.speedup.high,
+    "speedup_rounds": lambda row: row.speedup.rounds,
+    "speedup_settled": lambda row: row.speedup.settled,
+    "agreement_share": lambda row: row.agreement,
+    "sqnr_db": lambda row: row.sqnr_db,
+    "fidelity_images": lambda row: row.fidelity_images,
+    "int8_share": lambda row: row.int8_share,
+    "peak_memory_bytes": lambda row: row.peak_memory_bytes,
+    "memory_baseline_bytes": lambda row: row.memory_baseline_bytes,
+    "machine_busy": lambda row: row.machine_busy,
+    "conversion_s": lambda row: row.conversion_s,
+    "threads": lambda row: row.threads,
+    "batch_images": lambda row: row.batch,
+    "image_size_px": lambda row: row.image_size,
+    "cached": lambda row: row.cached,
+    "artifact_format": lambda row: row.artifact.format,
+    "artifact_sha256": lambda row: row.artifact.sha256,
+    "notes": lambda row: " ".join(row.notes),
+}
+ACCURACY: dict[str, Callable[[Accuracy], Cell]] = {
+    "top1_share": lambda accuracy: accuracy.top1,
+    "top1_low": lambda accuracy: accuracy.low,
+    "top1_high": lambda accuracy: accuracy.high,
+    "accuracy_images": lambda accuracy: accuracy.images,
+}
+WHAT = ("model", "workflow", "backend", "settings", "outcome")
+WHY = ("reason", "remedy")
+SOURCE = ("key", "created", "cpu")
+COLUMNS = (*WHAT, *ACCURACY, "accuracy_lost_points", *FIGURES, *WHY, *SOURCE)
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Return a line per result and per failure, under a header whose names carry the units.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe before it.
+    """
+    reference = float_row(comparison)
+    lines = [_shared(row, comparison) | _figures(row, reference) for row in comparison.results]
+    lines += [_shared(row, comparison) | _why(row) for row in comparison.failures]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _safe(value) for name, value in line.items()} for line in lines)
+    return out.getvalue()
+
+
+def _safe(value: Cell) -> Cell:
+    dangerous = isinstance(value, str) and value.startswith(FORMULA_STARTS)
+    return f"'{value}" if dangerous else value
+
+
+def _shared(row: VariantResult | Failure, comparison: Comparison) -> dict[str, Cell]:
+    return {
+        "model": row.model,
+        "workflow": row.workflow,
+        "backend": row.backend,
+        "settings": json.dumps(row.settings, sort_keys=True),
+        "outcome": _outcome(row),
+        "key": row.key,
+        "created": comparison.created,
+        "cpu": comparison.environment.cpu,
+    }
+
+
+def _outcome(row: VariantResult | Failure) -> str:
+    if isinstance(row, VariantResult):
+        return "measured"
+    return "not possible" if row.refused else "failed"
+
+
+def _why(failure: Failure) -> dict[str, Cell]:
+    return {"reason": failure.reason, "remedy": failure.remedy}
+
+
+def _figures(row: VariantResult, reference: VariantResult | None) -> dict[str, Cell]:
+    accuracy = row.accuracy
+    judged = {name: figure(accuracy) for name, figure in ACCURACY.items()} if accuracy else {}
+    figures = {name: figure(row) for name, figure in FIGURES.items()}
+    return judged | figures | {"accuracy_lost_points": lost_points(row, reference)}
