@@ -72,15 +72,10 @@ def exit_code(child: int) -> int:
 
 
 @contextmanager
-def child_that(hold: Callable[[Callable[[], None]], None]) -> Iterator[int]:
-    """Run `hold(ready)` in a process, go on when it calls `ready`, kill it at the end."""
+def child_that(work: Callable[..., None], *arguments: object) -> Iterator[int]:
+    """Run `work(ready, …)` in a process, go on when it calls `ready`, kill it at the end."""
     reading, writing = os.pipe()
-
-    def ready() -> None:
-        os.write(writing, b"!")
-        time.sleep(60)
-
-    child = in_child(hold, ready)
+    child = in_child(work, lambda: os.write(writing, b"!"), *arguments)
     os.close(writing)
     try:
         assert os.read(reading, 1) == b"!"

@@ -178,6 +178,7 @@ def test_a_file_in_use_by_another_process_is_not_evicted(settings: Settings) -> 
             with Store.open(settings).using(first):
                 age(settings, first, 5 * 3_600)
                 ready()
+                time.sleep(60)
 
         with child_that(use):
             age_facts(settings, "a", 5 * 3_600)
