@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from quantcore.images import fashion
 from quantcore.models import small
-from quantcore.models import torchvision as published
+from quantcore.models.architectures import architecture
 from quantcore.models.empty import EmptyParameters
 from quantcore.models.layers import dynamic_layers, has_float_attention
 from quantcore.models.torchvision_import import torchvision
@@ -73,8 +73,8 @@ def write_catalogue(path: Path) -> None:
     models = torchvision().models
     names = models.list_models(module=models)
     categories = models.get_model_weights("resnet18").DEFAULT.meta["categories"]
-    entries = {f"bundled/{name}": _bundled(name) for name in (*BUNDLED_TWINS, *BUNDLED_OWN)}
-    entries |= {f"torchvision/{name}": _published(name) for name in names}
+    entries = {f"bundled/{name}": bundled_facts(name) for name in (*BUNDLED_TWINS, *BUNDLED_OWN)}
+    entries |= {f"torchvision/{name}": published_facts(name) for name in names}
     content = {
         "labels": {"fashion_mnist": fashion.LABELS, "imagenet": categories},
         "defaults": DEFAULTS,
@@ -89,7 +89,8 @@ def _without_defaults(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bundled(name: str) -> dict[str, Any]:
+def bundled_facts(name: str) -> dict[str, Any]:
+    """Return what the catalogue holds of a bundled model."""
     own = BUNDLED_OWN.get(name)
     with EmptyParameters():
         model = own() if own else torchvision().models.get_model(name, num_classes=10)
@@ -116,11 +117,12 @@ def _bundled(name: str) -> dict[str, Any]:
     }
 
 
-def _published(name: str) -> dict[str, Any]:
+def published_facts(name: str) -> dict[str, Any]:
+    """Return what the catalogue holds of one of torchvision's architectures."""
     weights = torchvision().models.get_model_weights(name).DEFAULT
     preprocess = weights.transforms()
     with EmptyParameters():
-        model = published.inference_architecture(name)
+        model = architecture(name)
     return {
         "title": title(name),
         "architecture": name,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantcore.errors import WeightsUnavailableError
+from quantcore.models import architectures
 from quantcore.models.catalogue import ModelInfo
 from quantcore.specs import RANDOM
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 WEIGHTS_URL = "https://download.pytorch.org/models"
 CONNECT_TIMEOUT_S = 5.0
 SEED = 0
-# Published weights of these two hold auxiliary classifiers, which are of use in training only, and
-# expect pictures in the scaling of the original networks.
-AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
 
 def hub_folder() -> Path:
@@ -85,24 +83,6 @@ def _check_name(path: Path, name: str) -> None:
         raise OSError(f"its digest starts with {found[:8]}, not with {expected[1]}")
 
 
-def _architecture(name: str) -> "nn.Module":
-    from quantcore.models.torchvision_import import torchvision
-
-    model: nn.Module = torchvision().models.get_model(name, weights=None, **_options(name))
-    return model
-
-
-def inference_architecture(name: str) -> "nn.Module":
-    """Return the float module with fresh weights, as it is served: eval mode, one output."""
-    return _drop_auxiliary(_architecture(name), name).eval()
-
-
-def _options(name: str) -> dict[str, Any]:
-    if name not in AUXILIARY:
-        return {}
-    return {"transform_input": True, "aux_logits": True, "init_weights": True}
-
-
 def build(info: ModelInfo) -> "nn.Module":
     """Return the float module with the published weights."""
     import torch
@@ -112,9 +92,9 @@ def build(info: ModelInfo) -> "nn.Module":
     state = torch.load(weights_path(info), weights_only=True, map_location="cpu")
     # Initialising what is overwritten at once would take seconds for a big model.
     with EmptyParameters():
-        model = _architecture(info.architecture)
+        model = architectures.complete(info.architecture)
     model.load_state_dict(state, assign=True)
-    return _drop_auxiliary(model, info.architecture).eval()
+    return architectures.drop_auxiliary(model, info.architecture).eval()
 
 
 def build_random(info: ModelInfo) -> "nn.Module":
@@ -123,7 +103,7 @@ def build_random(info: ModelInfo) -> "nn.Module":
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        return inference_architecture(info.architecture)
+        return architectures.architecture(info.architecture)
 
 
 def random_digest(info: ModelInfo) -> str:
@@ -131,18 +111,11 @@ def random_digest(info: ModelInfo) -> str:
     return hashlib.sha256(f"{info.architecture} seeded with {SEED}".encode()).hexdigest()
 
 
-def _drop_auxiliary(model: "nn.Module", name: str) -> "nn.Module":
-    for part in AUXILIARY.get(name, ()):
-        setattr(model, part, None)
-        model.aux_logits = False  # type: ignore[assignment]
-    return model
-
-
 def twin(info: ModelInfo) -> "nn.Module":
     """Return torchvision's quantizable twin with fresh weights and no auxiliary classifier."""
     from quantcore.models.torchvision_import import torchvision
 
-    options = _options(info.architecture)
+    options = architectures.options(info.architecture)
     if options:
         options["aux_logits"] = False
     model: nn.Module = torchvision().models.get_model(
@@ -159,10 +132,13 @@ def ready_quantized(info: ModelInfo, engine: str) -> "nn.Module":
 
     state = torch.load(weights_path(info, engine), weights_only=True, map_location="cpu")
     model: nn.Module = torchvision().models.get_model(
-        f"quantized_{info.architecture}", weights=None, quantize=True, **_options(info.architecture)
+        f"quantized_{info.architecture}",
+        weights=None,
+        quantize=True,
+        **architectures.options(info.architecture),
     )
     # torchvision sets the engine its weights were published for; weights are packed for the
     # engine that is set while they are loaded.
     torch.backends.quantized.engine = engine
     model.load_state_dict(state)
-    return _drop_auxiliary(model, info.architecture).eval()
+    return architectures.drop_auxiliary(model, info.architecture).eval()
