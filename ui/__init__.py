@@ -1,1 +1,1 @@
-"""What pages share: state, words, charts, tables, widgets, theme. The only importers of streamlit."""
+"""What pages share: state, words, charts, tables, widgets and theme."""

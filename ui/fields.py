@@ -57,17 +57,24 @@ FIELDS = {
 }
 
 
+# As many as the workflow with the most settings has, so that all rows line up.
+COLUMNS = 5
+
+
 def of(workflow: type) -> tuple[Field[Any], ...]:
     """Return the settings of a workflow, in the order it declares them."""
     return fields(workflow)
 
 
 def draw(name: str, workflow: type) -> dict[str, Setting]:
-    """Draw every setting of a workflow; return those that differ from their defaults."""
-    hints = get_type_hints(workflow)
-    values = {each.name: _draw(name, each, hints[each.name]) for each in of(workflow)}
-    defaults = {each.name: each.default for each in of(workflow)}
-    return {key: value for key, value in values.items() if value != defaults[key]}
+    """Draw every setting of a workflow in a row; return those that differ from their defaults."""
+    hints, changed = get_type_hints(workflow), {}
+    for each, column in zip(of(workflow), st.columns(COLUMNS), strict=False):
+        with column:
+            value = _draw(name, each, hints[each.name])
+        if value != each.default:
+            changed[each.name] = value
+    return changed
 
 
 def _draw(workflow: str, setting: Field[Any], hint: Any) -> Setting:
@@ -100,11 +107,12 @@ def _number(words: Words, default: Any, hint: Any, key: str) -> Setting:
         hint(words.high),
         default,
         step=hint(words.step),
-        format="%d" if hint is int else "%.6f",
+        format="%d" if hint is int else "%g",
         key=key,
         help=words.help or None,
     )
-    return hint(value) if value is not None else default
+    number: int | float = default if value is None else hint(value)
+    return number
 
 
 def _one(words: Words, default: Any, hint: Any, key: str) -> Setting:

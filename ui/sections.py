@@ -1,13 +1,14 @@
-"""The answer, from top to bottom: where it is from, the plot, the table, the refusals, the method."""
+"""The answer from top to bottom: its origin, verdict, plot, table, refusals and method."""
 
 from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
 
-from quantcore.decide import Verdict, decide
+from quantcore.decide import Verdict, recommend, weigh
+from quantcore.report import to_csv, to_json
 from quantcore.results import Comparison, Failure, VariantResult
-from ui import charts, tables, words
+from ui import axes, charts, lists, state, tables, words
 from ui.state import Shown
 
 PLOT_CONFIG = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
@@ -23,11 +24,11 @@ def answer(shown: Shown) -> None:
     """Draw a comparison from where it is from to how it was measured."""
     comparison = shown.comparison
     provenance(shown)
-    if comparison.results:
-        found = decide(comparison)
-        verdict(found, comparison.results)
-        plot(comparison.results, found.front)
-        table(comparison.results, found.ship)
+    if shown.results:
+        found = recommend(weigh(shown.results))
+        verdict(found, shown.results)
+        plot(shown.results, found.front)
+        table(shown.results, found.ship)
     failures(shown.failures)
     method(comparison)
     downloads(comparison)
@@ -37,28 +38,29 @@ def empty(title: str) -> None:
     """Say what will stand here, and which button brings it."""
     st.html(
         f'<div class="qw-empty"><h2>{escape(title)} has not been measured yet</h2>'
-        "<p>The plot of its size, speed and accuracy will be here, one mark for each 8-bit version. "
-        "Press <b>Measure here</b> to fill it in.</p></div>"
+        "<p>The plot of its size, speed and accuracy will be here, one mark for each 8-bit "
+        "version. Press <b>Measure here</b> to fill it in.</p></div>"
     )
 
 
 def provenance(shown: Shown) -> None:
     """Say what machine and day the figures are true of."""
     comparison = shown.comparison
+    machine, day = comparison.environment.sentence(), words.day(comparison.created)
     where = ", not on this machine" if shown.origin == "shipped" else ""
     st.html(
-        f'<p class="qw-provenance"><span class="qw-tag">{ORIGINS[shown.origin]}</span>Measured on '
-        f"{escape(comparison.environment.sentence())}, on {words.day(comparison.created)}{where}.</p>"
+        f'<p class="qw-provenance"><span class="qw-tag">{ORIGINS[shown.origin]}</span>'
+        f"Measured on {escape(machine)}, on {day}{where}.</p>"
     )
 
 
 def verdict(found: Verdict, results: Sequence[VariantResult]) -> None:
     """Say in one sentence what to ship, and in a fold why not the others."""
     rows = {row.key: row for row in results}
-    st.html(tables.verdict(found, rows))
+    st.html(lists.verdict(found, rows))
     if found.others:
         with st.expander("Why not the others?", type="compact", key="others"):
-            st.html(tables.others(found, rows))
+            st.html(lists.others(found, rows))
 
 
 def plot(results: Sequence[VariantResult], front: Sequence[str]) -> None:
@@ -66,12 +68,12 @@ def plot(results: Sequence[VariantResult], front: Sequence[str]) -> None:
     chart, side = st.columns([3.4, 1], gap="medium")
     with side:
         across, up = _choose_axes()
-    up, note = charts.drawable(up, results)
-    across, other_note = charts.drawable(across, results)
+    up, note = axes.drawable(up, results)
+    across, other_note = axes.drawable(across, results)
     if across == up:
         across = "latency" if up != "latency" else "size"
     with side:
-        st.html(tables.legend(results))
+        st.html(lists.legend(results))
     with chart, st.container(key="plot"):
         for text in filter(None, [note, other_note]):
             st.caption(text)
@@ -85,24 +87,30 @@ def plot(results: Sequence[VariantResult], front: Sequence[str]) -> None:
 
 def _choose_axes() -> tuple[str, str]:
     with st.container(horizontal=True, key="axes", gap="small"):
-        up, across = [
-            st.selectbox(
-                label,
-                list(charts.AXES),
-                key=key,
-                format_func=lambda name: charts.AXES[name].title,
-                help=AXIS_HELP[key],
-            )
-            for label, key in (("Up", "y"), ("Across", "x"))
-        ]
-    return str(across), str(up)
+        up, across = _choose_axis("Up", "y"), _choose_axis("Across", "x")
+    return across, up
+
+
+def _choose_axis(label: str, name: str) -> str:
+    # A widget in a fragment that runs by itself forgets a value set through its key, so the value
+    # is kept under another key, and a new address makes a new widget.
+    names = list(axes.AXES)
+    st.session_state[name] = st.selectbox(
+        label,
+        names,
+        index=names.index(st.session_state[name]),
+        key=f"axis-{name}-{state.visit()}",
+        format_func=lambda axis: axes.AXES[axis].title,
+        help=AXIS_HELP[name],
+    )
+    return str(st.session_state[name])
 
 
 def table(results: Sequence[VariantResult], ship: str | None) -> None:
     """Draw every variant with its figures, what to know of single rows, and all raw figures."""
     st.subheader("Every variant", anchor=False)
     st.html(tables.results(results, ship))
-    remarks = tables.notes(results)
+    remarks = lists.notes(results)
     if remarks:
         with st.expander("Notes on single variants", type="compact"):
             st.html(remarks)
@@ -116,7 +124,7 @@ def table(results: Sequence[VariantResult], ship: str | None) -> None:
 def failures(rows: Sequence[Failure]) -> None:
     """List the cells without figures: those that cannot be, and those that broke."""
     broken = [row for row in rows if not row.refused]
-    _failure_list("Failed", broken)
+    _failure_list("Not measured", broken)
     details = [row.details for row in broken if row.details]
     if details:
         with st.expander("Technical details", type="compact"):
@@ -127,25 +135,24 @@ def failures(rows: Sequence[Failure]) -> None:
 def _failure_list(title: str, rows: Sequence[Failure]) -> None:
     if rows:
         st.subheader(title, anchor=False)
-        st.html(tables.failures(rows))
+        st.html(lists.failures(rows))
 
 
 def downloads(comparison: Comparison) -> None:
     """Offer the comparison as files, made only when asked for."""
-
-    def csv() -> str:
-        from quantcore.report import to_csv
-
-        return to_csv(comparison)
-
     name = comparison.request.model.name.replace("/", "-").replace("@", "-")
     with st.container(horizontal=True, key="downloads"):
         st.download_button(
-            "Download CSV", csv, f"{name}.csv", "text/csv", on_click="ignore", icon=ICON
+            "Download CSV",
+            lambda: to_csv(comparison),
+            f"{name}.csv",
+            "text/csv",
+            on_click="ignore",
+            icon=ICON,
         )
         st.download_button(
             "Download JSON",
-            comparison.to_json,
+            lambda: to_json(comparison),
             f"{name}.json",
             "application/json",
             on_click="ignore",
@@ -160,25 +167,53 @@ def method(comparison: Comparison) -> None:
 
 
 def _method(comparison: Comparison) -> str:
-    request, environment = comparison.request, comparison.environment
-    measure, images = request.measure, request.images
-    some = comparison.results[0] if comparison.results else None
-    side = f"{some.image_size} px" if some else "the model's own size"
-    judged = some.accuracy.images if some and some.accuracy else images.evaluation_images
-    sets = ", ".join(environment.instruction_sets) or "none that matter here"
-    libraries = ", ".join(f"{name} {number}" for name, number in environment.libraries.items())
-    return f"""
-- **The file that ships.** Each variant is converted, saved, and loaded afresh in a process of its own. \
-Every size is of that file, every latency and accuracy of that file loaded.
-- **Latency.** {words.count(measure.batch, "image")} a call at {side}, \
-{words.count(measure.threads, "thread")}. Rounds of calls alternate with float32's, at least \
-{measure.min_rounds}, until the speed-up is known to ±{100 * measure.target_interval:.0f} % or \
-{measure.time_budget_s:.0f} s are over; then it says “unsettled”. Warm-up calls are not counted.
-- **float32** is served the best way the same runtime can: frozen and optimized for inference.
-- **Accuracy** is the share of {judged:,} labelled images named right, none of them used to calibrate \
-or train. Every variant sees the same images. Intervals are 95 % (Wilson's).
-- **In 8 bits** counts the multiply-adds that really run in 8 bits, read from the file itself.
-- **Peak memory** is the most the process held above what the runtime holds before the file is loaded.
-- **Machine.** {environment.sentence()}; instruction sets {sets}; {environment.memory_gib} GiB of \
-memory; {environment.operating_system}; Python {environment.python}; {libraries}.
-"""
+    paragraphs = (*_how(comparison), _machine(comparison))
+    return "\n".join(f"- **{title}.** {text}" for title, text in paragraphs)
+
+
+def _how(comparison: Comparison) -> Sequence[tuple[str, str]]:
+    measure, rows = comparison.request.measure, comparison.results
+    sides = " or ".join(f"{side} px" for side in sorted({row.image_size for row in rows}))
+    judged = max((row.fidelity_images for row in rows), default=0)
+    return (
+        (
+            "The file that ships",
+            "Each variant is converted, saved, and loaded afresh in a process of its own. Every "
+            "size is of that file, every latency and accuracy of that file loaded.",
+        ),
+        (
+            "Latency",
+            f"{words.count(measure.batch, 'image')} a call at {sides or 'the model’s own size'}, "
+            f"{words.count(measure.threads, 'thread')}, after a warm-up. Rounds of calls alternate "
+            f"with float32’s, at least {measure.min_rounds}, until the speed-up is known to "
+            f"±{100 * measure.target_interval:.0f} % or {measure.time_budget_s:.0f} s are over; "
+            "then it says “unsettled”.",
+        ),
+        (
+            "float32",
+            "is served the best way the same runtime can: frozen, and optimized after loading.",
+        ),
+        (
+            "Accuracy and agreement",
+            f"are shares of {words.count(judged, 'image')} that no variant was calibrated or "
+            "trained on, the same for all. Intervals are 95 % (Wilson).",
+        ),
+        ("In 8 bits", "counts the multiply-adds that run in 8 bits, read from the file itself."),
+        (
+            "Peak memory",
+            "is the most the process held above what the runtime holds before it loads the file.",
+        ),
+    )
+
+
+def _machine(comparison: Comparison) -> tuple[str, str]:
+    environment = comparison.environment
+    parts = [
+        environment.sentence(),
+        f"instruction sets {', '.join(environment.instruction_sets) or 'unknown'}",
+        f"{environment.memory_gib} GiB of memory",
+        environment.operating_system,
+        f"Python {environment.python}",
+        *(f"{name} {number}" for name, number in environment.libraries.items() if name != "torch"),
+    ]
+    return "Machine", f"{'; '.join(parts)}."

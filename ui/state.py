@@ -1,12 +1,13 @@
 """What outlives one run of a page: the server's comparisons, and the state in the address."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import streamlit as st
 
+from quantcore.compare import Comparisons, shipped_comparison
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.models.catalogue import catalogue
 from quantcore.results import Comparison, Failure, JobView, VariantResult
@@ -14,12 +15,10 @@ from quantcore.settings import Settings
 from quantcore.specs import RANDOM, ModelSpec
 from ui import titles
 
-if TYPE_CHECKING:
-    from quantcore.compare import Comparisons
-
 DEFAULT_MODEL = "bundled/mobilenet_v2"
 AXIS_NAMES = ("latency", "size", "accuracy", "agreement", "memory")
 LAST_ADDRESS = "last_address"
+VISIT = "visit"
 JOBS_BY_MODEL = "jobs_by_model"
 
 
@@ -30,21 +29,17 @@ def settings() -> Settings:
 
 
 @st.cache_resource(show_spinner=False)
-def comparisons() -> "Comparisons":
+def comparisons() -> Comparisons:
     """Return the one object that runs comparisons for every visitor of this server."""
-    from quantcore.compare import Comparisons
-
     return Comparisons(settings())
 
 
 @cache
 def shipped() -> Comparison | None:
     """Return the comparison that ships with the project, measured elsewhere; None without one."""
-    from quantcore.compare import shipped_comparison
-
     try:
         return shipped_comparison()
-    except QuantcoreError:
+    except (OSError, QuantcoreError):
         return None
 
 
@@ -105,6 +100,7 @@ def read_address() -> list[str]:
     """
     address = st.query_params.to_dict()
     changed = address != st.session_state.get(LAST_ADDRESS)
+    st.session_state[VISIT] = visit() + changed
     unknown = [] if not changed else [key for key in address if key not in _keys()]
     for parameter in parameters():
         if changed or parameter.key not in st.session_state:
@@ -113,6 +109,11 @@ def read_address() -> list[str]:
             unknown += unread
     st.session_state[LAST_ADDRESS] = address
     return unknown
+
+
+def visit() -> int:
+    """Return how often the address has changed under the page: it names widgets made anew."""
+    return int(st.session_state.get(VISIT, 0))
 
 
 def write_address() -> None:
@@ -192,12 +193,14 @@ class Shown:
     """What the page draws: whose figures, and the cells without any.
 
     Attributes:
-        comparison: the figures, narrowed to the workflows and backends chosen.
-        failures: cells without figures, of the job where there is one.
+        comparison: the whole answer.
+        results: its figures, narrowed to the workflows and backends chosen.
+        failures: cells without figures, of the job where there is one, narrowed likewise.
         origin: `shipped` with the project, of an `earlier` job, or of the `current` one.
     """
 
     comparison: Comparison
+    results: tuple[VariantResult, ...]
     failures: tuple[Failure, ...]
     origin: Literal["shipped", "earlier", "current"]
 
@@ -210,8 +213,8 @@ def shown(job: JobView | None) -> Shown | None:
         return None
     comparison, origin = found
     failures = (job.comparison if job else comparison).failures
-    narrowed = replace(comparison, results=tuple(filter(_chosen, comparison.results)))
-    return Shown(narrowed, tuple(filter(_chosen, failures)), origin)
+    results = tuple(filter(_chosen, comparison.results))
+    return Shown(comparison, results, tuple(filter(_chosen, failures)), origin)
 
 
 def _figures(

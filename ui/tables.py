@@ -1,12 +1,11 @@
-"""Results and refusals as HTML that is a table on a wide screen and cards on a narrow one."""
+"""Results as HTML that is a table on a wide screen and cards on a narrow one."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from quantcore.decide import Verdict
-from quantcore.results import Failure, VariantResult
+from quantcore.results import VariantResult
 from ui import theme, titles, words
 
 NONE = "–"
@@ -37,8 +36,9 @@ class Column:
 
 def _size(result: VariantResult, base: VariantResult | None) -> Cell:
     size = result.artifact.size_bytes
-    against = "" if base is None or base is result else base.artifact.size_bytes / size
-    return Cell(words.megabytes(size), words.smaller(against) if against else "")
+    if base is None or base is result:
+        return Cell(words.megabytes(size))
+    return Cell(words.megabytes(size), words.smaller(base.artifact.size_bytes / size))
 
 
 def _latency(result: VariantResult, _: VariantResult | None) -> Cell:
@@ -65,7 +65,7 @@ def _accuracy(result: VariantResult, _: VariantResult | None) -> Cell:
 def _against_float(result: VariantResult, base: VariantResult | None) -> Cell:
     if base is result:
         return Cell(NONE)
-    same = "" if result.agreement is None else f"{words.percent(result.agreement)} same answers"
+    same = "" if result.agreement is None else f"{words.percent(result.agreement)} same"
     if base is None or base.accuracy is None or result.accuracy is None:
         return Cell(NONE, same or "unknown")
     return Cell(words.points(result.accuracy.top1 - base.accuracy.top1), same)
@@ -104,7 +104,7 @@ COLUMNS = (
     Column("Top-1", "95 % interval", "Share of images labelled right.", _accuracy),
     Column(
         "Against float32",
-        "of all images",
+        "same answers",
         "Accuracy won or lost, in percentage points, and on how many images "
         "it gives float32's answer.",
         _against_float,
@@ -161,69 +161,14 @@ def _head(result: VariantResult, ship: str | None) -> str:
     tags = "".join(f'<span class="qw-tag">{escape(tag)}</span>' for tag in _tags(result, ship))
     return (
         f'<th scope="row"><span class="qw-variant">{mark}<span>'
-        f"<b>{escape(titles.workflow(result.workflow))}</b><small>{where}</small></span></span>"
-        f"{tags}</th>"
+        f"<b>{escape(titles.workflow(result.workflow))}{tags}</b><small>{where}</small>"
+        "</span></span></th>"
     )
 
 
 def _tags(result: VariantResult, ship: str | None) -> list[str]:
     named = {"ship this": result.key == ship, "machine was busy": result.machine_busy}
     return [tag for tag, holds in named.items() if holds]
-
-
-def verdict(found: Verdict, rows: Mapping[str, VariantResult]) -> str:
-    """Return the verdict: what to ship, what it brings, and what is not known."""
-    row = rows.get(found.ship or "")
-    mark = theme.glyph(row.workflow, row.backend) if row else ""
-    reason = found.reason[:1].upper() + found.reason[1:]
-    caveats = "".join(f'<p class="qw-caveat">{escape(text)}</p>' for text in found.caveats)
-    return (
-        f'<section class="qw-verdict" aria-label="Verdict"><h2>{mark}{escape(found.headline)}</h2>'
-        f"<p>{escape(reason)}.</p>{caveats}</section>"
-    )
-
-
-def others(found: Verdict, rows: Mapping[str, VariantResult]) -> str:
-    """Return one line for each variant that is not shipped, with what speaks against it."""
-    return _list((rows[other.key], escape(other.sentence)) for other in found.others)
-
-
-def notes(rows: Sequence[VariantResult]) -> str:
-    """Return what a reader must know of single rows, as a list; empty where there is nothing."""
-    return _list((row, escape(note)) for row in rows for note in row.notes)
-
-
-def failures(rows: Sequence[Failure]) -> str:
-    """Return cells without figures as a list: which, why, and what to do."""
-    return _list((row, f"{escape(row.reason)} <em>{escape(row.remedy)}</em>") for row in rows)
-
-
-def _list(lines: Iterable[tuple[VariantResult | Failure, str]]) -> str:
-    items = "".join(
-        f"<li>{theme.glyph(row.workflow, row.backend)}<span>"
-        f"<b>{escape(titles.variant(row.workflow, row.backend))}.</b> {text}</span></li>"
-        for row, text in lines
-    )
-    return f'<ul class="qw-list">{items}</ul>' if items else ""
-
-
-def legend(rows: Sequence[VariantResult]) -> str:
-    """Return what colours, shapes and areas of the plot mean, for the variants drawn."""
-    workflows = list(dict.fromkeys(row.workflow for row in rows))
-    drawn = {row.backend for row in rows}
-    backends = [name for name in titles.backends() if name in drawn]
-    colors = "".join(
-        f"<li>{theme.glyph(name, None)}{escape(titles.workflow(name))}</li>" for name in workflows
-    )
-    shapes = "".join(
-        f"<li>{theme.glyph('', name)}{escape(titles.backend(name))}</li>" for name in backends
-    )
-    groups = [("Colour: workflow", colors), ("Shape: backend", shapes)]
-    lists = "".join(f"<strong>{title}</strong><ul>{items}</ul>" for title, items in groups if items)
-    return (
-        f'<div class="qw-legend">{lists}<strong>Area: file size</strong>'
-        "<p>Thin bars are 95 % intervals. Dotted lines are float32.</p></div>"
-    )
 
 
 def figures(rows: Sequence[VariantResult]) -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
 """What models, workflows and backends are called on a page, with the sentence a tooltip says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from quantcore.backends import BACKENDS
 from quantcore.errors import RequestError
 from quantcore.models.catalogue import find
-from quantcore.specs import ModelSpec
+from quantcore.results import VariantResult
+from quantcore.specs import ModelSpec, Variant
 from quantcore.workflows import WORKFLOWS
 
 
@@ -51,3 +52,12 @@ def model(spec: ModelSpec) -> str:
         return find(spec).title
     except RequestError:
         return spec.name
+
+
+def plain(sentence: str, rows: Iterable[VariantResult]) -> str:
+    """Return a sentence with the variants in it called as on the page: `Static on x86`."""
+    for row in rows:
+        if row.backend:
+            label = Variant(row.workflow, row.backend).label
+            sentence = sentence.replace(label, variant(row.workflow, row.backend))
+    return sentence

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from quantcore.compare import plan
 from quantcore.models.catalogue import ModelInfo, catalogue
 from quantcore.specs import ImageSpec, MeasureSpec, Setting
 from quantcore.workflows import WORKFLOWS
-from ui import fields, progress, state, titles
+from ui import fields, progress, state, titles, words
 
 WORKFLOW_HELP = "How the numbers become 8 bits wide. float32, unchanged, is always measured too."
 BACKEND_HELP = "The kernels that run the 8-bit numbers; each is made for certain processors."
+DATASETS = {"fashion_mnist": "Fashion-MNIST", "imagenet": "ImageNet"}
 WEIGHTS = {"trained": "Published", "random": "Random"}
 RANDOM_HELP = (
     "Published weights are fetched once. Random ones need no download: their size and "
@@ -56,10 +58,8 @@ def _start(
     images: ImageSpec,
     timing: MeasureSpec,
 ) -> None:
-    from quantcore.compare import plan
-
     model = state.chosen_model()
-    request = plan(model, ["float32", *workflows], backends, settings, images, timing)
+    request = plan(model, workflows, backends, settings, images, timing)
     state.remember_job(state.comparisons().start(request), model)
 
 
@@ -75,14 +75,21 @@ def choose_model() -> ModelInfo:
         "torchvision's fetch their published weights once.",
         on_change=state.recall_job,
     )
-    return models[str(name)]
+    info = models[str(name)]
+    st.caption(_facts(info))
+    return info
 
 
 def _model_line(info: ModelInfo) -> str:
-    if info.source == "bundled":
-        return f"{info.title} · {info.classes} classes · ready to run"
-    accuracy = f" · {100 * info.published_top1:.1f} % top-1" if info.published_top1 else ""
-    return f"{info.title} · torchvision, {info.parameters / 1e6:.1f} M parameters{accuracy}"
+    ready = "ready to run" if info.source == "bundled" else "torchvision"
+    return f"{info.title} · {ready}"
+
+
+def _facts(info: ModelInfo) -> str:
+    known = [f"{info.parameters / 1e6:.1f} M parameters", f"{info.image_size} px"]
+    if info.published_top1:
+        known.append(f"{words.percent(info.published_top1)} top-1 on {DATASETS[info.dataset]}")
+    return " · ".join(known)
 
 
 def choose_weights() -> None:
@@ -130,12 +137,9 @@ def _glossary(head: str, summaries: Mapping[str, str]) -> str:
 
 def workflow_settings(workflows: list[str]) -> dict[str, dict[str, Setting]]:
     """Draw the settings of the chosen workflows; return those that differ from their defaults."""
-    adjustable = [name for name in workflows if fields.of(WORKFLOWS[name])]
-    if not adjustable:
-        return {}
     chosen: dict[str, dict[str, Setting]] = {}
-    for name, column in zip(adjustable, st.columns(len(adjustable), gap="medium"), strict=True):
-        with column:
+    for name in workflows:
+        if fields.of(WORKFLOWS[name]):
             st.markdown(f"**{titles.workflow(name)}**")
             chosen[name] = fields.draw(name, WORKFLOWS[name])
     return {name: settings for name, settings in chosen.items() if settings}
@@ -144,7 +148,7 @@ def workflow_settings(workflows: list[str]) -> dict[str, dict[str, Setting]]:
 def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
     """Draw how many images judge the model and how it is timed."""
     st.markdown("**Images and timing**")
-    images, size, batch, threads = st.columns(4)
+    images, size, batch, threads, _ = st.columns(fields.COLUMNS)
     evaluation = images.number_input(
         "Evaluation images",
         1,
