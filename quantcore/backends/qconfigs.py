@@ -1,0 +1,79 @@
+"""Observers and their settings: torch's default configuration of a backend, or a variation of it.
+
+Source of the defaults: `torch.ao.quantization.get_default_qconfig` and `get_default_qat_qconfig`.
+"""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from quantcore.backends.base import Backend
+
+if TYPE_CHECKING:
+    from torch.ao.quantization import QConfig, QConfigMapping
+
+Observer = Literal["histogram", "minmax"]
+
+
+def static_qconfig(
+    backend: Backend, observer: Observer = "histogram", per_channel: bool | None = None
+) -> "QConfig":
+    """Return how to watch activations and weights during calibration.
+
+    Args:
+        backend: whose range of activations and default for weights to take.
+        observer: `histogram` cuts rare outliers off where that costs least; `minmax` keeps the
+            whole range seen.
+        per_channel: one weight scale per output channel; None takes the backend's default.
+    """
+    import torch
+    from torch.ao import quantization
+
+    observers: dict[str, Any] = {
+        "histogram": quantization.HistogramObserver,
+        "minmax": quantization.MinMaxObserver,
+    }
+    activation = observers[observer].with_args(
+        dtype=torch.quint8, reduce_range=backend.reduce_range
+    )
+    wanted = backend.per_channel if per_channel is None else per_channel
+    weight = (
+        quantization.default_per_channel_weight_observer
+        if wanted
+        else quantization.default_weight_observer
+    )
+    return quantization.QConfig(activation=activation, weight=weight)
+
+
+def qat_qconfig(backend: Backend, per_channel: bool | None = None) -> "QConfig":
+    """Return the fake quantization that fine-tuning trains against."""
+    import torch
+    from torch.ao import quantization
+
+    activation = quantization.FusedMovingAvgObsFakeQuantize.with_args(
+        observer=quantization.MovingAverageMinMaxObserver,
+        quant_min=0,
+        quant_max=255,
+        dtype=torch.quint8,
+        reduce_range=backend.reduce_range,
+    )
+    wanted = backend.per_channel if per_channel is None else per_channel
+    weight = (
+        quantization.default_fused_per_channel_wt_fake_quant
+        if wanted
+        else quantization.default_fused_wt_fake_quant
+    )
+    return quantization.QConfig(activation=activation, weight=weight)
+
+
+def mapping(backend: Backend, qconfig: "QConfig", is_qat: bool) -> "QConfigMapping":
+    """Return the configuration for FX graph mode: `qconfig` wherever the backend asks for no other.
+
+    The backend's own mapping stays underneath, since it fixes the ranges of sigmoid and the like.
+    """
+    from torch.ao import quantization
+
+    default = (
+        quantization.get_default_qat_qconfig_mapping
+        if is_qat
+        else quantization.get_default_qconfig_mapping
+    )
+    return default(backend.qconfig).set_global(qconfig)

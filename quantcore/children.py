@@ -1,0 +1,307 @@
+"""Child processes for work that may crash, run out of memory, or be cancelled.
+
+Importing torch takes seconds, and a process that has already run a model has threads and warm
+kernels that would colour the next measurement. So one *nursery* process imports torch and runs
+nothing, and every piece of work happens in a child forked from it: the import is paid once, and
+each child starts equally clean. A child that dies takes nothing with it; when the process that
+started the nursery dies, however suddenly, the nursery sees its socket close and kills what is
+left.
+
+Messages are pickled by `multiprocessing.connection`, and only ever travel between these processes.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from quantcore.errors import CancelledError, ChildDiedError
+
+PROJECT = Path(__file__).parent.parent
+# Left over from a Dask worker, these would pin every child to one thread.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_ENTRY = "from quantcore.children import main; main()"
+_POLL_S = 0.1
+_START_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A child's word on how far it is: a stage in plain words, and the share of its work done."""
+
+    stage: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception that ended a child's work, with its traceback as text."""
+
+    error: Exception
+    traceback: str
+
+
+Watch = Callable[[Progress], None]
+ShouldStop = Callable[[], bool]
+
+
+def ignore_progress(_: Progress) -> None:
+    """Take no notice of a progress report."""
+
+
+def never_stop() -> bool:
+    """Answer that nobody has asked to stop."""
+    return False
+
+
+class Child:
+    """One forked process running one function, and the connection to it."""
+
+    def __init__(self, nursery: "Nursery", pid: int, connection: Connection) -> None:
+        self.pid = pid
+        self._ended = False
+        self._nursery = nursery
+        self._connection = connection
+
+    def send(self, message: Any) -> None:
+        """Send a message; a child that has died is noticed at the next `receive`."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send(message)
+
+    def receive(
+        self,
+        watch: Watch = ignore_progress,
+        should_stop: ShouldStop = never_stop,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Return the child's next answer, passing its progress reports to `watch` on the way.
+
+        Raises:
+            CancelledError: `should_stop` said so; the child is gone.
+            ChildDiedError: the child ended or took longer than `timeout_s`.
+            Exception: whatever ended the child's function, with the child's traceback as a note.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            self._wait(should_stop, deadline, timeout_s)
+            try:
+                message = self._connection.recv()
+            except (EOFError, ConnectionResetError) as error:
+                raise self._death() from error
+            if isinstance(message, Progress):
+                watch(message)
+            elif isinstance(message, Raised):
+                message.error.add_note(message.traceback)
+                raise message.error
+            else:
+                return message
+
+    def _wait(
+        self, should_stop: ShouldStop, deadline: float | None, timeout_s: float | None
+    ) -> None:
+        while not self._connection.poll(_POLL_S):
+            if should_stop():
+                self.kill()
+                raise CancelledError("The work was cancelled.", "Start it again when you like.")
+            if deadline is not None and time.monotonic() > deadline:
+                self.kill()
+                raise ChildDiedError(
+                    f"It took longer than {timeout_s:.0f} s and was stopped.",
+                    "Try fewer images or steps, or a smaller model.",
+                )
+
+    def _death(self) -> ChildDiedError:
+        self._ended = True
+        status = self._nursery.reap(self.pid)
+        if status is not None and os.WIFSIGNALED(status):
+            name = signal.Signals(os.WTERMSIG(status)).name
+            cause = f"Its process was ended by {name}"
+            if name == "SIGKILL":
+                cause += ", which the system also does when memory runs out"
+            return ChildDiedError(f"{cause}.", "Run it again; if it dies again, give it less work.")
+        return ChildDiedError("Its process ended before it answered.", "Run it again.")
+
+    def kill(self) -> None:
+        """End the child at once; its number is given back only here, so it cannot name another."""
+        if self._ended:
+            return
+        self._ended = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self._nursery.reap(self.pid)
+        self._connection.close()
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+class Nursery:
+    """A process that has `modules` imported, has run nothing, and forks children on request."""
+
+    def __init__(self, modules: Sequence[str], memory_limit_bytes: int | None = None) -> None:
+        self._memory_limit_bytes = memory_limit_bytes
+        self._lock = threading.Lock()
+        self._control, theirs = socket.socketpair()
+        environment = {
+            key: text for key, text in os.environ.items() if key not in _THREAD_VARIABLES
+        }
+        # torch.ao.quantization warns at every call that it is deprecated; the pins answer that.
+        environment |= {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
+        environment |= {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+        self._process = subprocess.Popen(
+            # Not `-m`: what a child pickles must not belong to a module named __main__.
+            [sys.executable, "-c", _ENTRY, str(theirs.fileno()), *modules],
+            pass_fds=[theirs.fileno()],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._control.settimeout(_START_TIMEOUT_S)
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether it can still fork children."""
+        return self._process.poll() is None
+
+    def spawn(self, function: str, *arguments: Any) -> Child:
+        """Start `module:function` in a child, which is called with a connection and `arguments`.
+
+        Raises:
+            ChildDiedError: the nursery itself is gone.
+        """
+        ours, theirs = socket.socketpair()
+        request = {"fork": function, "memory_limit_bytes": self._memory_limit_bytes}
+        pid = self._ask(request, [theirs.fileno()])
+        theirs.close()
+        connection = Connection(ours.detach())
+        connection.send(arguments)
+        return Child(self, int(pid), connection)
+
+    def reap(self, pid: int) -> int | None:
+        """Wait for a child that is ending; return its wait status, None if it was reaped before."""
+        try:
+            status = self._ask({"reap": pid})
+        except ChildDiedError:
+            return None
+        return None if status is None else int(status)
+
+    def _ask(self, request: dict[str, Any], descriptors: Sequence[int] = ()) -> Any:
+        with self._lock:
+            try:
+                socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
+                answer = self._control.recv(4_096)
+            except OSError:
+                answer = b""
+        if not answer:
+            raise ChildDiedError(
+                "The process that starts measurements is gone.", "Run the comparison again."
+            )
+        return json.loads(answer)
+
+    def close(self) -> None:
+        """End the nursery and every child of it."""
+        self._control.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def __enter__(self) -> "Nursery":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def report(connection: Connection) -> Callable[[str, float], None]:
+    """Return a function that a child's work calls with its stage and the share done."""
+
+    def send(stage: str, share: float) -> None:
+        connection.send(Progress(stage, share))
+
+    return send
+
+
+def _serve(control: socket.socket) -> None:
+    """Fork a child for each request until the other end closes; then take all children along."""
+    for request, descriptors in _requests(control):
+        if "fork" in request:
+            control.send(json.dumps(_fork(request, descriptors[0], control)).encode())
+        else:
+            control.send(json.dumps(_status(request["reap"])).encode())
+    os.killpg(0, signal.SIGKILL)
+
+
+def _requests(control: socket.socket) -> Iterator[tuple[dict[str, Any], list[int]]]:
+    while True:
+        text, descriptors, _, _ = socket.recv_fds(control, 4_096, 1)
+        if not text:
+            return
+        yield json.loads(text), list(descriptors)
+
+
+def _status(pid: int) -> int | None:
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return None
+
+
+def _fork(request: dict[str, Any], descriptor: int, control: socket.socket) -> int:
+    pid = os.fork()
+    if pid:
+        os.close(descriptor)
+        return pid
+    control.close()
+    if request["memory_limit_bytes"]:
+        resource.setrlimit(resource.RLIMIT_AS, (request["memory_limit_bytes"],) * 2)
+    _run(request["fork"], Connection(descriptor))
+    os._exit(0)
+
+
+def _run(function: str, connection: Connection) -> None:
+    """Call the function with what was sent for it; send back its answer or its exception."""
+    import traceback
+
+    module, _, name = function.partition(":")
+    try:
+        answer = getattr(importlib.import_module(module), name)(connection, *connection.recv())
+    # The one place where any failure is caught: it becomes an answer, with its traceback.
+    except Exception as error:
+        connection.send(Raised(_portable(error), traceback.format_exc()))
+    else:
+        connection.send(answer)
+
+
+def _portable(error: Exception) -> Exception:
+    """Return the error, or one with its text where it cannot be pickled."""
+    import pickle
+
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def main() -> None:
+    """Import the modules named on the command line, then fork children until told to end."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
+    _serve(control)

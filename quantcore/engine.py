@@ -1,0 +1,328 @@
+"""One cell, start to end: fetch or convert the file, load it afresh, judge it, time it.
+
+Everything that touches torch happens in children of a nursery; this module runs in a worker and
+only decides what is still missing. Each step looks in the store first, and leaves there what it
+made, so that an interrupted comparison goes on where it stopped.
+"""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pydantic import TypeAdapter
+
+from quantcore import keys, metrics
+from quantcore.children import Nursery, Progress, ShouldStop
+from quantcore.convert import Conversion
+from quantcore.environment import current_environment
+from quantcore.errors import CancelledError, DamagedArtifactError, QuantcoreError
+from quantcore.images import load_labels
+from quantcore.measure import Subject as TimedSubject
+from quantcore.measure import Timing, time_against_float, time_alone
+from quantcore.models.catalogue import find
+from quantcore.predict import Probe, load_logits
+from quantcore.results import Accuracy, Failure, VariantResult
+from quantcore.settings import Settings
+from quantcore.specs import CompareRequest, Variant
+from quantcore.store import Store
+from quantcore.workflows import settings_of, workflow
+
+# Imported once by the nursery, so that its children start with everything at hand.
+NURSERY_MODULES = (
+    "quantcore.convert",
+    "quantcore.predict",
+    "quantcore.measure",
+    "quantcore.preload",
+)
+FLOAT32 = Variant("float32", None)
+STEP_TIMEOUT_S = 3_600.0
+
+_RESULT = TypeAdapter(VariantResult)
+
+ReportStage = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a file answers: logits by digest (None for random weights), and its float compute."""
+
+    predictions: str | None
+    float_multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that the steps of one cell need."""
+
+    request: CompareRequest
+    settings: Settings
+    store: Store
+    nursery: Nursery
+    report: ReportStage
+    should_stop: ShouldStop
+
+    def watch(self, start: float, end: float, prefix: str = "") -> Callable[[Progress], None]:
+        """Return a listener that places a step's progress between two shares of the cell."""
+
+        def listen(progress: Progress) -> None:
+            share = min(1.0, max(0.0, progress.share))
+            self.report(prefix + progress.stage, start + (end - start) * share)
+
+        return listen
+
+
+def run_cell(job: Job, variant: Variant) -> VariantResult | Failure:
+    """Return the cell's figures, or why there are none. Only a cancelled cell raises.
+
+    Raises:
+        CancelledError: `should_stop` said so.
+    """
+    try:
+        return _measured(job, variant)
+    except DamagedArtifactError:
+        # The damaged file was moved aside and its facts forgotten: a second look makes it anew.
+        return _second_look(job, variant)
+    except CancelledError:
+        raise
+    except Exception as error:
+        return failure(job.request, variant, error)
+
+
+def _second_look(job: Job, variant: Variant) -> VariantResult | Failure:
+    try:
+        return _measured(job, variant)
+    except CancelledError:
+        raise
+    except Exception as error:
+        return failure(job.request, variant, error)
+
+
+def failure(request: CompareRequest, variant: Variant, error: Exception) -> Failure:
+    """Return the row of a cell that was tried and did not come through."""
+    details = "".join(traceback.format_exception(error))
+    if isinstance(error, QuantcoreError):
+        reason, remedy = error.reason, error.remedy
+    else:
+        reason = f"{variant.label} ended with an error: {type(error).__name__}: {error}"
+        remedy = "The details name the place; try other settings or another backend."
+    return Failure(
+        key=cell_key(request, variant),
+        model=request.model.name,
+        workflow=variant.workflow,
+        backend=variant.backend,
+        settings=settings_of(variant),
+        reason=reason,
+        remedy=remedy,
+        details=details,
+        refused=False,
+    )
+
+
+def cell_key(request: CompareRequest, variant: Variant) -> str:
+    """Return the cell's result key, or a digest of the request where weights cannot be read."""
+    from quantcore.specs import digest
+
+    try:
+        return keys.result_key(request, variant, current_environment())
+    except QuantcoreError:
+        return digest([request.model.name, variant.workflow, variant.backend, variant.settings])
+
+
+def cached_results(store: Store, request: CompareRequest) -> dict[Variant, VariantResult]:
+    """Return the cells of this request that were measured on this machine before."""
+    by_key = {
+        keys.result_key(request, variant, current_environment()): variant
+        for variant in request.variants
+    }
+    found = store.get_many("result", by_key)
+    return {
+        by_key[key]: replace(_RESULT.validate_json(text), cached=True)
+        for key, text in found.items()
+    }
+
+
+def _measured(job: Job, variant: Variant) -> VariantResult:
+    job.report("preparing float32", 0.0)
+    reference = convert(job, FLOAT32, 0.0, 0.05)
+    conversion = reference if variant == FLOAT32 else convert(job, variant, 0.05, 0.55)
+    judged = judge(job, FLOAT32, reference, 0.55, 0.6)
+    judgement = judged if variant == FLOAT32 else judge(job, variant, conversion, 0.6, 0.75)
+    timing = _time(job, variant, conversion, reference)
+    result = _result(job, variant, conversion, judgement, judged, timing)
+    artifacts = [conversion.artifact.sha256]
+    artifacts += [judgement.predictions] if judgement.predictions else []
+    job.store.put("result", result.key, _RESULT.dump_json(result).decode(), artifacts)
+    job.report("done", 1.0)
+    return result
+
+
+def convert(job: Job, variant: Variant, start: float, end: float) -> Conversion:
+    """Return the variant's file, from the store or made now; two askers make it once."""
+    key = keys.conversion_key(job.request, variant)
+    recipe = keys.recipe_key(job.request, variant)
+    # One turn for the recipe: backends that share it must not convert side by side.
+    with job.store.once(recipe, check=lambda: _stop(job)):
+        known = job.store.get("conversion", key)
+        if known is not None:
+            conversion = Conversion.from_json(known)
+            job.store.checked_path(conversion.artifact.sha256)
+            return conversion
+        twin = job.store.get("recipe", recipe)
+        conversion = _convert_child(job, variant, twin, start, end)
+        artifacts = [conversion.artifact.sha256]
+        job.store.put("conversion", key, conversion.to_json(), artifacts)
+        if twin is None:
+            job.store.put("recipe", recipe, conversion.to_json(), artifacts)
+        return conversion
+
+
+def _convert_child(
+    job: Job, variant: Variant, twin: str | None, start: float, end: float
+) -> Conversion:
+    if twin is not None:
+        shared = Conversion.from_json(twin)
+        child = job.nursery.spawn(
+            "quantcore.convert:run_relabel_child", job.request, variant, shared, job.settings
+        )
+    else:
+        child = job.nursery.spawn(
+            "quantcore.convert:run_convert_child", job.request, variant, job.settings
+        )
+    with child:
+        conversion: Conversion = child.receive(
+            job.watch(start, end), job.should_stop, STEP_TIMEOUT_S
+        )
+    return conversion
+
+
+def judge(
+    job: Job, variant: Variant, conversion: Conversion, start: float, end: float
+) -> Judgement:
+    """Return the file's answers on the evaluation pictures, from the store where they are known."""
+    key = keys.judgement_key(job.request, variant)
+    known = job.store.get("judgement", key)
+    if known is not None:
+        return _JUDGEMENT.validate_json(known)
+    sha256 = conversion.artifact.sha256
+    with (
+        job.store.using(sha256) as (path,),
+        job.nursery.spawn(
+            "quantcore.predict:run_probe_child", path, variant.backend, job.request, job.settings
+        ) as child,
+    ):
+        probe: Probe = child.receive(job.watch(start, end), job.should_stop, STEP_TIMEOUT_S)
+        predictions = None
+        if not job.request.model.is_random:
+            shared = keys.predictions_key(conversion.state_digest, probe.digest, job.request)
+            predictions = job.store.get("predictions", shared)
+            if predictions is None:
+                child.send("predict")
+                predictions = child.receive(job.watch(start, end), job.should_stop, STEP_TIMEOUT_S)
+                job.store.put("predictions", shared, predictions, [predictions])
+    judgement = Judgement(predictions, probe.float_multiply_adds)
+    artifacts = [predictions] if predictions else []
+    job.store.put("judgement", key, _JUDGEMENT.dump_json(judgement).decode(), artifacts)
+    return judgement
+
+
+_JUDGEMENT = TypeAdapter(Judgement)
+
+
+def _time(job: Job, variant: Variant, conversion: Conversion, reference: Conversion) -> Timing:
+    size = keys.image_size(job.request, find(job.request.model))
+    measure, watch = job.request.measure, job.watch(0.75, 1.0)
+    digests = conversion.artifact.sha256, reference.artifact.sha256
+    # One measurement at a time on this machine, whoever asks.
+    with job.store.once("measuring", check=lambda: _stop(job)), job.store.using(*digests) as paths:
+        subject = TimedSubject(paths[0], variant.backend, size)
+        if variant == FLOAT32:
+            return time_alone(job.nursery, subject, measure, watch, job.should_stop)
+        against = TimedSubject(paths[1], None, size)
+        return time_against_float(job.nursery, subject, against, measure, watch, job.should_stop)
+
+
+def _result(
+    job: Job,
+    variant: Variant,
+    conversion: Conversion,
+    judgement: Judgement,
+    reference: Judgement,
+    timing: Timing,
+) -> VariantResult:
+    request = job.request
+    info = find(request.model)
+    accuracy, agreement, sqnr_db, images = _fidelity(job, judgement, reference)
+    return VariantResult(
+        key=keys.result_key(request, variant, current_environment()),
+        model=request.model.name,
+        workflow=variant.workflow,
+        backend=variant.backend,
+        settings=settings_of(variant),
+        threads=request.measure.threads,
+        batch=request.measure.batch,
+        image_size=keys.image_size(request, info),
+        artifact=conversion.artifact,
+        state_dict_bytes=conversion.state_dict_bytes,
+        latency_ms=timing.latency_ms,
+        speedup=timing.speedup,
+        accuracy=accuracy,
+        agreement=agreement,
+        sqnr_db=sqnr_db,
+        fidelity_images=images,
+        int8_share=_int8_share(variant, judgement, reference),
+        peak_memory_bytes=timing.peak_memory_bytes,
+        memory_baseline_bytes=timing.memory_baseline_bytes,
+        machine_busy=timing.machine_busy,
+        conversion_s=round(conversion.conversion_s, 3),
+        notes=_notes(request, variant, timing),
+        predictions=judgement.predictions,
+    )
+
+
+def _fidelity(
+    job: Job, judgement: Judgement, reference: Judgement
+) -> tuple[Accuracy | None, float | None, float | None, int]:
+    if judgement.predictions is None or reference.predictions is None:
+        return None, None, None, 0
+    with job.store.using(judgement.predictions, reference.predictions) as paths:
+        logits, float_logits = (load_logits(path) for path in paths)
+    labels = load_labels(job.request.images, find(job.request.model))
+    accuracy = None
+    if labels is not None:
+        accuracy = metrics.accuracy(logits.argmax(axis=1), labels[: len(logits)])
+    return (
+        accuracy,
+        metrics.agreement(float_logits, logits),
+        metrics.sqnr_db(float_logits, logits),
+        len(logits),
+    )
+
+
+def _int8_share(variant: Variant, judgement: Judgement, reference: Judgement) -> float:
+    """Return the share of the float file's multiply-adds that this file no longer runs in float."""
+    if variant == FLOAT32 or not reference.float_multiply_adds:
+        return 0.0
+    left = judgement.float_multiply_adds / reference.float_multiply_adds
+    return max(0.0, round(1.0 - left, 4))
+
+
+def _notes(request: CompareRequest, variant: Variant, timing: Timing) -> tuple[str, ...]:
+    info = find(request.model)
+    made = workflow(variant.workflow, dict(variant.settings))
+    notes = []
+    if request.model.is_random:
+        notes.append("Random weights: size and latency are real; accuracy is not offered.")
+    elif load_labels(request.images, info) is None:
+        notes.append("These pictures carry no labels: agreement with float32 stands for accuracy.")
+    if info.float_attention and made.name == "dynamic":
+        notes.append("Its attention stays float; only the linear layers around it run in 8 bits.")
+    if not timing.speedup.settled:
+        notes.append("The time budget ended before the speed-up's interval was as narrow as asked.")
+    if timing.machine_busy:
+        notes.append("Other work kept the machine busy while this was timed.")
+    return tuple(notes)
+
+
+def _stop(job: Job) -> None:
+    if job.should_stop():
+        raise CancelledError("The work was cancelled.", "Start it again when you like.")

@@ -1,0 +1,105 @@
+"""What a figure depends on, as one digest: the names under which the cache keeps things.
+
+Whatever may change the bytes of a converted file is in its conversion key; whatever may change a
+figure measured of it is in its result key. Nothing else is, so nothing is made twice.
+"""
+
+from quantcore.backends import runtime
+from quantcore.environment import Environment, library_versions
+from quantcore.images import images_digest
+from quantcore.models import weights_digest
+from quantcore.models.catalogue import ModelInfo, find
+from quantcore.specs import CompareRequest, Variant, digest
+from quantcore.workflows import settings_of, workflow
+
+# Raised when the code that converts or measures changes what it gives for the same request.
+CONVERSION_VERSION = 1
+MEASUREMENT_VERSION = 1
+
+
+def image_size(request: CompareRequest, info: ModelInfo) -> int:
+    """Return the side of the pictures the model sees, in px."""
+    return request.images.image_size or info.image_size
+
+
+def recipe_key(request: CompareRequest, variant: Variant) -> str:
+    """Return the digest of what decides weights, scales and zero points.
+
+    Variants of two backends with one recipe are converted once (x86 and FBGEMM, for instance).
+    """
+    info = find(request.model)
+    made = workflow(variant.workflow, dict(variant.settings))
+    backend = runtime(variant.backend)
+    engine = backend.qconfig if variant.workflow == "pretrained" else None
+    return digest(
+        {
+            "version": CONVERSION_VERSION,
+            "model": request.model.name,
+            "weights": weights_digest(request.model, engine),
+            "workflow": variant.workflow,
+            "settings": settings_of(variant),
+            "qconfig": made.qconfig(backend),
+            # Pictures decide the conversion only where it looks at them.
+            "images": images_digest(request.images, info) if made.uses else None,
+            "split_seed": request.images.seed if made.uses else None,
+            "image_size": image_size(request, info),
+            "libraries": library_versions(),
+        }
+    )
+
+
+def conversion_key(request: CompareRequest, variant: Variant) -> str:
+    """Return the digest of what decides the converted file's bytes: its recipe and its backend."""
+    return digest({"recipe": recipe_key(request, variant), "backend": variant.backend})
+
+
+def predictions_key(state: str, probe: str, request: CompareRequest) -> str:
+    """Return the digest of what decides a model's answers on the evaluation pictures.
+
+    Args:
+        state: digest of the converted weights, scales and zero points.
+        probe: digest of the logits on a few pictures, which tells kernels apart that round
+            differently.
+        request: which pictures.
+    """
+    info = find(request.model)
+    return digest(
+        {
+            "version": MEASUREMENT_VERSION,
+            "state": state,
+            "probe": probe,
+            "images": images_digest(request.images, info),
+            "split_seed": request.images.seed,
+            "evaluation_images": request.images.evaluation_images,
+            "image_size": image_size(request, info),
+        }
+    )
+
+
+def result_key(request: CompareRequest, variant: Variant, environment: Environment) -> str:
+    """Return the digest of everything a row's figures depend on, the machine included."""
+    info = find(request.model)
+    return digest(
+        {
+            "version": MEASUREMENT_VERSION,
+            "conversion": conversion_key(request, variant),
+            "reference": conversion_key(request, Variant("float32", None)),
+            "images": images_digest(request.images, info),
+            "image_spec": [request.images.evaluation_images, request.images.seed],
+            "measure": [request.measure.threads, request.measure.batch],
+            "environment": digest(environment),
+        }
+    )
+
+
+def judgement_key(request: CompareRequest, variant: Variant) -> str:
+    """Return the digest of what decides a variant's answers, before its file is looked at."""
+    info = find(request.model)
+    return digest(
+        {
+            "version": MEASUREMENT_VERSION,
+            "conversion": conversion_key(request, variant),
+            "images": images_digest(request.images, info),
+            "image_spec": [request.images.evaluation_images, request.images.seed],
+        }
+    )

@@ -1,0 +1,197 @@
+"""Time one artifact against the float artifact, in rounds that take turns.
+
+The two live in child processes of their own, each idle while the other runs, so that whatever
+slows the machine slows both alike and the ratio of a round stays true. Returns raw samples; what
+they mean is for `metrics` to say.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from quantcore import metrics
+from quantcore.backends import runtime
+from quantcore.children import Child, Nursery, Progress, ShouldStop, Watch
+from quantcore.results import Latency, Speedup
+from quantcore.specs import MeasureSpec
+
+ROUND_S = 0.12
+MIN_CALLS_A_ROUND = 3
+WARM_UP_S = 0.15
+MIN_WARM_UP_CALLS = 6
+# Others' use of the processor above which a measurement is marked: a quarter of one core.
+BUSY_CORES = 0.25
+TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A file to time: where it is, the backend that runs it, and the side of its pictures in px."""
+
+    path: Path
+    backend: str | None
+    image_size: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Raw result of timing one subject against the float one; memory in bytes."""
+
+    latency_ms: Latency
+    speedup: Speedup
+    peak_memory_bytes: int
+    memory_baseline_bytes: int
+    machine_busy: bool
+
+
+def time_against_float(
+    nursery: Nursery,
+    subject: Subject,
+    reference: Subject,
+    measure: MeasureSpec,
+    watch: Watch,
+    should_stop: ShouldStop,
+) -> Timing:
+    """Return the subject's latency, memory, and speed-up over the reference.
+
+    Rounds alternate until the speed-up's interval is as narrow as asked or the time is used up.
+
+    Raises:
+        ChildDiedError: one of the two processes died.
+        CancelledError: `should_stop` said so.
+    """
+    with ExitStack() as stack:
+        pair = [
+            stack.enter_context(_timed_child(nursery, each, measure))
+            for each in (reference, subject)
+        ]
+        for child in pair:
+            child.receive(should_stop=should_stop, timeout_s=TIMEOUT_S)
+        with _busy_meter([child.pid for child in pair]) as busy:
+            rounds, speedup = _rounds(pair, measure, watch, should_stop)
+        peak_bytes, baseline_bytes = _ask(pair[1], "memory", should_stop)
+    samples = [sample for each in rounds[1] for sample in each]
+    return Timing(metrics.latency(samples), speedup, peak_bytes, baseline_bytes, busy())
+
+
+def time_alone(
+    nursery: Nursery, subject: Subject, measure: MeasureSpec, watch: Watch, should_stop: ShouldStop
+) -> Timing:
+    """Return the float artifact's own latency and memory; its speed-up over itself is 1."""
+    with _timed_child(nursery, subject, measure) as child:
+        child.receive(should_stop=should_stop, timeout_s=TIMEOUT_S)
+        with _busy_meter([child.pid]) as busy:
+            rounds = []
+            for index in range(measure.min_rounds):
+                watch(Progress("timing", index / measure.min_rounds))
+                rounds.append(_ask(child, "round", should_stop))
+        peak_bytes, baseline_bytes = _ask(child, "memory", should_stop)
+    samples = [sample for each in rounds for sample in each]
+    itself = Speedup(1.0, 1.0, 1.0, len(rounds), settled=True)
+    return Timing(metrics.latency(samples), itself, peak_bytes, baseline_bytes, busy())
+
+
+def _rounds(
+    pair: Sequence[Child], measure: MeasureSpec, watch: Watch, should_stop: ShouldStop
+) -> tuple[tuple[list[list[float]], list[list[float]]], Speedup]:
+    rounds: tuple[list[list[float]], list[list[float]]] = ([], [])
+    started = time.monotonic()
+    while True:
+        # Who goes first changes from round to round, so that neither always finds the caches warm.
+        order = (0, 1) if len(rounds[0]) % 2 == 0 else (1, 0)
+        for index in order:
+            rounds[index].append(_ask(pair[index], "round", should_stop))
+        done = len(rounds[0])
+        spent = time.monotonic() - started
+        watch(Progress("timing", min(0.95, max(done / (done + 2), spent / measure.time_budget_s))))
+        if done < measure.min_rounds:
+            continue
+        speedup = metrics.speedup(*rounds, measure.target_interval, measure.min_rounds)
+        if speedup.settled or spent > measure.time_budget_s:
+            return rounds, speedup
+
+
+def _ask(child: Child, command: str, should_stop: ShouldStop) -> Any:
+    child.send(command)
+    return child.receive(should_stop=should_stop, timeout_s=TIMEOUT_S)
+
+
+@contextmanager
+def _timed_child(nursery: Nursery, subject: Subject, measure: MeasureSpec) -> Iterator[Child]:
+    with nursery.spawn("quantcore.measure:run_timed_child", subject, measure) as child:
+        yield child
+
+
+@contextmanager
+def _busy_meter(pids: Sequence[int]) -> Iterator[Any]:
+    """Yield a function that tells, after the block, whether others used the processor meanwhile."""
+    processes = [psutil.Process(pid) for pid in pids]
+    before = _used_s(), sum(_cpu_s(each) for each in processes), time.monotonic()
+    verdict: list[bool] = []
+    yield lambda: verdict[0]
+    elapsed = time.monotonic() - before[2]
+    ours = sum(_cpu_s(each) for each in processes) - before[1]
+    others = _used_s() - before[0] - ours
+    verdict.append(others > BUSY_CORES * elapsed)
+
+
+def _used_s() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def run_timed_child(connection: Connection, subject: Subject, measure: MeasureSpec) -> str:
+    """Load the file in this child, warm it up, then time a round whenever the parent asks."""
+    import torch
+
+    baseline_bytes = _status_bytes("VmRSS")
+    torch.set_num_threads(measure.threads)
+    predictor = runtime(subject.backend).load(subject.path)
+    side = subject.image_size
+    images = torch.randn(measure.batch, 3, side, side, generator=torch.Generator().manual_seed(0))
+    calls = _warm_up(predictor, images)
+    connection.send("ready")
+    while (command := connection.recv()) != "stop":
+        if command == "round":
+            connection.send(_round(predictor, images, calls))
+        else:
+            connection.send((_status_bytes("VmHWM") - baseline_bytes, baseline_bytes))
+    return "stopped"
+
+
+def _warm_up(predictor: Any, images: Any) -> int:
+    """Call until kernels and caches have settled; return the calls that fill one round."""
+    samples: list[float] = []
+    started = time.perf_counter()
+    while len(samples) < MIN_WARM_UP_CALLS or time.perf_counter() - started < WARM_UP_S:
+        samples += _round(predictor, images, 1)
+    typical_s = sorted(samples[len(samples) // 2 :])[len(samples) // 4] / 1_000
+    return max(MIN_CALLS_A_ROUND, round(ROUND_S / typical_s))
+
+
+def _round(predictor: Any, images: Any, calls: int) -> list[float]:
+    samples = []
+    for _ in range(calls):
+        started = time.perf_counter_ns()
+        predictor(images)
+        samples.append(round((time.perf_counter_ns() - started) / 1e6, 5))
+    return samples
+
+
+def _status_bytes(field: str) -> int:
+    """Return a memory figure of this process from the kernel, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1_024
+    return 0

@@ -1,0 +1,108 @@
+"""Ask a file for its answers on the evaluation pictures, in a child process."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantcore.backends import Predictor, runtime
+from quantcore.children import report
+from quantcore.compute import float_multiply_adds
+from quantcore.images import Split, load_images
+from quantcore.keys import image_size
+from quantcore.models.catalogue import find
+from quantcore.settings import Settings, physical_cores
+from quantcore.specs import CompareRequest
+from quantcore.store import Store
+
+PROBE_IMAGES = 32
+BATCH = 50
+FORMAT = "logits"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a look at a few pictures tells: a digest of the logits, and the float multiply-adds."""
+
+    digest: str
+    float_multiply_adds: int
+
+
+def run_probe_child(
+    connection: Connection,
+    path: Path,
+    backend: str | None,
+    request: CompareRequest,
+    settings: Settings,
+) -> Probe | str:
+    """Load the file, send its `Probe`, then answer any message with the digest of stored logits.
+
+    Kernels that give the same logits bit for bit on the probe, from the same weights, need not be
+    asked for the rest: the parent then ends this child instead. Random weights have no answers
+    worth keeping, so for them the probe is all.
+    """
+    import torch
+
+    torch.set_num_threads(physical_cores())
+    info = find(request.model)
+    size = image_size(request, info)
+    multiply_adds = count_float_multiply_adds(path, backend, size)
+    if request.model.is_random:
+        return Probe("", multiply_adds)
+    predict = runtime(backend).load(path)
+    evaluation = load_images(request.images, info).evaluation
+    head = np.concatenate(list(_logits(predict, evaluation, size, PROBE_IMAGES)))
+    connection.send(Probe(hashlib.sha256(head.tobytes()).hexdigest(), multiply_adds))
+    connection.recv()
+    return _predict_all(connection, predict, evaluation, request, size, settings)
+
+
+def _predict_all(
+    connection: Connection,
+    predict: Predictor,
+    evaluation: Split,
+    request: CompareRequest,
+    size: int,
+    settings: Settings,
+) -> str:
+    total = min(request.images.evaluation_images, len(evaluation))
+    parts: list[NDArray[np.float32]] = []
+    for part in _logits(predict, evaluation, size, total):
+        parts.append(part)
+        report(connection)(f"judging it on {total:,} images", len(parts) * BATCH / total)
+    logits = np.concatenate(parts)
+    with Store.open(settings) as store:
+        return store.add(lambda path: _save(path, logits), FORMAT).sha256
+
+
+def _save(path: Path, logits: NDArray[np.float32]) -> None:
+    with path.open("wb") as file:
+        np.save(file, logits, allow_pickle=False)
+
+
+def load_logits(path: Path) -> NDArray[np.float32]:
+    """Return logits `[N, classes]` that a child stored."""
+    logits: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    return logits
+
+
+def _logits(
+    predict: Predictor, split: Split, size: int, count: int
+) -> Iterator[NDArray[np.float32]]:
+    import torch
+
+    for images, _ in split.batches(BATCH, min(count, len(split))):
+        yield predict(images).to(torch.float32).numpy()
+
+
+def count_float_multiply_adds(path: Path, backend: str | None, size: int) -> int:
+    """Return the multiply-adds the file runs in float for one picture of `size` px."""
+    import torch
+
+    runtime(backend).activate()
+    module = torch.jit.load(path, map_location="cpu")
+    return float_multiply_adds(module, torch.zeros(1, 3, size, size))

@@ -1,0 +1,89 @@
+"""What static quantization and QAT share: an observed module, calibrated on pictures.
+
+torchvision's quantizable twins go through eager mode, which knows where their additions and
+stubs are; every other architecture goes through FX graph mode, which finds them itself.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from quantcore import models
+from quantcore.backends import Backend
+from quantcore.backends.qconfigs import mapping
+from quantcore.errors import RequestError, UnsupportedError
+from quantcore.workflows.base import Material, Report
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.ao.quantization import QConfig
+
+BATCH = 32
+
+
+def check_calibration_images(count: int) -> None:
+    """Refuse to calibrate on nothing.
+
+    Raises:
+        RequestError: no pictures were asked for.
+    """
+    if count < 1:
+        raise RequestError(
+            "Calibration needs pictures: without them no activation range is known, and the "
+            "converted model answers at random.",
+            "Ask for at least 1 calibration image; 256 is a good start.",
+        )
+
+
+def prepared(material: Material, backend: Backend, qconfig: "QConfig", is_qat: bool) -> "nn.Module":
+    """Return the float model, fused, with an observer or fake quantization at every activation."""
+    from torch.ao import quantization
+
+    if material.model.static_mode == "eager":
+        module = models.build_quantizable(material.spec)
+        module.train(is_qat)
+        module.fuse_model(is_qat=is_qat)  # type: ignore[operator]
+        module.qconfig = qconfig  # type: ignore[assignment]
+        prepare = quantization.prepare_qat if is_qat else quantization.prepare
+        observed: nn.Module = prepare(module, inplace=True)
+        return observed
+    if material.model.static_mode == "fx":
+        return _prepared_by_tracing(material, backend, qconfig, is_qat)
+    raise UnsupportedError(material.model.static_refusal, "Use dynamic quantization.")
+
+
+def _prepared_by_tracing(
+    material: Material, backend: Backend, qconfig: "QConfig", is_qat: bool
+) -> "nn.Module":
+    import torch
+    from torch.ao.quantization import quantize_fx
+
+    prepare = quantize_fx.prepare_qat_fx if is_qat else quantize_fx.prepare_fx
+    example = torch.zeros(2, 3, material.image_size, material.image_size)
+    module = models.build(material.spec).train(is_qat)
+    return prepare(module, mapping(backend, qconfig, is_qat), (example,))
+
+
+def calibrate(module: "nn.Module", material: Material, count: int, report: Report) -> None:
+    """Show the observers up to `count` calibration pictures."""
+    import torch
+
+    split = material.images.calibration
+    total = min(count, len(split))
+    module.eval()
+    seen = 0
+    with torch.inference_mode():
+        for images, _ in split.batches(BATCH, total):
+            report(f"calibrating on {total} images", seen / total)
+            module(images)
+            seen += len(images)
+
+
+def converted(module: "nn.Module", material: Material) -> "nn.Module":
+    """Return the observed module with its layers replaced by 8-bit ones."""
+    from torch.ao import quantization
+    from torch.ao.quantization import quantize_fx
+
+    module.eval()
+    eager = material.model.static_mode == "eager"
+    convert: Any = quantization.convert if eager else quantize_fx.convert_fx
+    result: nn.Module = convert(module)
+    return result

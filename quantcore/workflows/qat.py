@@ -1,0 +1,211 @@
+"""Quantization-aware training: fine-tune with the rounding in the loop, then convert.
+
+Source: "Quantizing deep convolutional networks for efficient inference", Krishnamoorthi, 2018.
+"""
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from quantcore.backends import Backend
+from quantcore.backends.qconfigs import qat_qconfig
+from quantcore.errors import RequestError
+from quantcore.workflows import calibration
+from quantcore.workflows.base import Material, Report, Subject, Support
+from quantcore.workflows.static import observable
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from quantcore.images import Split
+
+Part = TypeVar("Part")
+
+CALIBRATION_IMAGES = 256
+# Held-out accuracy is looked at this often, and training ends after this many looks without a rise.
+STEPS_BETWEEN_LOOKS = 10
+PATIENCE = 2
+EVALUATION_BATCH = 100
+# Shares of the steps after which batch-norm statistics, then activation ranges, stand still.
+FREEZE_STATISTICS_AT = 0.5
+FREEZE_OBSERVERS_AT = 0.7
+
+
+@dataclass(frozen=True)
+class Qat:
+    """Fine-tune the float weights with fake quantization, keep the best step, convert.
+
+    Attributes:
+        steps: training steps at most; fewer are taken once held-out accuracy stops rising.
+        learning_rate: at its peak; it falls to zero along a cosine.
+        batch: pictures per step.
+        seed: of the order of pictures.
+        per_channel: one weight scale per output channel; None takes the backend's default.
+    """
+
+    steps: int = 60
+    learning_rate: float = 2e-3
+    batch: int = 64
+    seed: int = 0
+    per_channel: bool | None = None
+
+    name: ClassVar[str] = "qat"
+    title: ClassVar[str] = "QAT"
+    summary: ClassVar[str] = (
+        "Fine-tunes on labelled pictures with 8-bit rounding in the loop. Minutes, best accuracy."
+    )
+    uses: ClassVar[tuple[str, ...]] = ("calibration", "qat", "qat_held_out")
+    weight: ClassVar[float] = 10.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 2 or self.learning_rate <= 0:
+            raise RequestError(
+                f"QAT cannot train {self.steps} steps of {self.batch} images at a learning rate "
+                f"of {self.learning_rate}.",
+                "Take at least 1 step, batches of at least 2, and a positive rate.",
+            )
+
+    def supports(self, subject: Subject, backend: Backend) -> Support:
+        """Return yes where there are labelled pictures and weights worth tuning."""
+        if subject.spec.is_random:
+            return Support(
+                False,
+                "Random weights have learned nothing that fine-tuning could keep.",
+                f"Choose {subject.model.name} without @random, or static for size and latency.",
+            )
+        if not subject.labelled:
+            return Support(
+                False,
+                "QAT trains on labelled pictures, and this model has none here.",
+                "Bring class folders (--images), or use static.",
+            )
+        return observable(subject, backend)
+
+    def qconfig(self, backend: Backend) -> str:
+        """Return the backend's configuration; x86 and FBGEMM share one."""
+        return backend.qconfig
+
+    def convert(self, material: Material, backend: Backend, report: Report) -> "nn.Module":
+        """Return the fine-tuned, converted module."""
+        import torch
+
+        torch.manual_seed(self.seed)
+        report("fusing layers", 0.0)
+        qconfig = qat_qconfig(backend, self.per_channel)
+        module = calibration.prepared(material, backend, qconfig, is_qat=True)
+        _set_fake_quantization(module, observing=True, rounding=False)
+        calibration.calibrate(module, material, CALIBRATION_IMAGES, _scaled(report, 0.0, 0.1))
+        # Depthwise convolutions train about twice as fast with the channels innermost.
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _set_fake_quantization(module, observing=True, rounding=True)
+        self._fine_tune(module, material, _scaled(report, 0.1, 0.95))
+        report("converting", 0.95)
+        module = module.to(memory_format=torch.contiguous_format)
+        return calibration.converted(module, material)
+
+    def _fine_tune(self, module: "nn.Module", material: Material, report: Report) -> None:
+        import torch
+
+        optimizer = torch.optim.SGD(module.parameters(), self.learning_rate, momentum=0.9)
+        best = _Best(module, _judge(module, material))
+        batches = self._batches(_required(material.images.qat))
+        for step in range(self.steps):
+            report(f"training, step {step + 1} of at most {self.steps}", step / self.steps)
+            self._set_schedule(module, optimizer, step)
+            _train_step(module, optimizer, *next(batches))
+            if (step + 1) % STEPS_BETWEEN_LOOKS == 0 or step + 1 == self.steps:
+                best.offer(module, _judge(module, material))
+                if best.looks_without_rise >= PATIENCE:
+                    break
+        module.load_state_dict(best.state)
+
+    def _set_schedule(self, module: "nn.Module", optimizer: Any, step: int) -> None:
+        rate = self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        module.train()
+        if step >= self.steps * FREEZE_STATISTICS_AT:
+            _freeze_statistics(module)
+        if step >= self.steps * FREEZE_OBSERVERS_AT:
+            _set_fake_quantization(module, observing=False, rounding=True)
+
+    def _batches(self, split: "Split") -> Iterator[tuple["Tensor", "Tensor"]]:
+        while True:
+            for images, labels in split.shuffled(self.seed).batches(self.batch):
+                # A short last batch would give batch norm poor statistics.
+                if len(images) == min(self.batch, len(split)):
+                    yield images, _required(labels)
+
+
+class _Best:
+    """The best state seen so far, and how many looks ago it was better than all before."""
+
+    def __init__(self, module: "nn.Module", score: tuple[float, float]) -> None:
+        self.state = copy.deepcopy(module.state_dict())
+        self.score = score
+        self.looks_without_rise = 0
+
+    def offer(self, module: "nn.Module", score: tuple[float, float]) -> None:
+        self.looks_without_rise += 1
+        if score > self.score:
+            rose = score[0] > self.score[0]
+            self.state, self.score = copy.deepcopy(module.state_dict()), score
+            if rose:
+                self.looks_without_rise = 0
+
+
+def _train_step(module: "nn.Module", optimizer: Any, images: "Tensor", labels: "Tensor") -> None:
+    import torch
+
+    images = images.contiguous(memory_format=torch.channels_last)
+    loss = torch.nn.functional.cross_entropy(module(images), labels)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+def _judge(module: "nn.Module", material: Material) -> tuple[float, float]:
+    """Return held-out accuracy and, to break ties, the negative loss."""
+    import torch
+
+    split = _required(material.images.qat_held_out)
+    module.eval()
+    right, loss = 0, 0.0
+    with torch.inference_mode():
+        for images, found in split.batches(EVALUATION_BATCH):
+            labels = _required(found)
+            logits = module(images.contiguous(memory_format=torch.channels_last))
+            right += int((logits.argmax(1) == labels).sum())
+            loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+    return right / len(split), -loss / len(split)
+
+
+def _set_fake_quantization(module: "nn.Module", *, observing: bool, rounding: bool) -> None:
+    from torch.ao import quantization
+
+    module.apply(quantization.enable_observer if observing else quantization.disable_observer)
+    module.apply(quantization.enable_fake_quant if rounding else quantization.disable_fake_quant)
+
+
+def _freeze_statistics(module: "nn.Module") -> None:
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for part in module.modules():
+        if isinstance(part, _BatchNorm):
+            part.eval()
+        elif hasattr(part, "freeze_bn_stats"):
+            part.freeze_bn_stats()  # type: ignore[operator]
+
+
+def _scaled(report: Report, start: float, end: float) -> Report:
+    return lambda stage, share: report(stage, start + share * (end - start))
+
+
+def _required(part: Part | None) -> Part:
+    if part is None:
+        raise RequestError(
+            "QAT trains on labelled pictures, and there are none.", "Bring class folders."
+        )
+    return part

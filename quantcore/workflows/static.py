@@ -1,0 +1,62 @@
+"""Post-training static quantization: weights and activations, calibrated on pictures."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from quantcore.backends import Backend
+from quantcore.backends.qconfigs import Observer, static_qconfig
+from quantcore.workflows import calibration
+from quantcore.workflows.base import Material, Report, Subject, Support, runs_here
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Static:
+    """Fuse, watch the activations on calibration pictures, convert.
+
+    Attributes:
+        calibration_images: pictures the activation ranges are read from.
+        observer: `histogram` or `minmax`.
+        per_channel: one weight scale per output channel; None takes the backend's default.
+    """
+
+    calibration_images: int = 256
+    observer: Observer = "histogram"
+    per_channel: bool | None = None
+
+    name: ClassVar[str] = "static"
+    title: ClassVar[str] = "Static"
+    summary: ClassVar[str] = (
+        "Converts everything, after looking at a few hundred pictures. Seconds."
+    )
+    uses: ClassVar[tuple[str, ...]] = ("calibration",)
+    weight: ClassVar[float] = 2.0
+
+    def __post_init__(self) -> None:
+        calibration.check_calibration_images(self.calibration_images)
+
+    def supports(self, subject: Subject, backend: Backend) -> Support:
+        """Return yes where torch can observe this architecture."""
+        return observable(subject, backend)
+
+    def qconfig(self, backend: Backend) -> str:
+        """Return the backend's configuration; x86 and FBGEMM share one."""
+        return backend.qconfig
+
+    def convert(self, material: Material, backend: Backend, report: Report) -> "nn.Module":
+        """Return the calibrated, converted module."""
+        report("fusing layers", 0.0)
+        qconfig = static_qconfig(backend, self.observer, self.per_channel)
+        module = calibration.prepared(material, backend, qconfig, is_qat=False)
+        calibration.calibrate(module, material, self.calibration_images, report)
+        report("converting", 0.95)
+        return calibration.converted(module, material)
+
+
+def observable(subject: Subject, backend: Backend) -> Support:
+    """Return whether the architecture can be fused and observed, and the engine is here."""
+    if subject.model.static_mode is None:
+        return Support(False, subject.model.static_refusal, "Use dynamic quantization.")
+    return runs_here(backend, subject.environment)
