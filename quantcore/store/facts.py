@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from quantcore.store.database import Database
 
-# Facts that promise a file, and so cannot outlive it. Figures stay true without theirs.
-PROMISES = ("conversion", "predictions")
+# Figures stay true without the file they are of; every other fact promises its files.
+LASTING_KINDS = ("result", "accuracy")
 # Reading writes down when it was, but at most this often: a page that polls must not write.
 TOUCH_EVERY_S = 60.0
 
@@ -75,7 +75,7 @@ class Facts:
                 another process has made anew meanwhile.
             promises_only: keep the facts that are true without their file.
         """
-        kinds = f"kind IN {PROMISES} AND " if promises_only else ""
+        kinds = f"kind NOT IN {LASTING_KINDS} AND " if promises_only else ""
         with self._database.writing() as db:
             gone = [sha256 for sha256 in sha256s if not is_there(sha256)]
             return db.execute(
@@ -106,7 +106,7 @@ class Facts:
     def promised(self) -> set[str]:
         """Return the artifacts that a fact says are there."""
         with self._database.reading() as db:
-            rows = db.execute(f"SELECT DISTINCT sha256 FROM uses WHERE kind IN {PROMISES}")
+            rows = db.execute(f"SELECT DISTINCT sha256 FROM uses WHERE kind NOT IN {LASTING_KINDS}")
             return {sha256 for (sha256,) in rows}
 
     def rows(self) -> list[FactRow]:

@@ -129,13 +129,13 @@ class Files:
             for file in _stored_in(folder)
         ]
 
-    def empty_quarantine(self) -> list[int]:
-        """Remove what was moved aside and return each file's bytes."""
+    def empty_quarantine(self) -> int:
+        """Remove what was moved aside and return its bytes."""
         aside = list(self._quarantine.iterdir())
-        sizes = [path.stat().st_size for path in aside]
+        size_bytes = sum(path.stat().st_size for path in aside)
         for path in aside:
             path.unlink(missing_ok=True)
-        return sizes
+        return size_bytes
 
     def turn(self, key: str) -> Path:
         """Return the lock file whose holder alone works on `key`, which may be any text."""

@@ -11,22 +11,31 @@ from quantcore.store.facts import FactRow
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of `cache list`; `size_bytes` is that of the files it refers to and are kept."""
+    """One line of `cache list`.
+
+    Attributes:
+        kind: what the fact is about.
+        key: what it answers.
+        what: the same in a few words.
+        size_bytes: of those files it refers to that are kept; entries may share a file.
+        created: time in UTC, ISO 8601.
+        last_used: time in UTC, ISO 8601, right to a minute.
+    """
 
     kind: str
     key: str
     what: str
     size_bytes: int
-    created: datetime
-    last_used: datetime
+    created: str
+    last_used: str
 
 
 @dataclass(frozen=True)
 class Freed:
-    """What was removed: files, their bytes, and facts; and how many files stayed, being in use."""
+    """What was removed, and how many artifacts stayed because they are in use."""
 
-    files: int = 0
-    size_bytes: int = 0
+    artifacts: int = 0
+    bytes: int = 0
     facts: int = 0
     in_use: int = 0
 
@@ -52,6 +61,15 @@ class VerifyReport:
         """Return whether every promise was kept."""
         return not self.damaged and not self.missing
 
+    def sentence(self) -> str:
+        """Return what was found, in words."""
+        if self.is_clean:
+            return f"All {self.checked} files are whole."
+        return (
+            f"{len(self.damaged)} of {self.checked} files were damaged and are now in quarantine/, "
+            f"{len(self.missing)} were missing. They are made anew when they are asked for."
+        )
+
 
 def entry(row: FactRow, sizes: Mapping[str, int]) -> Entry:
     """Return the line of a fact, given the bytes of each file that is there."""
@@ -60,8 +78,8 @@ def entry(row: FactRow, sizes: Mapping[str, int]) -> Entry:
         key=row.key,
         what=row.what,
         size_bytes=sum(sizes.get(sha256, 0) for sha256 in row.sha256s),
-        created=datetime.fromtimestamp(row.created, UTC),
-        last_used=datetime.fromtimestamp(row.last_used, UTC),
+        created=_iso(row.created),
+        last_used=_iso(row.last_used),
     )
 
 
@@ -82,3 +100,7 @@ def _name(value: Any) -> str:
     """Return a name that stands as text, or as the `name` of an object."""
     named = value.get("name") if isinstance(value, dict) else value
     return named if isinstance(named, str) else ""
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -10,7 +10,7 @@ from quantcore.results import Artifact
 from quantcore.settings import Settings
 from quantcore.store import locks
 from quantcore.store.database import Database
-from quantcore.store.facts import Facts
+from quantcore.store.facts import LASTING_KINDS, Facts
 from quantcore.store.faults import explained, explained_if_full
 from quantcore.store.files import Files, StoredFile, file_digest
 from quantcore.store.reports import Entry, Freed, VerifyReport, describe, entry
@@ -144,16 +144,16 @@ class Store:
         """Write a fact, in place of an older one of its kind and key.
 
         Args:
-            kind: `conversion` and `predictions` go when one of their artifacts goes; facts of
-                other kinds stay, their figures being true all the same.
+            kind: `result` and `accuracy` stay when an artifact goes, their figures being true all
+                the same; facts of every other kind promise their artifacts and go with them.
             key: what the fact answers.
             value: JSON text.
             artifacts: SHA-256 of the files it refers to, stored before.
 
         Raises:
-            DamagedArtifactError: one of the artifacts is not there (any more).
+            DamagedArtifactError: one of the artifacts promised is not there (any more).
         """
-        with self.using(*artifacts):
+        with self.using(*(() if kind in LASTING_KINDS else artifacts)):
             self._facts.put(kind, key, value, describe(value), artifacts)
 
     def delete(self, kind: str, key: str) -> None:
@@ -180,8 +180,8 @@ class Store:
             gone = [file for file in stored if self._files.remove(file.sha256)]
             kept = [file.sha256 for file in self._files.scan()]
             facts = self._facts.forget_all_but(kept)
-        sizes = [file.size_bytes for file in gone] + aside
-        return Freed(len(sizes), sum(sizes), facts, len(stored) - len(gone))
+        freed = sum(file.size_bytes for file in gone)
+        return Freed(len(gone), freed + aside, facts, len(stored) - len(gone))
 
     def verify(self) -> VerifyReport:
         """Read every file again, move damaged ones aside, and hold the facts against the files.

@@ -79,6 +79,7 @@ def test_verify_finds_what_is_damaged_missing_and_orphaned(
     assert report.checked == 3
     assert (report.damaged, report.missing, report.orphans) == ((damaged,), (missing,), (orphan,))
     assert not report.is_clean
+    assert report.sentence().startswith("1 of 3 files were damaged")
     assert store.verify().is_clean
     assert [entry.key for entry in store.list()] == ["whole"]
     assert store.checked_path(whole)
@@ -182,7 +183,7 @@ def test_facts_on_a_full_disk_are_kept_and_clearing_makes_room(small_disk: Path)
             store.put("result", "k", json.dumps("x" * 400_000))
         assert store.get("result", "k") is None
         assert store.get("conversion", "big")
-        assert store.clear().size_bytes == 300_000
+        assert store.clear().bytes == 300_000
         convert(store, "again", b"z" * 200_000)
         assert store.verify().is_clean
 

@@ -311,4 +311,4 @@ def test_a_forked_child_does_not_keep_its_parents_lease(settings: Settings) -> N
 
         with child_that(parent):
             assert store.clear().in_use == 1
-        assert store.clear().files == 1
+        assert store.clear().artifacts == 1

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,20 @@ def test_a_fact_cannot_promise_a_file_that_is_not_there(store: Store) -> None:
     assert store.get("conversion", "k") is None
 
 
+def test_figures_are_kept_even_if_their_file_went_meanwhile(store: Store) -> None:
+    store.put("result", "k", '{"n": 1}', [SHA256])
+    assert store.get("result", "k") == '{"n": 1}'
+    assert store.verify().is_clean
+
+
+@pytest.mark.parametrize("kind", ["conversion", "recipe", "judgement", "predictions"])
+def test_what_promises_a_file_goes_with_it(store: Store, settings: Settings, kind: str) -> None:
+    store.put(kind, "k", "{}", [add(store)])
+    artifact_of(settings).unlink()
+    assert store.verify().missing == (SHA256,)
+    assert store.get(kind, "k") is None
+
+
 @pytest.mark.parametrize("sha256", ["", "../../etc/passwd", "AB" * 32])
 def test_what_is_no_digest_names_no_file(store: Store, sha256: str) -> None:
     with pytest.raises(DamagedArtifactError, match="is not the digest"):
@@ -115,7 +130,8 @@ def test_list_says_what_each_entry_is(store: Store) -> None:
     assert entries["b"].what == "bundled/resnet18, static"
     assert entries["c"].what == ""
     assert (entries["a"].size_bytes, entries["b"].size_bytes) == (len(CONTENT), 0)
-    assert abs(entries["a"].created.timestamp() - time.time()) < 60
+    created = datetime.fromisoformat(entries["a"].created)
+    assert abs(created.timestamp() - time.time()) < 60
 
 
 def test_reading_a_fact_counts_as_use_but_does_not_write_each_time(
@@ -185,9 +201,9 @@ def test_a_file_in_use_by_another_process_is_not_evicted(settings: Settings) -> 
             convert(store, "d", b"d" * 1_000)
             assert kept(store) == ["a", "c", "d"]
             freed = store.clear()
-            assert (freed.files, freed.in_use) == (2, 1)
+            assert (freed.artifacts, freed.in_use) == (2, 1)
             assert kept(store) == ["a"]
-        assert store.clear().files == 1
+        assert store.clear().artifacts == 1
 
 
 def test_a_file_larger_than_the_quota_is_kept_until_the_next(settings: Settings) -> None:
@@ -205,7 +221,7 @@ def test_clear_removes_everything_and_says_how_much(store: Store, settings: Sett
     artifact_of(settings, add(store, b"soon damaged")).write_bytes(b"rot")
     store.verify()
     freed = store.clear()
-    assert (freed.files, freed.size_bytes, freed.facts, freed.in_use) == (4, 3_003, 4, 0)
+    assert (freed.artifacts, freed.bytes, freed.facts, freed.in_use) == (3, 3_003, 4, 0)
     assert store.list() == []
     assert (
         files_under(settings.data / "artifacts") + files_under(settings.data / "quarantine") == []
