@@ -31,7 +31,7 @@ def class_folders(paths: Sequence[PurePosixPath]) -> list[str] | None:
         return None
     if loose:
         raise RequestError(
-            f"{len(loose)} pictures, {loose[0]} first, are beside the class folders, not in one.",
+            f"{_listing(loose)}: beside the class folders, not in one.",
             "Put every picture into the folder of its class, or all of them into one folder.",
         )
     return [part[0] for part in parts]
@@ -61,18 +61,26 @@ def match_labels(folders: Sequence[str], info: ModelInfo) -> NDArray[np.int64] |
 
 
 def _by_name(names: Sequence[str], info: ModelInfo) -> dict[str, int]:
+    exact = {label: index for index, label in enumerate(info.labels)}
     indices = defaultdict(list)
-    for index, label in enumerate(info.labels):
+    for label, index in exact.items():
         indices[_plain(label)].append(index)
-    matched = {name: indices[_plain(name)] for name in names if _plain(name) in indices}
-    for name, places in matched.items():
-        if len(places) > 1:
-            raise RequestError(
-                f"The folder {name!r} fits {len(places)} classes of {info.title}: "
-                f"numbers {' and '.join(map(str, places))}.",
-                "Name all folders by class number.",
-            )
-    return {name: places[0] for name, places in matched.items()}
+    # Exactly first: ImageNet has both a Cardigan, which is a dog, and a cardigan.
+    return {
+        name: exact[name] if name in exact else _only(name, indices[_plain(name)], info)
+        for name in names
+        if _plain(name) in indices
+    }
+
+
+def _only(name: str, places: Sequence[int], info: ModelInfo) -> int:
+    if len(places) > 1:
+        raise RequestError(
+            f"The folder {name!r} fits {len(places)} classes of {info.title}: "
+            f"numbers {' and '.join(map(str, places))}.",
+            f"Write it as {' or '.join(info.labels[place] for place in places)}.",
+        )
+    return places[0]
 
 
 def _by_index(names: Sequence[str], info: ModelInfo) -> dict[str, int]:

@@ -98,7 +98,7 @@ def load_brought(
         role: Split(
             pictures, places, None if labels is None else labels[places], combined(digest, role)
         )
-        for role, places in _allocate(len(folder.files), spec.seed, labels is not None).items()
+        for role, places in allocate(len(folder.files), spec.seed, labels is not None).items()
     }
     evaluation = splits["evaluation"].first(spec.evaluation_images)
     return ImageData(
@@ -118,7 +118,8 @@ def _labels(folder: PictureFolder, info: ModelInfo) -> NDArray[np.int64] | None:
     return None if folders is None else match_labels(folders, info)
 
 
-def _allocate(count: int, seed: int, labelled: bool) -> dict[str, NDArray[np.int64]]:
+def allocate(count: int, seed: int, labelled: bool) -> dict[str, NDArray[np.int64]]:
+    """Return which of `count` pictures each split takes, by role, in a seeded order."""
     calibration = max(1, min(CALIBRATION_MOST, int(count * CALIBRATION_SHARE)))
     qat = min(QAT_MOST, int(count * QAT_SHARE)) if labelled else 0
     qat = qat if qat >= QAT_LEAST else 0

@@ -61,6 +61,13 @@ class Split:
             labels = None if self.labels is None else torch.from_numpy(self.labels[start:stop])
             yield self.pictures.tensors(self.places[start:stop]), labels
 
+    def shuffled(self, seed: int) -> "Split":
+        """Return the same pictures in another order, which the seed decides."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        labels = None if self.labels is None else self.labels[order]
+        digest = combined(self.digest, f"shuffled {seed}")
+        return Split(self.pictures, self.places[order], labels, digest)
+
     def tensor(self, count: int) -> "Tensor":
         """Return the first `count` pictures as one tensor `[count, 3, S, S]`."""
         return self.pictures.tensors(self.places[:count])
