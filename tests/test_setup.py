@@ -153,10 +153,9 @@ def set_up(
 
 
 def test_set_up_installs_once_and_again_when_a_pin_changes(empty_project: Path) -> None:
-    first, second = set_up(empty_project), set_up(empty_project)
-    assert first.returncode == second.returncode == 0
-    assert "Installed in" in first.stdout
-    assert second.stdout == ""
+    assert "Installed in" in set_up(empty_project, "dev").stdout
+    # What tests need contains what the app needs, so that neither is left to install.
+    assert set_up(empty_project, "dev").stdout == set_up(empty_project).stdout == ""
     (empty_project / "constraints.txt").write_text("numpy==1.0\n")
     assert "Installed in" in set_up(empty_project).stdout
 
