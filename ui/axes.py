@@ -116,7 +116,7 @@ def drawable(asked: str, results: Sequence[VariantResult]) -> tuple[str, str]:
     if _has_values(asked, results) or asked not in STAND_INS:
         return asked, ""
     instead = next((name for name in STAND_INS[asked] if _has_values(name, results)), "size")
-    return instead, f"{_MISSING[asked]}; the plot shows {AXES[instead].title.lower()} instead."
+    return instead, f"{_MISSING[asked]}; the plot shows “{AXES[instead].title.lower()}” instead."
 
 
 def _has_values(name: str, results: Sequence[VariantResult]) -> bool:

@@ -41,10 +41,14 @@ def failures(rows: Sequence[Failure]) -> str:
     for row in rows:
         groups.setdefault((row.reason, row.remedy), []).append(row)
     lines = (
-        f"<li><span>{_names(cells)}{escape(reason)} <em>{escape(remedy)}</em></span></li>"
+        _item(cells, f"{escape(reason)} <em>{escape(remedy)}</em>")
         for (reason, remedy), cells in groups.items()
     )
     return f'<ul class="qw-list">{"".join(lines)}</ul>'
+
+
+def _item(cells: Sequence[VariantResult | Failure], text: str) -> str:
+    return f"<li><span>{_names(cells)}<span>{text}</span></span></li>"
 
 
 def _names(cells: Sequence[VariantResult | Failure]) -> str:
@@ -57,7 +61,9 @@ def _names(cells: Sequence[VariantResult | Failure]) -> str:
 
 
 def _list(lines: Iterable[tuple[VariantResult, str]]) -> str:
-    items = "".join(f"<li><span>{_names([row])}{text}</span></li>" for row, text in lines)
+    items = "".join(
+        f"<li><span>{_names([row])}<span>{text}</span></span></li>" for row, text in lines
+    )
     return f'<ul class="qw-list">{items}</ul>' if items else ""
 
 

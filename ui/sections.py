@@ -13,7 +13,7 @@ from ui.state import Shown
 
 PLOT_CONFIG = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
 ICON = ":material/download:"
-ORIGINS = {"shipped": "Shipped example", "earlier": "Earlier results", "current": "Measured"}
+ORIGINS = {"shipped": "Shipped example", "earlier": "Earlier results", "current": "Measured here"}
 AXIS_HELP = {
     "x": "The figure that runs from left to right.",
     "y": "The figure that runs from bottom to top.",
@@ -47,10 +47,12 @@ def provenance(shown: Shown) -> None:
     """Say what machine and day the figures are true of."""
     comparison = shown.comparison
     machine, day = comparison.environment.sentence(), words.day(comparison.created)
-    where = ", not on this machine" if shown.origin == "shipped" else ""
+    said = f"Measured on {machine}, on {day}"
+    if shown.origin == "shipped":
+        said += ", not on this machine"
     st.html(
         f'<p class="qw-provenance"><span class="qw-tag">{ORIGINS[shown.origin]}</span>'
-        f"Measured on {escape(machine)}, on {day}{where}.</p>"
+        f"{escape(said)}.</p>"
     )
 
 
@@ -191,17 +193,17 @@ def _how(comparison: Comparison) -> Sequence[tuple[str, str]]:
         ),
         (
             "float32",
-            "is served the best way the same runtime can: frozen, and optimized after loading.",
+            "Served the best way the same runtime can: frozen, and optimized after loading.",
         ),
         (
             "Accuracy and agreement",
-            f"are shares of {words.count(judged, 'image')} that no variant was calibrated or "
+            f"Shares of {words.count(judged, 'image')} that no variant was calibrated or "
             "trained on, the same for all. Intervals are 95 % (Wilson).",
         ),
-        ("In 8 bits", "counts the multiply-adds that run in 8 bits, read from the file itself."),
+        ("In 8 bits", "Share of the multiply-adds that run in 8 bits, read from the file itself."),
         (
             "Peak memory",
-            "is the most the process held above what the runtime holds before it loads the file.",
+            "The most the process held above what the runtime holds before it loads the file.",
         ),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from quantcore.compare import plan
-from quantcore.models.catalogue import ModelInfo, catalogue
+from quantcore.models.catalogue import ModelInfo, catalogue, find
 from quantcore.specs import ImageSpec, MeasureSpec, Setting
 from quantcore.workflows import WORKFLOWS
 from ui import fields, progress, state, titles, words
@@ -75,9 +75,8 @@ def choose_model() -> ModelInfo:
         "torchvision's fetch their published weights once.",
         on_change=state.recall_job,
     )
-    info = models[str(name)]
-    st.caption(_facts(info))
-    return info
+    st.caption(_facts(find(state.chosen_model())))
+    return models[str(name)]
 
 
 def _model_line(info: ModelInfo) -> str:

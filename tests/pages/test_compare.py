@@ -1,0 +1,227 @@
+"""The first page in each of its states, driven without a browser."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from quantcore.errors import WeightsUnavailableError
+from tests import canned
+from tests.pages.fakes import FakeComparisons, running, view
+from ui import state
+
+APP = Path(__file__).parents[2] / "app.py"
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
+    fake = FakeComparisons(
+        busy=running(7),
+        starting=running(0),
+        new=running(0),
+        broken=view(canned.typical()),
+        failed=view(canned.all_failed(), "failed", message="The data folder is full."),
+        stopped=view(replace(canned.typical(), results=canned.typical().results[:3]), "cancelled"),
+        random=view(canned.random_weights()),
+        unlabelled=view(canned.unlabelled()),
+    )
+    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "shipped", canned.typical)
+    return fake
+
+
+@pytest.fixture
+def open_page(fake: FakeComparisons) -> Open:
+    def open_page(**address: str) -> AppTest:
+        page = AppTest.from_file(str(APP), default_timeout=30)
+        page.query_params.update(address)
+        return page.run()
+
+    return open_page
+
+
+def html(page: AppTest) -> str:
+    assert not page.exception
+    return "\n".join(element.proto.body for element in page.html)
+
+
+def rows(page: AppTest) -> list[str]:
+    """Return the variants in the table, as `Static x86`."""
+    found = re.findall(r'<th scope="row">(.*?)</th>', html(page), re.DOTALL)
+    named = [re.sub(r'<span class="qw-tag">.*?</span>|<[^>]+>', " ", row) for row in found]
+    return [" ".join(name.split()) for name in named]
+
+
+def press(page: AppTest, label: str) -> AppTest:
+    return next(button for button in page.button if button.label == label).click().run()
+
+
+def test_first_visit_is_filled_and_says_where_it_was_measured(open_page: Open) -> None:
+    page = open_page()
+    assert "Shipped example" in html(page)
+    assert "on 24 Nov 2026, not on this machine" in html(page)
+    assert len(rows(page)) == 14
+    assert "Ship QAT on oneDNN" in html(page)
+    assert "There is no ready-quantized checkpoint of mobilenet_v2 for onednn." in html(page)
+    assert page.query_params == {}
+
+
+def test_the_table_holds_figures_with_units_and_spread(open_page: Open) -> None:
+    text = html(open_page())
+    static = text[text.index("Static</b><small>x86") :].split("</tr>")[0]
+    for figure in ("2.69 MB", "3.4× smaller", "2.6×", "93.0 %", "−0.4 points", "98.4 % same"):
+        assert figure in static
+
+
+def test_a_model_without_results_says_what_will_be_here(open_page: Open) -> None:
+    page = open_page(model="torchvision/resnet18")
+    assert "ResNet-18 has not been measured yet" in html(page)
+    assert rows(page) == []
+
+
+def test_workflows_and_backends_narrow_what_is_shown(open_page: Open) -> None:
+    page = open_page(workflows="static", backends="x86,qnnpack")
+    assert rows(page) == ["Float32 reference", "Static x86", "Static QNNPACK"]
+
+
+def test_measure_asks_for_the_full_grid(open_page: Open, fake: FakeComparisons) -> None:
+    page = press(open_page(), "Measure here")
+    (request,) = fake.started
+    assert len(request.variants) == 17
+    assert request.model.name == "bundled/mobilenet_v2"
+    assert page.query_params["job"] == "new"
+
+
+def test_settings_reach_the_request(open_page: Open, fake: FakeComparisons) -> None:
+    page = open_page(workflows="static,dynamic", backends="x86")
+    page.number_input(key="static.calibration_images").set_value(64)
+    page.selectbox(key="static.per_channel").set_value(False)
+    page.number_input(key="evaluation_images").set_value(500)
+    press(page.run(), "Measure here")
+    (request,) = fake.started
+    settings = {variant.workflow: dict(variant.settings) for variant in request.variants}
+    assert settings["static"] == {"calibration_images": 64, "per_channel": False}
+    assert settings["dynamic"] == {}
+    assert request.images.evaluation_images == 500
+    assert request.images.image_size is None
+
+
+def test_nothing_chosen_cannot_be_measured(open_page: Open) -> None:
+    page = open_page(backends="x86")
+    page.pills(key="backends").set_value([]).run()
+    assert next(button for button in page.button if button.label == "Measure here").disabled
+
+
+def test_random_weights_are_asked_for_by_name(open_page: Open, fake: FakeComparisons) -> None:
+    press(open_page(model="torchvision/resnet18", weights="random"), "Measure here")
+    assert fake.started[0].model.name == "torchvision/resnet18@random"
+
+
+def test_busy_shows_each_variant_and_what_is_measured_so_far(open_page: Open) -> None:
+    page = open_page(job="busy")
+    assert html(page).count('<li class="qw-cell') == 17
+    assert "calibrating, 50 %, about 14 s left" in html(page)
+    assert len(rows(page)) == 7
+
+
+def test_until_the_first_result_the_earlier_ones_stay(open_page: Open) -> None:
+    page = open_page(job="starting")
+    assert html(page).count('<li class="qw-cell') == 17
+    assert "Shipped example" in html(page)
+    assert len(rows(page)) == 14
+
+
+def test_cancel_stops_the_job_shown(open_page: Open, fake: FakeComparisons) -> None:
+    press(open_page(job="busy"), "Cancel")
+    assert fake.cancelled == ["job"]
+
+
+def test_partly_failed_keeps_reason_remedy_and_details(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    page = open_page(job="broken")
+    assert "1 variant failed." in page.warning[0].value
+    assert "it was killed (signal 9)." in html(page)
+    assert "lower the batch" in html(page)
+    assert page.code[0].value == "ChildDiedError: exit code -9"
+    press(page, "Try again")
+    assert fake.retried == ["job"]
+
+
+def test_failed_says_why_once_and_loses_nothing(open_page: Open) -> None:
+    page = open_page(job="failed")
+    assert "The data folder is full." in page.error[0].value
+    assert html(page).count("Free some space") == 1
+    assert len(rows(page)) == 14
+
+
+def test_stopped_keeps_what_was_measured(open_page: Open, fake: FakeComparisons) -> None:
+    page = open_page(job="stopped")
+    assert "3 variants measured before that stay below." in page.info[0].value
+    assert len(rows(page)) == 3
+    press(page, "Go on measuring")
+    assert fake.retried == ["job"]
+
+
+def test_a_refused_request_says_what_to_do(open_page: Open, fake: FakeComparisons) -> None:
+    fake.refusal = WeightsUnavailableError("The weights cannot be fetched.", "Take @random.")
+    page = press(open_page(), "Measure here")
+    assert page.error[0].value == "**The weights cannot be fetched.** Take @random."
+    assert page.run().error == []
+
+
+@pytest.mark.parametrize(
+    ("job", "instead"),
+    [("random", "“file size” instead"), ("unlabelled", "“same answer as float32” instead")],
+)
+def test_without_accuracy_the_plot_says_what_it_shows(
+    open_page: Open, job: str, instead: str
+) -> None:
+    page = open_page(job=job)
+    assert any(instead in caption.value for caption in page.caption)
+    assert "accuracy is unknown" in html(page)
+
+
+def test_a_link_to_a_job_chooses_its_model(open_page: Open) -> None:
+    page = open_page(job="random")
+    assert page.selectbox(key="model").value == "torchvision/mobilenet_v2"
+    assert page.query_params["weights"] == "random"
+
+
+def test_another_model_leaves_the_job_and_coming_back_recalls_it(open_page: Open) -> None:
+    page = press(open_page(), "Measure here")
+    page.selectbox(key="model").set_value("bundled/resnet18").run()
+    assert "job" not in page.query_params
+    page.selectbox(key="model").set_value("bundled/mobilenet_v2").run()
+    assert page.query_params["job"] == "new"
+
+
+def test_axes_come_from_the_address_and_go_back_to_it(open_page: Open) -> None:
+    page = open_page(x="size", y="memory")
+    up, across = (box for box in page.selectbox if box.label in {"Up", "Across"})
+    assert (up.value, across.value) == ("memory", "size")
+    across.set_value("accuracy").run()
+    assert page.query_params == {"x": "accuracy", "y": "memory"}
+
+
+def test_a_link_that_cannot_be_read_whole_names_the_rest(open_page: Open) -> None:
+    page = open_page(workflows="static,magic", colour="red", job="gone")
+    said = " ".join(info.value for info in page.info)
+    assert "colour, magic" in said
+    assert "no longer on this server" in said
+    assert set(rows(page)) == {
+        "Float32 reference",
+        *(f"Static {backend}" for backend in ("x86", "FBGEMM", "oneDNN", "QNNPACK")),
+    }
+
+
+def test_texts_from_elsewhere_are_not_markup(open_page: Open, fake: FakeComparisons) -> None:
+    broken = canned.failure(reason="<img src=x onerror=alert(1)>", refused=False)
+    fake.views["evil"] = view(canned.comparison([canned.float32()], [broken]))
+    text = html(open_page(job="evil"))
+    assert "<img src=x" not in text
+    assert "&lt;img src=x" in text
