@@ -30,16 +30,18 @@ OWN = ("mobilenet_v2", "mobilenet_v3_large", "shufflenet_v2_x1_0", "resnet18")
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{category}")
-    for category in ("DeprecationWarning", "UserWarning")
+    for category in ("DeprecationWarning", "UserWarning", "torch.jit.TracerWarning")
 ]
 
 
 @pytest.fixture(autouse=True)
-def engine() -> Iterator[None]:
-    """Leave the process's quantized engine as it was."""
-    before = torch.backends.quantized.engine
+def process() -> Iterator[None]:
+    """Compute on one thread, and leave the process's quantized engine and threads as they were."""
+    engine, threads = torch.backends.quantized.engine, torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
-    torch.backends.quantized.engine = before
+    torch.set_num_threads(threads)
+    torch.backends.quantized.engine = engine
 
 
 @pytest.fixture
