@@ -13,7 +13,7 @@ class RowLSTM(nn.Module):
     Nearly all its weights sit in the LSTM, which is what post-training dynamic quantization is for.
     """
 
-    def __init__(self, num_classes: int = 10, image_size: int = 64, hidden_size: int = 256) -> None:
+    def __init__(self, num_classes: int = 10, image_size: int = 64, hidden_size: int = 128) -> None:
         super().__init__()
         self.lstm = nn.LSTM(image_size, hidden_size, num_layers=2, batch_first=True)
         self.fc = nn.Linear(hidden_size, num_classes)

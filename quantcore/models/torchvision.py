@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,10 +52,10 @@ def _fetch(info: ModelInfo, url: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S) as answer:
             _store(answer, path)
-    except (OSError, urllib.error.URLError) as error:
+    except OSError as error:
         raise WeightsUnavailableError(
             f"The published weights of {info.title} are not on this machine "
-            f"and could not be fetched ({error}).",
+            f"and could not be fetched ({getattr(error, 'reason', error)}).",
             f"On a machine with network: `curl -L -o {path} {url}`. "
             f"Or take {info.name}{RANDOM}: sizes and latencies are real, accuracy is not offered.",
         ) from error
