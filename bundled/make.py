@@ -1,19 +1,27 @@
 """Make everything in this folder from scratch: `python -m bundled.make [--data DIR] [STEP ...]`.
 
-Steps: `images`, `photos`, `float`. A step whose files stand in `manifest.json` with the right
-digest is skipped, and training goes on from its last whole epoch.
+Steps: `images`, `photos`, `float`, `quantized`, `comparison`. A step whose files stand in
+`manifest.json` with the right digest is skipped, and training goes on from its last whole epoch.
 """
 
 import argparse
 import hashlib
+import itertools
 import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from bundled import photos, splits, training
+from bundled import photos, quantized, splits, training
+from quantcore.compare import Comparisons, plan
+from quantcore.results import Comparison
+from quantcore.settings import Settings, physical_cores
+from quantcore.specs import MeasureSpec, ModelSpec
 
 HERE = Path(__file__).parent
 MANIFEST = HERE / "manifest.json"
@@ -74,16 +82,16 @@ def make_float(data: Path) -> None:
     """Train every float checkpoint that is not there yet."""
     WORK.mkdir(exist_ok=True)
     parts = splits.split_all(data)
-    for name, plan in training.PLANS.items():
+    for name, training_plan in training.PLANS.items():
         path = HERE / "checkpoints" / f"{name}.safetensors"
         if not is_made(path):
-            _make_one_float(name, plan, parts, path)
+            _make_one_float(name, training_plan, parts, path)
 
 
 def _make_one_float(
-    name: str, plan: training.TrainingPlan, parts: dict[str, splits.Split], path: Path
+    name: str, training_plan: training.TrainingPlan, parts: dict[str, splits.Split], path: Path
 ) -> None:
-    model = training.train(name, plan, parts["training"], WORK / f"{name}.pt")
+    model = training.train(name, training_plan, parts["training"], WORK / f"{name}.pt")
     half = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
         for key, value in model.state_dict().items()
@@ -97,10 +105,64 @@ def _make_one_float(
         raise SystemExit(f"{name} reached only {top1:.4f}; change its plan in bundled/training.py")
     path.parent.mkdir(exist_ok=True)
     save_file(half, path)
-    record(path, top1=top1, seed=plan.seed, epochs=len(plan.sizes), data="Fashion-MNIST training")
+    record(
+        path,
+        top1=top1,
+        seed=training_plan.seed,
+        epochs=len(training_plan.sizes),
+        data="Fashion-MNIST training",
+    )
 
 
-STEPS = {"images": make_images, "photos": make_photos, "float": make_float}
+def make_quantized(_data: Path) -> None:
+    """Fine-tune every ready-quantized checkpoint whose float one is there."""
+    for name, engine in itertools.product(quantized.CONVOLUTIONAL, quantized.ENGINES):
+        float_path = HERE / "checkpoints" / f"{name}.safetensors"
+        path = HERE / "quantized" / f"{name}.{engine}.pt"
+        if is_made(path) or not is_made(float_path):
+            continue
+        top1 = quantized.make(name, engine, path)
+        float_top1 = read_manifest()[float_path.relative_to(HERE).as_posix()]["top1"]
+        print(f"{name} for {engine}: top-1 {top1:.4f}, float {float_top1:.4f}", flush=True)
+        if top1 < float_top1 - quantized.LARGEST_LOSS:
+            path.unlink()
+            raise SystemExit(f"{name} for {engine} lost too much; see bundled/quantized.py")
+        record(path, top1=top1, seed=quantized.PLAN.seed, steps=quantized.PLAN.steps)
+
+
+def make_comparison(_data: Path) -> None:
+    """Measure the comparison that the first page opens on, on this machine as it is now."""
+    path = HERE / "comparison.json"
+    if is_made(path):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        settings = replace(Settings.from_env(), data=Path(folder))
+        path.write_text(run_comparison(settings, "bundled/mobilenet_v2").to_json())
+    record(path)
+
+
+def run_comparison(settings: Settings, model: str) -> Comparison:
+    """Return the full grid of a model with default settings, all of it measured now."""
+    comparisons = Comparisons(settings)
+    try:
+        measure = MeasureSpec(threads=settings.threads)
+        job = comparisons.start(plan(ModelSpec(model), measure=measure))
+        while (view := comparisons.wait(job)).state == "running":
+            pass
+    finally:
+        comparisons.close()
+    if any(not row.refused for row in view.comparison.failures):
+        raise SystemExit(view.comparison.failures)
+    return view.comparison
+
+
+STEPS: dict[str, Callable[[Path], None]] = {
+    "images": make_images,
+    "photos": make_photos,
+    "float": make_float,
+    "quantized": make_quantized,
+    "comparison": make_comparison,
+}
 
 
 def main() -> None:
@@ -108,11 +170,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("steps", nargs="*", help=f"of {', '.join(STEPS)}; all by default")
     parser.add_argument("--data", type=Path, default=DEBIAN_FOLDER, help="Fashion-MNIST's folder")
+    parser.add_argument("--threads", type=int, default=physical_cores())
     arguments = parser.parse_args()
     unknown = [step for step in arguments.steps if step not in STEPS]
     if unknown:
         raise SystemExit(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
-    torch.set_num_threads(2)
+    torch.set_num_threads(arguments.threads)
     for step in arguments.steps or STEPS:
         STEPS[step](arguments.data)
 

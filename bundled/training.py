@@ -45,15 +45,15 @@ def _torchvision(name: str) -> Callable[[], nn.Module]:
 
 PLANS: dict[str, TrainingPlan] = {
     "mobilenet_v2": TrainingPlan(_torchvision("mobilenet_v2"), (64,) * 6, 0.2, weight_decay=2e-4),
-    "row_lstm": TrainingPlan(row_lstm, (64,) * 4, 3e-3, "adamw", weight_decay=0.01),
-    "vit_tiny": TrainingPlan(vit_tiny, (64,) * 10, 2e-3, "adamw", weight_decay=0.05, bfloat16=True),
-    "resnet18": TrainingPlan(_torchvision("resnet18"), (32,) * 2 + (64,) * 3, 0.1, bfloat16=True),
+    "resnet18": TrainingPlan(_torchvision("resnet18"), (32,) * 2 + (64,) * 2, 0.1, bfloat16=True),
     "shufflenet_v2_x1_0": TrainingPlan(
-        _torchvision("shufflenet_v2_x1_0"), (32,) * 3 + (64,) * 5, 0.2
+        _torchvision("shufflenet_v2_x1_0"), (32,) * 2 + (64,) * 3, 0.2, weight_decay=1e-4
     ),
+    "row_lstm": TrainingPlan(row_lstm, (64,) * 4, 4e-3, "adamw", weight_decay=0.01),
     "mobilenet_v3_large": TrainingPlan(
-        _torchvision("mobilenet_v3_large"), (32,) * 3 + (64,) * 5, 0.2, weight_decay=1e-4
+        _torchvision("mobilenet_v3_large"), (48,) * 2 + (64,) * 3, 0.2, weight_decay=1e-4
     ),
+    "vit_tiny": TrainingPlan(vit_tiny, (64,) * 5, 2e-3, "adamw", weight_decay=0.05, bfloat16=True),
 }
 
 
