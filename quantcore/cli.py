@@ -256,7 +256,7 @@ def _workflow_settings(assignments: list[str]) -> dict[str, dict[str, Setting]]:
 
 
 def _value(text: str) -> Setting:
-    """Return the setting's value; numbers and truth values are read where the setting wants them."""
+    """Return the value as text, None or names; the setting itself reads numbers and truth."""
     if text.lower() in ("none", "default"):
         return None
     return tuple(_names(text)) if "," in text else text

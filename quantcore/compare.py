@@ -4,22 +4,18 @@
 the jobs taking turns, so that nobody waits for somebody else's whole comparison.
 """
 
-import itertools
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from quantcore.backends import BACKENDS, runtime
 from quantcore.bundle import bundled_file
 from quantcore.engine import cached_results, cell_key, failure
 from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.images import is_labelled
+from quantcore.grid import FLOAT32, plan, refusals
 from quantcore.jobs import Workers
-from quantcore.models import weights_digest
-from quantcore.models.catalogue import find
 from quantcore.results import (
     CellProgress,
     CellState,
@@ -32,67 +28,13 @@ from quantcore.results import (
 from quantcore.settings import Settings
 from quantcore.specs import (
     CompareRequest,
-    ImageSpec,
-    MeasureSpec,
-    ModelSpec,
-    Setting,
     Variant,
     digest,
 )
 from quantcore.store import Store
-from quantcore.workflows import WORKFLOWS, Subject, settings_of, workflow
+from quantcore.workflows import WORKFLOWS, settings_of
 
-FLOAT32 = Variant("float32", None)
-
-
-def plan(
-    model: ModelSpec,
-    workflows: Sequence[str] = tuple(WORKFLOWS),
-    backends: Sequence[str] = tuple(BACKENDS),
-    settings: Mapping[str, Mapping[str, Setting]] | None = None,
-    images: ImageSpec | None = None,
-    measure: MeasureSpec | None = None,
-) -> CompareRequest:
-    """Return the request for every workflow on every backend: 17 cells when nothing is left out.
-
-    float32 is always there, once, as what all others are compared with.
-
-    Raises:
-        RequestError: an unknown model, workflow, backend or setting, or a value that does not fit.
-    """
-    find(model)
-    settings = settings or {}
-    for name in (*workflows, *settings):
-        workflow(name, dict(settings.get(name, {})))
-    variants = [FLOAT32]
-    for name, backend in itertools.product(workflows, backends):
-        if name != FLOAT32.workflow:
-            chosen = tuple(sorted(settings.get(name, {}).items()))
-            variants.append(Variant(name, runtime(backend).name, chosen))
-    return CompareRequest(
-        model, tuple(dict.fromkeys(variants)), images or ImageSpec(), measure or MeasureSpec()
-    )
-
-
-def refusals(request: CompareRequest) -> dict[Variant, Failure]:
-    """Return the cells that cannot exist here, each with its reason and remedy. Needs no torch."""
-    info = find(request.model)
-    subject = Subject(request.model, info, is_labelled(request.images, info), current_environment())
-    refused = {}
-    for variant in request.variants:
-        made = workflow(variant.workflow, dict(variant.settings))
-        support = made.supports(subject, runtime(variant.backend))
-        if not support.ok:
-            refused[variant] = Failure(
-                key=digest([request.model.name, variant.workflow, variant.backend]),
-                model=request.model.name,
-                workflow=variant.workflow,
-                backend=variant.backend,
-                settings=settings_of(variant),
-                reason=support.reason,
-                remedy=support.remedy,
-            )
-    return refused
+__all__ = ["Comparisons", "plan", "shipped_comparison"]
 
 
 def shipped_comparison() -> Comparison:
@@ -147,7 +89,7 @@ class Comparisons:
         """Start a comparison and return its id; one that is running already is joined.
 
         Raises:
-            QuantcoreError: the model's weights cannot be had, or the request cannot be read.
+            QuantcoreError: the request names pictures or a model that cannot be read.
         """
         job_id = digest(request)[:16]
         with self._changed:
@@ -214,7 +156,6 @@ class Comparisons:
     def _cells(self, request: CompareRequest) -> list[_Cell]:
         """Return a cell for every variant; those refused or known already are done."""
         refused = refusals(request)
-        weights_digest(request.model)
         open_request = replace(
             request, variants=tuple(each for each in request.variants if each not in refused)
         )
@@ -275,6 +216,8 @@ class Comparisons:
         def on_done(row: VariantResult | Failure | None) -> None:
             with self._changed:
                 _settle(cell, row)
+                if cell.variant == FLOAT32 and isinstance(row, Failure):
+                    _fail_without_reference(job, row)
                 self._busy = None
                 self._changed.notify_all()
 
@@ -304,6 +247,22 @@ def _settle(cell: _Cell, row: VariantResult | Failure | None) -> None:
         cell.state = "cancelled"
     else:
         cell.state = "failed" if isinstance(row, Failure) else "done"
+
+
+def _fail_without_reference(job: _Job, reason: Failure) -> None:
+    """Give every waiting cell float32's reason, since there is nothing to compare it with."""
+    for cell in job.cells:
+        if cell.state == "waiting":
+            _settle(
+                cell,
+                replace(
+                    reason,
+                    key=cell_key(job.request, cell.variant),
+                    workflow=cell.variant.workflow,
+                    backend=cell.variant.backend,
+                    settings=settings_of(cell.variant),
+                ),
+            )
 
 
 def _ticket(job: _Job, index: int) -> str:

@@ -19,11 +19,12 @@ from quantcore.errors import CancelledError, DamagedArtifactError, QuantcoreErro
 from quantcore.images import load_labels
 from quantcore.measure import Subject as TimedSubject
 from quantcore.measure import Timing, time_against_float, time_alone
+from quantcore.models import weights_are_here
 from quantcore.models.catalogue import find
 from quantcore.predict import Probe, load_logits
 from quantcore.results import Accuracy, Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, Variant
+from quantcore.specs import CompareRequest, Variant, digest
 from quantcore.store import Store
 from quantcore.workflows import settings_of, workflow
 
@@ -79,18 +80,6 @@ def run_cell(job: Job, variant: Variant) -> VariantResult | Failure:
     """
     try:
         return _measured(job, variant)
-    except DamagedArtifactError:
-        # The damaged file was moved aside and its facts forgotten: a second look makes it anew.
-        return _second_look(job, variant)
-    except CancelledError:
-        raise
-    except Exception as error:
-        return failure(job.request, variant, error)
-
-
-def _second_look(job: Job, variant: Variant) -> VariantResult | Failure:
-    try:
-        return _measured(job, variant)
     except CancelledError:
         raise
     except Exception as error:
@@ -119,20 +108,26 @@ def failure(request: CompareRequest, variant: Variant, error: Exception) -> Fail
 
 
 def cell_key(request: CompareRequest, variant: Variant) -> str:
-    """Return the cell's result key, or a digest of the request where weights cannot be read."""
-    from quantcore.specs import digest
-
-    try:
+    """Return the cell's result key, or a digest of the request where its weights are not here."""
+    if _is_readable(request, variant):
         return keys.result_key(request, variant, current_environment())
-    except QuantcoreError:
-        return digest([request.model.name, variant.workflow, variant.backend, variant.settings])
+    return digest([request.model.name, variant.workflow, variant.backend, variant.settings])
+
+
+def _is_readable(request: CompareRequest, variant: Variant) -> bool:
+    engines = {None, keys.checkpoint_engine(variant)}
+    return all(weights_are_here(request.model, engine) for engine in engines)
 
 
 def cached_results(store: Store, request: CompareRequest) -> dict[Variant, VariantResult]:
-    """Return the cells of this request that were measured on this machine before."""
+    """Return the cells of this request that were measured on this machine before.
+
+    A cell whose weights are not here yet cannot have been; nothing is fetched to find out.
+    """
     by_key = {
         keys.result_key(request, variant, current_environment()): variant
         for variant in request.variants
+        if _is_readable(request, variant)
     }
     found = store.get_many("result", by_key)
     return {
@@ -162,12 +157,10 @@ def convert(job: Job, variant: Variant, start: float, end: float) -> Conversion:
     recipe = keys.recipe_key(job.request, variant)
     # One turn for the recipe: backends that share it must not convert side by side.
     with job.store.once(recipe, check=lambda: _stop(job)):
-        known = job.store.get("conversion", key)
+        known = _intact(job, "conversion", key)
         if known is not None:
-            conversion = Conversion.from_json(known)
-            job.store.checked_path(conversion.artifact.sha256)
-            return conversion
-        twin = job.store.get("recipe", recipe)
+            return known
+        twin = _intact(job, "recipe", recipe)
         conversion = _convert_child(job, variant, twin, start, end)
         artifacts = [conversion.artifact.sha256]
         job.store.put("conversion", key, conversion.to_json(), artifacts)
@@ -176,13 +169,25 @@ def convert(job: Job, variant: Variant, start: float, end: float) -> Conversion:
         return conversion
 
 
+def _intact(job: Job, kind: str, key: str) -> Conversion | None:
+    """Return a stored conversion whose file is whole; a damaged one is forgotten and made anew."""
+    text = job.store.get(kind, key)
+    if text is None:
+        return None
+    conversion = Conversion.from_json(text)
+    try:
+        job.store.checked_path(conversion.artifact.sha256)
+    except DamagedArtifactError:
+        return None
+    return conversion
+
+
 def _convert_child(
-    job: Job, variant: Variant, twin: str | None, start: float, end: float
+    job: Job, variant: Variant, twin: Conversion | None, start: float, end: float
 ) -> Conversion:
     if twin is not None:
-        shared = Conversion.from_json(twin)
         child = job.nursery.spawn(
-            "quantcore.convert:run_relabel_child", job.request, variant, shared, job.settings
+            "quantcore.convert:run_relabel_child", job.request, variant, twin, job.settings
         )
     else:
         child = job.nursery.spawn(

@@ -1,5 +1,6 @@
-"""Submit cells to workers, follow them, cancel them: a Dask client and, unless an address is set,
-a cluster of this process's own.
+"""Submit cells to workers, follow them, cancel them.
+
+A Dask client and, unless an address is set, a cluster of this process's own.
 """
 
 import logging

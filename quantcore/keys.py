@@ -22,6 +22,11 @@ def image_size(request: CompareRequest, info: ModelInfo) -> int:
     return request.images.image_size or info.image_size
 
 
+def checkpoint_engine(variant: Variant) -> str | None:
+    """Return which ready-quantized checkpoint a variant starts from; None for the float one."""
+    return runtime(variant.backend).qconfig if variant.workflow == "pretrained" else None
+
+
 def recipe_key(request: CompareRequest, variant: Variant) -> str:
     """Return the digest of what decides weights, scales and zero points.
 
@@ -30,12 +35,11 @@ def recipe_key(request: CompareRequest, variant: Variant) -> str:
     info = find(request.model)
     made = workflow(variant.workflow, dict(variant.settings))
     backend = runtime(variant.backend)
-    engine = backend.qconfig if variant.workflow == "pretrained" else None
     return digest(
         {
             "version": CONVERSION_VERSION,
             "model": request.model.name,
-            "weights": weights_digest(request.model, engine),
+            "weights": weights_digest(request.model, checkpoint_engine(variant)),
             "workflow": variant.workflow,
             "settings": settings_of(variant),
             "qconfig": made.qconfig(backend),

@@ -61,7 +61,9 @@ def relabel(source: Path, backend: Backend, metadata: Mapping[str, object], path
 def save(module: object, backend: Backend, metadata: Mapping[str, object], path: Path) -> None:
     """Write a TorchScript module with its metadata, which names the engine that loads it."""
     text = json.dumps({**metadata, "engine": backend.engine}, sort_keys=True)
-    module.save(str(path), _extra_files={METADATA: text})  # type: ignore[attr-defined]
+    # Through memory: on a full disk, torch's own writer ends the process instead of raising.
+    content: bytes = module.save_to_buffer(_extra_files={METADATA: text})  # type: ignore[attr-defined]
+    path.write_bytes(content)
 
 
 def read_metadata(path: Path) -> dict[str, object]:

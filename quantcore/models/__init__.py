@@ -98,6 +98,24 @@ def weights_digest(spec: ModelSpec, ready_quantized_for: str | None = None) -> s
     return file_digest(_weights_path(info, ready_quantized_for))
 
 
+def weights_are_here(spec: ModelSpec, ready_quantized_for: str | None = None) -> bool:
+    """Return whether `weights_digest` answers from this machine, without fetching anything."""
+    from quantcore.bundle import bundled_file
+    from quantcore.models import torchvision
+    from quantcore.models.catalogue import find
+
+    info = find(spec)
+    if spec.is_random and ready_quantized_for is None:
+        return True
+    engine = ready_quantized_for
+    name = info.weights_file if engine is None else info.pretrained_weights.get(engine)
+    if name is None:
+        return False
+    if info.source == "torchvision":
+        return (torchvision.hub_folder() / name).is_file()
+    return bundled_file(f"{'checkpoints' if engine is None else 'quantized'}/{name}").is_file()
+
+
 def _weights_path(info: "ModelInfo", engine: str | None) -> Path:
     from quantcore.models import bundled, torchvision
 

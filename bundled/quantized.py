@@ -1,0 +1,43 @@
+"""Make the ready-quantized checkpoints: QAT of a bundled float checkpoint, as the app does it.
+
+Each is the state dict of the converted module in full precision, written by `torch.save` (no
+format without code knows quantized tensors) and read back with `weights_only=True`.
+"""
+
+from pathlib import Path
+
+import torch
+
+from quantcore.backends import runtime
+from quantcore.images import load_images
+from quantcore.models.catalogue import find
+from quantcore.settings import physical_cores
+from quantcore.specs import ImageSpec, ModelSpec
+from quantcore.workflows import Material
+from quantcore.workflows.qat import Qat
+
+CONVOLUTIONAL = ("mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "mobilenet_v3_large")
+# x86's serves FBGEMM too: both have the same weights, scales and zero points.
+ENGINES = ("x86", "qnnpack")
+# Longer than the app's default, since here it is done once for everybody.
+PLAN = Qat(steps=150)
+TEST_IMAGES = 10_000
+LARGEST_LOSS = 0.01
+
+
+def make(name: str, engine: str, path: Path) -> float:
+    """Write one checkpoint, and return its top-1 on the test images."""
+    torch.set_num_threads(physical_cores())
+    spec, backend = ModelSpec(f"bundled/{name}"), runtime(engine)
+    info = find(spec)
+    images = load_images(ImageSpec(evaluation_images=TEST_IMAGES), info)
+    backend.activate()
+    material = Material(spec, info, images, info.image_size)
+    module = PLAN.convert(material, backend, lambda _stage, _share: None)
+    path.parent.mkdir(exist_ok=True)
+    torch.save(module.state_dict(), path)
+    right = 0
+    with torch.inference_mode():
+        for pictures, labels in images.evaluation.batches(100):
+            right += int((module(pictures).argmax(1) == labels).sum())
+    return right / TEST_IMAGES

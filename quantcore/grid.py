@@ -1,0 +1,72 @@
+"""What is asked for, cell by cell: the full grid, and which of its cells cannot exist here."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from quantcore.backends import BACKENDS, runtime
+from quantcore.environment import current_environment
+from quantcore.images import is_labelled
+from quantcore.models.catalogue import find
+from quantcore.results import Failure
+from quantcore.specs import (
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Variant,
+    digest,
+)
+from quantcore.workflows import WORKFLOWS, Subject, settings_of, workflow
+
+FLOAT32 = Variant("float32", None)
+
+
+def plan(
+    model: ModelSpec,
+    workflows: Sequence[str] = tuple(WORKFLOWS),
+    backends: Sequence[str] = tuple(BACKENDS),
+    settings: Mapping[str, Mapping[str, Setting]] | None = None,
+    images: ImageSpec | None = None,
+    measure: MeasureSpec | None = None,
+) -> CompareRequest:
+    """Return the request for every workflow on every backend: 17 cells when nothing is left out.
+
+    float32 is always there, once, as what all others are compared with.
+
+    Raises:
+        RequestError: an unknown model, workflow, backend or setting, or a value that does not fit.
+    """
+    find(model)
+    settings = settings or {}
+    for name in (*workflows, *settings):
+        workflow(name, dict(settings.get(name, {})))
+    variants = [FLOAT32]
+    for name, backend in itertools.product(workflows, backends):
+        if name != FLOAT32.workflow:
+            chosen = tuple(sorted(settings.get(name, {}).items()))
+            variants.append(Variant(name, runtime(backend).name, chosen))
+    return CompareRequest(
+        model, tuple(dict.fromkeys(variants)), images or ImageSpec(), measure or MeasureSpec()
+    )
+
+
+def refusals(request: CompareRequest) -> dict[Variant, Failure]:
+    """Return the cells that cannot exist here, each with its reason and remedy. Needs no torch."""
+    info = find(request.model)
+    subject = Subject(request.model, info, is_labelled(request.images, info), current_environment())
+    refused = {}
+    for variant in request.variants:
+        made = workflow(variant.workflow, dict(variant.settings))
+        support = made.supports(subject, runtime(variant.backend))
+        if not support.ok:
+            refused[variant] = Failure(
+                key=digest([request.model.name, variant.workflow, variant.backend]),
+                model=request.model.name,
+                workflow=variant.workflow,
+                backend=variant.backend,
+                settings=settings_of(variant),
+                reason=support.reason,
+                remedy=support.remedy,
+            )
+    return refused
