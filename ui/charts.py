@@ -13,13 +13,14 @@ from ui.axes import AXES, Axis
 LARGEST_MARKER_PX = 30
 SMALLEST_MARKER_PX = 9
 HEIGHT_PX = 500
-MUTED = 0.6
+OPACITY = 0.9
+BEATEN_OPACITY = 0.45
 
 
 def plot(
     results: Sequence[VariantResult], across: str, up: str, front: Sequence[str] | None = None
 ) -> go.Figure:
-    """Return the scatter of the results on two of `AXES`.
+    """Return the scatter of the results on two of `AXES`, one trace a workflow.
 
     Args:
         results: what is drawn; a result without one of the two figures is left out.
@@ -29,46 +30,50 @@ def plot(
     """
     x, y = AXES[across], AXES[up]
     drawn = [r for r in results if x.value(r) is not None and y.value(r) is not None]
-    largest = max((r.artifact.size_bytes for r in drawn), default=1)
     # Big markers first, so that no small one is hidden under them; float32's ring on top of all.
     drawn.sort(key=lambda result: (result.workflow == "float32", -result.artifact.size_bytes))
-    figure = go.Figure([_marker(result, x, y, largest, front) for result in drawn])
+    largest = max((r.artifact.size_bytes for r in drawn), default=1)
+    groups: dict[str, list[VariantResult]] = {}
+    for result in drawn:
+        groups.setdefault(result.workflow, []).append(result)
+    figure = go.Figure([_trace(name, rows, x, y) for name, rows in groups.items()])
+    for trace, rows in zip(figure.data, groups.values(), strict=True):
+        trace.marker.size = [_diameter(row.artifact.size_bytes, largest) for row in rows]
+        trace.marker.opacity = [_opacity(row, front) for row in rows]
     figure.update_layout(**_layout(x, y))
     _mark_float(figure, drawn, x, y)
     return figure
 
 
-def _marker(
-    result: VariantResult, x: Axis, y: Axis, largest: int, front: Sequence[str] | None
-) -> go.Scatter:
-    color = theme.color(result.workflow)
-    muted = front is not None and result.key not in front and result.workflow != "float32"
+def _trace(workflow: str, rows: Sequence[VariantResult], x: Axis, y: Axis) -> go.Scatter:
     return go.Scatter(
-        x=[x.value(result)],
-        y=[y.value(result)],
-        error_x=_bar(x, result, color),
-        error_y=_bar(y, result, color),
-        name=titles.variant(result.workflow, result.backend),
+        x=[x.value(row) for row in rows],
+        y=[y.value(row) for row in rows],
+        error_x=_bars(x, workflow, rows),
+        error_y=_bars(y, workflow, rows),
+        name=titles.workflow(workflow),
         mode="markers",
-        opacity=MUTED if muted else 1.0,
-        marker={
-            **(_ring() if result.workflow == "float32" else _shape(result, color)),
-            "size": _diameter(result.artifact.size_bytes, largest),
-        },
-        hovertemplate=_hover(result),
+        marker=_RING if workflow == "float32" else _shapes(workflow, rows),
+        text=[_hover(row) for row in rows],
+        hovertemplate="%{text}<extra></extra>",
         showlegend=False,
     )
 
 
-def _ring() -> dict[str, Any]:
-    """Return float32's marker: open, so that what lies under it is seen."""
-    line = {"width": 3, "color": theme.NEUTRAL}
-    return {"symbol": "circle-open", "color": theme.NEUTRAL, "line": line}
+# float32's marker is open, so that what lies under it is seen.
+_RING = {
+    "symbol": "circle-open",
+    "color": theme.NEUTRAL,
+    "line": {"width": 3, "color": theme.NEUTRAL},
+}
 
 
-def _shape(result: VariantResult, color: str) -> dict[str, Any]:
-    line = {"width": 1, "color": "rgba(255,255,255,0.7)"}
-    return {"symbol": theme.symbol(result.backend), "color": color, "opacity": 0.85, "line": line}
+def _shapes(workflow: str, rows: Sequence[VariantResult]) -> dict[str, Any]:
+    return {
+        "symbol": [theme.symbol(row.backend) for row in rows],
+        "color": theme.color(workflow),
+        "line": {"width": 1, "color": "rgba(255,255,255,0.7)"},
+    }
 
 
 def _diameter(size_bytes: int, largest: int) -> float:
@@ -76,30 +81,38 @@ def _diameter(size_bytes: int, largest: int) -> float:
     return max(SMALLEST_MARKER_PX, LARGEST_MARKER_PX * math.sqrt(size_bytes / largest))
 
 
-def _bar(axis: Axis, result: VariantResult, color: str) -> dict[str, Any]:
-    value, interval = axis.value(result), axis.interval(result)
-    if value is None or interval is None:
+def _opacity(row: VariantResult, front: Sequence[str] | None) -> float:
+    beaten = front is not None and row.key not in front and row.workflow != "float32"
+    return BEATEN_OPACITY if beaten else OPACITY
+
+
+def _bars(axis: Axis, workflow: str, rows: Sequence[VariantResult]) -> dict[str, Any]:
+    """Return the thin bars of the 95 % intervals; a figure without one gets a bar of no length."""
+    values = [axis.value(row) or 0.0 for row in rows]
+    found = [axis.interval(row) for row in rows]
+    if not any(found):
         return {"visible": False}
+    spans = [span or (value, value) for span, value in zip(found, values, strict=True)]
     return {
         "type": "data",
         "symmetric": False,
-        "array": [interval[1] - value],
-        "arrayminus": [value - interval[0]],
-        "color": color,
+        "array": [high - value for (_, high), value in zip(spans, values, strict=True)],
+        "arrayminus": [value - low for (low, _), value in zip(spans, values, strict=True)],
+        "color": theme.color(workflow),
         "thickness": 1,
         "width": 0,
     }
 
 
-def _hover(result: VariantResult) -> str:
-    lines = [f"<b>{titles.variant(result.workflow, result.backend)}</b>"]
-    for axis in AXES.values():
-        value = axis.value(result)
-        if value is not None:
-            lines.append(f"{axis.title}: {axis.text(value)}")
-    if result.workflow != "float32":
-        lines.append(f"{words.faster(result.speedup.ratio)} than float32")
-    return "<br>".join(lines) + "<extra></extra>"
+def _hover(row: VariantResult) -> str:
+    figures = [
+        f"{axis.title}: {axis.text(value)}"
+        for axis in AXES.values()
+        if (value := axis.value(row)) is not None
+    ]
+    if row.workflow != "float32":
+        figures.append(f"{words.faster(row.speedup.ratio)} than float32")
+    return "<br>".join([f"<b>{titles.variant(row.workflow, row.backend)}</b>", *figures])
 
 
 def _layout(x: Axis, y: Axis) -> dict[str, Any]:

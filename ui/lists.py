@@ -47,8 +47,14 @@ def failures(rows: Sequence[Failure]) -> str:
     return f'<ul class="qw-list">{"".join(lines)}</ul>'
 
 
+def technical(details: Sequence[str]) -> str:
+    """Return technical texts as they are; `st.code` would load a highlighter of 1.5 MB."""
+    return f'<pre class="qw-details" tabindex="0">{escape(chr(10).join(details))}</pre>'
+
+
 def _item(cells: Sequence[VariantResult | Failure], text: str) -> str:
-    return f"<li><span>{_names(cells)}<span>{text}</span></span></li>"
+    side_by_side = "qw-single" if len(cells) == 1 else "qw-several"
+    return f'<li class="{side_by_side}">{_names(cells)}<span>{text}</span></li>'
 
 
 def _names(cells: Sequence[VariantResult | Failure]) -> str:

@@ -130,7 +130,7 @@ def failures(rows: Sequence[Failure]) -> None:
     details = [row.details for row in broken if row.details]
     if details:
         with st.expander("Technical details", type="compact"):
-            st.code("\n\n".join(details), language=None, wrap_lines=True)
+            st.html(lists.technical(details))
     _failure_list("Not possible here", [row for row in rows if row.refused])
 
 

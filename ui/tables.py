@@ -142,7 +142,8 @@ def results(rows: Sequence[VariantResult], ship: str | None = None) -> str:
         f"<small>{column.small}</small></th>"
         for column in COLUMNS
     )
-    body = "".join(_row(row, base, ship) for row in rows)
+    names = titles.places(rows)
+    body = "".join(_row(row, base, names[row.key], row.key == ship) for row in rows)
     return (
         '<div class="qw-scroll"><table class="qw-table"><caption class="qw-sr">Every variant with '
         f'its figures</caption><thead><tr><th scope="col">Variant</th>{heads}</tr></thead>'
@@ -150,24 +151,23 @@ def results(rows: Sequence[VariantResult], ship: str | None = None) -> str:
     )
 
 
-def _row(result: VariantResult, base: VariantResult | None, ship: str | None) -> str:
+def _row(result: VariantResult, base: VariantResult | None, where: str, ship: bool) -> str:
     cells = "".join(column.cell(result, base).html(column.title) for column in COLUMNS)
-    return f"<tr>{_head(result, ship)}{cells}</tr>"
+    return f"<tr>{_head(result, where, ship)}{cells}</tr>"
 
 
-def _head(result: VariantResult, ship: str | None) -> str:
+def _head(result: VariantResult, where: str, ship: bool) -> str:
     mark = theme.glyph(result.workflow, result.backend)
-    where = escape(titles.backend(result.backend)) if result.backend else "reference"
     tags = "".join(f'<span class="qw-tag">{escape(tag)}</span>' for tag in _tags(result, ship))
     return (
         f'<th scope="row"><span class="qw-variant">{mark}<span>'
-        f"<b>{escape(titles.workflow(result.workflow))}{tags}</b><small>{where}</small>"
+        f"<b>{escape(titles.workflow(result.workflow))}{tags}</b><small>{escape(where)}</small>"
         "</span></span></th>"
     )
 
 
-def _tags(result: VariantResult, ship: str | None) -> list[str]:
-    named = {"ship this": result.key == ship, "machine was busy": result.machine_busy}
+def _tags(result: VariantResult, ship: bool) -> list[str]:
+    named = {"ship this": ship, "machine was busy": result.machine_busy}
     return [tag for tag, holds in named.items() if holds]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from quantcore.backends import BACKENDS
+from quantcore.decide.words import labels
 from quantcore.errors import RequestError
 from quantcore.models.catalogue import find
 from quantcore.results import VariantResult
@@ -61,3 +62,14 @@ def plain(sentence: str, rows: Iterable[VariantResult]) -> str:
             label = Variant(row.workflow, row.backend).label
             sentence = sentence.replace(label, variant(row.workflow, row.backend))
     return sentence
+
+
+def places(rows: Sequence[VariantResult]) -> dict[str, str]:
+    """Return by key where a row runs: its backend, and settings that tell namesakes apart."""
+    names = labels(rows)
+    return {row.key: _place(row, names[row.key]) for row in rows}
+
+
+def _place(row: VariantResult, label: str) -> str:
+    differs = label.removeprefix(Variant(row.workflow, row.backend).label)
+    return f"{backend(row.backend) if row.backend else 'reference'}{differs}"
