@@ -279,7 +279,7 @@ def _result(
         memory_baseline_bytes=timing.memory_baseline_bytes,
         machine_busy=timing.machine_busy,
         conversion_s=round(conversion.conversion_s, 3),
-        notes=_notes(request, variant, timing),
+        notes=_notes(request, variant),
         predictions=judgement.predictions,
     )
 
@@ -311,7 +311,7 @@ def _int8_share(variant: Variant, judgement: Judgement, reference: Judgement) ->
     return max(0.0, round(1.0 - left, 4))
 
 
-def _notes(request: CompareRequest, variant: Variant, timing: Timing) -> tuple[str, ...]:
+def _notes(request: CompareRequest, variant: Variant) -> tuple[str, ...]:
     info = find(request.model)
     made = workflow(variant.workflow, dict(variant.settings))
     notes = []
@@ -321,10 +321,6 @@ def _notes(request: CompareRequest, variant: Variant, timing: Timing) -> tuple[s
         notes.append("These pictures carry no labels: agreement with float32 stands for accuracy.")
     if info.float_attention and made.name == "dynamic":
         notes.append("Its attention stays float; only the linear layers around it run in 8 bits.")
-    if not timing.speedup.settled:
-        notes.append("The time budget ended before the speed-up's interval was as narrow as asked.")
-    if timing.machine_busy:
-        notes.append("Other work kept the machine busy while this was timed.")
     return tuple(notes)
 
 
