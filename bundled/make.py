@@ -10,7 +10,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,14 @@ WORK = HERE / ".work"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FLOAT_TOP1 = {"row_lstm": 0.88, "vit_tiny": 0.88}
 DEFAULT_FLOAT_TOP1 = 0.92
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where Fashion-MNIST is, and which models to make."""
+
+    data: Path
+    models: tuple[str, ...]
 
 
 def sha256(path: Path) -> str:
@@ -55,16 +63,16 @@ def is_made(path: Path) -> bool:
     return entry is not None and path.exists() and entry["sha256"] == sha256(path)
 
 
-def make_images(data: Path) -> None:
+def make_images(options: Options) -> None:
     """Write the three bundled splits."""
     folder = HERE / "fashion_mnist"
     if all(is_made(folder / f"{name}.npz") for name in ("evaluation", "calibration", "qat")):
         return
-    for path in splits.write_splits(data, folder):
+    for path in splits.write_splits(options.data, folder):
         record(path, source="Fashion-MNIST", license="MIT", seed=splits.SEED)
 
 
-def make_photos(_data: Path) -> None:
+def make_photos(_: Options) -> None:
     """Cut the stand-in photographs for models trained on ImageNet."""
     folder = HERE / "photos"
     if all(is_made(folder / f"{name}.zip") for name in photos.HALVES):
@@ -78,14 +86,14 @@ def make_photos(_data: Path) -> None:
         )
 
 
-def make_float(data: Path) -> None:
+def make_float(options: Options) -> None:
     """Train every float checkpoint that is not there yet."""
     WORK.mkdir(exist_ok=True)
-    parts = splits.split_all(data)
-    for name, training_plan in training.PLANS.items():
+    parts = splits.split_all(options.data)
+    for name in options.models:
         path = HERE / "checkpoints" / f"{name}.safetensors"
         if not is_made(path):
-            _make_one_float(name, training_plan, parts, path)
+            _make_one_float(name, training.PLANS[name], parts, path)
 
 
 def _make_one_float(
@@ -114,12 +122,12 @@ def _make_one_float(
     )
 
 
-def make_quantized(_data: Path) -> None:
+def make_quantized(options: Options) -> None:
     """Fine-tune every ready-quantized checkpoint whose float one is there."""
-    for name, engine in itertools.product(quantized.CONVOLUTIONAL, quantized.ENGINES):
+    for name, engine in itertools.product(options.models, quantized.ENGINES):
         float_path = HERE / "checkpoints" / f"{name}.safetensors"
         path = HERE / "quantized" / f"{name}.{engine}.pt"
-        if is_made(path) or not is_made(float_path):
+        if name not in quantized.CONVOLUTIONAL or is_made(path):
             continue
         top1 = quantized.make(name, engine, path)
         float_top1 = read_manifest()[float_path.relative_to(HERE).as_posix()]["top1"]
@@ -130,7 +138,7 @@ def make_quantized(_data: Path) -> None:
         record(path, top1=top1, seed=quantized.PLAN.seed, steps=quantized.PLAN.steps)
 
 
-def make_comparison(_data: Path) -> None:
+def make_comparison(_: Options) -> None:
     """Measure the comparison that the first page opens on, on this machine as it is now."""
     path = HERE / "comparison.json"
     if is_made(path):
@@ -156,7 +164,7 @@ def run_comparison(settings: Settings, model: str) -> Comparison:
     return view.comparison
 
 
-STEPS: dict[str, Callable[[Path], None]] = {
+STEPS: dict[str, Callable[[Options], None]] = {
     "images": make_images,
     "photos": make_photos,
     "float": make_float,
@@ -170,14 +178,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("steps", nargs="*", help=f"of {', '.join(STEPS)}; all by default")
     parser.add_argument("--data", type=Path, default=DEBIAN_FOLDER, help="Fashion-MNIST's folder")
+    parser.add_argument("--models", default=",".join(training.PLANS), help="comma-separated")
     parser.add_argument("--threads", type=int, default=physical_cores())
     arguments = parser.parse_args()
     unknown = [step for step in arguments.steps if step not in STEPS]
     if unknown:
         raise SystemExit(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
+    options = Options(arguments.data, tuple(arguments.models.split(",")))
     torch.set_num_threads(arguments.threads)
     for step in arguments.steps or STEPS:
-        STEPS[step](arguments.data)
+        STEPS[step](options)
 
 
 if __name__ == "__main__":

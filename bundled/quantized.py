@@ -11,7 +11,6 @@ import torch
 from quantcore.backends import runtime
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
-from quantcore.settings import physical_cores
 from quantcore.specs import ImageSpec, ModelSpec
 from quantcore.workflows import Material
 from quantcore.workflows.qat import Qat
@@ -27,7 +26,6 @@ LARGEST_LOSS = 0.01
 
 def make(name: str, engine: str, path: Path) -> float:
     """Write one checkpoint, and return its top-1 on the test images."""
-    torch.set_num_threads(physical_cores())
     spec, backend = ModelSpec(f"bundled/{name}"), runtime(engine)
     info = find(spec)
     images = load_images(ImageSpec(evaluation_images=TEST_IMAGES), info)
