@@ -36,8 +36,27 @@ def _recurrent(_: Any, inputs: Any, __: Any, weights: Any, *___: Any) -> int:
     return int(steps * sum(each.numel() for each in weights if each.dim() == 2))
 
 
-# Float operators that multiply and add, as they appear when a TorchScript file runs: the operator
-# without its overload -> multiply-adds from its result and its arguments.
+def _half_linear(out: Any, inputs: Any, *_: Any) -> int:
+    return int(out.numel() * inputs.shape[-1])
+
+
+def _packed_recurrent(gates: int) -> Callable[..., int]:
+    """Return the count of a layer with packed weights, which computes in float if they are half."""
+
+    def count(out: Any, inputs: Any, _: Any, packed: Any, __: Any, layers: int, *rest: Any) -> int:
+        if packed[0].__getstate__()[0][0] != "quantized_fp16":
+            return 0
+        directions = 2 if rest[2] else 1
+        size = out.shape[-1] // directions
+        width = inputs.shape[-1] + size + (layers - 1) * (directions + 1) * size
+        return int(math.prod(inputs.shape[:-1]) * directions * gates * size * width)
+
+    return count
+
+
+# Operators that multiply and add in float, as they appear when a TorchScript file runs: the
+# operator without its overload -> multiply-adds from its result and its arguments. Weights in half
+# precision are widened before they are multiplied.
 FLOAT_OPERATORS: dict[str, Callable[..., int]] = {
     "aten::_convolution": _convolution,
     "aten::convolution": _convolution,
@@ -51,6 +70,9 @@ FLOAT_OPERATORS: dict[str, Callable[..., int]] = {
     "aten::scaled_dot_product_attention": _attention,
     "aten::lstm": _recurrent,
     "aten::gru": _recurrent,
+    "aten::quantized_lstm": _packed_recurrent(gates=4),
+    "aten::quantized_gru": _packed_recurrent(gates=3),
+    "quantized::linear_dynamic_fp16": _half_linear,
 }
 
 
@@ -69,13 +91,23 @@ def float_multiply_adds(predict: Predictor, images: "Tensor") -> int:
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             nonlocal total
-            result = func(*args, **(kwargs or {}))
             count = FLOAT_OPERATORS.get(func._schema.name)
-            if count is not None:
-                out = result[0] if isinstance(result, tuple) else result
-                total += count(out, *args)
+            if count is None:
+                return _decomposed(self, func, args, kwargs or {})
+            result = func(*args, **(kwargs or {}))
+            out = result[0] if isinstance(result, tuple) else result
+            total += count(out, *args)
             return result
 
-    with torch.inference_mode(), Count():  # type: ignore[no-untyped-call]
+    # Optimizing the graph on its first run would run operators of its own under the counter.
+    plainly = torch.jit.optimized_execution(False)  # type: ignore[no-untyped-call]
+    with torch.inference_mode(), plainly, Count():  # type: ignore[no-untyped-call]
         predict(images)
     return total
+
+
+def _decomposed(mode: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Run an operator under the mode as those it is made of (`einsum`, say), if it is of any."""
+    with mode:
+        result = func.decompose(*args, **kwargs)
+    return func(*args, **kwargs) if result is NotImplemented else result
