@@ -34,7 +34,8 @@ PROJECT = Path(__file__).parent.parent
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _ENTRY = "from quantcore.children import main; main()"
 _POLL_S = 0.1
-_START_TIMEOUT_S = 120.0
+# Importing torch takes three seconds on an idle machine, and minutes on one that is swamped.
+_ANSWER_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class Child:
 
     def _death(self) -> ChildDiedError:
         self._ended = True
+        self._connection.close()
         status = self._nursery.reap(self.pid)
         if status is not None and os.WIFSIGNALED(status):
             name = signal.Signals(os.WTERMSIG(status)).name
@@ -172,7 +174,7 @@ class Nursery:
             start_new_session=True,
         )
         theirs.close()
-        self._control.settimeout(_START_TIMEOUT_S)
+        self._control.settimeout(_ANSWER_TIMEOUT_S)
 
     @property
     def is_alive(self) -> bool:
@@ -185,13 +187,13 @@ class Nursery:
         Raises:
             ChildDiedError: the nursery itself is gone.
         """
-        ours, theirs = socket.socketpair()
         request = {"fork": function, "memory_limit_bytes": self._memory_limit_bytes}
-        pid = self._ask(request, [theirs.fileno()])
-        theirs.close()
-        connection = Connection(ours.detach())
-        connection.send(arguments)
-        return Child(self, int(pid), connection)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            pid = self._ask(request, [theirs.fileno()])
+            child = Child(self, int(pid), Connection(ours.detach()))
+        child.send(arguments)
+        return child
 
     def reap(self, pid: int) -> int | None:
         """Wait for a child that is ending; return its wait status, None if it was reaped before."""
@@ -206,6 +208,14 @@ class Nursery:
             try:
                 socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
                 answer = self._control.recv(4_096)
+            except TimeoutError as error:
+                # Its late answer would be taken for the answer to the next question.
+                self.close()
+                raise ChildDiedError(
+                    "The process that starts measurements did not answer for "
+                    f"{_ANSWER_TIMEOUT_S / 60:.0f} minutes.",
+                    "Run the comparison again when the machine is less busy.",
+                ) from error
             except OSError:
                 answer = b""
         if not answer:

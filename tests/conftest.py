@@ -10,6 +10,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, Page
 
+from quantcore.children import Nursery
+from quantcore.engine import NURSERY_MODULES
 from quantcore.settings import Settings
 from scripts.live import LiveServer, live_browser, live_server
 
@@ -39,6 +41,13 @@ def _fixed_chance() -> None:
 def settings(tmp_path: Path) -> Settings:
     """Settings with an empty data folder and one thread."""
     return Settings(data=tmp_path / "data", quota_gb=1.0, threads=1)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """One process with torch imported, which forks children for all tests."""
+    with Nursery([*NURSERY_MODULES, "tests.errands"]) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,73 @@
+"""What the tests of child processes have a nursery's child do."""
+
+import os
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from quantcore.children import report
+from quantcore.errors import RequestError
+
+
+class StubbornError(Exception):
+    """An exception that cannot be sent to another process."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("this stays here")
+
+
+def add(_: Connection, left: int, right: int) -> int:
+    return left + right
+
+
+def count(connection: Connection, steps: int) -> str:
+    for step in range(steps):
+        report(connection)(f"step {step}", step / steps)
+    return "counted"
+
+
+def echo(connection: Connection) -> str:
+    while (message := connection.recv()) != "stop":
+        connection.send(message)
+    return "stopped"
+
+
+def refuse(_: Connection) -> None:
+    raise RequestError("No.", "Ask for something else.")
+
+
+def be_stubborn(_: Connection) -> None:
+    raise StubbornError("cannot travel")
+
+
+def leave(_: Connection) -> None:
+    os._exit(3)
+
+
+def sleep(connection: Connection) -> None:
+    """Say that it has begun, and never answer."""
+    connection.send("asleep")
+    time.sleep(600)
+
+
+def look_around(_: Connection) -> dict[str, object]:
+    """Return what a fresh child finds: threads, torch, and who started it."""
+    return {
+        "threads": len(list(Path("/proc/self/task").iterdir())),
+        "python_threads": threading.active_count(),
+        "torch": "torch" in sys.modules,
+        "nursery_threads": len(list(Path(f"/proc/{os.getppid()}/task").iterdir())),
+        "pinned": [name for name in os.environ if name.endswith("_NUM_THREADS")],
+    }
+
+
+def multiply(_: Connection, threads: int) -> tuple[int, float]:
+    """Return the threads in use and the corner of a product that is worth more than one."""
+    import torch
+
+    torch.set_num_threads(threads)
+    ones = torch.ones(512, 512)
+    product = ones @ ones + torch.relu(ones)
+    return torch.get_num_threads(), float(product[0, 0])

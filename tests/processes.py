@@ -1,0 +1,46 @@
+"""Which processes are there, and whether they are gone."""
+
+import time
+from collections.abc import Callable
+
+import psutil
+
+
+def is_gone(pid: int) -> bool:
+    """Return whether the process has ended, reaped or not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def soon(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
+    """Wait until the condition holds; return whether it did in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def descendants(pid: int) -> dict[str, list[int]]:
+    """Return the processes under one by what they are: worker, nursery, child, other."""
+    found: dict[str, list[int]] = {}
+    for process in psutil.Process(pid).children(recursive=True):
+        found.setdefault(_kind(process), []).append(process.pid)
+    return found
+
+
+def _kind(process: psutil.Process) -> str:
+    try:
+        command = " ".join(process.cmdline())
+        if "quantcore.children" in command:
+            parent = process.parent()
+            is_child = parent is not None and "quantcore.children" in " ".join(parent.cmdline())
+            return "child" if is_child else "nursery"
+        if "quantcore.cluster" in command:
+            return "cluster"
+        return "worker" if "spawn_main" in command else "other"
+    except psutil.NoSuchProcess:
+        return "other"

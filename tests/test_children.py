@@ -1,0 +1,185 @@
+"""Children of a nursery: what they answer, how they end, and that nothing outlives its owner."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from quantcore.children import PROJECT, Child, Nursery, Progress
+from quantcore.errors import CancelledError, ChildDiedError, RequestError
+from tests.processes import is_gone, soon
+
+OWNER = """
+import time
+from quantcore.children import Nursery
+nursery = Nursery(["tests.errands"])
+child = nursery.spawn("tests.errands:sleep")
+child.receive()
+print(nursery._process.pid, child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Nursery]:
+    with Nursery(["tests.errands"]) as running:
+        yield running
+
+
+def asleep(nursery: Nursery) -> Child:
+    child = nursery.spawn("tests.errands:sleep")
+    assert child.receive() == "asleep"
+    return child
+
+
+def test_a_child_answers(bare: Nursery) -> None:
+    with bare.spawn("tests.errands:add", 2, 3) as child:
+        assert child.receive(timeout_s=30) == 5
+
+
+def test_progress_arrives_in_order_before_the_answer(bare: Nursery) -> None:
+    seen: list[Progress] = []
+    with bare.spawn("tests.errands:count", 3) as child:
+        assert child.receive(seen.append) == "counted"
+    assert seen == [Progress("step 0", 0), Progress("step 1", 1 / 3), Progress("step 2", 2 / 3)]
+
+
+def test_a_child_is_asked_again_and_again(bare: Nursery) -> None:
+    with bare.spawn("tests.errands:echo") as child:
+        for message in ("one", "two", "stop"):
+            child.send(message)
+        assert [child.receive() for _ in range(3)] == ["one", "two", "stopped"]
+
+
+def test_children_work_side_by_side(bare: Nursery) -> None:
+    with bare.spawn("tests.errands:echo") as first, bare.spawn("tests.errands:echo") as other:
+        first.send("for the first")
+        other.send("for the other")
+        assert (other.receive(), first.receive()) == ("for the other", "for the first")
+
+
+def test_an_exception_comes_back_whole_with_the_childs_traceback(bare: Nursery) -> None:
+    with (
+        bare.spawn("tests.errands:refuse") as child,
+        pytest.raises(RequestError) as caught,
+    ):
+        child.receive()
+    assert (caught.value.reason, caught.value.remedy) == ("No.", "Ask for something else.")
+    assert "in refuse" in caught.value.__notes__[0]
+
+
+def test_an_exception_that_cannot_travel_sends_its_words(bare: Nursery) -> None:
+    with (
+        bare.spawn("tests.errands:be_stubborn") as child,
+        pytest.raises(RuntimeError, match="StubbornError: cannot travel") as caught,
+    ):
+        child.receive()
+    assert "in be_stubborn" in caught.value.__notes__[0]
+
+
+def test_a_killed_child_is_told_by_the_signals_name(bare: Nursery) -> None:
+    with asleep(bare) as child:
+        os.kill(child.pid, signal.SIGKILL)
+        with pytest.raises(ChildDiedError, match=r"SIGKILL.*memory runs out") as caught:
+            child.receive(timeout_s=30)
+    assert caught.value.remedy
+    with bare.spawn("tests.errands:add", 1, 1) as another:
+        assert another.receive() == 2
+
+
+def test_a_crashed_child_is_told_by_the_signals_name(bare: Nursery) -> None:
+    with asleep(bare) as child:
+        os.kill(child.pid, signal.SIGSEGV)
+        with pytest.raises(ChildDiedError, match="SIGSEGV"):
+            child.receive(timeout_s=30)
+
+
+def test_a_child_that_leaves_without_a_word_is_noticed(bare: Nursery) -> None:
+    with (
+        bare.spawn("tests.errands:leave") as child,
+        pytest.raises(ChildDiedError, match="ended before it answered"),
+    ):
+        child.receive(timeout_s=30)
+
+
+def test_cancel_ends_the_child_within_a_second(bare: Nursery) -> None:
+    with asleep(bare) as child:
+        started = time.monotonic()
+        with pytest.raises(CancelledError):
+            child.receive(should_stop=lambda: True)
+        assert time.monotonic() - started < 1
+    assert is_gone(child.pid)
+
+
+def test_a_child_that_takes_too_long_is_ended(bare: Nursery) -> None:
+    with asleep(bare) as child:
+        with pytest.raises(ChildDiedError, match="longer than 0 s"):
+            child.receive(timeout_s=0.2)
+        assert is_gone(child.pid)
+
+
+def test_leaving_the_block_ends_the_child(bare: Nursery) -> None:
+    with asleep(bare) as child:
+        pass
+    assert is_gone(child.pid)
+
+
+def test_a_nursery_that_died_says_so_and_its_children_go_at_close() -> None:
+    nursery = Nursery(["tests.errands"])
+    child = asleep(nursery)
+    os.kill(nursery._process.pid, signal.SIGKILL)
+    assert soon(lambda: not nursery.is_alive)
+    with pytest.raises(ChildDiedError, match="is gone"):
+        nursery.spawn("tests.errands:add", 1, 1)
+    nursery.close()
+    assert soon(lambda: is_gone(child.pid))
+
+
+def test_closing_a_nursery_ends_its_busy_children() -> None:
+    with Nursery(["tests.errands"]) as nursery:
+        children = [asleep(nursery) for _ in range(2)]
+    assert not nursery.is_alive
+    assert soon(lambda: all(is_gone(child.pid) for child in children))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_an_owner_that_dies(how: signal.Signals) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with owner:
+        assert owner.stdout is not None
+        pids = [int(pid) for pid in owner.stdout.readline().split()]
+        owner.send_signal(how)
+        owner.wait(timeout=30)
+    assert len(pids) == 2
+    assert soon(lambda: all(map(is_gone, pids)))
+
+
+def test_children_start_with_torch_at_hand_and_nothing_running(nursery: Nursery) -> None:
+    with nursery.spawn("tests.errands:look_around") as child:
+        found = child.receive(timeout_s=120)
+    with nursery.spawn("tests.errands:multiply", 2) as child:
+        threads, corner = child.receive(timeout_s=120)
+    assert found["torch"]
+    assert (found["threads"], found["python_threads"], found["nursery_threads"]) == (1, 1, 1)
+    assert (threads, corner) == (2, 513)
+
+
+def test_what_pins_a_dask_worker_to_one_thread_is_not_handed_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with (
+        Nursery(["tests.errands"]) as nursery,
+        nursery.spawn("tests.errands:look_around") as child,
+    ):
+        assert child.receive()["pinned"] == []
