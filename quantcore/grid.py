@@ -14,6 +14,7 @@ from quantcore.specs import (
     MeasureSpec,
     ModelSpec,
     Setting,
+    Settings,
     Variant,
     digest,
 )
@@ -39,16 +40,20 @@ def plan(
     """
     find(model)
     settings = settings or {}
-    for name in (*workflows, *settings):
-        workflow(name, dict(settings.get(name, {})))
+    chosen = {name: _chosen(name, settings.get(name, {})) for name in (*workflows, *settings)}
     variants = [FLOAT32]
     for name, backend in itertools.product(workflows, backends):
         if name != FLOAT32.workflow:
-            chosen = tuple(sorted(settings.get(name, {}).items()))
-            variants.append(Variant(name, runtime(backend).name, chosen))
+            variants.append(Variant(name, runtime(backend).name, chosen[name]))
     return CompareRequest(
         model, tuple(dict.fromkeys(variants)), images or ImageSpec(), measure or MeasureSpec()
     )
+
+
+def _chosen(name: str, settings: Mapping[str, Setting]) -> Settings:
+    """Return the settings in order, each of the type its workflow wants: 16, not "16"."""
+    made = workflow(name, dict(settings))
+    return tuple((key, getattr(made, key)) for key in sorted(settings))
 
 
 def refusals(request: CompareRequest) -> dict[Variant, Failure]:

@@ -1,5 +1,7 @@
 """Where the numbers run. `BACKENDS` is the list; `runtime` also answers for float32 (None)."""
 
+import difflib
+
 from quantcore.backends.base import Backend, Predictor
 from quantcore.errors import RequestError
 
@@ -67,12 +69,14 @@ def runtime(name: str | None) -> Backend:
     """Return the backend of that name; None is float32's.
 
     Raises:
-        RequestError: there is no such backend.
+        RequestError: there is no such backend; the sentence names the nearest.
     """
     if name is None:
         return FLOAT
     if name not in BACKENDS:
+        near = difflib.get_close_matches(name, BACKENDS, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
         raise RequestError(
-            f"There is no backend {name!r}.", f"The backends are {', '.join(BACKENDS)}."
+            f"There is no backend {name!r}.{guess}", f"The backends are {', '.join(BACKENDS)}."
         )
     return BACKENDS[name]

@@ -1,7 +1,9 @@
 """Post-training dynamic quantization: weights ahead of time, activations on the fly."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator
 
 from quantcore import models
 from quantcore.backends import Backend
@@ -16,6 +18,11 @@ LAYER_TYPES = ("Linear", "LSTM", "GRU")
 NO_FLOAT16 = ("onednn", "qnnpack")
 
 
+def _several(names: object) -> object:
+    """Return a single name as a list of one: `--set dynamic.layers=Linear`."""
+    return (names,) if isinstance(names, str) else names
+
+
 @dataclass(frozen=True)
 class Dynamic:
     """Quantize the weights of linear and recurrent layers; needs no pictures.
@@ -26,7 +33,7 @@ class Dynamic:
         dtype: `qint8`, or `float16`, which halves weights and computes in float.
     """
 
-    layers: tuple[str, ...] = LAYER_TYPES
+    layers: Annotated[tuple[str, ...], BeforeValidator(_several)] = LAYER_TYPES
     dtype: Literal["qint8", "float16"] = "qint8"
 
     name: ClassVar[str] = "dynamic"
