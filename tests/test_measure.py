@@ -1,0 +1,156 @@
+"""Timing two files in turns: what comes back, and that a known ratio is found again."""
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from quantcore import measure
+from quantcore.backends import runtime
+from quantcore.children import Nursery, Progress, ignore_progress, never_stop
+from quantcore.errors import CancelledError
+from quantcore.exporters import torchscript
+from quantcore.measure import Subject, Timing, time_against_float, time_alone
+from quantcore.specs import MeasureSpec
+
+SIDE = 48
+QUICK = MeasureSpec(threads=1, min_rounds=3, time_budget_s=0.5)
+SPIN = "while True: pass"
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Subject]:
+    """The same convolution once and three times over, as files."""
+    folder = tmp_path_factory.mktemp("files")
+    return {depth: _file(folder / str(depth), depth) for depth in (1, 3)}
+
+
+def _file(path: Path, depth: int) -> Subject:
+    import torch
+    from torch import nn
+
+    layers = [nn.Sequential(nn.Conv2d(48, 48, 3, padding=1), nn.ReLU()) for _ in range(2 * depth)]
+    model = nn.Sequential(nn.Conv2d(3, 48, 1), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    torchscript.export(model.eval(), torch.randn(2, 3, SIDE, SIDE), runtime(None), {}, path)
+    return Subject(path, None, SIDE)
+
+
+@pytest.fixture(scope="module")
+def alone(nursery: Nursery, files: dict[int, Subject]) -> Timing:
+    return time_alone(nursery, files[1], QUICK, ignore_progress, never_stop)
+
+
+@pytest.fixture
+def spinning() -> Iterator[None]:
+    """Another process that keeps a core busy."""
+    with subprocess.Popen([sys.executable, "-c", SPIN]) as process:
+        yield
+        process.kill()
+
+
+def against(
+    nursery: Nursery,
+    subject: Subject,
+    reference: Subject,
+    spec: MeasureSpec = QUICK,
+    watch: Callable[[Progress], None] = ignore_progress,
+) -> Timing:
+    return time_against_float(nursery, subject, reference, spec, watch, never_stop)
+
+
+def test_a_deeper_net_is_slower_about_as_many_times_as_it_is_deeper(
+    nursery: Nursery, files: dict[int, Subject]
+) -> None:
+    slower = against(nursery, files[3], files[1]).speedup
+    faster = against(nursery, files[1], files[3]).speedup
+    # Wide: on a crowded machine a long call is interrupted more often than a short one.
+    assert 1 / 12 < slower.ratio < 1 / 1.5
+    assert 1.5 < faster.ratio < 12
+    for speedup in (slower, faster):
+        assert speedup.low <= speedup.ratio <= speedup.high
+
+
+def test_rounds_go_on_until_the_time_is_up_and_say_so(
+    nursery: Nursery, files: dict[int, Subject]
+) -> None:
+    seen: list[Progress] = []
+    impossible = MeasureSpec(threads=1, min_rounds=2, target_interval=1e-9, time_budget_s=0.1)
+    timing = against(nursery, files[1], files[1], impossible, seen.append)
+    assert not timing.speedup.settled
+    assert timing.speedup.rounds == len(seen) >= 2
+    shares = [progress.share for progress in seen]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] <= shares[-1] < 1
+
+
+def test_rounds_end_as_soon_as_the_interval_is_narrow(
+    nursery: Nursery, files: dict[int, Subject]
+) -> None:
+    easy = MeasureSpec(threads=1, min_rounds=3, target_interval=1e9, time_budget_s=60)
+    speedup = against(nursery, files[1], files[1], easy).speedup
+    assert (speedup.rounds, speedup.settled) == (3, True)
+
+
+def test_every_sample_is_kept(alone: Timing) -> None:
+    samples = alone.latency_ms.samples
+    assert len(samples) % QUICK.min_rounds == 0
+    assert len(samples) >= QUICK.min_rounds * measure.MIN_CALLS_A_ROUND
+    assert min(samples) > 0
+    assert alone.latency_ms.p50 == pytest.approx(statistics.median(samples), rel=1e-3)
+    assert alone.latency_ms.p50 <= alone.latency_ms.p90 <= max(samples)
+
+
+def test_float_alone_is_as_fast_as_itself(alone: Timing) -> None:
+    speedup = alone.speedup
+    assert (speedup.ratio, speedup.low, speedup.high, speedup.rounds) == (1, 1, 1, 3)
+    assert speedup.settled
+
+
+def test_memory_is_told_above_what_the_runtime_takes(
+    nursery: Nursery, files: dict[int, Subject], alone: Timing
+) -> None:
+    assert 50e6 < alone.memory_baseline_bytes < 2e9
+    large_batch = MeasureSpec(threads=1, batch=64, min_rounds=2, time_budget_s=0.1)
+    many = time_alone(nursery, files[1], large_batch, ignore_progress, never_stop)
+    # 64 pictures hold at least two layers' activations more than one does.
+    grown = 63 * 2 * 48 * SIDE * SIDE * 4
+    assert many.peak_memory_bytes - alone.peak_memory_bytes > 0.5 * grown
+    assert 0 < alone.peak_memory_bytes < 500e6
+
+
+@pytest.mark.usefixtures("spinning")
+def test_other_work_marks_the_machine_as_busy(nursery: Nursery, files: dict[int, Subject]) -> None:
+    assert time_alone(nursery, files[1], QUICK, ignore_progress, never_stop).machine_busy
+
+
+def test_its_own_work_does_not_mark_the_machine_as_busy(
+    nursery: Nursery, files: dict[int, Subject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = psutil.Process(nursery._process.pid)
+    monkeypatch.setattr(measure, "_used_s", lambda: _spent_s(own))
+    timing = time_alone(nursery, files[1], QUICK, ignore_progress, never_stop)
+    assert not timing.machine_busy
+
+
+def _spent_s(nursery: psutil.Process) -> float:
+    """Return the processor seconds of the children alone, as if nothing else ran."""
+    return sum(
+        times.user + times.system
+        for times in (child.cpu_times() for child in nursery.children(recursive=True))
+    )
+
+
+def test_cancel_ends_both_children(nursery: Nursery, files: dict[int, Subject]) -> None:
+    asked: list[Progress] = []
+    endless = MeasureSpec(threads=1, target_interval=1e-9, time_budget_s=600)
+    with pytest.raises(CancelledError):
+        time_against_float(
+            nursery, files[1], files[3], endless, asked.append, lambda: len(asked) > 1
+        )
+    assert psutil.Process(nursery._process.pid).children() == []
