@@ -79,11 +79,18 @@ def run_cell(job: Job, variant: Variant) -> VariantResult | Failure:
         CancelledError: `should_stop` said so.
     """
     try:
-        return _measured(job, variant)
+        return _known_or_measured(job, variant)
     except CancelledError:
         raise
     except Exception as error:
         return failure(job.request, variant, error)
+
+
+def _known_or_measured(job: Job, variant: Variant) -> VariantResult:
+    """Return the cell's figures; who asks while another process measures them waits for those."""
+    with job.store.once(cell_key(job.request, variant), check=lambda: _stop(job)):
+        known = cached_results(job.store, replace(job.request, variants=(variant,)))
+        return known[variant] if variant in known else _measured(job, variant)
 
 
 def failure(request: CompareRequest, variant: Variant, error: Exception) -> Failure:
