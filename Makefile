@@ -34,7 +34,7 @@ test: chromium check  ## Every check and test (under 10 minutes)
 soak: setup-dev chromium  ## The long tests: many repetitions, many faults
 	$(python) -m pytest -m soak
 
-bench: setup-dev  ## Print the figures, each beside what it is held against
+bench: setup-dev chromium  ## Print the figures, each beside what it is held against
 	$(python) -m benchmarks
 
 bundle: setup-dev  ## Make the bundled images and checkpoints again (hours); goes on where it stopped

@@ -6,7 +6,7 @@ they mean is for `metrics` to say.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -160,6 +160,13 @@ def run_timed_child(connection: Connection, subject: Subject, measure: MeasureSp
     predictor = runtime(subject.backend).load(subject.path)
     side = subject.image_size
     images = torch.randn(measure.batch, 3, side, side, generator=torch.Generator().manual_seed(0))
+    return answer_rounds(connection, predictor, images, baseline_bytes)
+
+
+def answer_rounds(
+    connection: Connection, predictor: Callable[[Any], Any], images: Any, baseline_bytes: int
+) -> str:
+    """Warm up, then answer every `round` with its milliseconds, and `memory` with bytes."""
     calls = _warm_up(predictor, images)
     connection.send("ready")
     while (command := connection.recv()) != "stop":

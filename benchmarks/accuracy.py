@@ -1,0 +1,49 @@
+"""What quantization costs in accuracy, on all test images, through the app's own engine."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from benchmarks.app import FLOAT32, absence, cold_settings, compared, convolutional_models, row
+from benchmarks.lines import Figure, at_most, note
+from quantcore.compare import plan
+from quantcore.errors import QuantcoreError
+from quantcore.results import Comparison
+from quantcore.settings import Settings
+from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Variant
+
+TEST_IMAGES = 10_000
+# How many points of top-1 each may lose against float32.
+LIMITS = {
+    Variant("static", "x86"): 1.5,
+    Variant("qat", "x86"): 1.0,
+    Variant("qat", "qnnpack"): 1.0,
+}
+
+
+def lines(images: int = TEST_IMAGES) -> Iterator[Figure | str]:
+    """Yield the points lost by each variant of each bundled convolutional model."""
+    with cold_settings() as settings:
+        for name in convolutional_models():
+            missing = absence(name)
+            if missing:
+                yield note(missing)
+            else:
+                yield from _losses(name, images, settings)
+
+
+def _losses(name: str, images: int, settings: Settings) -> Iterator[Figure | str]:
+    # Latency is not the question here, so that little time goes into it.
+    brief = MeasureSpec(threads=settings.threads, min_rounds=2, time_budget_s=0.1)
+    request = plan(ModelSpec(name), images=ImageSpec(evaluation_images=images), measure=brief)
+    comparison = compared(replace(request, variants=(FLOAT32, *LIMITS)), settings)
+    yield note(f"{name}: float32 top-1 {_top1(comparison, FLOAT32):.2f} % of {images:,} images")
+    for variant, limit in LIMITS.items():
+        lost = _top1(comparison, FLOAT32) - _top1(comparison, variant)
+        yield at_most(f"{name}, {variant.label}: top-1 lost", lost, "points", limit, "float32")
+
+
+def _top1(comparison: Comparison, variant: Variant) -> float:
+    accuracy = row(comparison, variant).accuracy
+    if accuracy is None:
+        raise QuantcoreError(f"{variant.label} has no accuracy.")
+    return 100 * accuracy.top1

@@ -1,0 +1,107 @@
+"""The app as the benchmarks use it: cold, in a data folder of its own, without a browser."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from quantcore.children import Nursery, never_stop
+from quantcore.compare import Comparisons
+from quantcore.convert import Conversion
+from quantcore.engine import NURSERY_MODULES, Job, convert
+from quantcore.errors import QuantcoreError
+from quantcore.models import weights_digest
+from quantcore.models.catalogue import catalogue
+from quantcore.results import Comparison, VariantResult
+from quantcore.settings import Settings
+from quantcore.specs import CompareRequest, ModelSpec, Variant
+from quantcore.store import Store
+
+FLOAT32 = Variant("float32", None)
+
+
+@contextmanager
+def cold_folder() -> Iterator[Path]:
+    """Yield an empty data folder, gone afterwards."""
+    # A worker that is still ending may write a last line into it.
+    with tempfile.TemporaryDirectory(prefix="quantcore-bench-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def cold_settings() -> Iterator[Settings]:
+    """Yield the default settings with an empty data folder."""
+    with cold_folder() as folder:
+        yield replace(Settings.from_env(), data=folder)
+
+
+def compared(request: CompareRequest, settings: Settings) -> Comparison:
+    """Return the finished comparison, run by a worker as the app runs it."""
+    comparisons = Comparisons(settings)
+    try:
+        job_id = comparisons.start(request)
+        while (view := comparisons.wait(job_id, timeout_s=1.0)).state == "running":
+            pass
+        return view.comparison
+    finally:
+        comparisons.close()
+
+
+def row(comparison: Comparison, variant: Variant) -> VariantResult:
+    """Return the figures of one variant.
+
+    Raises:
+        QuantcoreError: it has none; the sentences are those of its failure.
+    """
+    for result in comparison.results:
+        if (result.workflow, result.backend) == (variant.workflow, variant.backend):
+            return result
+    for failure in comparison.failures:
+        if (failure.workflow, failure.backend) == (variant.workflow, variant.backend):
+            raise QuantcoreError(f"{variant.label}: {failure.reason}", failure.remedy)
+    raise QuantcoreError(f"{variant.label} was not part of the comparison.")
+
+
+class Workshop:
+    """Makes the app's files for a request, and forks children to run them in."""
+
+    def __init__(self, request: CompareRequest, settings: Settings) -> None:
+        self.nursery = Nursery(NURSERY_MODULES)
+        self._store = Store.open(settings)
+        self._job = Job(
+            request, settings, self._store, self.nursery, lambda _stage, _share: None, never_stop
+        )
+
+    def convert(self, variant: Variant) -> Conversion:
+        """Return the facts of the variant's file, made if need be."""
+        return convert(self._job, variant, 0.0, 1.0)
+
+    def path(self, conversion: Conversion) -> Path:
+        """Return where a file lies."""
+        return self._store.path(conversion.artifact.sha256)
+
+    def __enter__(self) -> "Workshop":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.nursery.close()
+        self._store.close()
+
+
+def convolutional_models() -> list[str]:
+    """Return the names of the bundled convolutional models: those with a quantizable twin."""
+    return [
+        name
+        for name, info in catalogue().items()
+        if info.source == "bundled" and info.static_mode == "eager"
+    ]
+
+
+def absence(name: str) -> str | None:
+    """Return the sentence that says a model's weights are not here; None where they are."""
+    try:
+        weights_digest(ModelSpec(name))
+    except QuantcoreError as error:
+        return f"{name} is skipped: {error}"
+    return None

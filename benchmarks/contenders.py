@@ -1,0 +1,72 @@
+"""Several files of one model timed in rounds that take turns, each in a process of its own."""
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from quantcore.children import Nursery
+from quantcore.measure import answer_rounds
+from quantcore.specs import MeasureSpec
+
+TIMEOUT_S = 600.0
+# Worker threads of one process spin for some milliseconds after its last call; the next process
+# starts after that.
+PAUSE_S = 0.05
+
+TORCH_CHILD = "quantcore.measure:run_timed_child"
+ONNX_CHILD = "benchmarks.contenders:run_onnx_child"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One file: the function that times it in a child, and what that function is told."""
+
+    child: str
+    arguments: tuple[Any, ...]
+
+
+def timed_in_turn(
+    nursery: Nursery, contenders: Mapping[str, Contender], rounds: int
+) -> dict[str, list[list[float]]]:
+    """Return each contender's rounds, in milliseconds per call.
+
+    Who goes first changes from round to round.
+    """
+    times: dict[str, list[list[float]]] = {name: [] for name in contenders}
+    with ExitStack() as stack:
+        children = {}
+        for name, each in contenders.items():
+            children[name] = stack.enter_context(nursery.spawn(each.child, *each.arguments))
+            children[name].receive(timeout_s=TIMEOUT_S)
+        order = list(contenders)
+        for _ in range(rounds):
+            for name in order:
+                time.sleep(PAUSE_S)
+                children[name].send("round")
+                times[name].append(children[name].receive(timeout_s=TIMEOUT_S))
+            order = [*order[1:], order[0]]
+    return times
+
+
+def run_onnx_child(
+    connection: Connection, path: Path, image_size: int, measure: MeasureSpec
+) -> str:
+    """Load an ONNX file in ONNX Runtime, then time rounds as `run_timed_child` does."""
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = measure.threads, 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    shape = (measure.batch, 3, image_size, image_size)
+    images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+    def predict(batch: Any) -> Any:
+        return session.run(None, {name: batch})
+
+    return answer_rounds(connection, predict, images, 0)
