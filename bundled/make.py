@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from bundled import photos, quantized, splits, training
 from quantcore.compare import Comparisons, plan
@@ -29,6 +30,8 @@ WORK = HERE / ".work"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FLOAT_TOP1 = {"row_lstm": 0.88, "vit_tiny": 0.88}
 DEFAULT_FLOAT_TOP1 = 0.92
+MOST_CYCLES = 3
+TRAINING_DATA = "Fashion-MNIST's training images, less the 1,000 that QAT holds out"
 
 
 @dataclass(frozen=True)
@@ -99,27 +102,33 @@ def make_float(options: Options) -> None:
 def _make_one_float(
     name: str, training_plan: training.TrainingPlan, parts: dict[str, splits.Split], path: Path
 ) -> None:
-    model = training.train(name, training_plan, parts["training"], WORK / f"{name}.pt")
+    model = training.untrained(training_plan)
+    bar = FLOAT_TOP1.get(name, DEFAULT_FLOAT_TOP1)
+    epochs, top1 = 0, 0.0
+    for cycle in range(MOST_CYCLES):
+        state_path = WORK / f"{name}-{cycle}.pt"
+        training.train(name, model, training_plan, parts["training"], state_path)
+        epochs += len(training_plan.sizes)
+        half = _in_half_precision(model)
+        top1 = training.top1(model, parts["evaluation"])
+        print(f"{name}: top-1 {top1:.4f} on the test images", flush=True)
+        if top1 >= bar:
+            path.parent.mkdir(exist_ok=True)
+            save_file(half, path)
+            record(path, top1=top1, seed=training_plan.seed, epochs=epochs, data=TRAINING_DATA)
+            return
+        training_plan = training.another_cycle(training_plan)
+    raise SystemExit(f"{name} reached only {top1:.4f}; change its plan in bundled/training.py")
+
+
+def _in_half_precision(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights as they are stored, having set the model's own to what they hold."""
     half = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
         for key, value in model.state_dict().items()
     }
     model.load_state_dict(half)
-    top1 = training.top1(model, parts["evaluation"])
-    print(
-        f"{name}: top-1 {top1:.4f} on the {len(parts['evaluation'].labels)} test images", flush=True
-    )
-    if top1 < FLOAT_TOP1.get(name, DEFAULT_FLOAT_TOP1):
-        raise SystemExit(f"{name} reached only {top1:.4f}; change its plan in bundled/training.py")
-    path.parent.mkdir(exist_ok=True)
-    save_file(half, path)
-    record(
-        path,
-        top1=top1,
-        seed=training_plan.seed,
-        epochs=len(training_plan.sizes),
-        data="Fashion-MNIST training",
-    )
+    return half
 
 
 def make_quantized(options: Options) -> None:

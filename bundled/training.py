@@ -7,7 +7,7 @@ written after every epoch, so an interrupted run goes on where it stopped.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +81,21 @@ def top1(model: nn.Module, split: Split, batch: int = 250) -> float:
     return right / len(labels)
 
 
-def train(name: str, plan: TrainingPlan, split: Split, state_path: Path) -> nn.Module:
-    """Return the trained model, going on from `state_path` where an earlier run left one."""
+def untrained(plan: TrainingPlan) -> nn.Module:
+    """Return the plan's model with seeded weights."""
     torch.manual_seed(plan.seed)
     model: nn.Module = plan.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def another_cycle(plan: TrainingPlan) -> TrainingPlan:
+    """Return a shorter, gentler plan, for a model that the first one left below its bar."""
+    rate = plan.peak_learning_rate / 4
+    return replace(plan, sizes=(IMAGE_SIZE,) * 2, peak_learning_rate=rate, seed=plan.seed + 1)
+
+
+def train(name: str, model: nn.Module, plan: TrainingPlan, split: Split, state_path: Path) -> None:
+    """Train the model, going on from `state_path` where an earlier run left one."""
     optimizer = _optimizer(model, plan)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -99,7 +110,6 @@ def train(name: str, plan: TrainingPlan, split: Split, state_path: Path) -> nn.M
         print(f"{name}: epoch {epoch + 1} of {len(plan.sizes)}, loss {loss:.4f}", flush=True)
         states = {key: part.state_dict() for key, part in parts.items()}
         torch.save({"epoch": epoch + 1, **states}, state_path)
-    return model
 
 
 def _optimizer(model: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
