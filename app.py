@@ -12,9 +12,10 @@ PROMISE = "Every 8-bit version of a model, converted and measured: its size, spe
 def main() -> None:
     """Draw the page from top to bottom: the question, its progress, the answer."""
     theme.set_up_page(TITLE)
+    theme.header(TITLE, PROMISE)
+    progress.check_settings()
     unread = state.read_address()
     state.follow_job()
-    theme.header(TITLE, PROMISE)
     widgets.ask()
     progress.show_notices(unread)
     job = state.current_job()

@@ -67,9 +67,7 @@ def _names(cells: Sequence[VariantResult | Failure]) -> str:
 
 
 def _list(lines: Iterable[tuple[VariantResult, str]]) -> str:
-    items = "".join(
-        f"<li><span>{_names([row])}<span>{text}</span></span></li>" for row, text in lines
-    )
+    items = "".join(_item([row], text) for row, text in lines)
     return f'<ul class="qw-list">{items}</ul>' if items else ""
 
 

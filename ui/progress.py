@@ -109,6 +109,15 @@ def guarded(act: Callable[[], None]) -> None:
         st.session_state[REFUSAL] = (error.reason, error.remedy)
 
 
+def check_settings() -> None:
+    """End the page with a sentence where the server's settings cannot be read."""
+    try:
+        state.settings()
+    except QuantcoreError as error:
+        st.error(f"**{error.reason}** {error.remedy}")
+        st.stop()
+
+
 def show_notices(unread: Sequence[str]) -> None:
     """Say what a link named in vain, and once why the last action was refused."""
     if unread:

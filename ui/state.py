@@ -8,7 +8,7 @@ from typing import Literal
 import streamlit as st
 
 from quantcore.compare import Comparisons, shipped_comparison
-from quantcore.errors import QuantcoreError, RequestError
+from quantcore.errors import QuantcoreError
 from quantcore.models.catalogue import catalogue
 from quantcore.results import Comparison, Failure, JobView, VariantResult
 from quantcore.settings import Settings
@@ -184,7 +184,7 @@ def follow_job() -> None:
 def _view(job_id: str) -> JobView | None:
     try:
         return comparisons().view(job_id)
-    except RequestError:
+    except QuantcoreError:
         return None
 
 

@@ -12,7 +12,6 @@ from ui import fields, progress, state, titles, words
 
 WORKFLOW_HELP = "How the numbers become 8 bits wide. float32, unchanged, is always measured too."
 BACKEND_HELP = "The kernels that run the 8-bit numbers; each is made for certain processors."
-DATASETS = {"fashion_mnist": "Fashion-MNIST", "imagenet": "ImageNet"}
 WEIGHTS = {"trained": "Published", "random": "Random"}
 RANDOM_HELP = (
     "Published weights are fetched once. Random ones need no download: their size and "
@@ -87,7 +86,7 @@ def _model_line(info: ModelInfo) -> str:
 def _facts(info: ModelInfo) -> str:
     known = [f"{info.parameters / 1e6:.1f} M parameters", f"{info.image_size} px"]
     if info.published_top1:
-        known.append(f"{words.percent(info.published_top1)} top-1 on {DATASETS[info.dataset]}")
+        known.append(f"{words.percent(info.published_top1)} top-1")
     return " · ".join(known)
 
 

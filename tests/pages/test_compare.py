@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.errors import WeightsUnavailableError
+from quantcore.errors import StoreError, WeightsUnavailableError
 from tests import canned
 from tests.pages.fakes import FakeComparisons, running, view
 from ui import state
@@ -217,6 +217,29 @@ def test_a_link_that_cannot_be_read_whole_names_the_rest(open_page: Open) -> Non
         "Float32 reference",
         *(f"Static {backend}" for backend in ("x86", "FBGEMM", "oneDNN", "QNNPACK")),
     }
+
+
+def test_settings_that_cannot_be_read_are_named(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTCORE_THREADS", "many")
+    state.settings.cache_clear()
+    page = open_page()
+    state.settings.cache_clear()
+    assert page.error[0].value.startswith("**QUANTCORE_THREADS is 'many'")
+    assert page.selectbox == []
+
+
+def test_a_data_folder_that_fails_says_so_when_it_is_needed(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise StoreError("The data folder cannot be written.", "Set QUANTCORE_DATA.")
+
+    monkeypatch.setattr(state, "comparisons", fail)
+    page = press(open_page(job="busy"), "Measure here")
+    assert page.error[0].value == "**The data folder cannot be written.** Set QUANTCORE_DATA."
+    assert len(rows(page)) == 14
 
 
 def test_texts_from_elsewhere_are_not_markup(open_page: Open, fake: FakeComparisons) -> None:
