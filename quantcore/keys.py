@@ -13,7 +13,7 @@ from quantcore.specs import CompareRequest, Variant, digest
 from quantcore.workflows import settings_of, workflow
 
 # Raised when the code that converts or measures changes what it gives for the same request.
-CONVERSION_VERSION = 1
+CONVERSION_VERSION = 2
 MEASUREMENT_VERSION = 1
 
 

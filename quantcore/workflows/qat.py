@@ -1,6 +1,12 @@
 """Quantization-aware training: fine-tune with the rounding in the loop, then convert.
 
-Source: "Quantizing deep convolutional networks for efficient inference", Krishnamoorthi, 2018.
+What it trains towards is the float model's own answers, softened to probabilities, rather than the
+labels: a few hundred pictures would teach the labels by heart, while these answers carry what the
+float model knows of every class. Labels only judge when to stop.
+
+Sources: "Quantizing deep convolutional networks for efficient inference", Krishnamoorthi, 2018;
+"Apprentice: using knowledge distillation techniques to improve low-precision network accuracy",
+Mishra and Marr, 2017.
 """
 
 import copy
@@ -9,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from quantcore import models
 from quantcore.backends import Backend
 from quantcore.backends.qconfigs import qat_qconfig
 from quantcore.errors import RequestError
@@ -109,12 +116,13 @@ class Qat:
         import torch
 
         optimizer = torch.optim.SGD(module.parameters(), self.learning_rate, momentum=0.9)
+        teacher = models.build(material.spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         best = _Best(module, _judge(module, material))
         batches = self._batches(_required(material.images.qat))
         for step in range(self.steps):
             report(f"training, step {step + 1} of at most {self.steps}", step / self.steps)
             self._set_schedule(module, optimizer, step)
-            _train_step(module, optimizer, *next(batches))
+            _train_step(module, teacher, optimizer, next(batches))
             if (step + 1) % STEPS_BETWEEN_LOOKS == 0 or step + 1 == self.steps:
                 best.offer(module, _judge(module, material))
                 if best.looks_without_rise >= PATIENCE:
@@ -131,12 +139,12 @@ class Qat:
         if step >= self.steps * FREEZE_OBSERVERS_AT:
             _set_fake_quantization(module, observing=False, rounding=True)
 
-    def _batches(self, split: "Split") -> Iterator[tuple["Tensor", "Tensor"]]:
+    def _batches(self, split: "Split") -> Iterator["Tensor"]:
         while True:
-            for images, labels in split.shuffled(self.seed).batches(self.batch):
+            for images, _ in split.shuffled(self.seed).batches(self.batch):
                 # A short last batch would give batch norm poor statistics.
                 if len(images) == min(self.batch, len(split)):
-                    yield images, _required(labels)
+                    yield images
 
 
 class _Best:
@@ -156,11 +164,15 @@ class _Best:
                 self.looks_without_rise = 0
 
 
-def _train_step(module: "nn.Module", optimizer: Any, images: "Tensor", labels: "Tensor") -> None:
+def _train_step(
+    module: "nn.Module", teacher: "nn.Module", optimizer: Any, images: "Tensor"
+) -> None:
     import torch
 
     images = images.contiguous(memory_format=torch.channels_last)
-    loss = torch.nn.functional.cross_entropy(module(images), labels)
+    with torch.no_grad():
+        wanted = teacher(images).softmax(dim=1)
+    loss = torch.nn.functional.cross_entropy(module(images), wanted)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
