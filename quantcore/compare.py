@@ -50,6 +50,7 @@ class _Cell:
     share: float = 0.0
     started: float | None = None
     ended: float | None = None
+    ticket: str = ""
     row: VariantResult | Failure | None = None
 
     @property
@@ -92,12 +93,11 @@ class Comparisons:
             QuantcoreError: the request names pictures or a model that cannot be read.
         """
         job_id = digest(request)[:16]
-        with self._changed:
-            running = self._jobs.get(job_id)
-            if running is not None and _state(running) == "running":
-                return job_id
         job = _Job(job_id, request, self._cells(request), _now())
         with self._changed:
+            running = self._jobs.get(job_id)
+            if running is not None and _state(running) == "running" and not running.cancelled:
+                return job_id
             self._jobs[job_id] = job
             self._turns = [*(each for each in self._turns if each != job_id), job_id]
             self._begin(job)
@@ -117,13 +117,13 @@ class Comparisons:
         with self._changed:
             job = self._job(job_id)
             job.cancelled = True
-            running = [index for index, cell in enumerate(job.cells) if cell.state == "running"]
+            running = [cell.ticket for cell in job.cells if cell.state == "running"]
             for cell in job.cells:
                 if cell.state == "waiting":
                     cell.state = "cancelled"
             self._changed.notify_all()
-        for index in running:
-            self._workers.cancel(_ticket(job, index))
+        for ticket in running:
+            self._workers.cancel(ticket)
 
     def retry(self, job_id: str) -> str:
         """Run again what failed or was cancelled, not what was refused; return the same id."""
@@ -201,12 +201,12 @@ class Comparisons:
                 self._turns = [*(each for each in self._turns if each != job.id), job.id]
                 cell = job.cells[index]
                 cell.state, cell.stage, cell.started = "running", "starting", time.monotonic()
-                self._busy = _ticket(job, index)
+                # The time keeps a second try apart from the first, which may still be ending.
+                cell.ticket = self._busy = f"{job.id}-{index}-{cell.started:.6f}"
                 self._changed.notify_all()
-            self._submit(job, index)
+            self._submit(job, cell)
 
-    def _submit(self, job: _Job, index: int) -> None:
-        cell = job.cells[index]
+    def _submit(self, job: _Job, cell: _Cell) -> None:
 
         def on_progress(stage: str, share: float) -> None:
             with self._changed:
@@ -216,21 +216,23 @@ class Comparisons:
         def on_done(row: VariantResult | Failure | None) -> None:
             with self._changed:
                 _settle(cell, row)
+                # Without float32 there is nothing to compare the others with.
                 if cell.variant == FLOAT32 and isinstance(row, Failure):
-                    _fail_without_reference(job, row)
+                    _fail_waiting(job, row)
                 self._busy = None
                 self._changed.notify_all()
 
         try:
-            self._workers.submit(
-                _ticket(job, index), job.request, cell.variant, on_progress, on_done
-            )
+            self._workers.submit(cell.ticket, job.request, cell.variant, on_progress, on_done)
         except QuantcoreError as error:
             job.message = str(error)
-            on_done(failure(job.request, cell.variant, error))
+            row = failure(job.request, cell.variant, error)
+            with self._changed:
+                _fail_waiting(job, row)
+            on_done(row)
             return
         if job.cancelled:
-            self._workers.cancel(_ticket(job, index))
+            self._workers.cancel(cell.ticket)
 
     def _next(self) -> tuple[_Job, int] | None:
         for job_id in self._turns:
@@ -249,8 +251,8 @@ def _settle(cell: _Cell, row: VariantResult | Failure | None) -> None:
         cell.state = "failed" if isinstance(row, Failure) else "done"
 
 
-def _fail_without_reference(job: _Job, reason: Failure) -> None:
-    """Give every waiting cell float32's reason, since there is nothing to compare it with."""
+def _fail_waiting(job: _Job, reason: Failure) -> None:
+    """Give every waiting cell another one's reason, which holds for it as well."""
     for cell in job.cells:
         if cell.state == "waiting":
             _settle(
@@ -263,11 +265,6 @@ def _fail_without_reference(job: _Job, reason: Failure) -> None:
                     settings=settings_of(cell.variant),
                 ),
             )
-
-
-def _ticket(job: _Job, index: int) -> str:
-    # The start time keeps a second try apart from the first, whose cancellation may still stand.
-    return f"{job.id}-{index}-{job.begun:.6f}"
 
 
 def _now() -> str:

@@ -39,6 +39,8 @@ class Workers:
         self._cluster: subprocess.Popen[str] | None = None
         self._listeners: dict[str, OnProgress] = {}
         self._futures: dict[str, Any] = {}
+        self._cancelled: set[str] = set()
+        self._closed = False
 
     def submit(
         self,
@@ -52,6 +54,7 @@ class Workers:
 
         Raises:
             RequestError: the scheduler at `Settings.scheduler` does not answer.
+            CancelledError: `close` was called before.
         """
         client = self._connected()
         self._listeners[ticket] = on_progress
@@ -70,23 +73,36 @@ class Workers:
 
     def cancel(self, ticket: str) -> None:
         """Stop a cell: what runs is killed, what waits never starts."""
-        if self._client is not None and ticket in self._futures:
-            self._client.run(worker.cancel, ticket, wait=False, on_error="ignore")
+        client, future = self._client, self._futures.get(ticket)
+        if client is None or future is None:
+            return
+        self._cancelled.add(ticket)
+        client.run(worker.cancel, ticket, wait=False, on_error="ignore")
+        # The worker ends the work; its end need not be waited for.
+        future.cancel()
 
     def close(self) -> None:
         """End the workers that this process started, and let go of those it did not."""
         with self._lock:
-            if self._client is not None:
-                self._client.close(timeout=2)
-            if self._cluster is not None:
-                _end(self._cluster)
-            self._client = self._cluster = None
+            self._closed = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._client is not None:
+            self._client.close(timeout=2)
+        if self._cluster is not None:
+            _end(self._cluster)
+        self._client = self._cluster = None
 
     def _connected(self) -> "Client":
         with self._lock:
-            if self._cluster is not None and self._cluster.poll() is not None:
-                self._client = self._cluster = None
-            if self._client is None:
+            if self._closed:
+                raise CancelledError(
+                    "The measuring worker has ended.", "Start the comparison again."
+                )
+            ended = self._cluster is not None and self._cluster.poll() is not None
+            if self._client is None or self._client.status != "running" or ended:
+                self._let_go()
                 address = self._settings.scheduler or self._start_cluster()
                 self._client = _connect(address)
                 self._client.subscribe_topic(worker.TOPIC, self._on_event)
@@ -119,7 +135,11 @@ class Workers:
     ) -> None:
         self._listeners.pop(ticket, None)
         self._futures.pop(ticket, None)
-        on_done(_outcome(request, variant, done))
+        if ticket in self._cancelled:
+            self._cancelled.discard(ticket)
+            on_done(None)
+        else:
+            on_done(_outcome(request, variant, done))
 
 
 def _outcome(
@@ -130,9 +150,10 @@ def _outcome(
 
     try:
         row: VariantResult | Failure = done.result()
-    except (CancelledError, FutureCancelledError):
+    except CancelledError:
         return None
-    except KilledWorker:
+    # Nobody here cancelled the future: the scheduler is gone, and its worker with it.
+    except (KilledWorker, FutureCancelledError):
         died = ChildDiedError(
             f"The worker was killed while it was busy with {variant.label}.",
             "A new worker has taken over; run this variant again.",
@@ -158,9 +179,9 @@ def _connect(address: str) -> "Client":
 
 def _end(process: "subprocess.Popen[str]") -> None:
     assert process.stdin is not None
-    process.stdin.close()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    with process:
+        process.stdin.close()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
