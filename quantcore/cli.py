@@ -20,7 +20,7 @@ from quantcore.errors import QuantcoreError, RequestError
 from quantcore.models.catalogue import catalogue
 from quantcore.results import Comparison, JobView
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Setting
+from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
 from quantcore.store import Store
 from quantcore.workflows import WORKFLOWS
 
@@ -35,6 +35,7 @@ app.add_typer(cache_app, name="cache")
 
 EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_REQUEST = 2
+EXIT_INTERRUPTED = 130
 WIDTH = 100
 
 
@@ -99,6 +100,7 @@ def compare(
 ) -> None:
     """Compare the workflows of one model on the backends, all measured on this machine."""
     settings = Settings.from_env()
+    _require_folders(json, csv)
     chosen = _workflow_settings(set_ or [])
     if calibration_images is not None:
         chosen.setdefault("static", {})["calibration_images"] = calibration_images
@@ -110,10 +112,9 @@ def compare(
         _names(backends),
         chosen,
         ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size),
-        MeasureSpec(threads=threads or settings.threads, batch=batch),
+        MeasureSpec(threads=settings.threads if threads is None else threads, batch=batch),
     )
-    with _comparisons(settings) as comparisons:
-        comparison = _run(comparisons, comparisons.start(request)).comparison
+    comparison = _measured(settings, request)
     _write(comparison, json, csv)
     raise typer.Exit(0 if comparison.results else EXIT_NOTHING_MEASURED)
 
@@ -155,16 +156,22 @@ def main() -> None:
         _fail(error, EXIT_BAD_REQUEST)
     except QuantcoreError as error:
         _fail(error, EXIT_NOTHING_MEASURED)
-    except KeyboardInterrupt:
-        typer.echo(
-            "Stopped. What was measured is kept; the same command goes on from there.", err=True
-        )
-        sys.exit(130)
 
 
 def _fail(error: QuantcoreError, code: int) -> None:
     typer.echo(f"{error.reason}\n{error.remedy}".strip(), err=True)
     sys.exit(code)
+
+
+def _measured(settings: Settings, request: CompareRequest) -> Comparison:
+    try:
+        with _comparisons(settings) as comparisons:
+            return _run(comparisons, comparisons.start(request)).comparison
+    except KeyboardInterrupt:
+        typer.echo(
+            "Stopped. What was measured is kept; the same command goes on from there.", err=True
+        )
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 @contextmanager
@@ -222,6 +229,16 @@ def _write(comparison: Comparison, json: str | None, csv: str | None) -> None:
         _save(csv, report.to_csv(comparison))
     if not written_to_stdout:
         typer.echo(report.to_text(comparison))
+
+
+def _require_folders(*targets: str | None) -> None:
+    """Refuse a file that could not be written in the end, before anything is measured."""
+    for target in targets:
+        if target and target != "-" and not Path(target).absolute().parent.is_dir():
+            raise RequestError(
+                f"{target} cannot be written: its folder is not there.",
+                "Name a file in a folder that is there.",
+            )
 
 
 def _save(target: str, text: str) -> None:
