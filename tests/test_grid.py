@@ -1,0 +1,101 @@
+"""The grid that is asked for, and the rows of cells that cannot be."""
+
+import pytest
+
+from quantcore.backends import BACKENDS
+from quantcore.errors import RequestError
+from quantcore.grid import FLOAT32, plan, refusals
+from quantcore.specs import CompareRequest, ModelSpec, Setting
+from quantcore.workflows import WORKFLOWS
+
+MOBILENET = ModelSpec("bundled/mobilenet_v2")
+
+
+def refused(model: str, *workflows: str) -> dict[str, str]:
+    """Return the reasons of the cells that a grid refuses, by variant."""
+    request = plan(ModelSpec(model), workflows or tuple(WORKFLOWS))
+    return {variant.label: row.reason for variant, row in refusals(request).items()}
+
+
+def test_the_full_grid_has_seventeen_cells_and_float32_once() -> None:
+    variants = plan(MOBILENET).variants
+    assert len(variants) == len(set(variants)) == 17
+    assert variants[0] == FLOAT32
+    assert {(each.workflow, each.backend) for each in variants[1:]} == {
+        (name, backend) for name in WORKFLOWS if name != "float32" for backend in BACKENDS
+    }
+
+
+def test_float32_is_there_although_nobody_asked() -> None:
+    assert [each.label for each in plan(MOBILENET, ["static"], ["x86"]).variants] == [
+        "float32",
+        "static on x86",
+    ]
+
+
+def test_what_is_asked_twice_is_one_cell() -> None:
+    assert len(plan(MOBILENET, ["static", "static"], ["x86", "x86"]).variants) == 2
+
+
+def test_settings_take_the_type_their_workflow_wants_and_reach_their_cells_only() -> None:
+    asked: dict[str, dict[str, Setting]] = {
+        "static": {"per_channel": "no", "calibration_images": "16"}
+    }
+    request = plan(MOBILENET, ["static", "dynamic"], ["x86"], asked)
+    settings = {each.workflow: each.settings for each in request.variants}
+    assert settings["static"] == (("calibration_images", 16), ("per_channel", False))
+    assert settings["dynamic"] == settings["float32"] == ()
+    assert CompareRequest.from_json(request.to_json()) == request
+
+
+@pytest.mark.parametrize(
+    ("model", "workflows", "backends", "said"),
+    [
+        ("bundled/mobilnet_v2", ["static"], ["x86"], "bundled/mobilenet_v2"),
+        ("bundled/mobilenet_v2", ["statc"], ["x86"], "static"),
+        ("bundled/mobilenet_v2", ["static"], ["fbgem"], "fbgemm"),
+        ("torchvision/resnet81", ["static"], ["x86"], "torchvision/resnet18"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest(
+    model: str, workflows: list[str], backends: list[str], said: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        plan(ModelSpec(model), workflows, backends)
+    assert said in caught.value.reason
+    assert caught.value.remedy
+
+
+def test_refused_cells_are_rows_with_reason_and_remedy() -> None:
+    request = plan(MOBILENET)
+    rows = refusals(request)
+    assert [variant.label for variant in rows] == ["pretrained on onednn"]
+    for variant, row in rows.items():
+        assert (row.model, row.workflow, row.backend) == (
+            "bundled/mobilenet_v2",
+            variant.workflow,
+            variant.backend,
+        )
+        assert row.refused
+        assert row.reason
+        assert row.remedy
+
+
+def test_random_weights_refuse_what_needs_trained_ones() -> None:
+    reasons = refused("torchvision/shufflenet_v2_x0_5@random")
+    assert set(reasons) == {
+        f"{name} on {each}" for name in ("pretrained", "qat") for each in BACKENDS
+    }
+    assert "Random weights have learned nothing" in reasons["qat on x86"]
+
+
+def test_unlabelled_pictures_refuse_qat() -> None:
+    reasons = refused("torchvision/resnet18", "qat")
+    assert len(reasons) == len(BACKENDS)
+    assert all("labelled pictures" in reason for reason in reasons.values())
+
+
+def test_a_model_without_layers_for_it_refuses_dynamic() -> None:
+    reasons = refused("torchvision/squeezenet1_1@random", "dynamic", "static")
+    assert set(reasons) == {f"dynamic on {each}" for each in BACKENDS}
+    assert "would change nothing" in reasons["dynamic on x86"]
