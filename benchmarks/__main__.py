@@ -6,6 +6,7 @@ it dies. Exit 0 when every figure was measured and reached its limit.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ BENCHMARKS = {
 def main() -> int:
     """Run the benchmarks asked for, all of them unless named; return the exit code."""
     asked = _arguments()
+    # Ended from outside, it still ends the servers and workers it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if asked.alone:
         for line in BENCHMARKS[asked.alone].lines():
             print(line, flush=True)
@@ -96,8 +99,12 @@ def _run(name: str) -> Iterator[str]:
         command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            yield line.rstrip("\n")
+        try:
+            for line in process.stdout:
+                yield line.rstrip("\n")
+        except BaseException:
+            process.terminate()
+            raise
     if process.returncode:
         yield f"{MISSED:<4} {'-':>12}  ended early with exit status {process.returncode}"
 
