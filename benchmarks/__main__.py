@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import accuracy, grid, page, repeat, sizes, speed
-from benchmarks.lines import MISSED, Figure, count
+from benchmarks.lines import Figure, absent, count
 from quantcore.environment import current_environment
 
 PROJECT = Path(__file__).parents[1]
@@ -106,7 +106,7 @@ def _run(name: str) -> Iterator[str]:
             process.terminate()
             raise
     if process.returncode:
-        yield f"{MISSED:<4} {'-':>12}  ended early with exit status {process.returncode}"
+        yield absent(name, f"ended early with exit status {process.returncode}")
 
 
 if __name__ == "__main__":

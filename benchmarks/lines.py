@@ -55,9 +55,11 @@ class Figure:
         return f"{value:,.{self.digits}f} {self.unit}"
 
 
-def at_most(what: str, value: float, unit: str, limit: float, against: str = "") -> Figure:
+def at_most(
+    what: str, value: float, unit: str, limit: float, against: str = "", digits: int = 2
+) -> Figure:
     """Return a figure that must not be above its limit."""
-    return Figure(what, value, unit, most=limit, against=against)
+    return Figure(what, value, unit, most=limit, against=against, digits=digits)
 
 
 def at_least(what: str, value: float, unit: str, limit: float, against: str = "") -> Figure:
@@ -76,6 +78,11 @@ def near(
 def shown(what: str, value: float, unit: str, against: str = "") -> Figure:
     """Return a figure that nothing limits, for comparison."""
     return Figure(what, value, unit, against=against)
+
+
+def absent(what: str, why: str) -> str:
+    """Return the line of a figure that could not be measured, which counts as missed."""
+    return f"{MISSED:<4} {'none':>12}  {'':<24}  {what}: {why}"
 
 
 def note(text: str) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmarks import grid, recipe
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.lines import Figure, at_least, at_most, count, near, note, shown
+from benchmarks.lines import Figure, absent, at_least, at_most, count, near, note, shown
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,12 @@ def test_only_figures_with_a_limit_are_counted() -> None:
         str(at_most("one", 1, "s", 2)),
         str(at_most("two", 3, "s", 2)),
         str(shown("three", 3, "s")),
+        absent("four", "its process died"),
         note("no such thing"),
         "",
         "GRID. The full grid",
     ]
-    assert count(lines) == (1, 1)
+    assert count(lines) == (1, 2)
 
 
 def test_every_benchmark_has_a_title_of_its_own() -> None:
