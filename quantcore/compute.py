@@ -100,7 +100,7 @@ def float_multiply_adds(predict: Predictor, images: "Tensor") -> int:
             return result
 
     # Optimizing the graph on its first run would run operators of its own under the counter.
-    plainly = torch.jit.optimized_execution(False)  # type: ignore[no-untyped-call]
+    plainly = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
     with torch.inference_mode(), plainly, Count():  # type: ignore[no-untyped-call]
         predict(images)
     return total
