@@ -30,7 +30,7 @@ WORK = HERE / ".work"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FLOAT_TOP1 = {"row_lstm": 0.88, "vit_tiny": 0.88}
 DEFAULT_FLOAT_TOP1 = 0.92
-MOST_CYCLES = 4
+MOST_CYCLES = 6
 TRAINING_DATA = "Fashion-MNIST's training images, less the 1,000 that QAT holds out"
 
 

@@ -17,7 +17,7 @@ from quantcore.backends import BACKENDS
 from quantcore.compare import Comparisons, plan
 from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.models.catalogue import catalogue
+from quantcore.models.catalogue import offered
 from quantcore.results import Comparison, JobView
 from quantcore.settings import Settings
 from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
@@ -49,7 +49,7 @@ def models(
         table.add_column(
             heading, justify="left" if heading in ("model", "static and QAT through") else "right"
         )
-    for name, info in catalogue().items():
+    for name, info in offered().items():
         if contains.lower() in name:
             table.add_row(
                 name,

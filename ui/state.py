@@ -9,7 +9,7 @@ import streamlit as st
 
 from quantcore.compare import Comparisons, shipped_comparison
 from quantcore.errors import QuantcoreError
-from quantcore.models.catalogue import catalogue
+from quantcore.models.catalogue import offered
 from quantcore.results import Comparison, Failure, JobView, VariantResult
 from quantcore.settings import Settings
 from quantcore.specs import RANDOM, ModelSpec
@@ -82,7 +82,7 @@ def parameters() -> tuple[Parameter, ...]:
     """Return everything the address of the first page holds."""
     workflows, backends = tuple(titles.workflows()), tuple(titles.backends())
     return (
-        Parameter("model", (DEFAULT_MODEL,), tuple(catalogue())),
+        Parameter("model", (DEFAULT_MODEL,), tuple(offered())),
         Parameter("weights", ("trained",), ("trained", "random")),
         Parameter("workflows", workflows, workflows, many=True),
         Parameter("backends", backends, backends, many=True),

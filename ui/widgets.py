@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from quantcore.compare import plan
-from quantcore.models.catalogue import ModelInfo, catalogue, find
+from quantcore.models.catalogue import ModelInfo, find, offered
 from quantcore.specs import ImageSpec, MeasureSpec, Setting
 from quantcore.workflows import WORKFLOWS
 from ui import fields, progress, state, titles, words
@@ -64,7 +64,7 @@ def _start(
 
 def choose_model() -> ModelInfo:
     """Draw the model selector, and for a torchvision model the choice of weights."""
-    models = catalogue()
+    models = offered()
     name = st.selectbox(
         "Model",
         list(models),

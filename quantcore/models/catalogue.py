@@ -111,6 +111,15 @@ def _trained_facts() -> dict[str, dict[str, float]]:
     }
 
 
+def offered() -> dict[str, ModelInfo]:
+    """Return the catalogue less the bundled models whose checkpoint this copy lacks."""
+    return {
+        name: info
+        for name, info in catalogue().items()
+        if info.source != "bundled" or bundled_file(f"checkpoints/{info.weights_file}").is_file()
+    }
+
+
 def find(spec: ModelSpec) -> ModelInfo:
     """Return the facts of the model a spec names.
 
