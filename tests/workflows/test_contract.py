@@ -1,0 +1,329 @@
+"""What every workflow promises on every backend, and what their settings change."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from quantcore import engine
+from quantcore.backends import BACKENDS, runtime
+from quantcore.bundle import bundled_file
+from quantcore.children import Nursery
+from quantcore.engine import Job
+from quantcore.environment import ENGINES_BY_MACHINE, current_environment
+from quantcore.errors import CancelledError, RequestError
+from quantcore.grid import FLOAT32, plan, refusals
+from quantcore.keys import recipe_key
+from quantcore.models.catalogue import find
+from quantcore.settings import Settings
+from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
+from quantcore.store import Store
+from quantcore.workflows import WORKFLOWS, Subject, workflow
+from tests.conversions import Logits, Made
+
+MODEL = ModelSpec("bundled/mobilenet_v2")
+PICTURES_A_CLASS = 8
+EVALUATION = 24
+QUICK: dict[str, dict[str, Setting]] = {
+    "static": {"calibration_images": 8},
+    "qat": {"steps": 2, "batch": 8},
+}
+GRID = [
+    FLOAT32,
+    *(
+        Variant(name, backend, tuple(sorted(QUICK.get(name, {}).items())))
+        for name, backend in product(WORKFLOWS, BACKENDS)
+        if name != FLOAT32.workflow
+    ),
+]
+REFUSED = refusals(CompareRequest(MODEL, tuple(GRID)))
+POSSIBLE = [variant for variant in GRID if variant not in REFUSED]
+TIMEOUT_S = 280
+
+
+def label(value: object) -> str | None:
+    return value.label if isinstance(value, Variant) else None
+
+
+def variant(name: str, backend: str, **settings: Setting) -> Variant:
+    return Variant(name, backend, tuple(sorted((QUICK.get(name, {}) | settings).items())))
+
+
+@dataclass
+class Bench:
+    """Converts in children, each variant once, and answers for files in others."""
+
+    nursery: Nursery
+    folder: Path
+    request: CompareRequest
+    made: dict[Variant, Made] = field(default_factory=dict)
+
+    def convert(self, variant: Variant) -> Made:
+        if variant not in self.made:
+            self.made[variant] = self.run("make", self.request, variant, self.file(variant))
+        return self.made[variant]
+
+    def file(self, variant: Variant) -> Path:
+        settings = "-".join(f"{key}={value}" for key, value in variant.settings)
+        return self.folder / f"{variant.label} {settings}"
+
+    def answer(self, backend: str | None, path: Path) -> Logits:
+        logits: Logits = self.run("answer", self.request, backend, path)
+        return logits
+
+    def run(self, function: str, *arguments: object) -> Any:
+        with self.nursery.spawn(f"tests.conversions:{function}", *arguments) as child:
+            return child.receive(timeout_s=TIMEOUT_S)
+
+
+@pytest.fixture(scope="module")
+def request_(tmp_path_factory: pytest.TempPathFactory) -> CompareRequest:
+    """The grid on a few labelled pictures, so that conversions take a second, not a minute."""
+    folder = tmp_path_factory.mktemp("pictures")
+    with np.load(bundled_file("fashion_mnist/evaluation.npz")) as file:
+        pictures, labels = file["images"], file["labels"]
+    for label in range(10):
+        (folder / str(label)).mkdir()
+        for index in np.flatnonzero(labels == label)[:PICTURES_A_CLASS]:
+            Image.fromarray(pictures[index]).save(folder / str(label) / f"{index}.png")
+    images = ImageSpec(str(folder), EVALUATION, image_size=32)
+    return CompareRequest(MODEL, tuple(GRID), images, MeasureSpec())
+
+
+@pytest.fixture(scope="module")
+def bench(
+    nursery: Nursery, request_: CompareRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Bench:
+    return Bench(nursery, tmp_path_factory.mktemp("files"), request_)
+
+
+@pytest.fixture
+def job(
+    nursery: Nursery, request_: CompareRequest, settings: Settings
+) -> Iterator[Callable[[engine.ReportStage], Job]]:
+    """A function that makes the job of one cell with a progress function of its own."""
+    with Store.open(settings) as store:
+        yield lambda report: Job(request_, settings, store, nursery, report, lambda: False)
+
+
+# Which cells there are
+
+
+def test_the_grid_has_seventeen_cells() -> None:
+    assert len(GRID) == 17
+    assert set(plan(MODEL, settings=QUICK).variants) == set(GRID)
+
+
+@pytest.mark.parametrize("cell", GRID, ids=label)
+def test_a_cell_is_possible_or_says_why_not_and_what_instead(cell: Variant) -> None:
+    made = workflow(cell.workflow, dict(cell.settings))
+    subject = Subject(MODEL, find(MODEL), True, current_environment())
+    support = made.supports(subject, runtime(cell.backend))
+    assert support.ok == (cell in POSSIBLE)
+    assert support.ok or (support.reason and support.remedy)
+
+
+def test_of_mobilenet_only_the_ready_quantized_one_for_onednn_is_missing() -> None:
+    assert [each.label for each in REFUSED] == ["pretrained on onednn"]
+
+
+# What a possible cell promises
+
+
+@pytest.mark.parametrize("cell", POSSIBLE, ids=label)
+def test_the_file_answers_in_a_fresh_process_as_the_module_did(bench: Bench, cell: Variant) -> None:
+    before = bench.convert(cell).logits
+    after = bench.answer(cell.backend, bench.file(cell))
+    assert after.shape == (EVALUATION, 10)
+    # Layers left in float are fused after loading, which rounds elsewhere.
+    np.testing.assert_allclose(after, before, atol=0.02 * np.abs(before).max())
+    assert (after.argmax(1) == before.argmax(1)).sum() >= EVALUATION - 1
+
+
+@pytest.mark.parametrize("cell", POSSIBLE, ids=label)
+def test_the_file_names_its_variant_and_its_engine(bench: Bench, cell: Variant) -> None:
+    bench.convert(cell)
+    assert bench.run("metadata", bench.file(cell)) == {
+        "variant": cell.label,
+        "engine": runtime(cell.backend).engine,
+    }
+
+
+@pytest.mark.parametrize("report", [1, 2])
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_what_a_progress_report_raises_ends_the_conversion(
+    bench: Bench, name: str, report: int
+) -> None:
+    cell = next(each for each in POSSIBLE if each.workflow == name)
+    # Only a conversion of one step may be over before it is stopped a second time.
+    outcome = bench.run("stop_at", bench.request, cell, report)
+    assert outcome == f"cancelled at report {report}" or (outcome == 1 and report == 2)
+
+
+@pytest.mark.parametrize("report", [1, 2])
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_cell_cancelled_in_mid_conversion_leaves_nothing(
+    job: Callable[[engine.ReportStage], Job], name: str, report: int
+) -> None:
+    cell = next(each for each in POSSIBLE if each.workflow == name)
+    reports: list[str] = []
+
+    def cancel(stage: str, _share: float) -> None:
+        reports.append(stage)
+        if len(reports) == report:
+            raise CancelledError("Cancelled.")
+
+    cancelled = job(cancel)
+    with pytest.raises(CancelledError):
+        engine.convert(cancelled, cell, 0.0, 1.0)
+    assert len(reports) == report
+    assert cancelled.store.list() == []
+    found = cancelled.store.verify()
+    assert (found.damaged, found.missing) == ((), ())
+
+
+# Which conversions are the same
+
+
+@pytest.mark.parametrize("name", ["pretrained", "static", "qat"])
+def test_x86_and_fbgemm_share_their_numbers(bench: Bench, name: str) -> None:
+    x86, fbgemm = (bench.convert(variant(name, backend)) for backend in ("x86", "fbgemm"))
+    assert x86.state == fbgemm.state
+
+
+@pytest.mark.parametrize("name", ["static", "qat"])
+@pytest.mark.parametrize("other", ["onednn", "qnnpack"])
+def test_backends_with_other_ranges_have_other_numbers(bench: Bench, name: str, other: str) -> None:
+    assert bench.convert(variant(name, "x86")).state != bench.convert(variant(name, other)).state
+
+
+def test_dynamic_gives_one_model_for_all_backends(bench: Bench) -> None:
+    assert len({bench.convert(variant("dynamic", backend)).state for backend in BACKENDS}) == 1
+
+
+def test_backends_share_a_recipe_exactly_where_they_share_their_numbers(bench: Bench) -> None:
+    recipes: dict[str, set[str]] = {}
+    for cell in POSSIBLE:
+        recipes.setdefault(recipe_key(bench.request, cell), set()).add(bench.convert(cell).state)
+    states = list(recipes.values())
+    assert all(len(each) == 1 for each in states)
+    assert len(set.union(*states)) == len(states)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "target"),
+    [
+        ("static", "x86", "fbgemm"),
+        ("qat", "fbgemm", "x86"),
+        ("dynamic", "x86", "onednn"),
+        ("dynamic", "x86", "qnnpack"),
+        ("dynamic", "qnnpack", "fbgemm"),
+    ],
+)
+def test_a_relabelled_file_answers_as_one_made_for_its_backend(
+    bench: Bench, name: str, source: str, target: str
+) -> None:
+    path = bench.folder / f"{name} {source} as {target}"
+    for backend in (source, target):
+        bench.convert(variant(name, backend))
+    bench.run("relabel", bench.file(variant(name, source)), target, path)
+    direct = bench.answer(target, bench.file(variant(name, target)))
+    np.testing.assert_array_equal(bench.answer(target, path), direct)
+    assert bench.run("metadata", path) == {"engine": target}
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        variant("static", "x86", per_channel=False),
+        variant("static", "x86", observer="minmax"),
+        variant("static", "x86", calibration_images=9),
+        variant("static", "qnnpack", per_channel=True),
+        variant("qat", "x86", per_channel=False),
+        variant("dynamic", "x86", dtype="float16"),
+    ],
+    ids=lambda value: f"{value.label} {value.settings[-1]}",
+)
+def test_a_setting_changes_the_numbers(bench: Bench, changed: Variant) -> None:
+    assert changed.backend is not None
+    usual = bench.convert(variant(changed.workflow, changed.backend))
+    assert bench.convert(changed).state != usual.state
+
+
+def test_per_channel_is_x86s_default_and_not_qnnpacks(bench: Bench) -> None:
+    for backend, default in (("x86", True), ("qnnpack", False)):
+        explicit = bench.convert(variant("static", backend, per_channel=default))
+        assert explicit.state == bench.convert(variant("static", backend)).state
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_float16_is_refused_where_torch_lacks_it(backend: str) -> None:
+    request = plan(MODEL, ["dynamic"], [backend], {"dynamic": {"dtype": "float16"}})
+    refused = list(refusals(request).values())
+    assert bool(refused) == (backend in ("onednn", "qnnpack"))
+    for each in refused:
+        assert "float16" in each.reason
+        assert "qint8" in each.remedy
+
+
+def test_layers_may_be_named_one_by_one(bench: Bench) -> None:
+    by_type = bench.convert(variant("dynamic", "x86"))
+    by_name = bench.convert(variant("dynamic", "x86", layers=("classifier.1",)))
+    assert by_name.state == by_type.state
+
+
+def test_a_layer_that_is_not_there_is_named(bench: Bench) -> None:
+    with pytest.raises(RequestError, match=r"no submodule 'classifier\.9'"):
+        bench.convert(variant("dynamic", "x86", layers=("classifier.9",)))
+
+
+def test_calibrating_on_nothing_is_refused_with_why() -> None:
+    with pytest.raises(RequestError, match="Calibration needs pictures") as caught:
+        plan(MODEL, ["static"], ["x86"], {"static": {"calibration_images": 0}})
+    assert "at least 1" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reason", "remedy"),
+    [
+        ("static", {"obsever": "minmax"}, "Did you mean 'observer'", "calibration_images"),
+        ("statik", {}, "Did you mean 'static'", "pretrained"),
+        ("static", {"observer": "median"}, "static.observer cannot be 'median'", "histogram"),
+        ("qat", {"steps": 0}, "cannot train 0 steps", "at least 1"),
+        ("dynamic", {"layers": ()}, "no layers", "Linear"),
+        ("float32", {"steps": 1}, "no setting 'steps'", "It has none"),
+    ],
+)
+def test_what_a_workflow_does_not_know_is_told_with_the_nearest(
+    name: str, settings: dict[str, Setting], reason: str, remedy: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        workflow(name, settings)
+    assert reason in caught.value.reason
+    assert remedy in caught.value.remedy
+
+
+def test_an_unknown_backend_is_told_with_the_nearest() -> None:
+    with pytest.raises(RequestError, match="Did you mean 'qnnpack'") as caught:
+        plan(MODEL, ["static"], ["qnpack"])
+    assert "x86, fbgemm, onednn, qnnpack" in caught.value.remedy
+
+
+# What torch says
+
+
+def test_the_engines_of_this_machine_are_those_torch_has() -> None:
+    import torch
+
+    environment = current_environment()
+    assert environment.machine in ENGINES_BY_MACHINE
+    assert set(environment.engines) == set(torch.backends.quantized.supported_engines) - {"none"}
+    assert {backend.engine for backend in BACKENDS.values()} <= set(ENGINES_BY_MACHINE["x86_64"])
