@@ -17,8 +17,11 @@ _cancelled: set[str] = set()
 _nurseries: list[Nursery] = []
 
 
-def cancel(ticket: str) -> None:
-    """Stop the cell with this ticket, now or as soon as it starts. Called through the client."""
+async def cancel(ticket: str) -> None:
+    """Stop the cell with this ticket, now or as soon as it starts.
+
+    Called through the client, which waits for no answer; Dask allows that for coroutines only.
+    """
     _cancelled.add(ticket)
 
 
