@@ -1,0 +1,261 @@
+"""Comparisons as they run: cancelled, killed in the middle, tried again, closed."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from quantcore.compare import Comparisons
+from quantcore.errors import RequestError
+from quantcore.grid import FLOAT32, plan
+from quantcore.results import JobView, VariantResult
+from quantcore.settings import Settings
+from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from tests.processes import descendants, is_gone, soon
+
+SIDE = 32
+MEASURE = MeasureSpec(threads=1, min_rounds=2, time_budget_s=0.2)
+TRAINED = ModelSpec("bundled/mobilenet_v2")
+RANDOM = ModelSpec("torchvision/shufflenet_v2_x0_5@random")
+# Long enough to be interrupted, short enough to be run to the end.
+SLOW = Variant("static", "x86", (("calibration_images", 1_000),))
+WAIT_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparisons]:
+    """Comparisons with a worker that the tests of this module share."""
+    comparisons = Comparisons(Settings(tmp_path_factory.mktemp("data")))
+    yield comparisons
+    comparisons.close()
+
+
+def request(model: ModelSpec, *variants: Variant, pictures: int = 16) -> CompareRequest:
+    return CompareRequest(model, (FLOAT32, *variants), ImageSpec(None, pictures, SIDE), MEASURE)
+
+
+def slow(seed: int) -> CompareRequest:
+    """Return a comparison whose middle cell takes a while, different for each seed."""
+    return replace(
+        request(TRAINED, replace(SLOW, settings=(("calibration_images", 1_000 + seed),))),
+        images=ImageSpec(None, 16, SIDE),
+    )
+
+
+def finished(comparisons: Comparisons, job_id: str) -> JobView:
+    deadline = time.monotonic() + WAIT_S
+    view = comparisons.view(job_id)
+    while view.state == "running":
+        assert time.monotonic() < deadline, view.cells
+        view = comparisons.wait(job_id, 0.5)
+    return view
+
+
+def until_calibrating(comparisons: Comparisons, job_id: str, index: int) -> None:
+    def calibrating() -> bool:
+        cell = comparisons.view(job_id).cells[index]
+        assert cell.state in ("waiting", "running"), cell
+        return cell.stage.startswith("calibrating")
+
+    assert soon(calibrating, WAIT_S)
+
+
+def cluster_processes(comparisons: Comparisons) -> dict[str, list[int]]:
+    cluster = comparisons._workers._cluster
+    assert cluster is not None
+    return descendants(cluster.pid)
+
+
+def states(view: JobView) -> list[str]:
+    return [cell.state for cell in view.cells]
+
+
+def test_a_comparison_has_a_row_for_every_cell_and_ends(running: Comparisons) -> None:
+    asked = plan(RANDOM, ["dynamic", "qat"], ["x86", "qnnpack"], None, ImageSpec(None, 4, SIDE))
+    asked = replace(asked, measure=MEASURE)
+    view = finished(running, running.start(asked))
+    assert (view.state, view.share, view.seconds_left) == ("done", 1.0, None)
+    assert states(view) == ["done", "done", "done", "failed", "failed"]
+    answered = [
+        (row.workflow, row.backend) for row in (*view.comparison.results, *view.comparison.failures)
+    ]
+    assert sorted(map(str, answered)) == sorted(
+        str((each.workflow, each.backend)) for each in asked.variants
+    )
+    assert all(row.reason and row.remedy for row in view.comparison.failures)
+    assert view.comparison.request == asked
+
+
+def test_known_cells_come_back_without_a_worker(running: Comparisons) -> None:
+    asked = request(RANDOM, Variant("dynamic", "x86"))
+    first = finished(running, running.start(asked)).comparison
+    another = Comparisons(running.settings)
+    view = another.view(another.start(asked))
+    assert view.state == "done"
+    assert another._workers._cluster is None
+    assert [row.cached for row in view.comparison.results] == [True, True]
+    assert [replace(row, cached=False) for row in view.comparison.results] == [
+        replace(row, cached=False) for row in first.results
+    ]
+    another.close()
+
+
+def test_the_same_question_joins_the_one_that_is_running(running: Comparisons) -> None:
+    asked = slow(1)
+    first = running.start(asked)
+    assert running.start(asked) == first
+    running.cancel(first)
+    assert finished(running, first).state == "cancelled"
+
+
+def test_cancel_stops_within_two_seconds_and_leaves_no_child(running: Comparisons) -> None:
+    job_id = running.start(slow(2))
+    until_calibrating(running, job_id, 1)
+    children = cluster_processes(running)["child"]
+    started = time.monotonic()
+    running.cancel(job_id)
+    view = finished(running, job_id)
+    assert time.monotonic() - started < 2
+    assert view.state == "cancelled"
+    assert states(view) == ["done", "cancelled"]
+    assert [row.reason for row in view.comparison.failures] == [
+        "It was cancelled before it was measured."
+    ]
+    assert soon(lambda: all(map(is_gone, children)))
+    assert "child" not in cluster_processes(running)
+
+
+def test_what_was_cancelled_runs_again_when_asked(running: Comparisons) -> None:
+    job_id = running.start(slow(3))
+    running.cancel(job_id)
+    assert finished(running, job_id).state == "cancelled"
+    assert running.retry(job_id) == job_id
+    view = finished(running, job_id)
+    assert states(view) == ["done", "done"], view.comparison.failures
+
+
+def test_a_killed_child_fails_its_cell_and_no_other(running: Comparisons) -> None:
+    asked = replace(slow(4), variants=(*slow(4).variants, Variant("dynamic", "x86")))
+    job_id = running.start(asked)
+    until_calibrating(running, job_id, 1)
+    for pid in cluster_processes(running)["child"]:
+        os.kill(pid, signal.SIGKILL)
+    view = finished(running, job_id)
+    assert states(view) == ["done", "failed", "done"]
+    assert "SIGKILL" in view.comparison.failures[0].reason
+
+
+def test_a_killed_worker_fails_its_cell_and_no_other_and_can_be_retried(
+    running: Comparisons,
+) -> None:
+    asked = replace(slow(5), variants=(*slow(5).variants, Variant("dynamic", "fbgemm")))
+    job_id = running.start(asked)
+    until_calibrating(running, job_id, 1)
+    before = cluster_processes(running)
+    os.kill(before["worker"][0], signal.SIGKILL)
+    view = finished(running, job_id)
+    assert states(view) == ["done", "failed", "done"]
+    failure = view.comparison.failures[0]
+    assert failure.reason == "The worker was killed while it was busy with static on x86."
+    assert "run this variant again" in failure.remedy
+    assert not failure.refused
+    assert soon(lambda: all(map(is_gone, (*before["nursery"], *before["child"]))))
+    assert states(finished(running, running.retry(job_id))) == ["done", "done", "done"]
+
+
+def test_a_killed_scheduler_is_told_and_replaced(running: Comparisons) -> None:
+    job_id = running.start(slow(6))
+    until_calibrating(running, job_id, 1)
+    before = cluster_processes(running)
+    cluster = running._workers._cluster
+    assert cluster is not None
+    cluster.kill()
+    view = finished(running, job_id)
+    assert states(view) == ["done", "failed"]
+    assert "was killed while it was busy with static on x86" in view.comparison.failures[0].reason
+    assert soon(lambda: all(map(is_gone, (*before["worker"], *before["nursery"]))), 30)
+    assert states(finished(running, running.retry(job_id))) == ["done", "done"]
+
+
+def test_two_comparisons_take_turns(running: Comparisons) -> None:
+    backends = ("x86", "fbgemm", "onednn")
+    settings = (("layers", ("fc",)),)
+    long = running.start(
+        request(RANDOM, *(Variant("dynamic", each, settings) for each in backends))
+    )
+    short = running.start(request(RANDOM, Variant("dynamic", "qnnpack"), pictures=5))
+    finished(running, short)
+    assert running.view(long).state == "running"
+    assert finished(running, long).state == "done"
+
+
+def test_closing_leaves_no_process_behind(settings: Settings) -> None:
+    comparisons = Comparisons(settings)
+    job_id = comparisons.start(slow(7))
+    until_calibrating(comparisons, job_id, 1)
+    cluster = comparisons._workers._cluster
+    assert cluster is not None
+    pids = [pid for found in cluster_processes(comparisons).values() for pid in found]
+    assert len(pids) >= 3
+    comparisons.close()
+    assert soon(lambda: all(map(is_gone, (*pids, cluster.pid))))
+    assert not any(path.is_file() for path in (settings.data / "tmp").rglob("*"))
+
+
+def test_a_comparison_that_nobody_started_is_told(running: Comparisons) -> None:
+    with pytest.raises(RequestError, match="not known here"):
+        running.view("no such job")
+
+
+def test_a_scheduler_that_does_not_answer_is_named_in_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantcore.jobs.CONNECT_TIMEOUT_S", 0.5)
+    comparisons = Comparisons(Settings(tmp_path, scheduler="tcp://127.0.0.1:9"))
+    asked = request(RANDOM, Variant("dynamic", "x86"), Variant("dynamic", "qnnpack"))
+    view = finished(comparisons, comparisons.start(asked))
+    assert view.state == "failed"
+    assert {row.reason for row in view.comparison.failures} == {
+        "No Dask scheduler answers at tcp://127.0.0.1:9."
+    }
+    assert len(view.comparison.failures) == 3
+    assert "QUANTCORE_SCHEDULER" in view.message
+    comparisons.close()
+
+
+def test_weights_that_are_nowhere_fail_every_row_with_the_way_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    # Nobody listens there, so nothing is fetched on any machine.
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    comparisons = Comparisons(settings)
+    asked = request(ModelSpec("torchvision/squeezenet1_0"), Variant("static", "x86"))
+    rows = finished(comparisons, comparisons.start(asked)).comparison.failures
+    comparisons.close()
+    assert len(rows) == 2
+    for row in rows:
+        assert "SqueezeNet" in row.reason
+        assert "@random" in row.remedy
+
+
+def test_views_may_be_asked_for_from_any_thread(running: Comparisons) -> None:
+    job_id = running.start(request(RANDOM, Variant("dynamic", "x86"), pictures=6))
+    seen: list[JobView] = []
+    threads = [
+        threading.Thread(target=lambda: seen.append(finished(running, job_id))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert [view.state for view in seen] == ["done"] * 4
+    assert all(isinstance(row, VariantResult) for row in seen[0].comparison.results)
