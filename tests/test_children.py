@@ -13,8 +13,10 @@ from quantcore.children import PROJECT, Child, Nursery, Progress
 from quantcore.errors import CancelledError, ChildDiedError, RequestError
 from tests.processes import is_gone, soon
 
+# What starts tests may have told them to ignore Ctrl-C, which a process passes on to its own.
 OWNER = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from quantcore.children import Nursery
 nursery = Nursery(["tests.errands"])
 child = nursery.spawn("tests.errands:sleep")
