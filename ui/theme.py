@@ -48,7 +48,12 @@ def glyph(workflow: str, backend: str | None) -> str:
 
 def set_up_page(title: str) -> None:
     """Set the page's title, icon and width, and load the style sheet. The first call of a page."""
-    st.set_page_config(page_title=title, page_icon=str(LOGO), layout="wide")
+    st.set_page_config(
+        page_title=title,
+        page_icon=str(LOGO),
+        layout="wide",
+        initial_sidebar_state="collapsed",
+    )
     st.html(STYLE)
 
 
