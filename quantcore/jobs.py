@@ -166,9 +166,13 @@ def _outcome(
 
 def _connect(address: str) -> "Client":
     from distributed import Client
+    from distributed.comm.addressing import parse_address
+    from distributed.comm.registry import get_backend
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
+        # A client that cannot even begin to connect hangs for half a minute when it is dropped.
+        get_backend(parse_address(address)[0])
         return Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise RequestError(
