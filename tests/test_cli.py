@@ -43,7 +43,7 @@ SLOW = (
     "--workflows=static",
     "--backends=x86",
     "--image-size=32",
-    "--calibration-images=1024",
+    "--calibration-images=512",
     "--evaluation-images=4",
 )
 # Runs the command line, then says on standard error which heavy libraries it has imported.
