@@ -1,12 +1,14 @@
 """Comparisons as they run: cancelled, killed in the middle, tried again, closed."""
 
 import os
+import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,13 +179,37 @@ def test_a_killed_scheduler_is_told_and_replaced(running: Comparisons) -> None:
     assert states(finished(running, running.retry(job_id))) == ["done", "done"]
 
 
-def test_two_comparisons_take_turns(running: Comparisons) -> None:
-    last = slow(7).variants[1]
-    long = running.start(request(TRAINED, Variant("dynamic", "onednn"), last))
-    short = running.start(request(RANDOM, Variant("dynamic", "qnnpack"), pictures=5))
-    finished(running, short)
-    assert running.view(long).state == "running"
-    assert finished(running, long).state == "done"
+class OneAtATime:
+    """Workers that note whose cell they are given, and end it when they are told to."""
+
+    def __init__(self) -> None:
+        self.given: queue.Queue[tuple[str, Callable[[None], None]]] = queue.Queue()
+
+    def submit(
+        self, _: str, request: CompareRequest, __: Variant, ___: object, on_done: Callable[..., Any]
+    ) -> None:
+        self.given.put((request.model.name, on_done))
+
+    def close(self) -> None:
+        """End nothing."""
+
+
+def test_two_comparisons_take_turns(settings: Settings) -> None:
+    comparisons, workers = Comparisons(settings), OneAtATime()
+    comparisons._workers = workers  # type: ignore[assignment]
+    backends = ("x86", "fbgemm", "onednn", "qnnpack")
+    comparisons.start(request(TRAINED, *(Variant("dynamic", each) for each in backends)))
+    name, on_done = workers.given.get(timeout=30)
+    told = [name]
+    comparisons.start(request(RANDOM, Variant("dynamic", "x86")))
+    while len(told) < 7:
+        on_done(None)
+        name, on_done = workers.given.get(timeout=30)
+        told.append(name)
+    on_done(None)
+    comparisons.close()
+    long, short = TRAINED.name, RANDOM.name
+    assert told == [long, long, short, long, short, long, long]
 
 
 def test_closing_leaves_no_process_behind(settings: Settings) -> None:
