@@ -30,8 +30,14 @@ from typing import Any
 from quantcore.errors import CancelledError, ChildDiedError
 
 PROJECT = Path(__file__).parent.parent
-# Left over from a Dask worker, these would pin every child to one thread.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Dask sets these in its workers. Inherited, they would pin every child to one thread, and hand a
+# float model's large buffers back to the kernel after every call, which doubles its latency.
+_DASK_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MALLOC_TRIM_THRESHOLD_",
+)
 _ENTRY = "from quantcore.children import main; main()"
 _POLL_S = 0.1
 # Importing torch takes three seconds on an idle machine, and minutes on one that is swamped.
@@ -162,9 +168,7 @@ class Nursery:
         self._memory_limit_bytes = memory_limit_bytes
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair()
-        environment = {
-            key: text for key, text in os.environ.items() if key not in _THREAD_VARIABLES
-        }
+        environment = {key: text for key, text in os.environ.items() if key not in _DASK_VARIABLES}
         # torch.ao.quantization warns at every call that it is deprecated; the pins answer that.
         environment |= {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
         environment |= {"TORCH_CPP_LOG_LEVEL": "ERROR"}

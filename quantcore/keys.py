@@ -14,7 +14,7 @@ from quantcore.workflows import settings_of, workflow
 
 # Raised when the code that converts or measures changes what it gives for the same request.
 CONVERSION_VERSION = 2
-MEASUREMENT_VERSION = 1
+MEASUREMENT_VERSION = 2
 
 
 def image_size(request: CompareRequest, info: ModelInfo) -> int:
