@@ -18,7 +18,7 @@ from quantcore.workflows.qat import Qat
 CONVOLUTIONAL = ("mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "mobilenet_v3_large")
 # x86's serves FBGEMM too: both have the same weights, scales and zero points.
 ENGINES = ("x86", "qnnpack")
-PLAN = Qat()
+PLAN = Qat(steps=60, batch=64)
 TEST_IMAGES = 10_000
 LARGEST_LOSS = 0.01
 

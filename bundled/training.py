@@ -53,7 +53,7 @@ PLANS: dict[str, TrainingPlan] = {
     "mobilenet_v3_large": TrainingPlan(
         _torchvision("mobilenet_v3_large"), (48,) * 2 + (64,) * 2, 0.2, weight_decay=1e-4
     ),
-    "vit_tiny": TrainingPlan(vit_tiny, (64,) * 5, 2e-3, "adamw", weight_decay=0.05, bfloat16=True),
+    "vit_tiny": TrainingPlan(vit_tiny, (64,) * 6, 2e-3, "adamw", weight_decay=0.05),
 }
 
 
