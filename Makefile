@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev chromium check test soak bench bundle screenshots docs clean
+.PHONY: help run setup setup-dev setup-executorch chromium debian-torch check test soak bench bundle screenshots docs clean
 
 PORT ?= 8501
 HOST ?= 127.0.0.1
@@ -19,8 +19,14 @@ setup:  ## Make .venv with the pinned requirements, once
 setup-dev:
 	@scripts/setup dev
 
+setup-executorch: setup  ## Add ExecuTorch to .venv, for its exports (about 300 MB)
+	$(python) -m pip install -q --disable-pip-version-check --no-input -r requirements-executorch.txt -c constraints.txt
+
 chromium:
 	@scripts/debian-package chromium /usr/bin/chromium
+
+debian-torch:
+	@scripts/debian-package python3-torch /usr/lib/python3/dist-packages/torch/__init__.py
 
 check: setup-dev  ## Lint, formatting, types, layering
 	$(python) -m ruff check .
@@ -28,7 +34,7 @@ check: setup-dev  ## Lint, formatting, types, layering
 	$(python) -m mypy
 	$(python) -m pytest -q tests/test_layering.py -m "not browser"
 
-test: chromium check  ## Every check and test (under 10 minutes)
+test: chromium debian-torch check  ## Every check and test (half an hour on two cores)
 	$(python) -m pytest -m "not soak"
 
 soak: setup-dev chromium  ## The long tests: many repetitions, many faults

@@ -1,8 +1,11 @@
-"""The first page: compare the 8-bit variants of one model, as measured."""
+"""The first page, compare the 8-bit variants of one model, and the server of all pages."""
 
 import streamlit as st
+from starlette.middleware import Middleware
 
-from ui import progress, sections, state, theme, titles, widgets
+from quantcore.draw import titles
+from quantcore.results import JobView
+from ui import progress, sections, server, site, state, theme, tour, widgets
 
 REFRESH_S = 0.5
 TITLE = "Quantization what-if"
@@ -12,24 +15,41 @@ PROMISE = "Every 8-bit version of a model, converted and measured: its size, spe
 def main() -> None:
     """Draw the page from top to bottom: the question, its progress, the answer."""
     theme.set_up_page(TITLE)
-    theme.header(TITLE, PROMISE)
-    progress.check_settings()
+    with st.container(horizontal=True, vertical_alignment="center", key="top"):
+        theme.header(TITLE, PROMISE)
+        progress.check_settings()
+        site.link_to_sweep()
+        site.link_to_jobs()
     unread = state.read_address()
     state.follow_job()
+    tour.draw()
     widgets.ask()
     progress.show_notices(unread)
     job = state.current_job()
-    running = job is not None and job.state == "running"
-    st.fragment(answer, run_every=REFRESH_S if running else None)(running)
-
-
-def answer(running: bool) -> None:
-    """Draw the job's progress and what is measured so far; again and again while it runs."""
-    job = state.current_job()
-    if running and (job is None or job.state != "running"):
-        st.rerun()
     if job is not None:
-        progress.show(job)
+        st.fragment(follow, run_every=REFRESH_S if job.is_open else None)(job)
+    st.fragment(answer)()
+
+
+def follow(drawn: JobView) -> None:
+    """Draw how far the job is, again and again while it runs; what is new brings a new answer.
+
+    The answer takes long to draw next to this, and changes only a few times.
+    """
+    job = state.current_job()
+    if job is None or _told(job) != _told(drawn) or progress.REFUSAL in st.session_state:
+        st.rerun()
+    progress.show(job)
+
+
+def _told(job: JobView) -> tuple[object, ...]:
+    """Return what the rest of the page tells of a job."""
+    return job.id, job.is_open, len(job.comparison.results), len(job.comparison.failures)
+
+
+def answer() -> None:
+    """Draw what is measured so far, or what will be here."""
+    job = state.current_job()
     shown = state.shown(job)
     if shown is not None:
         sections.answer(shown)
@@ -40,4 +60,11 @@ def answer(running: bool) -> None:
     state.write_address()
 
 
-main()
+# Streamlit draws the page from this file. Before that, the server imports it and finds here what it
+# is to serve.
+if __name__ == "__main__":
+    main()
+else:
+    app = st.App(
+        site.ENTRY, lifespan=server.lifespan, middleware=[Middleware(server.VisitorCookie)]
+    )

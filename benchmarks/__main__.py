@@ -14,14 +14,35 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import accuracy, grid, page, repeat, sizes, speed
+from benchmarks import (
+    accuracy,
+    exports,
+    grid,
+    lists,
+    page,
+    recovery,
+    repeat,
+    scaling,
+    sessions,
+    sizes,
+    speed,
+)
 from benchmarks.lines import Figure, absent, count
 from quantcore.environment import current_environment
 
 PROJECT = Path(__file__).parents[1]
 REPORT = PROJECT / "docs" / "bench.txt"
 # Settings of this shell that would make the benchmarks answer another question than the defaults.
-SHELL_SETTINGS = ("DATA", "QUOTA_GB", "THREADS", "SCHEDULER")
+SHELL_SETTINGS = (
+    "DATA",
+    "QUOTA_GB",
+    "THREADS",
+    "SCHEDULER",
+    "MEMORY_GB",
+    "TIMEOUT_S",
+    "ARTIFACTS",
+    "SHARED_JOBS",
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +59,13 @@ BENCHMARKS = {
     "sizes": Benchmark("The recipe's own table of sizes", sizes.lines),
     "accuracy": Benchmark("Accuracy kept on the 10,000 test images", accuracy.lines),
     "repeat": Benchmark("The same speed-up twice, also on a busy machine", repeat.lines),
+    "exports": Benchmark("Exported files: how small, how faithful, how long", exports.lines),
+    "scaling": Benchmark(
+        "A sweep on 1, 2 and 4 workers, its stages replaced by sleeps", scaling.lines
+    ),
+    "recovery": Benchmark("After a worker's death", recovery.lines),
+    "sessions": Benchmark("Fifty visitors while a comparison runs", sessions.lines),
+    "lists": Benchmark("Pages on a full ledger", lists.lines),
     "page": Benchmark("The first page: time to chart, memory, delay", page.lines),
 }
 

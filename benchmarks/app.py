@@ -41,7 +41,7 @@ def compared(request: CompareRequest, settings: Settings) -> Comparison:
     comparisons = Comparisons(settings)
     try:
         job_id = comparisons.start(request)
-        while (view := comparisons.wait(job_id, timeout_s=1.0)).state == "running":
+        while (view := comparisons.wait(job_id, timeout_s=1.0)).is_open:
             pass
         return view.comparison
     finally:

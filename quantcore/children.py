@@ -40,6 +40,7 @@ _DASK_VARIABLES = (
 )
 _ENTRY = "from quantcore.children import main; main()"
 _POLL_S = 0.1
+_LESS_MEMORY = "Raise that limit if the machine has more, or take a smaller batch or image size."
 # Importing torch takes three seconds on an idle machine, and minutes on one that is swamped.
 _ANSWER_TIMEOUT_S = 600.0
 
@@ -95,11 +96,14 @@ class Child:
     ) -> Any:
         """Return the child's next answer, passing its progress reports to `watch` on the way.
 
+        `timeout_s` is the nursery's own unless another is given.
+
         Raises:
             CancelledError: `should_stop` said so; the child is gone.
             ChildDiedError: the child ended or took longer than `timeout_s`.
             Exception: whatever ended the child's function, with the child's traceback as a note.
         """
+        timeout_s = self._nursery.timeout_s if timeout_s is None else timeout_s
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             self._wait(should_stop, deadline, timeout_s)
@@ -111,7 +115,7 @@ class Child:
                 watch(message)
             elif isinstance(message, Raised):
                 message.error.add_note(message.traceback)
-                raise message.error
+                raise self._explained(message.error) from message.error
             else:
                 return message
 
@@ -128,9 +132,16 @@ class Child:
             if deadline is not None and time.monotonic() > deadline:
                 self.kill()
                 raise ChildDiedError(
-                    f"It took longer than {timeout_s:.0f} s and was stopped.",
-                    "Try fewer images or steps, or a smaller model.",
+                    f"It took longer than {timeout_s:g} s and was stopped.",
+                    "Try fewer images or steps, or a smaller model; QUANTCORE_TIMEOUT_S is how "
+                    "long a step may take.",
                 )
+
+    def _explained(self, error: Exception) -> Exception:
+        limit = self._nursery.memory_limit_bytes
+        if limit is None or not _is_out_of_memory(error):
+            return error
+        return ChildDiedError(f"It needed more memory than {_limit(limit)}.", _LESS_MEMORY)
 
     def _death(self) -> ChildDiedError:
         self._ended = True
@@ -139,8 +150,11 @@ class Child:
         if status is not None and os.WIFSIGNALED(status):
             name = signal.Signals(os.WTERMSIG(status)).name
             cause = f"Its process was ended by {name}"
+            limit = self._nursery.memory_limit_bytes
             if name == "SIGKILL":
                 cause += ", which the system also does when memory runs out"
+            elif name == "SIGABRT" and limit is not None:
+                cause += f", as when it needs more memory than {_limit(limit)}"
             return ChildDiedError(f"{cause}.", "Run it again; if it dies again, give it less work.")
         return ChildDiedError("Its process ended before it answered.", "Run it again.")
 
@@ -164,8 +178,15 @@ class Child:
 class Nursery:
     """A process that has `modules` imported, has run nothing, and forks children on request."""
 
-    def __init__(self, modules: Sequence[str], memory_limit_bytes: int | None = None) -> None:
-        self._memory_limit_bytes = memory_limit_bytes
+    def __init__(
+        self,
+        modules: Sequence[str],
+        memory_limit_bytes: int | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Start it; a child may use so much memory, and take so long over each answer."""
+        self.memory_limit_bytes = memory_limit_bytes
+        self.timeout_s = timeout_s
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair()
         environment = {key: text for key, text in os.environ.items() if key not in _DASK_VARIABLES}
@@ -194,7 +215,7 @@ class Nursery:
         Raises:
             ChildDiedError: the nursery itself is gone.
         """
-        request = {"fork": function, "memory_limit_bytes": self._memory_limit_bytes}
+        request = {"fork": function, "memory_limit_bytes": self.memory_limit_bytes}
         ours, theirs = socket.socketpair()
         with ours, theirs:
             pid = self._ask(request, [theirs.fileno()])
@@ -245,6 +266,15 @@ class Nursery:
         self.close()
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    text = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in text or "bad_alloc" in text
+
+
+def _limit(limit_bytes: int) -> str:
+    return f"the {limit_bytes / 1e9:.1f} GB a variant may use (QUANTCORE_MEMORY_GB)"
+
+
 def report(connection: Connection) -> Callable[[str, float], None]:
     """Return a function that a child's work calls with its stage and the share done."""
 
@@ -286,7 +316,8 @@ def _fork(request: dict[str, Any], descriptor: int, control: socket.socket) -> i
         return pid
     control.close()
     if request["memory_limit_bytes"]:
-        resource.setrlimit(resource.RLIMIT_AS, (request["memory_limit_bytes"],) * 2)
+        # Not the address space: torch maps gigabytes that it never touches.
+        resource.setrlimit(resource.RLIMIT_DATA, (request["memory_limit_bytes"],) * 2)
     _run(request["fork"], Connection(descriptor))
     os._exit(0)
 

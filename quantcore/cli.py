@@ -1,10 +1,10 @@
 """`python -m quantcore`: the same comparisons as the page, without a browser."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic_core import to_json
@@ -12,15 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from quantcore import report
+from quantcore import arguments, outputs
+from quantcore import sweep as sweeps
 from quantcore.backends import BACKENDS
 from quantcore.compare import Comparisons, plan
+from quantcore.decide import Budgets
 from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError, RequestError
+from quantcore.export_command import export
 from quantcore.models.catalogue import offered
 from quantcore.results import Comparison, JobView
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
+from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
 from quantcore.store import Store
 from quantcore.workflows import WORKFLOWS
 
@@ -37,6 +40,8 @@ EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_REQUEST = 2
 EXIT_INTERRUPTED = 130
 WIDTH = 100
+OWNER = "command line"
+ASKED_BY = "the command line"
 
 
 @app.command()
@@ -93,30 +98,80 @@ def compare(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="WORKFLOW.SETTING=VALUE, repeatable.")
     ] = None,
-    json: Annotated[
-        str | None, typer.Option(help="Write JSON (schema 1) here; - for standard output.")
-    ] = None,
-    csv: Annotated[str | None, typer.Option(help="Write CSV here; - for standard output.")] = None,
+    budget: outputs.BudgetTexts = None,
+    json: outputs.JsonFile = None,
+    csv: outputs.CsvFile = None,
+    html: outputs.HtmlFile = None,
+    markdown: outputs.MarkdownFile = None,
+    svg: outputs.SvgFile = None,
 ) -> None:
     """Compare the workflows of one model on the backends, all measured on this machine."""
     settings = Settings.from_env()
-    _require_folders(json, csv)
-    chosen = _workflow_settings(set_ or [])
+    files, budgets = outputs.Files(json, csv, html, markdown, svg), outputs.budgets(budget or [])
+    files.require_folders()
+    chosen = arguments.workflow_settings(set_ or [])
     if calibration_images is not None:
         chosen.setdefault("static", {})["calibration_images"] = calibration_images
     if qat_steps is not None:
         chosen.setdefault("qat", {})["steps"] = qat_steps
     request = plan(
         ModelSpec(model),
-        _names(workflows),
-        _names(backends),
+        arguments.names(workflows),
+        arguments.names(backends),
         chosen,
         ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size),
         MeasureSpec(threads=settings.threads if threads is None else threads, batch=batch),
     )
-    comparison = _measured(settings, request)
-    _write(comparison, json, csv)
-    raise typer.Exit(0 if comparison.results else EXIT_NOTHING_MEASURED)
+    _answer(_measured(settings, [request]), files, budgets)
+
+
+@app.command()
+def sweep(
+    request: Annotated[
+        Path, typer.Argument(help="TOML: models, workflows, backends and lists of settings.")
+    ],
+    budget: outputs.BudgetTexts = None,
+    json: outputs.JsonFile = None,
+    csv: outputs.CsvFile = None,
+    html: outputs.HtmlFile = None,
+    markdown: outputs.MarkdownFile = None,
+    svg: outputs.SvgFile = None,
+) -> None:
+    """Compare several models and settings in one go, as a file asks for; examples/sweep.toml."""
+    settings = Settings.from_env()
+    files, budgets = outputs.Files(json, csv, html, markdown, svg), outputs.budgets(budget or [])
+    files.require_folders()
+    asked = sweeps.read(_text(request), settings.threads, request.absolute().parent, str(request))
+    name = asked.name or request.stem
+    _answer(_measured(settings, asked.requests(), name), files, budgets, name)
+
+
+app.command()(export)
+
+
+@app.command()
+def scheduler(
+    host: Annotated[
+        str, typer.Option(help="Where it listens; any other than this runs what others send.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Its port.")] = 8786,
+) -> None:
+    """Hand out cells to workers on several machines, until Ctrl-C."""
+    from quantcore.cluster import serve_scheduler
+
+    serve_scheduler(host, port, typer.echo)
+
+
+@app.command()
+def worker(
+    address: Annotated[str, typer.Argument(help="Of the scheduler: tcp://HOST:8786.")],
+) -> None:
+    """Measure on this machine what a scheduler hands out, until Ctrl-C."""
+    from quantcore.cluster import serve_worker
+
+    # A setting that cannot be read is said now, not in every cell.
+    Settings.from_env()
+    serve_worker(address, typer.echo)
 
 
 @cache_app.command("list")
@@ -163,10 +218,31 @@ def _fail(error: QuantcoreError, code: int) -> None:
     sys.exit(code)
 
 
-def _measured(settings: Settings, request: CompareRequest) -> Comparison:
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise RequestError(f"{path} cannot be read: {why}.", "Name a TOML file.") from error
+
+
+def _answer(
+    comparison: Comparison, files: outputs.Files, budgets: Budgets, name: str = ""
+) -> NoReturn:
+    files.write(comparison, budgets, name)
+    raise typer.Exit(0 if comparison.results else EXIT_NOTHING_MEASURED)
+
+
+def _measured(settings: Settings, requests: Sequence[CompareRequest], name: str = "") -> Comparison:
     try:
         with _comparisons(settings) as comparisons:
-            return _run(comparisons, comparisons.start(request)).comparison
+            job_id = comparisons.start(requests, owner=OWNER, asked_by=ASKED_BY, name=name)
+            try:
+                return _run(comparisons, job_id).comparison
+            except KeyboardInterrupt:
+                # Else a server on the same data folder would go on with it.
+                comparisons.cancel(job_id)
+                raise
     except KeyboardInterrupt:
         typer.echo(
             "Stopped. What was measured is kept; the same command goes on from there.", err=True
@@ -194,17 +270,19 @@ def _run_with_bar(comparisons: Comparisons, job_id: str, console: Console) -> Jo
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         view = comparisons.view(job_id)
+        names = _cell_names(view)
         bar = progress.add_task("starting", total=1.0)
-        while view.state == "running":
-            progress.update(bar, completed=view.share, description=_stage(view))
+        while view.is_open:
+            progress.update(bar, completed=view.share, description=_stage(view, names))
             view = comparisons.wait(job_id, timeout_s=0.25)
     return view
 
 
 def _run_with_lines(comparisons: Comparisons, job_id: str) -> JobView:
     view, told = comparisons.view(job_id), ""
-    while view.state == "running":
-        stage = _stage(view)
+    names = _cell_names(view)
+    while view.is_open:
+        stage = _stage(view, names)
         if stage != told:
             left = f", about {view.seconds_left:.0f} s left" if view.seconds_left else ""
             typer.echo(f"{view.share:4.0%}  {stage}{left}", err=True)
@@ -213,70 +291,16 @@ def _run_with_lines(comparisons: Comparisons, job_id: str) -> JobView:
     return view
 
 
-def _stage(view: JobView) -> str:
-    for cell in view.cells:
+def _cell_names(view: JobView) -> list[str]:
+    comparison = view.comparison
+    return sweeps.labels_of((comparison.request, *comparison.also))
+
+
+def _stage(view: JobView, names: Sequence[str]) -> str:
+    for cell, name in zip(view.cells, names, strict=True):
         if cell.state == "running":
-            where = f" on {cell.backend}" if cell.backend else ""
-            return f"{cell.workflow}{where}: {cell.stage}"
+            return f"{name}: {cell.stage}"
     return "waiting"
-
-
-def _write(comparison: Comparison, json: str | None, csv: str | None) -> None:
-    written_to_stdout = "-" in (json, csv)
-    if json:
-        _save(json, report.to_json(comparison))
-    if csv:
-        _save(csv, report.to_csv(comparison))
-    if not written_to_stdout:
-        typer.echo(report.to_text(comparison))
-
-
-def _require_folders(*targets: str | None) -> None:
-    """Refuse a file that could not be written in the end, before anything is measured."""
-    for target in targets:
-        if target and target != "-" and not Path(target).absolute().parent.is_dir():
-            raise RequestError(
-                f"{target} cannot be written: its folder is not there.",
-                "Name a file in a folder that is there.",
-            )
-
-
-def _save(target: str, text: str) -> None:
-    if target == "-":
-        typer.echo(text, nl=not text.endswith("\n"))
-        return
-    try:
-        Path(target).write_text(text)
-    except OSError as error:
-        raise RequestError(
-            f"{target} cannot be written: {error.strerror}.",
-            "Name a file in a folder that is there.",
-        ) from error
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _workflow_settings(assignments: list[str]) -> dict[str, dict[str, Setting]]:
-    chosen: dict[str, dict[str, Setting]] = {}
-    for text in assignments:
-        target, equals, value = text.partition("=")
-        name, dot, setting = target.partition(".")
-        if not (equals and dot and setting):
-            raise RequestError(
-                f"{text!r} is not a setting.",
-                "Write WORKFLOW.SETTING=VALUE: static.observer=minmax.",
-            )
-        chosen.setdefault(name, {})[setting] = _value(value)
-    return chosen
-
-
-def _value(text: str) -> Setting:
-    """Return the value as text, None or names; the setting itself reads numbers and truth."""
-    if text.lower() in ("none", "default"):
-        return None
-    return tuple(_names(text)) if "," in text else text
 
 
 def _store() -> Store:

@@ -1,15 +1,28 @@
-"""A small Dask cluster on this machine, in a process of its own: `python -m quantcore.cluster`.
+"""Dask clusters: a small one on this machine, and the processes of one over several.
 
 The web server and the command line only hold a client. So the process that draws pages never
-forks, spawns or imports for a worker's sake, and when it ends, however suddenly, its end of this
-process's standard input closes, and this process takes the workers with it.
+forks, spawns or imports for a worker's sake. `python -m quantcore.cluster` is the cluster of their
+own: when they end, however suddenly, their end of its standard input closes, and it takes the
+workers with it. `python -m quantcore scheduler` and `worker` are started by people, and end when
+they are told to.
 """
 
+import asyncio
+import logging
+import signal
 import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import dask
-from distributed import LocalCluster
+from distributed import LocalCluster, Nanny, Scheduler, rpc
+from distributed.comm.addressing import parse_address
+from distributed.comm.registry import get_backend
+
+from quantcore.environment import current_environment
+from quantcore.errors import ChildDiedError, QuantcoreError, RequestError
+from quantcore.worker import resource
 
 CONFIGURATION = {
     # A cell that killed its worker is reported, not tried on the next one.
@@ -19,6 +32,12 @@ CONFIGURATION = {
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.comm.timeouts.connect": "10s",
 }
+CONNECT_TIMEOUT_S = 5
+# On a small board, imports alone take a good part of it.
+START_TIMEOUT_S = 120
+LOOPBACK = "127.0.0.1"
+
+Say = Callable[[str], object]
 
 
 def start() -> Any:
@@ -27,12 +46,13 @@ def start() -> Any:
     return LocalCluster(
         n_workers=1,
         threads_per_worker=1,
+        resources={resource(current_environment()): 1},
         processes=True,
         dashboard_address=None,
         # Work happens in the worker's children, which have limits of their own.
         memory_limit=0,
         silence_logs=50,
-        host="127.0.0.1",
+        host=LOOPBACK,
     )
 
 
@@ -42,6 +62,119 @@ def main() -> None:
         sys.stdout.write(f"{cluster.scheduler_address}\n")
         sys.stdout.flush()
         sys.stdin.read()
+
+
+def serve_scheduler(host: str, port: int, say: Say) -> None:
+    """Hand out cells to the workers that connect to this address, until told to end.
+
+    Raises:
+        RequestError: nothing can listen there.
+    """
+    asyncio.run(_schedule(host, port, say))
+
+
+def serve_worker(address: str, say: Say) -> None:
+    """Measure on this machine what a scheduler hands out, until told to end.
+
+    A worker that is killed is replaced.
+
+    Raises:
+        RequestError: no scheduler answers at the address.
+        ChildDiedError: the worker does not start.
+        QuantcoreError: the scheduler has gone.
+    """
+    asyncio.run(_work(address, say))
+
+
+async def find_scheduler(address: str, timeout_s: float) -> None:
+    """Return as soon as a scheduler answers.
+
+    Raises:
+        ConnectionError: none does, or something else is there, for which Dask would wait for ever.
+    """
+    try:
+        get_backend(parse_address(address)[0])
+        async with asyncio.timeout(timeout_s), rpc(address) as scheduler:
+            await scheduler.identity()
+    # Dask takes a web server's first letters for the length of its answer.
+    except (OSError, ValueError, MemoryError) as error:
+        raise ConnectionError(str(error)) from error
+
+
+async def _schedule(host: str, port: int, say: Say) -> None:
+    _prepare()
+    try:
+        # Its figures about itself stay on this machine, whoever may connect to it.
+        scheduler = await Scheduler(
+            host=host, port=port, dashboard=False, dashboard_address=f"{LOOPBACK}:0"
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RequestError(
+            f"A scheduler cannot listen on port {port} of {host}: {error.__cause__ or error}.",
+            f"Take another: python -m quantcore scheduler --port {port + 1}",
+        ) from error
+    say(f"Scheduling at {scheduler.address}. Ctrl-C ends it.")
+    await _told_or(scheduler.finished())
+    await scheduler.close()
+
+
+async def _work(address: str, say: Say) -> None:
+    _prepare()
+    try:
+        await find_scheduler(address, CONNECT_TIMEOUT_S)
+    except ConnectionError as error:
+        raise RequestError(
+            f"No Dask scheduler answers at {address}.",
+            "Start one with `python -m quantcore scheduler`, or check the address.",
+        ) from error
+    environment = current_environment()
+    try:
+        nanny = await Nanny(
+            address,
+            nthreads=1,
+            memory_limit=0,
+            resources={resource(environment): 1},
+            preload=["quantcore.worker"],
+            dashboard_address=f"{LOOPBACK}:0",
+            death_timeout=START_TIMEOUT_S,
+            silence_logs=logging.CRITICAL,
+        )
+    except (OSError, RuntimeError) as error:
+        raise ChildDiedError(
+            f"The worker did not start: {error.__cause__ or error}.",
+            "Try again; if it stays so, look whether this machine has memory and disk to spare.",
+        ) from error
+    say(f"Measuring for {address} on {environment.sentence()}. Ctrl-C ends it.")
+    if await _told_or(nanny.finished()):
+        await _leave(nanny)
+    else:
+        raise QuantcoreError(
+            f"The scheduler at {address} has gone.", "Start this worker again when it is back."
+        )
+
+
+async def _leave(nanny: Nanny) -> None:
+    """End the worker; what it has under way is not its cell's fault and goes on elsewhere."""
+    with suppress(OSError, asyncio.TimeoutError):
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await nanny.scheduler.retire_workers(workers=[nanny.worker_address])
+    await nanny.close()
+
+
+def _prepare() -> None:
+    dask.config.set(CONFIGURATION)
+    # That a client went away is critical to Dask, and nothing to who reads this terminal.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+
+
+async def _told_or(ended: Awaitable[object]) -> bool:
+    """Wait until this process is told to end, or something else ended; return whether it was."""
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    waits = [asyncio.ensure_future(each) for each in (told.wait(), ended)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    return told.is_set()
 
 
 if __name__ == "__main__":

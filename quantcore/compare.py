@@ -1,40 +1,53 @@
 """From a `CompareRequest` to a `Comparison`: what is refused, what is known, what must be run.
 
-`Comparisons` holds the comparisons of one process. Cells are handed to the workers one by one,
-the jobs taking turns, so that nobody waits for somebody else's whole comparison.
+`Comparisons` writes every question down before anything runs, and reads its answers from there, so
+that it does not matter which process asks, which one hands out the work, and which of them ends.
 """
 
-import threading
+import secrets
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from pydantic import TypeAdapter
+
+from quantcore import turns
 from quantcore.bundle import bundled_file
-from quantcore.engine import cached_results, cell_key, failure
+from quantcore.dispatch import Dispatcher
+from quantcore.engine import cached_results, cell_key
 from quantcore.environment import current_environment
-from quantcore.errors import QuantcoreError, RequestError
-from quantcore.grid import FLOAT32, plan, refusals
+from quantcore.errors import RequestError, SchedulerError
+from quantcore.exports_queue import Exports
+from quantcore.grid import plan, refusals
 from quantcore.jobs import Workers
-from quantcore.results import (
-    CellProgress,
-    CellState,
-    Comparison,
-    Failure,
-    JobState,
-    JobView,
-    VariantResult,
-)
+from quantcore.ledger import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob
+from quantcore.models.catalogue import find
+from quantcore.results import CellProgress, Comparison, Failure, JobView, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import (
-    CompareRequest,
-    Variant,
-    digest,
-)
+from quantcore.specs import CompareRequest, ModelSpec, Variant
 from quantcore.store import Store
+from quantcore.trials import Trials
 from quantcore.workflows import WORKFLOWS, settings_of
 
 __all__ = ["Comparisons", "plan", "shipped_comparison"]
+
+POLL_S = 0.05
+# Random bytes in a comparison's id: whoever has the link may look, so it must not be guessed.
+ID_BYTES = 12
+NOBODY = ""
+# Seconds that a weight of 1 takes on two cores, for a small model.
+USUAL_PACE_S = 2.0
+_RESULT = TypeAdapter(VariantResult)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What asking would come to: cells, those that cannot be, and seconds for the others."""
+
+    variants: int
+    refused: int
+    seconds: float
 
 
 def shipped_comparison() -> Comparison:
@@ -42,66 +55,88 @@ def shipped_comparison() -> Comparison:
     return Comparison.from_json(bundled_file("comparison.json").read_bytes())
 
 
-@dataclass
-class _Cell:
-    variant: Variant
-    state: CellState = "waiting"
-    stage: str = ""
-    share: float = 0.0
-    started: float | None = None
-    ended: float | None = None
-    ticket: str = ""
-    row: VariantResult | Failure | None = None
-
-    @property
-    def weight(self) -> float:
-        """Return how long it takes, roughly, next to others: kernels made for ARM are slow here."""
-        slow = 2.0 if self.variant.backend == "qnnpack" else 1.0
-        return WORKFLOWS[self.variant.workflow].weight + 3.0 * slow
-
-
-@dataclass
-class _Job:
-    id: str
-    request: CompareRequest
-    cells: list[_Cell]
-    created: str
-    message: str = ""
-    cancelled: bool = False
-    begun: float = field(default_factory=time.monotonic)
-    known_weight: float = 0.0
-
-
 class Comparisons:
-    """The comparisons of one process: start, look at, cancel, run again. Safe from any thread."""
+    """The comparisons of one data folder: start, look at, cancel, run again. Safe from any thread.
+
+    Any number of processes may have one; they see the same comparisons.
+
+    Attributes:
+        settings: of this process.
+        store: what is kept of comparisons and exports.
+        exports: the exports of this process, which take turns with comparisons on one worker.
+        trials: single pictures asked of every variant, by readers of this process.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store.open(settings)
+        self._ledger = Ledger.open(settings)
         self._workers = Workers(settings)
-        self._jobs: dict[str, _Job] = {}
-        self._changed = threading.Condition()
-        self._closed = False
-        self._busy: str | None = None
-        self._turns: list[str] = []
-        self._dispatcher: threading.Thread | None = None
+        self.exports = Exports(settings, self._workers)
+        self.trials = Trials(settings, self.store)
+        self._dispatcher = Dispatcher(settings, self._ledger, self._workers, self._remember)
+        self._read: dict[str, tuple[tuple[int, int], JobRecord]] = {}
+        self._listed: tuple[tuple[int, int], list[JobSummary]] | None = None
+        self._lined: tuple[tuple[int, int], dict[str, turns.Forecast]] | None = None
 
-    def start(self, request: CompareRequest) -> str:
-        """Start a comparison and return its id; one that is running already is joined.
+    def resume(self) -> None:
+        """Go on with what was under way when the last server ended."""
+        self._dispatcher.start()
+
+    def start(
+        self,
+        request: CompareRequest | Sequence[CompareRequest],
+        *,
+        owner: str = NOBODY,
+        asked_by: str = "",
+        host: Host | None = None,
+        name: str = "",
+    ) -> str:
+        """Start a comparison and return its id; the owner's own that is under way is joined.
+
+        Args:
+            request: one question, or the several of a sweep.
+            owner: who may change it, and takes turns with others.
+            asked_by: the same in words.
+            host: where it is measured; None takes this machine, or the scheduler's first.
+            name: the user's own.
 
         Raises:
             QuantcoreError: the request names pictures or a model that cannot be read.
         """
-        job_id = digest(request)[:16]
-        job = _Job(job_id, request, self._cells(request), _now())
-        with self._changed:
-            running = self._jobs.get(job_id)
-            if running is not None and _state(running) == "running" and not running.cancelled:
-                return job_id
-            self._jobs[job_id] = job
-            self._turns = [*(each for each in self._turns if each != job_id), job_id]
-            self._begin(job)
+        requests = (request,) if isinstance(request, CompareRequest) else tuple(request)
+        host = host or self._default_host()
+        known = self._ledger.find_open(owner, requests, host)
+        if known is not None:
+            # Whoever was bringing its figures may have been killed.
+            self._dispatcher.start()
+            return known
+        cells = [cell for each in requests for cell in self._cells(each, host)]
+        job_id = secrets.token_urlsafe(ID_BYTES)
+        self._ledger.add(NewJob(job_id, owner, asked_by, requests, host, name), cells)
+        if any(cell.row is None for cell in cells):
+            self._dispatcher.start()
         return job_id
+
+    def outlook(self, requests: Sequence[CompareRequest], host: Host | None = None) -> Outlook:
+        """Return what asking for these would come to, were nothing of it known already.
+
+        The time is that of weights at the pace seen lately, or a usual one before there is any.
+
+        Raises:
+            QuantcoreError: a request names pictures or a model that cannot be read.
+        """
+        environment = host.environment if host else current_environment()
+        refused = [refusals(each, environment) for each in requests]
+        asked = [
+            variant
+            for each, impossible in zip(requests, refused, strict=True)
+            for variant in each.variants
+            if variant not in impossible
+        ]
+        pace_s = self._ledger.pace_s() or USUAL_PACE_S
+        count = sum(map(len, refused))
+        return Outlook(len(asked) + count, count, pace_s * sum(map(weight, asked)))
 
     def view(self, job_id: str) -> JobView:
         """Return what is measured so far, and what each cell is doing.
@@ -109,233 +144,213 @@ class Comparisons:
         Raises:
             RequestError: there is no such comparison.
         """
-        with self._changed:
-            return _view(self._job(job_id))
+        job = self._record(job_id)
+        forecast = self._forecast(job)
+        return _view(job, forecast)
+
+    def summaries(self) -> list[JobSummary]:
+        """Return every comparison as one line, the newest first."""
+        version = self._ledger.version()
+        if self._listed is None or self._listed[0] != version:
+            self._listed = version, self._ledger.summaries()
+        return self._listed[1]
+
+    def line(self) -> dict[str, turns.Forecast]:
+        """Return, for every comparison that is not over, when its turns come, by id."""
+        version = self._ledger.version()
+        if self._lined is None or self._lined[0] != version:
+            found = turns.forecasts(self._ledger.open_cells(), self._ledger.pace_s())
+            self._lined = version, found
+        return self._lined[1]
 
     def cancel(self, job_id: str) -> None:
         """Stop a comparison; what is measured stays."""
-        with self._changed:
-            job = self._job(job_id)
-            job.cancelled = True
-            running = [cell.ticket for cell in job.cells if cell.state == "running"]
-            for cell in job.cells:
-                if cell.state == "waiting":
-                    cell.state = "cancelled"
-            self._changed.notify_all()
-        for ticket in running:
+        for ticket in self._ledger.cancel(job_id):
             self._workers.cancel(ticket)
 
     def retry(self, job_id: str) -> str:
         """Run again what failed or was cancelled, not what was refused; return the same id."""
-        with self._changed:
-            job = self._job(job_id)
-            for cell in job.cells:
-                died = isinstance(cell.row, Failure) and not cell.row.refused
-                if died or cell.state == "cancelled":
-                    cell.state, cell.row, cell.share, cell.stage = "waiting", None, 0.0, ""
-            job.cancelled, job.message = False, ""
-            self._begin(job)
+        self._ledger.retry(job_id)
+        self._dispatcher.start()
         return job_id
 
+    def rename(self, job_id: str, name: str) -> None:
+        """Give a comparison a name of the user's own."""
+        self._ledger.rename(job_id, name)
+
+    def delete(self, job_id: str) -> None:
+        """Forget a comparison. Its figures stay in the cache."""
+        for ticket in self._ledger.delete(job_id):
+            self._workers.cancel(ticket)
+
     def wait(self, job_id: str, timeout_s: float | None = None) -> JobView:
-        """Return the view once something changed or the time is over."""
-        with self._changed:
-            if _state(self._job(job_id)) == "running":
-                self._changed.wait(timeout_s)
-            return _view(self._job(job_id))
+        """Return the view once something changed, it is over, or the time is."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        version = self._ledger.version()
+        while True:
+            view = self.view(job_id)
+            if not view.is_open or self._ledger.version() != version:
+                return view
+            if deadline is not None and time.monotonic() > deadline:
+                return view
+            time.sleep(POLL_S)
+
+    def hosts(self) -> list[Host]:
+        """Return where can be measured: here, and on what the scheduler has.
+
+        Raises:
+            SchedulerError: the scheduler does not answer.
+        """
+        return [*self._workers.hosts(), Host(current_environment())]
 
     def close(self) -> None:
-        """Stop everything, and leave no process behind."""
-        for job_id in list(self._jobs):
-            self.cancel(job_id)
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        """Leave no process behind. What was under way goes on in the next process."""
+        self._dispatcher.stop()
+        self.trials.close()
+        self.exports.close()
         self._workers.close()
+        self._ledger.close()
+        self.store.close()
 
-    def _cells(self, request: CompareRequest) -> list[_Cell]:
+    def _default_host(self) -> Host:
+        if not self.settings.scheduler:
+            return Host(current_environment())
+        hosts = self._workers.hosts()
+        if not hosts:
+            raise SchedulerError(
+                f"The scheduler at {self.settings.scheduler} has no workers.",
+                "Start one with `python -m quantcore worker ADDRESS`, or measure here.",
+            )
+        return hosts[0]
+
+    def _cells(self, request: CompareRequest, host: Host) -> list[NewCell]:
         """Return a cell for every variant; those refused or known already are done."""
-        refused = refusals(request)
-        open_request = replace(
-            request, variants=tuple(each for each in request.variants if each not in refused)
-        )
-        known: Mapping[Variant, VariantResult | Failure] = {
+        environment = host.environment
+        refused = refusals(request, environment)
+        open_variants = tuple(each for each in request.variants if each not in refused)
+        asked = replace(request, variants=open_variants)
+        known: dict[Variant, VariantResult | Failure] = {
             **refused,
-            **cached_results(self.store, open_request),
+            **cached_results(self.store, asked, environment),
         }
-        cells = [_Cell(variant, row=known.get(variant)) for variant in request.variants]
-        for cell in cells:
-            if cell.row is not None:
-                cell.state = "failed" if isinstance(cell.row, Failure) else "done"
-                cell.share = 1.0
-        return cells
+        return [
+            NewCell(cell_key(request, variant, environment), weight(variant), known.get(variant))
+            for variant in request.variants
+        ]
 
-    def _begin(self, job: _Job) -> None:
-        job.begun = time.monotonic()
-        job.known_weight = sum(cell.weight for cell in job.cells if cell.row is not None)
-        if self._dispatcher is None and _state(job) == "running":
-            self._dispatcher = threading.Thread(
-                target=self._dispatch, name="quantcore-dispatcher", daemon=True
-            )
-            self._dispatcher.start()
-        self._changed.notify_all()
+    def _record(self, job_id: str) -> JobRecord:
+        """Return the job, read again only where something changed since."""
+        version = self._ledger.version()
+        known = self._read.get(job_id)
+        if known is None or known[0] != version:
+            known = version, self._ledger.job(job_id)
+            # Many visitors look at few comparisons; old ones are read again when needed.
+            if len(self._read) > 100:
+                self._read.clear()
+            self._read[job_id] = known
+        return known[1]
 
-    def _job(self, job_id: str) -> _Job:
-        if job_id not in self._jobs:
-            raise RequestError(
-                "This comparison is not known here any more.",
-                "Start it again; known rows return at once.",
-            )
-        return self._jobs[job_id]
+    def _forecast(self, job: JobRecord) -> turns.Forecast:
+        if job.state not in ("queued", "running"):
+            return turns.Forecast()
+        found = self.line().get(job.id, turns.Forecast())
+        return found if job.state == "queued" else replace(found, ahead=None, starts_in_s=None)
 
-    def _dispatch(self) -> None:
-        """Hand cells to the worker, one at a time, the jobs taking turns."""
-        while True:
-            with self._changed:
-                while not self._closed and (self._busy or self._next() is None):
-                    self._changed.wait()
-                if self._closed:
-                    return
-                job, index = self._next() or (None, 0)
-                assert job is not None
-                self._turns = [*(each for each in self._turns if each != job.id), job.id]
-                cell = job.cells[index]
-                cell.state, cell.stage, cell.started = "running", "starting", time.monotonic()
-                # The time keeps a second try apart from the first, which may still be ending.
-                cell.ticket = self._busy = f"{job.id}-{index}-{cell.started:.6f}"
-                self._changed.notify_all()
-            self._submit(job, cell)
-
-    def _submit(self, job: _Job, cell: _Cell) -> None:
-
-        def on_progress(stage: str, share: float) -> None:
-            with self._changed:
-                cell.stage, cell.share = stage, max(cell.share, share)
-                self._changed.notify_all()
-
-        def on_done(row: VariantResult | Failure | None) -> None:
-            with self._changed:
-                _settle(cell, row)
-                # Without float32 there is nothing to compare the others with.
-                if cell.variant == FLOAT32 and isinstance(row, Failure):
-                    _fail_waiting(job, row)
-                self._busy = None
-                self._changed.notify_all()
-
-        try:
-            self._workers.submit(cell.ticket, job.request, cell.variant, on_progress, on_done)
-        except QuantcoreError as error:
-            job.message = str(error)
-            row = failure(job.request, cell.variant, error)
-            with self._changed:
-                _fail_waiting(job, row)
-            on_done(row)
-            return
-        if job.cancelled:
-            self._workers.cancel(cell.ticket)
-
-    def _next(self) -> tuple[_Job, int] | None:
-        for job_id in self._turns:
-            job = self._jobs[job_id]
-            for index, cell in enumerate(job.cells):
-                if cell.state == "waiting":
-                    return job, index
-        return None
+    def _remember(self, row: VariantResult) -> None:
+        """Keep what a worker elsewhere measured, so that it is known here the next time."""
+        self.store.put("result", row.key, _RESULT.dump_json(row).decode())
 
 
-def _settle(cell: _Cell, row: VariantResult | Failure | None) -> None:
-    cell.row, cell.ended, cell.share, cell.stage = row, time.monotonic(), 1.0, ""
-    if row is None:
-        cell.state = "cancelled"
-    else:
-        cell.state = "failed" if isinstance(row, Failure) else "done"
+def weight(variant: Variant) -> float:
+    """Return how long a cell takes, roughly, next to others: kernels made for ARM are slow here."""
+    slow = 2.0 if variant.backend == "qnnpack" else 1.0
+    return WORKFLOWS[variant.workflow].weight + 3.0 * slow
 
 
-def _fail_waiting(job: _Job, reason: Failure) -> None:
-    """Give every waiting cell another one's reason, which holds for it as well."""
-    for cell in job.cells:
-        if cell.state == "waiting":
-            _settle(
-                cell,
-                replace(
-                    reason,
-                    key=cell_key(job.request, cell.variant),
-                    workflow=cell.variant.workflow,
-                    backend=cell.variant.backend,
-                    settings=settings_of(cell.variant),
-                ),
-            )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _state(job: _Job) -> JobState:
-    if any(cell.state in ("waiting", "running") for cell in job.cells):
-        return "running"
-    if job.cancelled:
-        return "cancelled"
-    return "done" if any(isinstance(cell.row, VariantResult) for cell in job.cells) else "failed"
-
-
-def _view(job: _Job) -> JobView:
+def _view(job: JobRecord, forecast: turns.Forecast) -> JobView:
     total = sum(cell.weight for cell in job.cells)
     done = sum(cell.weight * cell.share for cell in job.cells)
+    variants = [variant for _, variant in job.variants()]
     return JobView(
         id=job.id,
-        state=_state(job),
+        state=job.state,
         comparison=_comparison(job),
-        cells=tuple(_progress(index, cell) for index, cell in enumerate(job.cells)),
+        cells=tuple(map(_progress, job.cells, variants)),
         share=done / total if total else 1.0,
-        seconds_left=_seconds_left(
-            time.monotonic() - job.begun, done - job.known_weight, total - done
-        )
-        if _state(job) == "running"
-        else None,
+        seconds_left=forecast.done_in_s,
         message=job.message,
+        name=job.name,
+        owner=job.owner,
+        asked_by=job.asked_by,
+        created=job.created,
+        ahead=forecast.ahead,
+        starts_in_s=forecast.starts_in_s,
+        place=job.host.place,
     )
 
 
-def _seconds_left(elapsed_s: float, done: float, left: float) -> float | None:
-    """Return seconds to go at the pace so far; None before there is a pace to speak of."""
-    return elapsed_s * left / done if done > 1.0 else None
-
-
-def _progress(index: int, cell: _Cell) -> CellProgress:
+def _progress(cell: CellRecord, variant: Variant) -> CellProgress:
     left = None
     if cell.state == "running" and cell.started is not None and cell.share > 0.05:
-        elapsed = time.monotonic() - cell.started
+        # The clock may have been set back meanwhile.
+        elapsed = max(0.0, time.time() - cell.started)
         left = elapsed * (1 - cell.share) / cell.share
     return CellProgress(
-        index=index,
-        workflow=cell.variant.workflow,
-        backend=cell.variant.backend,
+        index=cell.place,
+        workflow=variant.workflow,
+        backend=variant.backend,
         state=cell.state,
         stage=cell.stage,
         share=cell.share,
         seconds_left=left,
+        attempts=cell.attempts,
+        worker=cell.worker,
+        elsewhere=cell.shared,
+        times=(cell.started, cell.ended),
     )
 
 
-def _comparison(job: _Job) -> Comparison:
-    rows: Iterable[VariantResult | Failure] = [
-        cell.row if cell.row is not None else _cancelled(job.request, cell.variant)
-        for cell in job.cells
+def _comparison(job: JobRecord) -> Comparison:
+    rows = [
+        _row(cell, request, variant)
+        for cell, (request, variant) in zip(job.cells, job.variants(), strict=True)
         if cell.row is not None or cell.state == "cancelled"
     ]
+    created = datetime.fromtimestamp(job.created, UTC).isoformat(timespec="seconds")
     return Comparison(
-        created=job.created,
-        environment=current_environment(),
-        request=job.request,
+        created=created,
+        environment=job.host.environment,
+        request=job.requests[0],
         results=tuple(row for row in rows if isinstance(row, VariantResult)),
         failures=tuple(row for row in rows if isinstance(row, Failure)),
+        also=job.requests[1:],
     )
 
 
-def _cancelled(request: CompareRequest, variant: Variant) -> Failure:
+def _row(cell: CellRecord, request: CompareRequest, variant: Variant) -> VariantResult | Failure:
+    """Return the cell's row; one without figures also says what was asked of it."""
+    row = cell.row if cell.row is not None else _cancelled(cell, request, variant)
+    if isinstance(row, VariantResult):
+        return row
+    return replace(
+        row,
+        image_size=request.images.image_size or _own_size(request.model),
+        threads=request.measure.threads,
+        batch=request.measure.batch,
+    )
+
+
+def _own_size(model: ModelSpec) -> int | None:
+    try:
+        return find(model).image_size
+    # An older version of the project may have asked for a model that this one lacks.
+    except RequestError:
+        return None
+
+
+def _cancelled(cell: CellRecord, request: CompareRequest, variant: Variant) -> Failure:
     return Failure(
-        key=cell_key(request, variant),
+        key=cell.key,
         model=request.model.name,
         workflow=variant.workflow,
         backend=variant.backend,

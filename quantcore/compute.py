@@ -74,6 +74,12 @@ FLOAT_OPERATORS: dict[str, Callable[..., int]] = {
     "aten::quantized_gru": _packed_recurrent(gates=3),
     "quantized::linear_dynamic_fp16": _half_linear,
 }
+CONVERSIONS = (
+    "aten::quantize_per_tensor",
+    "aten::quantize_per_channel",
+    "aten::quantize_per_tensor_dynamic",
+    "aten::dequantize",
+)
 
 
 def float_multiply_adds(predict: Predictor, images: "Tensor") -> int:

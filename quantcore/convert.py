@@ -3,8 +3,9 @@
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -12,20 +13,24 @@ from pydantic import TypeAdapter
 from quantcore.backends import runtime
 from quantcore.children import report
 from quantcore.environment import library_versions
+from quantcore.errors import QuantcoreError
 from quantcore.exporters import torchscript
 from quantcore.images import load_images
-from quantcore.keys import image_size, recipe_key
+from quantcore.keys import checkpoint_engine, image_size, recipe_key
+from quantcore.models import weights_digest
 from quantcore.models.catalogue import find
 from quantcore.results import Artifact
 from quantcore.settings import Settings, physical_cores
 from quantcore.specs import CompareRequest, Variant
 from quantcore.store import Store
 from quantcore.workflows import Material, settings_of, workflow
+from quantcore.workflows.base import Report
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 TRACE_BATCH = 2
+STATE_FORMAT = "state"
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,15 @@ class Conversion:
         state_dict_bytes: size of the converted module's state dict as `torch.save` writes it.
         state_digest: SHA-256 of every weight, scale and zero point.
         conversion_s: seconds from the float weights to the converted module.
+        state: the state dict itself, where it took pictures to find; else the module is made
+            again in no time. Other formats are written from it.
     """
 
     artifact: Artifact
     state_dict_bytes: int
     state_digest: str
     conversion_s: float
+    state: Artifact | None = None
 
     def to_json(self) -> str:
         """Return the facts as JSON, for the store."""
@@ -74,35 +82,72 @@ def run_convert_child(
     module = made.convert(material, backend, report(connection)).eval()
     conversion_s = time.monotonic() - started
     report(connection)("writing the file", 0.97)
-    example = torch.randn(
-        TRACE_BATCH,
-        3,
-        material.image_size,
-        material.image_size,
-        generator=torch.Generator().manual_seed(0),
-    )
-    metadata = _metadata(request, variant)
+    metadata, state = provenance(request, variant), _state_dict(module)
     with Store.open(settings) as store:
         artifact = store.add(
-            lambda path: torchscript.export(module, example, backend, metadata, path),
+            lambda path: torchscript.export(
+                module, example(material.image_size), backend, metadata, path
+            ),
             torchscript.FORMAT,
         )
-    return Conversion(artifact, _state_dict_bytes(module), state_digest(module), conversion_s)
+        kept = store.add(lambda path: path.write_bytes(state), STATE_FORMAT) if made.uses else None
+    return Conversion(artifact, len(state), state_digest(module), conversion_s, kept)
 
 
 def run_relabel_child(
     _: Connection, request: CompareRequest, variant: Variant, twin: Conversion, settings: Settings
 ) -> Conversion:
     """Store the file of a backend whose weights, scales and zero points another one shares."""
-    backend, metadata = runtime(variant.backend), _metadata(request, variant)
+    backend, metadata = runtime(variant.backend), provenance(request, variant)
     with Store.open(settings) as store, store.using(twin.artifact.sha256) as (source,):
         artifact = store.add(
             lambda path: torchscript.relabel(source, backend, metadata, path), torchscript.FORMAT
         )
-    return Conversion(artifact, twin.state_dict_bytes, twin.state_digest, twin.conversion_s)
+    return replace(twin, artifact=artifact)
 
 
-def _metadata(request: CompareRequest, variant: Variant) -> dict[str, object]:
+def module_again(
+    material: Material,
+    variant: Variant,
+    conversion: Conversion,
+    state: Path | None,
+    report: Report,
+) -> "nn.Module":
+    """Return the module that a conversion gave, as it was before it was traced.
+
+    The backend must be active. `state` is where `conversion.state` lies; without it the variant is
+    converted once more.
+
+    Raises:
+        QuantcoreError: the module made now has other numbers.
+    """
+    import torch
+
+    backend = runtime(variant.backend)
+    made = workflow(variant.workflow, dict(variant.settings))
+    if state is None:
+        module = made.convert(material, backend, report)
+    else:
+        module = made.skeleton(material, backend)
+        module.load_state_dict(torch.load(state, weights_only=True))
+    if state_digest(module) != conversion.state_digest:
+        raise QuantcoreError(
+            f"{variant.label}, made again, has other numbers than the file that was measured.",
+            "Remove it with `python -m quantcore cache clear`, then compare and export again.",
+        )
+    return module.eval()
+
+
+def example(image_size: int) -> "Tensor":
+    """Return pictures `[2, 3, S, S]` to trace with, always the same."""
+    import torch
+
+    noise = torch.Generator().manual_seed(0)
+    return torch.randn(TRACE_BATCH, 3, image_size, image_size, generator=noise)
+
+
+def provenance(request: CompareRequest, variant: Variant) -> dict[str, object]:
+    """Return what every file carries: labels, how pictures are prepared, what it was made from."""
     info = find(request.model)
     return {
         "model": request.model.name,
@@ -114,20 +159,21 @@ def _metadata(request: CompareRequest, variant: Variant) -> dict[str, object]:
         "mean": info.mean,
         "std": info.std,
         "channels": "RGB",
+        "weights": weights_digest(request.model, checkpoint_engine(variant)),
         "recipe": recipe_key(request, variant),
         "libraries": library_versions(),
     }
 
 
-def _state_dict_bytes(module: "nn.Module") -> int:
-    """Return the size of the state dict on disk, as the recipe's `print_model_size` takes it."""
+def _state_dict(module: "nn.Module") -> bytes:
+    """Return the state dict as it is on disk; the recipe's `print_model_size` takes its size."""
     import io
 
     import torch
 
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)
-    return buffer.getbuffer().nbytes
+    return buffer.getvalue()
 
 
 def state_digest(module: "nn.Module") -> str:

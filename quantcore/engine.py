@@ -5,17 +5,26 @@ only decides what is still missing. Each step looks in the store first, and leav
 made, so that an interrupted comparison goes on where it stopped.
 """
 
+import os
+import tempfile
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from quantcore import keys, metrics
-from quantcore.children import Nursery, Progress, ShouldStop
+from quantcore.children import Child, Nursery, Progress, ShouldStop
 from quantcore.convert import Conversion
-from quantcore.environment import current_environment
-from quantcore.errors import CancelledError, DamagedArtifactError, QuantcoreError
+from quantcore.environment import Environment, current_environment
+from quantcore.errors import (
+    CancelledError,
+    ChildDiedError,
+    DamagedArtifactError,
+    QuantcoreError,
+)
 from quantcore.images import load_labels
 from quantcore.measure import Subject as TimedSubject
 from quantcore.measure import Timing, time_against_float, time_alone
@@ -24,9 +33,9 @@ from quantcore.models.catalogue import find
 from quantcore.predict import Probe, load_logits
 from quantcore.results import Accuracy, Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, Variant, digest
-from quantcore.store import Store
-from quantcore.workflows import settings_of, workflow
+from quantcore.specs import CompareRequest, Variant, canonical_json, digest
+from quantcore.store import Store, locks
+from quantcore.workflows import settings_of, settings_told, workflow
 
 # Imported once by the nursery, so that its children start with everything at hand.
 NURSERY_MODULES = (
@@ -35,8 +44,9 @@ NURSERY_MODULES = (
     "quantcore.measure",
     "quantcore.preload",
 )
+# Of the machine, not of a data folder: two servers with folders of their own share the processor.
+MACHINE_LOCK = Path(tempfile.gettempdir()) / f"quantcore-measures-{os.getuid()}.lock"
 FLOAT32 = Variant("float32", None)
-STEP_TIMEOUT_S = 3_600.0
 
 _RESULT = TypeAdapter(VariantResult)
 
@@ -61,6 +71,10 @@ class Job:
     nursery: Nursery
     report: ReportStage
     should_stop: ShouldStop
+
+    def receive(self, child: Child, start: float, end: float) -> Any:
+        """Return a child's next answer, its progress placed between two shares of the cell."""
+        return child.receive(self.watch(start, end), self.should_stop)
 
     def watch(self, start: float, end: float, prefix: str = "") -> Callable[[Progress], None]:
         """Return a listener that places a step's progress between two shares of the cell."""
@@ -88,12 +102,22 @@ def run_cell(job: Job, variant: Variant) -> VariantResult | Failure:
 
 def _known_or_measured(job: Job, variant: Variant) -> VariantResult:
     """Return the cell's figures; who asks while another process measures them waits for those."""
-    with job.store.once(cell_key(job.request, variant), check=lambda: _stop(job)):
+    job.report("waiting for this machine", 0.0)
+    # Nothing runs beside a measurement, whichever worker or server of this machine asks for it.
+    with (
+        locks.exclusive(MACHINE_LOCK, check=lambda: stop_if_asked(job)),
+        job.store.once(cell_key(job.request, variant), check=lambda: stop_if_asked(job)),
+    ):
         known = cached_results(job.store, replace(job.request, variants=(variant,)))
         return known[variant] if variant in known else _measured(job, variant)
 
 
-def failure(request: CompareRequest, variant: Variant, error: Exception) -> Failure:
+def failure(
+    request: CompareRequest,
+    variant: Variant,
+    error: Exception,
+    environment: Environment | None = None,
+) -> Failure:
     """Return the row of a cell that was tried and did not come through."""
     details = "".join(traceback.format_exception(error))
     if isinstance(error, QuantcoreError):
@@ -102,39 +126,50 @@ def failure(request: CompareRequest, variant: Variant, error: Exception) -> Fail
         reason = f"{variant.label} ended with an error: {type(error).__name__}: {error}"
         remedy = "The details name the place; try other settings or another backend."
     return Failure(
-        key=cell_key(request, variant),
+        key=cell_key(request, variant, environment),
         model=request.model.name,
         workflow=variant.workflow,
         backend=variant.backend,
-        settings=settings_of(variant),
+        settings=settings_told(variant),
         reason=reason,
         remedy=remedy,
         details=details,
         refused=False,
+        died=isinstance(error, ChildDiedError),
     )
 
 
-def cell_key(request: CompareRequest, variant: Variant) -> str:
-    """Return the cell's result key, or a digest of the request where its weights are not here."""
-    if _is_readable(request, variant):
-        return keys.result_key(request, variant, current_environment())
-    return digest([request.model.name, variant.workflow, variant.backend, variant.settings])
+def cell_key(
+    request: CompareRequest, variant: Variant, environment: Environment | None = None
+) -> str:
+    """Return the cell's result key, or a digest of the question where its weights are not here.
+
+    `environment` is the measuring machine's; None takes this one's.
+    """
+    environment = environment or current_environment()
+    if is_readable(request, variant):
+        return keys.result_key(request, variant, environment)
+    return digest([request.to_json(), asdict(variant), asdict(environment)])
 
 
-def _is_readable(request: CompareRequest, variant: Variant) -> bool:
+def is_readable(request: CompareRequest, variant: Variant) -> bool:
+    """Return whether the variant's weights are on this machine, without fetching anything."""
     engines = {None, keys.checkpoint_engine(variant)}
     return all(weights_are_here(request.model, engine) for engine in engines)
 
 
-def cached_results(store: Store, request: CompareRequest) -> dict[Variant, VariantResult]:
-    """Return the cells of this request that were measured on this machine before.
+def cached_results(
+    store: Store, request: CompareRequest, environment: Environment | None = None
+) -> dict[Variant, VariantResult]:
+    """Return the cells of this request that were measured before on such a machine (or this one).
 
     A cell whose weights are not here yet cannot have been; nothing is fetched to find out.
     """
+    environment = environment or current_environment()
     by_key = {
-        keys.result_key(request, variant, current_environment()): variant
+        keys.result_key(request, variant, environment): variant
         for variant in request.variants
-        if _is_readable(request, variant)
+        if is_readable(request, variant)
     }
     found = store.get_many("result", by_key)
     return {
@@ -163,7 +198,7 @@ def convert(job: Job, variant: Variant, start: float, end: float) -> Conversion:
     key = keys.conversion_key(job.request, variant)
     recipe = keys.recipe_key(job.request, variant)
     # One turn for the recipe: backends that share it must not convert side by side.
-    with job.store.once(recipe, check=lambda: _stop(job)):
+    with job.store.once(recipe, check=lambda: stop_if_asked(job)):
         known = _intact(job, "conversion", key)
         if known is not None:
             return known
@@ -173,7 +208,18 @@ def convert(job: Job, variant: Variant, start: float, end: float) -> Conversion:
         job.store.put("conversion", key, conversion.to_json(), artifacts)
         if twin is None:
             job.store.put("recipe", recipe, conversion.to_json(), artifacts)
+            if conversion.state is not None:
+                what = canonical_json(_named(job.request, variant))
+                job.store.put("state", recipe, what, [conversion.state.sha256])
         return conversion
+
+
+def _named(request: CompareRequest, variant: Variant) -> dict[str, str | None]:
+    return {
+        "model": request.model.name,
+        "workflow": variant.workflow,
+        "backend": variant.backend,
+    }
 
 
 def _intact(job: Job, kind: str, key: str) -> Conversion | None:
@@ -201,9 +247,7 @@ def _convert_child(
             "quantcore.convert:run_convert_child", job.request, variant, job.settings
         )
     with child:
-        conversion: Conversion = child.receive(
-            job.watch(start, end), job.should_stop, STEP_TIMEOUT_S
-        )
+        conversion: Conversion = job.receive(child, start, end)
     return conversion
 
 
@@ -222,14 +266,14 @@ def judge(
             "quantcore.predict:run_probe_child", path, variant.backend, job.request, job.settings
         ) as child,
     ):
-        probe: Probe = child.receive(job.watch(start, end), job.should_stop, STEP_TIMEOUT_S)
+        probe: Probe = job.receive(child, start, end)
         predictions = None
         if not job.request.model.is_random:
             shared = keys.predictions_key(conversion.state_digest, probe.digest, job.request)
             predictions = job.store.get("predictions", shared)
             if predictions is None:
                 child.send("predict")
-                predictions = child.receive(job.watch(start, end), job.should_stop, STEP_TIMEOUT_S)
+                predictions = job.receive(child, start, end)
                 job.store.put("predictions", shared, predictions, [predictions])
     judgement = Judgement(predictions, probe.float_multiply_adds)
     artifacts = [predictions] if predictions else []
@@ -244,8 +288,7 @@ def _time(job: Job, variant: Variant, conversion: Conversion, reference: Convers
     size = keys.image_size(job.request, find(job.request.model))
     measure, watch = job.request.measure, job.watch(0.75, 1.0)
     digests = conversion.artifact.sha256, reference.artifact.sha256
-    # One measurement at a time on this machine, whoever asks.
-    with job.store.once("measuring", check=lambda: _stop(job)), job.store.using(*digests) as paths:
+    with job.store.using(*digests) as paths:
         subject = TimedSubject(paths[0], variant.backend, size)
         if variant == FLOAT32:
             return time_alone(job.nursery, subject, measure, watch, job.should_stop)
@@ -331,6 +374,7 @@ def _notes(request: CompareRequest, variant: Variant) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _stop(job: Job) -> None:
+def stop_if_asked(job: Job) -> None:
+    """Raise `CancelledError` if the job's asker wants it to stop."""
     if job.should_stop():
         raise CancelledError("The work was cancelled.", "Start it again when you like.")

@@ -1,8 +1,8 @@
 """What a figure is true of: the processor, its instruction sets, and the library versions."""
 
-import os
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +32,8 @@ ENGINES_BY_MACHINE = {
     "arm64": ("qnnpack",),
 }
 LIBRARIES = ("torch", "torchvision", "numpy")
+# Where Linux has the name of a board that carries it (ARM, RISC-V).
+BOARD = Path("/proc/device-tree/model")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def current_environment() -> Environment:
     flags = _cpuinfo().get("flags", _cpuinfo().get("Features", "")).split()
     machine = platform.machine()
     return Environment(
-        cpu=_cpu_name(),
+        cpu=cpu_name(_cpuinfo(), _board(), platform.processor() or machine),
         machine=machine,
         instruction_sets=tuple(label for key, label in INSTRUCTION_SETS.items() if key in flags),
         physical_cores=physical_cores(),
@@ -90,6 +92,22 @@ def _version(name: str) -> str:
         return "missing"
 
 
+def cpu_name(cpuinfo: Mapping[str, str], board: str, machine: str) -> str:
+    """Return the processor's name, which must tell apart what computes at different speeds.
+
+    ARM's kernel names no model, only numbers, so that a board's own name says more.
+
+    Args:
+        cpuinfo: the first processor's fields in `/proc/cpuinfo`.
+        board: the board's name, empty where there is none.
+        machine: the architecture, where nothing else is known.
+    """
+    maker, part = cpuinfo.get("CPU implementer"), cpuinfo.get("CPU part")
+    core = f"{machine} core {maker}/{part}" if maker and part else machine
+    name = cpuinfo.get("model name") or board or core
+    return " ".join(name.replace("(R)", "").replace("(TM)", "").split())
+
+
 def _cpuinfo() -> dict[str, str]:
     path = Path("/proc/cpuinfo")
     if not path.exists():
@@ -99,6 +117,6 @@ def _cpuinfo() -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _cpu_name() -> str:
-    name = _cpuinfo().get("model name") or platform.processor() or os.uname().machine
-    return " ".join(name.replace("(R)", "").replace("(TM)", "").split())
+def _board() -> str:
+    # The kernel ends it with a zero byte.
+    return BOARD.read_text().rstrip("\0").strip() if BOARD.exists() else ""

@@ -26,6 +26,10 @@ class WeightsUnavailableError(QuantcoreError):
     """Published weights that are neither in the hub's cache nor can be fetched."""
 
 
+class SchedulerError(QuantcoreError):
+    """A Dask scheduler that does not answer, or has nobody who measures."""
+
+
 class StoreError(QuantcoreError):
     """The data folder cannot be read or written: full, read-only, or damaged."""
 
@@ -36,6 +40,10 @@ class DamagedArtifactError(StoreError):
 
 class CancelledError(QuantcoreError):
     """The user asked to stop, and the work stopped."""
+
+
+class DoesNotRunError(QuantcoreError):
+    """A file that its runtime does not load or run, whoever asks: a fact about the file."""
 
 
 class ChildDiedError(QuantcoreError):

@@ -2,9 +2,10 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from quantcore.backends import BACKENDS, runtime
-from quantcore.environment import current_environment
+from quantcore.environment import Environment, current_environment
 from quantcore.images import is_labelled
 from quantcore.models.catalogue import find
 from quantcore.results import Failure
@@ -56,17 +57,22 @@ def _chosen(name: str, settings: Mapping[str, Setting]) -> Settings:
     return tuple((key, getattr(made, key)) for key in sorted(settings))
 
 
-def refusals(request: CompareRequest) -> dict[Variant, Failure]:
-    """Return the cells that cannot exist here, each with its reason and remedy. Needs no torch."""
-    info = find(request.model)
-    subject = Subject(request.model, info, is_labelled(request.images, info), current_environment())
+def refusals(
+    request: CompareRequest, environment: Environment | None = None
+) -> dict[Variant, Failure]:
+    """Return the cells that cannot exist, each with its reason and remedy. Needs no torch.
+
+    `environment` is the measuring machine's; None takes this one's.
+    """
+    info, environment = find(request.model), environment or current_environment()
+    subject = Subject(request.model, info, is_labelled(request.images, info), environment)
     refused = {}
     for variant in request.variants:
         made = workflow(variant.workflow, dict(variant.settings))
         support = made.supports(subject, runtime(variant.backend))
         if not support.ok:
             refused[variant] = Failure(
-                key=digest([request.model.name, variant.workflow, variant.backend]),
+                key=digest(replace(request, variants=(variant,))),
                 model=request.model.name,
                 workflow=variant.workflow,
                 backend=variant.backend,

@@ -4,6 +4,8 @@ Whatever may change the bytes of a converted file is in its conversion key; what
 figure measured of it is in its result key. Nothing else is, so nothing is made twice.
 """
 
+from collections.abc import Mapping
+
 from quantcore.backends import runtime
 from quantcore.environment import Environment, library_versions
 from quantcore.images import images_digest
@@ -13,7 +15,7 @@ from quantcore.specs import CompareRequest, Variant, digest
 from quantcore.workflows import settings_of, workflow
 
 # Raised when the code that converts or measures changes what it gives for the same request.
-CONVERSION_VERSION = 2
+CONVERSION_VERSION = 5
 MEASUREMENT_VERSION = 2
 
 
@@ -27,10 +29,17 @@ def checkpoint_engine(variant: Variant) -> str | None:
     return runtime(variant.backend).qconfig if variant.workflow == "pretrained" else None
 
 
-def recipe_key(request: CompareRequest, variant: Variant) -> str:
+def recipe_key(
+    request: CompareRequest, variant: Variant, libraries: Mapping[str, str] | None = None
+) -> str:
     """Return the digest of what decides weights, scales and zero points.
 
     Variants of two backends with one recipe are converted once (x86 and FBGEMM, for instance).
+
+    Args:
+        request: the question.
+        variant: the cell.
+        libraries: versions where it is converted; None takes this process's.
     """
     info = find(request.model)
     made = workflow(variant.workflow, dict(variant.settings))
@@ -47,14 +56,16 @@ def recipe_key(request: CompareRequest, variant: Variant) -> str:
             "images": images_digest(request.images, info) if made.uses else None,
             "split_seed": request.images.seed if made.uses else None,
             "image_size": image_size(request, info),
-            "libraries": library_versions(),
+            "libraries": library_versions() if libraries is None else dict(libraries),
         }
     )
 
 
-def conversion_key(request: CompareRequest, variant: Variant) -> str:
+def conversion_key(
+    request: CompareRequest, variant: Variant, libraries: Mapping[str, str] | None = None
+) -> str:
     """Return the digest of what decides the converted file's bytes: its recipe and its backend."""
-    return digest({"recipe": recipe_key(request, variant), "backend": variant.backend})
+    return digest({"recipe": recipe_key(request, variant, libraries), "backend": variant.backend})
 
 
 def predictions_key(state: str, probe: str, request: CompareRequest) -> str:
@@ -83,11 +94,13 @@ def predictions_key(state: str, probe: str, request: CompareRequest) -> str:
 def result_key(request: CompareRequest, variant: Variant, environment: Environment) -> str:
     """Return the digest of everything a row's figures depend on, the machine included."""
     info = find(request.model)
+    # A worker elsewhere may have other versions, or another build of torch.
+    libraries = environment.libraries
     return digest(
         {
             "version": MEASUREMENT_VERSION,
-            "conversion": conversion_key(request, variant),
-            "reference": conversion_key(request, Variant("float32", None)),
+            "conversion": conversion_key(request, variant, libraries),
+            "reference": conversion_key(request, Variant("float32", None), libraries),
             "images": images_digest(request.images, info),
             "image_spec": [request.images.evaluation_images, request.images.seed],
             "measure": [request.measure.threads, request.measure.batch],

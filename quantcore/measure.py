@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ import psutil
 from quantcore import metrics
 from quantcore.backends import runtime
 from quantcore.children import Child, Nursery, Progress, ShouldStop, Watch
+from quantcore.exporters import exporter
+from quantcore.exporters.torchscript import TorchScript
 from quantcore.results import Latency, Speedup
-from quantcore.specs import MeasureSpec
+from quantcore.specs import MeasureSpec, Settings
 
 ROUND_S = 0.12
 MIN_CALLS_A_ROUND = 3
@@ -27,16 +30,20 @@ WARM_UP_S = 0.15
 MIN_WARM_UP_CALLS = 6
 # Others' use of the processor above which a measurement is marked: a quarter of one core.
 BUSY_CORES = 0.25
-TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A file to time: where it is, the backend that runs it, and the side of its pictures in px."""
+    """A file to time: where it is, the backend that runs it, and the side of its pictures in px.
+
+    `format` and its options say which runtime loads it; TorchScript's unless another is named.
+    """
 
     path: Path
     backend: str | None
     image_size: int
+    format: str = TorchScript.name
+    options: Settings = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def time_against_float(
             for each in (reference, subject)
         ]
         for child in pair:
-            child.receive(should_stop=should_stop, timeout_s=TIMEOUT_S)
+            child.receive(should_stop=should_stop)
         with _busy_meter([child.pid for child in pair]) as busy:
             rounds, speedup = _rounds(pair, measure, watch, should_stop)
         peak_bytes, baseline_bytes = _ask(pair[1], "memory", should_stop)
@@ -85,7 +92,7 @@ def time_alone(
 ) -> Timing:
     """Return the float artifact's own latency and memory; its speed-up over itself is 1."""
     with _timed_child(nursery, subject, measure) as child:
-        child.receive(should_stop=should_stop, timeout_s=TIMEOUT_S)
+        child.receive(should_stop=should_stop)
         with _busy_meter([child.pid]) as busy:
             rounds = []
             for index in range(measure.min_rounds):
@@ -119,7 +126,7 @@ def _rounds(
 
 def _ask(child: Child, command: str, should_stop: ShouldStop) -> Any:
     child.send(command)
-    return child.receive(should_stop=should_stop, timeout_s=TIMEOUT_S)
+    return child.receive(should_stop=should_stop)
 
 
 @contextmanager
@@ -155,9 +162,12 @@ def run_timed_child(connection: Connection, subject: Subject, measure: MeasureSp
     """Load the file in this child, warm it up, then time a round whenever the parent asks."""
     import torch
 
+    made = exporter(subject.format, dict(subject.options))
+    for name in made.modules:
+        import_module(name)
     baseline_bytes = _status_bytes("VmRSS")
     torch.set_num_threads(measure.threads)
-    predictor = runtime(subject.backend).load(subject.path)
+    predictor = made.load(subject.path, runtime(subject.backend), measure.threads)
     side = subject.image_size
     images = torch.randn(measure.batch, 3, side, side, generator=torch.Generator().manual_seed(0))
     return answer_rounds(connection, predictor, images, baseline_bytes)

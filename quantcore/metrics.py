@@ -4,6 +4,7 @@ Pure numpy. Intervals are 95 %. Shares run from 0 to 1.
 """
 
 import math
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from statistics import NormalDist
@@ -151,8 +152,33 @@ def accuracy(predicted: ArrayLike, labels: ArrayLike) -> Accuracy:
     classes, truth = np.asarray(predicted), np.asarray(labels)
     if classes.shape != truth.shape or classes.ndim != 1:
         raise ValueError(f"accuracy takes two [N]: {classes.shape} and {truth.shape}")
-    right, images = int((classes == truth).sum()), len(truth)
-    return Accuracy(right / images if images else 0.0, images, *wilson(right, images))
+    right, images = classes == truth, len(truth)
+    count = int(right.sum())
+    interval = wilson(count, images)
+    return Accuracy(count / images if images else 0.0, images, *interval, _packed(right))
+
+
+def softmax(logits: ArrayLike) -> NDArray[np.float64]:
+    """Return the share, 0 to 1, that logits `[..., classes]` give each class."""
+    numbers = np.asarray(logits, dtype=np.float64)
+    scaled = np.exp(numbers - numbers.max(axis=-1, keepdims=True))
+    shares: NDArray[np.float64] = scaled / scaled.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def _packed(right: NDArray[np.bool_]) -> str:
+    return b64encode(np.packbits(right).tobytes()).decode()
+
+
+def which_right(accuracy: Accuracy) -> NDArray[np.bool_] | None:
+    """Return which pictures an accuracy counts as right, `[N]`; None where that is not known."""
+    try:
+        packed = np.frombuffer(b64decode(accuracy.right, validate=True), dtype=np.uint8)
+    except ValueError:
+        return None
+    if not accuracy.images or len(packed) != -(-accuracy.images // 8):
+        return None
+    return np.unpackbits(packed, count=accuracy.images).astype(np.bool_)
 
 
 def agreement(logits_a: ArrayLike, logits_b: ArrayLike) -> float:

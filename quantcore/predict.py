@@ -1,7 +1,7 @@
 """Ask a file for its answers on the evaluation pictures, in a child process."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -55,28 +55,30 @@ def run_probe_child(
         return Probe("", multiply_adds)
     predict = runtime(backend).load(path)
     evaluation = load_images(request.images, info).evaluation
-    head = np.concatenate(list(_logits(predict, evaluation, size, PROBE_IMAGES)))
+    head = np.concatenate(list(_logits(predict, evaluation, PROBE_IMAGES)))
     connection.send(Probe(hashlib.sha256(head.tobytes()).hexdigest(), multiply_adds))
     connection.recv()
-    return _predict_all(connection, predict, evaluation, request, size, settings)
+    with Store.open(settings) as store:
+        return store_logits(store, answers(predict, request, report(connection)))
 
 
-def _predict_all(
-    connection: Connection,
-    predict: Predictor,
-    evaluation: Split,
-    request: CompareRequest,
-    size: int,
-    settings: Settings,
-) -> str:
+def answers(
+    predict: Predictor, request: CompareRequest, tell: Callable[[str, float], None]
+) -> NDArray[np.float32]:
+    """Return the logits `[N, classes]` that `predict` gives for the evaluation pictures."""
+    info = find(request.model)
+    evaluation = load_images(request.images, info).evaluation
     total = min(request.images.evaluation_images, len(evaluation))
     parts: list[NDArray[np.float32]] = []
-    for part in _logits(predict, evaluation, size, total):
+    for part in _logits(predict, evaluation, total):
         parts.append(part)
-        report(connection)(f"judging it on {total:,} images", len(parts) * BATCH / total)
-    logits = np.concatenate(parts)
-    with Store.open(settings) as store:
-        return store.add(lambda path: _save(path, logits), FORMAT).sha256
+        tell(f"judging it on {total:,} images", len(parts) * BATCH / total)
+    return np.concatenate(parts)
+
+
+def store_logits(store: Store, logits: NDArray[np.float32]) -> str:
+    """Store logits and return their digest."""
+    return store.add(lambda path: _save(path, logits), FORMAT).sha256
 
 
 def _save(path: Path, logits: NDArray[np.float32]) -> None:
@@ -90,9 +92,7 @@ def load_logits(path: Path) -> NDArray[np.float32]:
     return logits
 
 
-def _logits(
-    predict: Predictor, split: Split, size: int, count: int
-) -> Iterator[NDArray[np.float32]]:
+def _logits(predict: Predictor, split: Split, count: int) -> Iterator[NDArray[np.float32]]:
     import torch
 
     for images, _ in split.batches(BATCH, min(count, len(split))):

@@ -48,12 +48,17 @@ class Speedup:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of pictures labelled right (top-1), with a 95 % Wilson interval."""
+    """Share of pictures labelled right (top-1), with a 95 % Wilson interval.
+
+    `right` says which: a bit for each picture, the first one highest, in base64. It lets any two
+    rows be compared picture by picture. Empty where it is not known.
+    """
 
     top1: float
     images: int
     low: float
     high: float
+    right: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,14 @@ class VariantResult:
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell without figures: why, and what to do. `details` is the technical text, if any."""
+    """A cell without figures: why, and what to do.
+
+    Attributes:
+        details: the technical text, if any.
+        refused: it cannot be; nothing was tried.
+        died: its process was killed or ended by itself; it is tried again once, when asked.
+        image_size: side in px it was asked for, as `threads` and `batch`; None in older files.
+    """
 
     key: str
     model: str
@@ -116,11 +128,18 @@ class Failure:
     remedy: str
     details: str = ""
     refused: bool = True
+    died: bool = False
+    image_size: int | None = None
+    threads: int | None = None
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One answer: the request, what it is true of, and every cell as a result or a failure."""
+    """One answer: the request, what it is true of, and every cell as a result or a failure.
+
+    `also` holds what else was asked in the same breath: the further requests of a sweep.
+    """
 
     created: str
     environment: Environment
@@ -128,6 +147,7 @@ class Comparison:
     results: tuple[VariantResult, ...]
     failures: tuple[Failure, ...]
     schema: Literal[1] = 1
+    also: tuple[CompareRequest, ...] = ()
 
     def to_json(self) -> str:
         """Return the comparison in the public format, indented."""
@@ -147,12 +167,20 @@ class Comparison:
 
 
 CellState = Literal["waiting", "running", "done", "failed", "cancelled"]
-JobState = Literal["running", "done", "failed", "cancelled"]
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
 class CellProgress:
-    """Where one cell of a running comparison stands; `share` is 0 to 1 of the whole cell."""
+    """Where one cell of a running comparison stands.
+
+    Attributes:
+        share: 0 to 1 of the whole cell.
+        attempts: how often it was begun.
+        worker: the address of the worker that has it or had it last.
+        elsewhere: somebody else's comparison is just bringing the same figures.
+        times: when it was begun and was over, in seconds since 1970.
+    """
 
     index: int
     workflow: str
@@ -161,11 +189,28 @@ class CellProgress:
     stage: str = ""
     share: float = 0.0
     seconds_left: float | None = None
+    attempts: int = 0
+    worker: str = ""
+    elsewhere: bool = False
+    times: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)
 class JobView:
-    """A comparison under way: what is measured so far, and what each cell is doing."""
+    """A comparison under way: what is measured so far, and what each cell is doing.
+
+    Attributes:
+        share: 0 to 1 of the whole.
+        seconds_left: until it is done, at the pace so far; None before there is one.
+        message: why it as a whole does not go on.
+        name: given by who asked.
+        owner: who may change it.
+        asked_by: the same in words.
+        created: seconds since 1970.
+        ahead: cells of others that are measured before its first one; None once it has begun.
+        starts_in_s: seconds until its first cell begins; None where that is not known.
+        place: `here`, or `cluster` where a scheduler's workers measure.
+    """
 
     id: str
     state: JobState
@@ -174,6 +219,18 @@ class JobView:
     share: float
     seconds_left: float | None
     message: str = ""
+    name: str = ""
+    owner: str = ""
+    asked_by: str = ""
+    created: float = 0.0
+    ahead: int | None = None
+    starts_in_s: float | None = None
+    place: Literal["here", "cluster"] = "here"
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether something of it still waits or runs."""
+        return self.state in ("queued", "running")
 
 
 _COMPARISON = TypeAdapter(Comparison)

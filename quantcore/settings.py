@@ -1,7 +1,7 @@
 """The process's settings, read once from the environment, at the edge."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import environ
 from pathlib import Path
 
@@ -11,6 +11,24 @@ import psutil
 from quantcore.errors import RequestError
 
 DEFAULT_QUOTA_GB = 10.0
+DEFAULT_TIMEOUT_S = 3_600.0
+MEMORY_SHARE = 0.8
+SHARED_JOBS = ("read-only", "open")
+
+
+def physical_cores() -> int:
+    """Return the number of physical cores, at least 1."""
+    return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """Return the threads a measurement uses unless told: physical cores less one, at least 1."""
+    return max(1, physical_cores() - 1)
+
+
+def default_memory_gb() -> float:
+    """Return the gigabytes a variant may use unless told: four fifths of the machine's memory."""
+    return round(MEMORY_SHARE * psutil.virtual_memory().total / 1e9, 1)
 
 
 @dataclass(frozen=True)
@@ -23,12 +41,28 @@ class Settings:
         threads: threads a measurement uses (`QUANTCORE_THREADS`); one fewer than the physical
             cores by default, so that a stray process does not sit on a measuring core.
         scheduler: address of a Dask scheduler (`QUANTCORE_SCHEDULER`); None starts one here.
+        memory_gb: gigabytes (10^9 bytes) a variant may use while it is converted and measured
+            (`QUANTCORE_MEMORY_GB`); four fifths of the machine's by default.
+        timeout_s: seconds one step of a variant may take (`QUANTCORE_TIMEOUT_S`).
+        artifacts: where files travel when machines share no folder (`QUANTCORE_ARTIFACTS`): an
+            address fsspec knows, `s3://bucket/folder`; None where they do.
+        shared_jobs: what somebody else's comparison allows who has its link
+            (`QUANTCORE_SHARED_JOBS`): `read-only` or `open`.
     """
 
     data: Path
     quota_gb: float = DEFAULT_QUOTA_GB
     threads: int = 1
     scheduler: str | None = None
+    memory_gb: float = field(default_factory=default_memory_gb)
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    artifacts: str | None = None
+    shared_jobs: str = SHARED_JOBS[0]
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """Return the memory a variant may use, in bytes."""
+        return int(self.memory_gb * 1e9)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = environ) -> "Settings":
@@ -42,17 +76,20 @@ class Settings:
             quota_gb=_positive_number(env, "QUANTCORE_QUOTA_GB", DEFAULT_QUOTA_GB),
             threads=_positive_integer(env, "QUANTCORE_THREADS", default_threads()),
             scheduler=env.get("QUANTCORE_SCHEDULER") or None,
+            memory_gb=_positive_number(env, "QUANTCORE_MEMORY_GB", default_memory_gb()),
+            timeout_s=_positive_number(env, "QUANTCORE_TIMEOUT_S", DEFAULT_TIMEOUT_S),
+            artifacts=env.get("QUANTCORE_ARTIFACTS") or None,
+            shared_jobs=_one_of(env, "QUANTCORE_SHARED_JOBS", SHARED_JOBS),
         )
 
 
-def physical_cores() -> int:
-    """Return the number of physical cores, at least 1."""
-    return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-
-
-def default_threads() -> int:
-    """Return the threads a measurement uses unless told: physical cores less one, at least 1."""
-    return max(1, physical_cores() - 1)
+def _one_of(env: Mapping[str, str], key: str, options: tuple[str, ...]) -> str:
+    text = env.get(key) or options[0]
+    if text not in options:
+        raise RequestError(
+            f"{key} is {text!r}, which is none of {', '.join(options)}.", f"Try {key}={options[0]}."
+        )
+    return text
 
 
 def _positive_number(env: Mapping[str, str], key: str, default: float) -> float:

@@ -56,6 +56,11 @@ class ModelSpec:
         return self.name.partition("/")[2].removesuffix(RANDOM)
 
     @property
+    def listed(self) -> str:
+        """Return the name without mark, as the catalogue lists it: `torchvision/resnet18`."""
+        return self.name.removesuffix(RANDOM)
+
+    @property
     def is_random(self) -> bool:
         """Return whether the weights are seeded noise: sizes and latencies are real, labels not."""
         return self.name.endswith(RANDOM)

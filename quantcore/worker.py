@@ -1,20 +1,48 @@
 """What runs inside a Dask worker: one cell at a time, its progress sent to who is listening."""
 
+import signal
+import threading
 import time
+import uuid
 from functools import cache
+from typing import Any
 
+from quantcore.cards import ExportSpec, ProofCard
 from quantcore.children import Nursery
-from quantcore.engine import NURSERY_MODULES, Job, run_cell
+from quantcore.engine import Job, run_cell
+from quantcore.environment import Environment, current_environment
+from quantcore.exports import NURSERY_MODULES, attempt
 from quantcore.results import Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, Variant
+from quantcore.specs import CompareRequest, Variant, digest
 from quantcore.store import Store
 
 SECONDS_BETWEEN_REPORTS = 0.2
 TOPIC = "quantcore-progress"
+# Tells this process from the next one, which may be given the same address and process id.
+PROCESS = uuid.uuid4().hex
 
 _cancelled: set[str] = set()
 _nurseries: list[Nursery] = []
+
+
+# A worker with several threads still measures one cell at a time.
+_one_at_a_time = threading.Lock()
+
+
+def resource(environment: Environment) -> str:
+    """Return the name of the Dask resource that workers on such a machine have one of."""
+    return f"host-{digest(environment)[:16]}"
+
+
+async def announce(dask_worker: Any) -> Environment:
+    """Say which machine this worker is on, and take the resource that goes with it.
+
+    A worker that `python -m quantcore worker` started has it from the beginning.
+    """
+    environment = current_environment()
+    await dask_worker.set_resources(**{resource(environment): 1})
+    return environment
 
 
 async def cancel(ticket: str) -> None:
@@ -26,22 +54,49 @@ async def cancel(ticket: str) -> None:
 
 
 def run_ticket(
-    ticket: str, request: CompareRequest, variant: Variant, settings: Settings
+    ticket: str, request: CompareRequest, variant: Variant, settings: Settings | None
 ) -> VariantResult | Failure:
-    """Run one cell; called by Dask.
+    """Run one cell; called by Dask. Without settings, this machine's own are used.
 
     Raises:
         CancelledError: `cancel` was called with this ticket.
     """
+    job = _job(ticket, request, settings or Settings.from_env())
+    with _one_at_a_time:
+        return run_cell(job, variant)
+
+
+def run_export(ticket: str, spec: ExportSpec, settings: Settings) -> ProofCard | Failure:
+    """Make and prove one file; called by Dask.
+
+    Raises:
+        CancelledError: `cancel` was called with this ticket.
+    """
+    job = _job(ticket, spec.request, settings)
+    with _one_at_a_time:
+        return attempt(job, spec)
+
+
+def dask_setup(_: object) -> None:
+    """Leave Ctrl-C to the command this worker is part of; called by Dask as the worker starts.
+
+    A terminal tells every process of the command. What would end here, in the middle of a cell,
+    would look like that cell's fault. Children started later inherit this.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _job(ticket: str, request: CompareRequest, settings: Settings) -> Job:
     job = Job(
         request=request,
         settings=settings,
         store=_store(settings),
-        nursery=_nursery(),
+        nursery=_nursery(settings),
         report=_Reporter(ticket),
         should_stop=lambda: ticket in _cancelled,
     )
-    return run_cell(job, variant)
+    job.report("starting", 0.0)
+    return job
 
 
 @cache
@@ -49,12 +104,12 @@ def _store(settings: Settings) -> Store:
     return Store.open(settings)
 
 
-def _nursery() -> Nursery:
+def _nursery(settings: Settings) -> Nursery:
     """Return a living nursery: the one before, unless something ended it."""
     if _nurseries and not _nurseries[0].is_alive:
         _nurseries.pop().close()
     if not _nurseries:
-        _nurseries.append(Nursery(NURSERY_MODULES))
+        _nurseries.append(Nursery(NURSERY_MODULES, settings.memory_limit_bytes, settings.timeout_s))
     return _nurseries[0]
 
 
@@ -73,4 +128,7 @@ class _Reporter:
         if stage == self._stage and now - self._sent_at < SECONDS_BETWEEN_REPORTS:
             return
         self._stage, self._sent_at = stage, now
-        get_worker().log_event(TOPIC, {"ticket": self._ticket, "stage": stage, "share": share})
+        dask_worker = get_worker()
+        message = {"ticket": self._ticket, "stage": stage, "share": share}
+        message |= {"worker": dask_worker.address, "process": PROCESS}
+        dask_worker.log_event(TOPIC, message)

@@ -115,11 +115,12 @@ def failure(
     *,
     details: str = "",
     refused: bool = True,
+    model: str = MODEL,
 ) -> Failure:
     """Return one cell that could not be."""
-    key = specs.digest([MODEL, workflow, backend, "failure"])
+    key = specs.digest([model, workflow, backend, "failure"])
     settings = SETTINGS.get(workflow, {})
-    return Failure(key, MODEL, workflow, backend, settings, reason, remedy, details, refused)
+    return Failure(key, model, workflow, backend, settings, reason, remedy, details, refused)
 
 
 def comparison(
@@ -206,7 +207,7 @@ def random_weights() -> Comparison:
         result("static", "x86", ratio=2.6, size_bytes=3_940_000, **bare),  # type: ignore[arg-type]
         result("static", "qnnpack", ratio=0.4, size_bytes=3_630_000, **bare),  # type: ignore[arg-type]
     ]
-    return comparison([float32(None, model=model), *rows], [failure()], model)
+    return comparison([float32(None, model=model), *rows], [failure(model=model)], model)
 
 
 def unlabelled() -> Comparison:
@@ -249,6 +250,93 @@ def many(count: int = 200) -> Comparison:
     return comparison([float32(), *rows])
 
 
+def on(
+    row: VariantResult,
+    model: str = MODEL,
+    *,
+    image_size: int = 64,
+    threads: int = 1,
+    batch: int = 1,
+    times: float = 1.0,
+    bytes_times: float = 1.0,
+) -> VariantResult:
+    """Return the row on another ground, where all takes `times` as long and is so much larger."""
+    latency = replace(row.latency_ms, p50=row.latency_ms.p50 * times)
+    artifact = replace(row.artifact, size_bytes=int(row.artifact.size_bytes * bytes_times))
+    return replace(
+        row,
+        key=specs.digest([row.key, model, image_size, threads, batch]),
+        model=model,
+        image_size=image_size,
+        threads=threads,
+        batch=batch,
+        latency_ms=latency,
+        artifact=artifact,
+        state_dict_bytes=int(row.state_dict_bytes * bytes_times),
+    )
+
+
+def swept(results: Iterable[VariantResult], failures: Iterable[Failure] = ()) -> Comparison:
+    """Return a comparison whose requests are those of a sweep: one for each ground of the rows."""
+    rows, refused = tuple(results), tuple(failures)
+    asked: dict[tuple[str, int | None, int | None, int | None], dict[Variant, None]] = {}
+    for cell in (*rows, *refused):
+        variant = Variant(cell.workflow, cell.backend, tuple(sorted(cell.settings.items())))
+        ground = (cell.model, cell.image_size, cell.threads, cell.batch)
+        asked.setdefault(ground, {})[variant] = None
+    requests = [
+        CompareRequest(
+            ModelSpec(model),
+            tuple(variants),
+            ImageSpec(image_size=size),
+            MeasureSpec(threads=threads or 1, batch=batch or 1),
+        )
+        for (model, size, threads, batch), variants in asked.items()
+    ]
+    whole = comparison(rows, refused, rows[0].model)
+    return replace(whole, request=requests[0], also=tuple(requests[1:]))
+
+
+SMALL = "bundled/row_lstm"
+
+
+def two_models() -> Comparison:
+    """Return a large model, and a small one whose float is faster than the large one's best."""
+    large = [float32(0.9335), result(), result("dynamic", "x86", size_bytes=8_940_000, ratio=1.01)]
+    small = [float32(0.931), result("dynamic", "x86", ratio=1.05, top1=0.930, size_bytes=9_000_000)]
+    return swept([*large, *(on(row, SMALL, times=0.1, bytes_times=0.05) for row in small)])
+
+
+def sweep() -> Comparison:
+    """Return two models at two image sizes, static with two observers each, and a refusal each."""
+    cells = [
+        float32(),
+        *(
+            result(observer=observer, top1=0.92 + 0.004 * (observer == "histogram"))
+            for observer in ("histogram", "minmax")
+        ),
+        result("dynamic", "x86", size_bytes=8_940_000, ratio=1.01, top1=0.9335),
+    ]
+    rows = [
+        on(row, model, image_size=size, times=times * size / 64, bytes_times=times)
+        for model, times in ((MODEL, 1.0), (SMALL, 0.3))
+        for size in (64, 96)
+        for row in cells
+    ]
+    refused = [
+        replace(
+            failure(model=model),
+            key=specs.digest([model, size, "failure"]),
+            image_size=size,
+            threads=1,
+            batch=1,
+        )
+        for model in (MODEL, SMALL)
+        for size in (64, 96)
+    ]
+    return swept(rows, refused)
+
+
 NAMED: dict[str, Callable[[], Comparison]] = {
     "typical": typical,
     "perfect": perfect,
@@ -259,6 +347,8 @@ NAMED: dict[str, Callable[[], Comparison]] = {
     "one_variant": one_variant,
     "only_float": only_float,
     "many": many,
+    "two_models": two_models,
+    "sweep": sweep,
 }
 
 

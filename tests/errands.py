@@ -71,3 +71,10 @@ def multiply(_: Connection, threads: int) -> tuple[int, float]:
     ones = torch.ones(512, 512)
     product = ones @ ones + torch.relu(ones)
     return torch.get_num_threads(), float(product[0, 0])
+
+
+def hoard(_: Connection, gigabytes: float) -> int:
+    """Take that much memory and write to it; return the bytes held."""
+    import torch
+
+    return int(torch.ones(int(gigabytes * 1e9 / 4)).nbytes)

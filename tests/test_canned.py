@@ -9,7 +9,8 @@ def test_every_canned_comparison_is_of_the_public_format(name):
     source = canned.NAMED[name]()
     assert Comparison.from_json(source.to_json()) == source
     keys = [row.key for row in (*source.results, *source.failures)]
-    assert len(set(keys)) == len(keys) == len(source.request.variants)
+    asked = sum(len(request.variants) for request in (source.request, *source.also))
+    assert len(set(keys)) == len(keys) == asked
 
 
 @pytest.mark.parametrize("name", canned.NAMED)

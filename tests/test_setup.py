@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from itertools import product
 from pathlib import Path
@@ -16,7 +17,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from quantcore.backends import BACKENDS
-from quantcore.workflows import WORKFLOWS
+from quantcore.environment import current_environment
+from quantcore.grid import FLOAT32, plan
+from quantcore.models.catalogue import catalogue, find
+from quantcore.specs import ModelSpec
+from quantcore.workflows import WORKFLOWS, Subject, workflow
+from quantcore.workflows.dynamic import LAYER_TYPES
 from scripts import schema, serve
 from tests.test_layering import imports, python_files
 
@@ -39,6 +45,7 @@ def pins(name: str) -> dict[str, str]:
 
 RUNTIME, CONSTRAINTS = pins("requirements.txt"), pins("constraints.txt")
 DEVELOPMENT = RUNTIME | pins("requirements-dev.txt")
+MODEL = ModelSpec("bundled/mobilenet_v2")
 
 
 def needed_by(names: set[str]) -> set[str]:
@@ -279,12 +286,60 @@ def readme() -> str:
     return (PROJECT / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("workflow", "backend"), list(product(WORKFLOWS, BACKENDS)))
-def test_the_readme_says_what_each_workflow_is_on_each_backend(workflow: str, backend: str) -> None:
-    rows = [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in readme().splitlines()]
+def said_of(name: str, backend: str) -> str:
+    """Return the cell of the README's table; `as x86` stands for what that cell says."""
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in readme().splitlines()]
     header = next(row for row in rows if row and row[0] == "workflow")
-    row = next(row for row in rows if row and row[0] == workflow)
-    assert row[header.index(backend)]
+    row = next(row for row in rows if row and row[0] == f"`{name}`")
+    cell = row[header.index(backend)]
+    return said_of(name, cell.removeprefix("as ")) if cell.startswith("as ") else cell
+
+
+@pytest.mark.parametrize(("name", "backend"), list(product(WORKFLOWS, BACKENDS)))
+def test_the_readme_says_what_each_workflow_is_on_each_backend(name: str, backend: str) -> None:
+    assert said_of(name, backend)
+
+
+def test_float32_is_one_row_as_the_readme_says() -> None:
+    assert plan(MODEL, ["float32"]).variants == (FLOAT32,)
+    assert all("row" in said_of("float32", backend) for backend in BACKENDS)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_readme_says_who_has_a_ready_quantized_checkpoint(backend: str) -> None:
+    models = catalogue().values()
+    having = [info for info in models if BACKENDS[backend].engine in info.pretrained_engines]
+    own = {info.name for info in having if info.source == "bundled"}
+    convolutional = {i.name for i in models if i.source == "bundled" and i.static_mode == "eager"}
+    assert own in (convolutional, set())
+    said = f"bundled convolutional models, {len(having) - len(own)} of torchvision's"
+    assert said_of("pretrained", backend) == (said if own else "no checkpoint")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_readme_says_which_types_dynamic_quantization_has(backend: str) -> None:
+    engines = tuple(str(each.engine) for each in BACKENDS.values())
+    everywhere = replace(current_environment(), engines=engines)
+    subject = Subject(MODEL, find(MODEL), True, everywhere)
+    possible = [
+        kind
+        for kind in ("qint8", "float16")
+        if workflow("dynamic", {"dtype": kind}).supports(subject, BACKENDS[backend]).ok
+    ]
+    layers, _, kinds = said_of("dynamic", backend).rpartition("; ")
+    assert kinds == ", ".join(f"`{kind}`" for kind in possible)
+    assert layers in ("", ", ".join(LAYER_TYPES))
+
+
+@pytest.mark.parametrize(("name", "backend"), list(product(["static", "qat"], BACKENDS)))
+def test_the_readme_says_how_finely_weights_are_scaled(name: str, backend: str) -> None:
+    usual = "per channel" if BACKENDS[backend].per_channel else "per tensor"
+    assert said_of(name, backend).partition(";")[0] == usual
+
+
+def test_the_readme_names_every_bundled_model() -> None:
+    bundled = [info.architecture for info in catalogue().values() if info.source == "bundled"]
+    assert [name for name in bundled if f"`{name}`" not in readme()] == []
 
 
 def test_the_readme_names_every_setting() -> None:

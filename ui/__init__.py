@@ -1,1 +1,1 @@
-"""What pages share: state, words, charts, tables, widgets and theme."""
+"""What pages share: state, charts, tables, widgets and theme."""

@@ -3,7 +3,7 @@
 A new setting appears on the page by itself; `FIELDS` only gives it better words and bounds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -42,6 +42,12 @@ FIELDS = {
         "One scale for each output channel is finer than one for the whole layer.",
         values={None: "Backend's", True: "Per channel", False: "Per layer"},
     ),
+    "equalize": Words(
+        "Balanced weights",
+        "Scales neighbouring layers against each other before rounding, which leaves the answers "
+        "as they are and helps where a layer has one scale.",
+        values={None: "Where it helps", True: "Always", False: "Never"},
+    ),
     "steps": Words("Training steps", "Batches the model is fine-tuned on.", high=2_000, step=20),
     "learning_rate": Words(
         "Learning rate", "How far each step moves the weights.", low=1e-6, high=1.0, step=1e-4
@@ -54,11 +60,29 @@ FIELDS = {
         values={"qint8": "8-bit integer", "float16": "16-bit float"},
     ),
     "layers": Words("Layer types", "Which layers are quantized; the others stay float."),
+    "bytecode": Words(
+        "Bytecode",
+        "Version of the instructions in the file. An app with an older PyTorch Mobile needs an "
+        "older one: 8 is for 1.11 and newer, 4 for 1.8.",
+        low=4,
+        high=8,
+    ),
+    "opset": Words(
+        "Opset",
+        "Version of ONNX's operators. An older runtime needs an older one.",
+        low=13,
+        high=20,
+    ),
+    "dynamic_batch": Words(
+        "Images a call",
+        "A file for one image a call is a little faster; any number suits a server.",
+        values={False: "One", True: "Any number"},
+    ),
 }
 
 
 # As many as the workflow with the most settings has, so that all rows line up.
-COLUMNS = 5
+COLUMNS = 6
 
 
 def of(workflow: type) -> tuple[Field[Any], ...]:
@@ -66,31 +90,42 @@ def of(workflow: type) -> tuple[Field[Any], ...]:
     return fields(workflow)
 
 
-def draw(name: str, workflow: type) -> dict[str, Setting]:
-    """Draw every setting of a workflow in a row; return those that differ from their defaults."""
+def draw(
+    name: str, workflow: type, first: Mapping[str, Setting] | None = None, mark: str = ""
+) -> dict[str, Setting]:
+    """Draw every setting of a workflow in a row; return those that differ from their defaults.
+
+    Args:
+        name: of the workflow, or of what else has settings.
+        workflow: the dataclass whose fields they are.
+        first: what the widgets show at first, where that is not the default.
+        mark: another one makes the widgets anew.
+    """
     hints, changed = get_type_hints(workflow), {}
     for each, column in zip(of(workflow), st.columns(COLUMNS), strict=False):
+        shown = (first or {}).get(each.name, each.default)
         with column:
-            value = _draw(name, each, hints[each.name])
+            value = _draw(f"{name}.{each.name}{mark}", each, shown, hints[each.name])
         if value != each.default:
             changed[each.name] = value
     return changed
 
 
-def _draw(workflow: str, setting: Field[Any], hint: Any) -> Setting:
-    words = FIELDS.get(setting.name, Words(setting.name.replace("_", " ").capitalize()))
-    return _kind(hint)(words, setting.default, hint, f"{workflow}.{setting.name}")
+def words_of(setting: str) -> Words:
+    """Return how a setting reads; one without words of its own is called by its name."""
+    return FIELDS.get(setting, Words(setting.replace("_", " ").capitalize()))
 
 
-def _kind(hint: Any) -> Callable[[Words, Any, Any, str], Setting]:
+def _draw(key: str, setting: Field[Any], shown: Any, hint: Any) -> Setting:
+    words = words_of(setting.name)
     if get_origin(hint) is tuple:
-        return _several
+        return _several(words, setting.default, shown, key)
     if hint in {int, float}:
-        return _number
-    return _one if _choices(hint) else _text
+        return _number(words, setting.default, shown, hint, key)
+    return _one(words, shown, hint, key) if choices(hint) else _text(words, shown, key)
 
 
-def _choices(hint: Any) -> list[Any]:
+def choices(hint: Any) -> list[Any]:
     """Return the values a Literal or a `bool | None` may take; nothing for free text."""
     if hint is bool:
         return [True, False]
@@ -100,12 +135,13 @@ def _choices(hint: Any) -> list[Any]:
     return [None, True, False] if set(parts) == {bool, type(None)} else []
 
 
-def _number(words: Words, default: Any, hint: Any, key: str) -> Setting:
+def _number(words: Words, default: Any, shown: Any, hint: Any, key: str) -> Setting:
     value = st.number_input(
         words.label,
-        hint(words.low),
-        hint(words.high),
-        default,
+        # A link may ask for more than the page offers.
+        hint(min(words.low, shown)),
+        hint(max(words.high, shown)),
+        shown,
         step=hint(words.step),
         format="%d" if hint is int else "%g",
         key=key,
@@ -115,12 +151,12 @@ def _number(words: Words, default: Any, hint: Any, key: str) -> Setting:
     return number
 
 
-def _one(words: Words, default: Any, hint: Any, key: str) -> Setting:
-    choices = _choices(hint)
+def _one(words: Words, shown: Any, hint: Any, key: str) -> Setting:
+    options = choices(hint)
     value: Setting = st.selectbox(
         words.label,
-        choices,
-        index=choices.index(default),
+        options,
+        index=options.index(shown),
         format_func=lambda choice: words.values.get(choice, str(choice)),
         key=key,
         help=words.help or None,
@@ -128,17 +164,18 @@ def _one(words: Words, default: Any, hint: Any, key: str) -> Setting:
     return value
 
 
-def _several(words: Words, default: Any, hint: Any, key: str) -> Setting:
+def _several(words: Words, default: Any, shown: Any, key: str) -> Setting:
+    options = list(dict.fromkeys((*default, *shown)))
     chosen = st.pills(
         words.label,
-        list(default),
+        options,
         selection_mode="multi",
-        default=list(default),
+        default=list(shown),
         key=key,
         help=words.help or None,
     )
-    return tuple(chosen) or default
+    return tuple(option for option in options if option in chosen) or default
 
 
-def _text(words: Words, default: Any, hint: Any, key: str) -> Setting:
-    return st.text_input(words.label, str(default), key=key, help=words.help or None)
+def _text(words: Words, shown: Any, key: str) -> Setting:
+    return st.text_input(words.label, str(shown), key=key, help=words.help or None)

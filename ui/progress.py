@@ -1,19 +1,29 @@
 """What a running, stopped or failed comparison says about itself."""
 
+import time
 from collections.abc import Callable, Sequence
 from html import escape
 
 import streamlit as st
 
+from quantcore import words
+from quantcore.draw import marks, titles
 from quantcore.errors import QuantcoreError
 from quantcore.results import CellProgress, JobView
-from ui import state, theme, titles, words
+from quantcore.specs import ModelSpec
+from ui import state, theme, visitor
+from ui.once import once
 
 REFUSAL = "refusal"
 LOST_JOB = (
-    "The comparison in this link is no longer on this server. "
-    "Measure again; what was converted before is taken from the cache."
+    "The comparison in this link is no longer on this server: it was deleted, or asked for "
+    "elsewhere. Measure again; what was converted before is taken from the cache."
 )
+READ_ONLY = (
+    "You can look at it but not change it; the button above starts one of your own, "
+    "and what is measured already returns at once."
+)
+ELSEWHERE = "another comparison is measuring it"
 STATE_WORDS = {
     "waiting": "waiting",
     "running": "",
@@ -24,37 +34,85 @@ STATE_WORDS = {
 
 
 def show(job: JobView) -> None:
-    """Draw what the job is doing, or how it ended and what can be done about it."""
+    """Draw whose job it is, and what it is doing or how it ended and what can be done about it."""
+    _introduce(job)
     _STATES[job.state](job)
 
 
-def _running(job: JobView) -> None:
-    finished = sum(cell.state not in {"waiting", "running"} for cell in job.cells)
-    left = words.time_left(job.seconds_left)
+def _introduce(job: JobView) -> None:
+    """Say the job's name and, where it is not the visitor's own, who asked for it."""
+    said = [f"**{theme.plain(job.name)}**"] if job.name else []
+    if not visitor.owns(job.owner):
+        who = theme.plain(visitor.called(job.owner, job.asked_by))
+        said.append(f"Asked for by {who}, {words.ago(time.time() - job.created)}.")
+    if not visitor.may_change(job.owner):
+        said.append(READ_ONLY)
+    if said:
+        st.caption(" ".join(said))
+
+
+def _busy(job: JobView) -> None:
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
-        text.progress(
-            min(max(job.share, 0.0), 1.0),
-            f"**Measuring {titles.model(job.comparison.request.model)}.** {finished} of "
-            f"{words.count(len(job.cells), 'variant')} finished{', ' + left if left else ''}",
-        )
-        with button:
-            st.button("Cancel", on_click=_cancel, args=[job.id], width="stretch")
+        says = _waiting_text(job) if job.state == "queued" else _running_text(job)
+        text.progress(min(max(job.share, 0.0), 1.0), says)
+        if visitor.may_change(job.owner):
+            with button:
+                st.button("Cancel", on_click=_cancel, args=[job.id], width="stretch")
         st.html(_cells(job))
 
 
+def _running_text(job: JobView) -> str:
+    finished = sum(cell.state not in {"waiting", "running"} for cell in job.cells)
+    left = words.time_left(job.seconds_left)
+    return (
+        f"**Measuring {_what(job)}.** {finished} of "
+        f"{words.count(len(job.cells), 'variant')} finished{', ' + left if left else ''}"
+    )
+
+
+def _waiting_text(job: JobView) -> str:
+    return f"**{_what(job)} waits.** {place_in_line(job.ahead, job.starts_in_s)}"
+
+
+def _what(job: JobView) -> str:
+    asked = (job.comparison.request, *job.comparison.also)
+    what = models(asked[0].model, len({request.model for request in asked}))
+    if job.place == "here":
+        return what
+    return f"{what} on {theme.plain(job.comparison.environment.sentence())}"
+
+
+def models(first: ModelSpec, count: int) -> str:
+    """Return what a job is about: `MobileNet v2 and 2 other models`."""
+    others = words.count(count - 1, "other model")
+    return f"{titles.model(first)} and {others}" if count > 1 else titles.model(first)
+
+
+def place_in_line(ahead: int | None, starts_in_s: float | None) -> str:
+    """Return how long the line is before a job that has not begun, in words."""
+    if not ahead:
+        return "It is next in line"
+    starts = f", starts in {words.about(starts_in_s)}" if starts_in_s else ""
+    return f"{words.count(ahead, 'variant')} ahead{starts}"
+
+
 def _cells(job: JobView) -> str:
-    return f'<ul class="qw-cells">{"".join(_cell(cell) for cell in job.cells)}</ul>'
+    asked = (job.comparison.request, *job.comparison.also)
+    named = zip(job.cells, once(titles.asked, asked), strict=False)
+    return f'<ul class="qw-cells">{"".join(_cell(cell, name) for cell, name in named)}</ul>'
 
 
-def _cell(cell: CellProgress) -> str:
+def _cell(cell: CellProgress, name: str) -> str:
     left = words.time_left(cell.seconds_left)
     doing = ", ".join(filter(None, [cell.stage, words.percent(cell.share, 0), left]))
     says = doing if cell.state == "running" else STATE_WORDS[cell.state]
+    if cell.elsewhere:
+        says = ELSEWHERE
     share = 1.0 if cell.state == "done" else cell.share
     return (
-        f'<li class="qw-cell qw-{cell.state}">{theme.glyph(cell.workflow, cell.backend)}'
-        f"<span><b>{escape(titles.variant(cell.workflow, cell.backend))}</b>"
+        f'<li class="qw-cell qw-{cell.state}">{marks.glyph(cell.workflow, cell.backend)}'
+        f"<span><b>{escape(name)}</b>"
         f"<small>{escape(says)}</small></span>"
         f'<span class="qw-bar" style="width:{100 * share:.0f}%"></span></li>'
     )
@@ -87,7 +145,8 @@ def _notice(kind: str, text: str, action: tuple[str, JobView]) -> None:
     label, job = action
     with st.container(horizontal=True, vertical_alignment="center", key=f"notice-{kind}"):
         getattr(st, kind)(text)
-        st.button(label, on_click=_retry, args=[job])
+        if visitor.may_change(job.owner):
+            st.button(label, on_click=_retry, args=[job])
 
 
 def _cancel(job_id: str) -> None:
@@ -101,7 +160,7 @@ def _retry(job: JobView) -> None:
     guarded(again)
 
 
-def guarded(act: Callable[[], None]) -> None:
+def guarded(act: Callable[[], object]) -> None:
     """Do something that may be refused; keep the refusal for the page to say."""
     try:
         act()
@@ -114,19 +173,32 @@ def check_settings() -> None:
     try:
         state.settings()
     except QuantcoreError as error:
-        st.error(f"**{error.reason}** {error.remedy}")
+        _say_error(error.reason, error.remedy)
         st.stop()
 
 
-def show_notices(unread: Sequence[str]) -> None:
+def show_notices(unread: Sequence[str] = ()) -> None:
     """Say what a link named in vain, and once why the last action was refused."""
     if unread:
-        st.info(f"This link names something unknown, which is left out: {', '.join(unread)}.")
-    if state.forget_lost_job():
+        named = ", ".join(map(theme.plain, unread))
+        st.info(f"This link names something unknown, which is left out: {named}.")
+    problem = state.problem()
+    if problem is None and state.forget_lost_job():
         st.info(LOST_JOB)
-    refusal = st.session_state.pop(REFUSAL, None)
+    standing = problem and (problem.reason, problem.remedy)
+    refusal = st.session_state.pop(REFUSAL, standing)
     if refusal:
-        st.error(f"**{refusal[0]}** {refusal[1]}")
+        _say_error(*refusal)
 
 
-_STATES = {"running": _running, "done": _done, "failed": _failed, "cancelled": _cancelled}
+def _say_error(reason: str, remedy: str) -> None:
+    st.error(f"**{theme.plain(reason)}** {theme.plain(remedy)}")
+
+
+_STATES = {
+    "queued": _busy,
+    "running": _busy,
+    "done": _done,
+    "failed": _failed,
+    "cancelled": _cancelled,
+}

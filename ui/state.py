@@ -1,25 +1,35 @@
 """What outlives one run of a page: the server's comparisons, and the state in the address."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Literal
+from urllib.parse import urlencode
 
 import streamlit as st
 
 from quantcore.compare import Comparisons, shipped_comparison
+from quantcore.draw import titles
+from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError
 from quantcore.models.catalogue import offered
 from quantcore.results import Comparison, Failure, JobView, VariantResult
 from quantcore.settings import Settings
 from quantcore.specs import RANDOM, ModelSpec
-from ui import titles
+from ui.once import Rows
 
 DEFAULT_MODEL = "bundled/mobilenet_v2"
+Origin = Literal["shipped", "earlier", "current", "elsewhere"]
 AXIS_NAMES = ("latency", "size", "accuracy", "agreement", "memory")
+# Limits in the address, in MB, ms, points and MB.
+BUDGET_KEYS = ("max_size", "max_latency", "max_loss", "max_memory")
+LONGEST_NUMBER = 9
 LAST_ADDRESS = "last_address"
 VISIT = "visit"
 JOBS_BY_MODEL = "jobs_by_model"
+# Pages of many visitors and the starting server may ask for the first time at once.
+_OPENING = Lock()
 
 
 @cache
@@ -28,10 +38,49 @@ def settings() -> Settings:
     return Settings.from_env()
 
 
-@st.cache_resource(show_spinner=False)
+@cache
+def opened() -> Comparisons:
+    """Return the comparisons of this server, opened once; pages ask `comparisons`."""
+    found = Comparisons(settings())
+    found.resume()
+    return found
+
+
 def comparisons() -> Comparisons:
-    """Return the one object that runs comparisons for every visitor of this server."""
-    return Comparisons(settings())
+    """Return the one object that runs comparisons for every visitor of this server.
+
+    It is opened by whoever needs it first, the starting server or a page, and then goes on with
+    what was under way.
+
+    Raises:
+        QuantcoreError: the data folder cannot be used; the next call tries again.
+    """
+    with _OPENING:
+        return opened()
+
+
+def close() -> None:
+    """Leave no process behind; what was under way goes on in the next server."""
+    with _OPENING:
+        if opened.cache_info().currsize:
+            opened().close()
+
+
+def problem() -> QuantcoreError | None:
+    """Return why no comparison can be kept or started here; None where all is well."""
+    try:
+        comparisons()
+    except QuantcoreError as error:
+        return error
+    return None
+
+
+def open_jobs() -> int:
+    """Return how many comparisons, of all visitors, wait or run."""
+    try:
+        return len(comparisons().line())
+    except QuantcoreError:
+        return 0
 
 
 @cache
@@ -89,20 +138,27 @@ def parameters() -> tuple[Parameter, ...]:
         Parameter("x", ("latency",), AXIS_NAMES),
         Parameter("y", ("accuracy",), AXIS_NAMES),
         Parameter("job", (), None),
+        Parameter("beside", (), None),
+        *(Parameter(key, (), None) for key in BUDGET_KEYS),
     )
 
 
-def read_address() -> list[str]:
+def read_address(held: Sequence[Parameter] | None = None) -> list[str]:
     """Bring the widgets' values in line with the address; return what it names that is unknown.
 
     A value the page already holds wins, unless the address changed under it: a first visit, a
     link, or the browser's back button.
+
+    Args:
+        held: what the address of this page holds; those of the first page unless given.
     """
+    held = parameters() if held is None else held
+    keys = [parameter.key for parameter in held]
     address = st.query_params.to_dict()
     changed = address != st.session_state.get(LAST_ADDRESS)
     st.session_state[VISIT] = visit() + changed
-    unknown = [] if not changed else [key for key in address if key not in _keys()]
-    for parameter in parameters():
+    unknown = [] if not changed else [key for key in address if key not in keys]
+    for parameter in held:
         if changed or parameter.key not in st.session_state:
             value, unread = parameter.read(address.get(parameter.key, ""))
             st.session_state[parameter.key] = value
@@ -116,21 +172,52 @@ def visit() -> int:
     return int(st.session_state.get(VISIT, 0))
 
 
-def write_address() -> None:
+def write_address(held: Sequence[Parameter] | None = None) -> None:
     """Bring the address in line with the widgets, so that a reload or a copied link keeps them."""
-    values = {
-        parameter.key: parameter.write(st.session_state[parameter.key])
-        for parameter in parameters()
-        if parameter.key in st.session_state
-    }
-    address = {key: value for key, value in values.items() if value}
-    if address != st.query_params.to_dict():
+    address = st.query_params.to_dict()
+    if not _says_the_same(address, _held(held)):
+        address = address_of(held)
+        # Only where it means another thing: every new address is one more step for the back button.
         st.query_params.from_dict(address)
     st.session_state[LAST_ADDRESS] = address
 
 
-def _keys() -> Sequence[str]:
-    return [parameter.key for parameter in parameters()]
+def address_of(held: Sequence[Parameter] | None = None) -> dict[str, str]:
+    """Return what the address is to hold of the widgets' values; defaults are left out."""
+    values = {each.key: each.write(st.session_state[each.key]) for each in _held(held)}
+    return {key: value for key, value in values.items() if value}
+
+
+def link() -> str:
+    """Return the address of the first page as it is drawn, for sharing; empty where unknown."""
+    url, address = st.context.url, address_of()
+    if not url:
+        return ""
+    return f"{url}?{urlencode(address, safe=',')}" if address else url
+
+
+def _held(held: Sequence[Parameter] | None) -> list[Parameter]:
+    known = parameters() if held is None else held
+    return [parameter for parameter in known if parameter.key in st.session_state]
+
+
+def _says_the_same(address: Mapping[str, str], held: Sequence[Parameter]) -> bool:
+    return all(
+        parameter.read(address.get(parameter.key, ""))[0] == st.session_state[parameter.key]
+        for parameter in held
+    )
+
+
+def whole_number(text: object) -> int | None:
+    """Return the number that a part of the address is; None where it is none, or far too long."""
+    digits = str(text or "")
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= LONGEST_NUMBER
+    return int(digits) if is_number else None
+
+
+def choice_of(model: ModelSpec) -> dict[str, str]:
+    """Return what the widgets, and so the address, hold where this model is chosen."""
+    return {"model": model.listed, "weights": "random" if model.is_random else "trained"}
 
 
 def chosen_model() -> ModelSpec:
@@ -142,7 +229,7 @@ def chosen_model() -> ModelSpec:
 
 def remember_job(job_id: str, model: ModelSpec) -> None:
     """Make a job the one shown, now and whenever its model is chosen again in this session."""
-    st.session_state["job"] = job_id
+    st.session_state["job"], st.session_state["beside"] = job_id, None
     known = _jobs(model)
     known[:] = [*(other for other in known if other != job_id), job_id]
 
@@ -150,7 +237,7 @@ def remember_job(job_id: str, model: ModelSpec) -> None:
 def recall_job() -> None:
     """Show this session's last job of the chosen model, or none."""
     known = _jobs(chosen_model())
-    st.session_state["job"] = known[-1] if known else None
+    st.session_state["job"], st.session_state["beside"] = known[-1] if known else None, None
 
 
 def _jobs(model: ModelSpec) -> list[str]:
@@ -161,7 +248,7 @@ def _jobs(model: ModelSpec) -> list[str]:
 def current_job() -> JobView | None:
     """Return the job the address names; None without one, or where it is gone."""
     job_id = st.session_state.get("job")
-    return _view(job_id) if job_id else None
+    return view(job_id) if job_id else None
 
 
 def forget_lost_job() -> bool:
@@ -177,11 +264,11 @@ def follow_job() -> None:
     job = current_job()
     if job is not None and job.comparison.request.model != chosen_model():
         model = job.comparison.request.model
-        st.session_state["model"] = f"{model.source}/{model.architecture}"
-        st.session_state["weights"] = "random" if model.is_random else "trained"
+        st.session_state.update(choice_of(model))
 
 
-def _view(job_id: str) -> JobView | None:
+def view(job_id: str) -> JobView | None:
+    """Return a job; None where there is none of this id."""
     try:
         return comparisons().view(job_id)
     except QuantcoreError:
@@ -196,13 +283,16 @@ class Shown:
         comparison: the whole answer.
         results: its figures, narrowed to the workflows and backends chosen.
         failures: cells without figures, of the job where there is one, narrowed likewise.
-        origin: `shipped` with the project, of an `earlier` job, or of the `current` one.
+        origin: `shipped` with the project, of an `earlier` job, or of the `current` one, which
+            may be measured `elsewhere`.
+        job: whose figures these are; None for the shipped ones.
     """
 
     comparison: Comparison
-    results: tuple[VariantResult, ...]
+    results: Rows
     failures: tuple[Failure, ...]
-    origin: Literal["shipped", "earlier", "current"]
+    origin: Origin
+    job: JobView | None = None
 
 
 def shown(job: JobView | None) -> Shown | None:
@@ -211,23 +301,29 @@ def shown(job: JobView | None) -> Shown | None:
     found = _figures(job, model)
     if found is None:
         return None
-    comparison, origin = found
+    comparison, origin, measured = found
     failures = (job.comparison if job else comparison).failures
-    results = tuple(filter(_chosen, comparison.results))
-    return Shown(comparison, results, tuple(filter(_chosen, failures)), origin)
+    results = Rows(filter(_chosen, comparison.results))
+    return Shown(comparison, results, tuple(filter(_chosen, failures)), origin, measured)
 
 
 def _figures(
     job: JobView | None, model: ModelSpec
-) -> tuple[Comparison, Literal["shipped", "earlier", "current"]] | None:
+) -> tuple[Comparison, Origin, JobView | None] | None:
     if job is not None and job.comparison.results:
-        return job.comparison, "current"
+        return job.comparison, "elsewhere" if _is_elsewhere(job) else "current", job
     for job_id in reversed(_jobs(model)):
-        earlier = _view(job_id)
+        earlier = view(job_id)
         if earlier is not None and earlier.comparison.results:
-            return earlier.comparison, "earlier"
+            return earlier.comparison, "earlier", earlier
     example = shipped()
-    return (example, "shipped") if example and example.request.model == model else None
+    is_of_model = example is not None and example.request.model == model
+    return (example, "shipped", None) if example and is_of_model else None
+
+
+def _is_elsewhere(job: JobView) -> bool:
+    """Return whether another machine measured it; a scheduler's worker may be on this one."""
+    return job.place == "cluster" and job.comparison.environment != current_environment()
 
 
 def _chosen(cell: VariantResult | Failure) -> bool:

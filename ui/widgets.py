@@ -1,14 +1,17 @@
 """The request's widgets: which model, which variants, and how they are made and measured."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
+from quantcore import words
 from quantcore.compare import plan
+from quantcore.draw import titles
+from quantcore.ledger import Host
 from quantcore.models.catalogue import ModelInfo, find, offered
-from quantcore.specs import ImageSpec, MeasureSpec, Setting
+from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, Setting
 from quantcore.workflows import WORKFLOWS
-from ui import fields, progress, state, titles, words
+from ui import fields, hosts, progress, state, visitor
 
 WORKFLOW_HELP = "How the numbers become 8 bits wide. float32, unchanged, is always measured too."
 BACKEND_HELP = "The kernels that run the 8-bit numbers; each is made for certain processors."
@@ -35,50 +38,55 @@ def ask() -> None:
         with st.expander("Settings", type="compact", key="settings"):
             settings = workflow_settings(workflows)
             images, timing = measurement(info)
-        if _pressed(ready=bool(workflows and backends)):
-            progress.guarded(lambda: _start(workflows, backends, settings, images, timing))
+        host = hosts.choose()
+        if _pressed(host, ready=bool(workflows and backends)) and host:
+            model = state.chosen_model()
+            progress.guarded(
+                lambda: start([plan(model, workflows, backends, settings, images, timing)], host)
+            )
             st.rerun()
 
 
-def _pressed(*, ready: bool) -> bool:
+def _pressed(host: Host | None, *, ready: bool) -> bool:
+    elsewhere = host is not None and host.place == "cluster"
     return st.button(
-        "Measure here",
+        "Measure there" if elsewhere else "Measure here",
         type="primary",
-        disabled=not ready,
+        disabled=not ready or host is None,
         icon=":material/speed:",
         help=None if ready else "Choose at least one workflow and one backend.",
+        key="measure",
     )
 
 
-def _start(
-    workflows: list[str],
-    backends: list[str],
-    settings: Mapping[str, Mapping[str, Setting]],
-    images: ImageSpec,
-    timing: MeasureSpec,
-) -> None:
-    model = state.chosen_model()
-    request = plan(model, workflows, backends, settings, images, timing)
-    state.remember_job(state.comparisons().start(request), model)
+def start(requests: Sequence[CompareRequest], host: Host, name: str = "") -> str:
+    """Start a comparison, or a sweep of several, for who looks at the page; return its id."""
+    asking = visitor.current()
+    job_id = state.comparisons().start(
+        requests, owner=asking.owner, asked_by=asking.name, host=host, name=name
+    )
+    state.remember_job(job_id, requests[0].model)
+    return job_id
 
 
-def choose_model() -> ModelInfo:
-    """Draw the model selector, and for a torchvision model the choice of weights."""
+def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
+    """Draw the model selector; `on_change` is called where another is chosen."""
     models = offered()
     name = st.selectbox(
         "Model",
         list(models),
         key="model",
-        format_func=lambda name: _model_line(models[name]),
+        format_func=lambda name: model_line(models[name]),
         help="Bundled models ship with the project and run offline. "
         "torchvision's fetch their published weights once.",
-        on_change=state.recall_job,
+        on_change=on_change,
     )
     st.caption(_facts(find(state.chosen_model())))
     return models[str(name)]
 
 
-def _model_line(info: ModelInfo) -> str:
+def model_line(info: ModelInfo) -> str:
+    """Return a model as a list of them shows it."""
     ready = "ready to run" if info.source == "bundled" else "torchvision"
     return f"{info.title} · {ready}"
 
@@ -90,7 +98,7 @@ def _facts(info: ModelInfo) -> str:
     return " · ".join(known)
 
 
-def choose_weights() -> None:
+def choose_weights(on_change: Callable[[], None] | None = state.recall_job) -> None:
     """Draw the choice between published and random weights."""
     st.segmented_control(
         "Weights",
@@ -99,34 +107,42 @@ def choose_weights() -> None:
         required=True,
         format_func=WEIGHTS.__getitem__,
         help=RANDOM_HELP,
-        on_change=state.recall_job,
+        on_change=on_change,
     )
 
 
 def choose_workflows() -> list[str]:
     """Draw the workflows as toggles; return the names chosen."""
-    return st.pills(
-        "Workflows",
-        titles.workflows(),
-        selection_mode="multi",
-        wrap=True,
-        key="workflows",
-        format_func=titles.workflow,
-        help=_glossary(WORKFLOW_HELP, titles.workflow_summaries()),
-    )
+    return _toggles("Workflows", titles.workflows(), titles.workflow, workflow_help())
 
 
 def choose_backends() -> list[str]:
     """Draw the backends as toggles; return the names chosen."""
+    return _toggles("Backends", titles.backends(), titles.backend, backend_help())
+
+
+def _toggles(
+    label: str, names: Sequence[str], title: Callable[[str], str], meanings: str
+) -> list[str]:
     return st.pills(
-        "Backends",
-        titles.backends(),
+        label,
+        names,
         selection_mode="multi",
         wrap=True,
-        key="backends",
-        format_func=titles.backend,
-        help=_glossary(BACKEND_HELP, titles.backend_summaries()),
+        key=label.lower(),
+        format_func=title,
+        help=meanings,
     )
+
+
+def workflow_help() -> str:
+    """Return what the workflows are, one sentence each."""
+    return _glossary(WORKFLOW_HELP, titles.workflow_summaries())
+
+
+def backend_help() -> str:
+    """Return what the backends are, one sentence each."""
+    return _glossary(BACKEND_HELP, titles.backend_summaries())
 
 
 def _glossary(head: str, summaries: Mapping[str, str]) -> str:
@@ -146,7 +162,7 @@ def workflow_settings(workflows: list[str]) -> dict[str, dict[str, Setting]]:
 def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
     """Draw how many images judge the model and how it is timed."""
     st.markdown("**Images and timing**")
-    images, size, batch, threads, _ = st.columns(fields.COLUMNS)
+    images, size, batch, threads, *_ = st.columns(fields.COLUMNS)
     evaluation = images.number_input(
         "Evaluation images",
         1,

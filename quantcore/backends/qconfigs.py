@@ -27,19 +27,17 @@ def static_qconfig(
     import torch
     from torch.ao import quantization
 
+    from quantcore.backends.observers import FittedHistogramObserver
+
     observers: dict[str, Any] = {
-        "histogram": quantization.HistogramObserver,
+        "histogram": FittedHistogramObserver,
         "minmax": quantization.MinMaxObserver,
     }
     activation = observers[observer].with_args(
         dtype=torch.quint8, reduce_range=backend.reduce_range
     )
-    wanted = backend.per_channel if per_channel is None else per_channel
-    weight = (
-        quantization.default_per_channel_weight_observer
-        if wanted
-        else quantization.default_weight_observer
-    )
+    by_channel = quantization.default_per_channel_weight_observer
+    weight = _either(by_channel, quantization.default_weight_observer, backend, per_channel)
     return quantization.QConfig(activation=activation, weight=weight)
 
 
@@ -55,13 +53,15 @@ def qat_qconfig(backend: Backend, per_channel: bool | None = None) -> "QConfig":
         dtype=torch.quint8,
         reduce_range=backend.reduce_range,
     )
-    wanted = backend.per_channel if per_channel is None else per_channel
-    weight = (
-        quantization.default_fused_per_channel_wt_fake_quant
-        if wanted
-        else quantization.default_fused_wt_fake_quant
-    )
+    by_channel = quantization.default_fused_per_channel_wt_fake_quant
+    weight = _either(by_channel, quantization.default_fused_wt_fake_quant, backend, per_channel)
     return quantization.QConfig(activation=activation, weight=weight)
+
+
+def _either(by_channel: Any, by_layer: Any, backend: Backend, per_channel: bool | None) -> Any:
+    """Return the way with one weight scale per output channel, or the one with one per layer."""
+    wanted = backend.per_channel if per_channel is None else per_channel
+    return by_channel if wanted else by_layer
 
 
 def mapping(backend: Backend, qconfig: "QConfig", is_qat: bool) -> "QConfigMapping":

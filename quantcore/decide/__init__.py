@@ -6,11 +6,13 @@
 from collections.abc import Sequence
 
 from quantcore.decide.budgets import KINDS, Budgets, Estimate
-from quantcore.decide.evidence import Candidate, Evidence, weigh
+from quantcore.decide.candidates import Candidate
+from quantcore.decide.evidence import Evidence, weigh
+from quantcore.decide.grounds import Ground, ground, references
 from quantcore.decide.paired import Correctness
 from quantcore.decide.promise import Promise, promise
 from quantcore.decide.reasons import Other, describe
-from quantcore.decide.verdict import Miss, Verdict, recommend
+from quantcore.decide.verdict import Miss, Verdict, nearest_in_8_bits, recommend
 from quantcore.results import Comparison
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Correctness",
     "Estimate",
     "Evidence",
+    "Ground",
     "Miss",
     "Other",
     "Promise",
@@ -27,8 +30,11 @@ __all__ = [
     "bounds",
     "decide",
     "describe",
+    "ground",
+    "nearest_in_8_bits",
     "promise",
     "recommend",
+    "references",
     "weigh",
 ]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Protocol
 
-from quantcore.decide import words
+from quantcore import words
 from quantcore.errors import RequestError
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from quantcore.decide import words
+from quantcore import words
 from quantcore.decide.evidence import Evidence, weigh
-from quantcore.decide.paired import Correctness
+from quantcore.decide.grounds import references
 from quantcore.results import Comparison, VariantResult
 
 State = Literal["kept", "half kept", "broken", "unknown"]
@@ -29,13 +29,15 @@ class Promise:
 
 
 def promise(
-    comparison: Comparison, row: VariantResult, correctness: Correctness | None = None
+    comparison: Comparison, row: VariantResult, evidence: Evidence | None = None
 ) -> tuple[Promise, ...]:
     """Return the recipe's three promises as this row kept them: size, speed, accuracy.
 
+    `evidence` is what `weigh` found of the same rows, where that is known already.
+
     Kept: 3.5× smaller, 2× faster, a tie or at most 1 point lost. Half kept: 2×, 1.3×, 3 points.
     """
-    evidence = weigh(comparison.results, correctness)
+    evidence = evidence or weigh(comparison.results)
     place = next(i for i, c in enumerate(evidence.candidates) if c.key == row.key)
     return (
         _size(evidence, place),
@@ -58,14 +60,18 @@ def _size(evidence: Evidence, place: int) -> Promise:
 
 
 def _size_cause(evidence: Evidence, row: VariantResult) -> str:
-    floats = [c.row for c in evidence.candidates if c.is_float]
+    reference = _own_float(evidence, row)
     if row.int8_share < MOSTLY_FLOAT:
         return _stayed_float(row)
-    if floats and floats[0].state_dict_bytes >= 3.5 * row.state_dict_bytes:
+    if reference and reference.state_dict_bytes >= 3.5 * row.state_dict_bytes:
         return "Its weights shrank as promised; the file also carries code, which does not shrink."
     if row.artifact.size_bytes < TINY_BYTES:
         return "The model is tiny, so the file's own records weigh as much as its weights."
     return ""
+
+
+def _own_float(evidence: Evidence, row: VariantResult) -> VariantResult | None:
+    return references([c.row for c in evidence.candidates]).get(row.key)
 
 
 def _stayed_float(row: VariantResult) -> str:
@@ -85,8 +91,8 @@ def _speed(evidence: Evidence, place: int, comparison: Comparison) -> Promise:
 def _speed_cause(evidence: Evidence, row: VariantResult, comparison: Comparison) -> str:
     environment = comparison.environment
     on_x86 = environment.machine in X86_MACHINES
-    floats = [c.row for c in evidence.candidates if c.is_float]
-    tiny = bool(floats) and floats[0].latency_ms.p50 < TINY_MS
+    reference = _own_float(evidence, row)
+    tiny = reference is not None and reference.latency_ms.p50 < TINY_MS
     causes = {
         _stayed_float(row): row.int8_share < MOSTLY_FLOAT,
         "Its kernels are made for ARM phones; on this machine they are slow.": (
@@ -103,7 +109,7 @@ def _speed_cause(evidence: Evidence, row: VariantResult, comparison: Comparison)
 
 def _same_accuracy(evidence: Evidence, place: int, comparison: Comparison) -> Promise:
     one, said = evidence.candidates[place], "same accuracy"
-    reference = next((j for j, c in enumerate(evidence.candidates) if c.is_float), None)
+    reference = evidence.reference(place)
     if one.lost is None or reference is None:
         return Promise(said, "unknown: there are no labels to judge by", "unknown")
     if one.at_most:

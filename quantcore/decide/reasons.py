@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quantcore.decide import words
+from quantcore import words
 from quantcore.decide.budgets import Budgets, failed, over
-from quantcore.decide.evidence import Candidate, Evidence
+from quantcore.decide.candidates import Candidate
+from quantcore.decide.evidence import Evidence
+from quantcore.decide.grounds import ground
 
 
 @dataclass(frozen=True)
@@ -20,30 +22,41 @@ class Other:
 
 
 def describe(evidence: Evidence, i: int) -> str:
-    """Return candidate `i` against float32: '3.5× smaller (2.7 MB), 2.6× faster (2.7 ms), …'."""
+    """Return candidate `i` against its float32: '3.5× smaller (2.7 MB), 2.6× faster (2.7 ms), …'.
+
+    Among several models or sizes, one in float is described by its own figures.
+    """
     one = evidence.candidates[i]
+    if one.size_ratio is None or (evidence.several and one.is_float):
+        return _alone(one)
     size, latency = one.row.artifact.size_bytes, one.row.latency_ms.p50
-    if one.size_ratio is None:
-        return f"{words.megabytes(size)}, {words.milliseconds(latency)} a call"
     parts = (
         f"{words.smaller(one.size_ratio)} ({words.megabytes(size)})",
         f"{words.faster(one.row.speedup.ratio)} ({words.milliseconds(latency)})",
         _accuracy(evidence, i),
     )
-    return ", ".join(parts)
+    against = "against its own float32 " if evidence.several else ""
+    return against + ", ".join(parts)
+
+
+def _alone(one: Candidate) -> str:
+    size, latency, accuracy = one.row.artifact.size_bytes, one.row.latency_ms.p50, one.row.accuracy
+    figures = f"{words.megabytes(size)}, {words.milliseconds(latency)} a call"
+    if accuracy is None or not one.is_float:
+        return figures
+    return f"{figures}, {words.digits(100 * accuracy.top1, 3)} % right"
 
 
 def _accuracy(evidence: Evidence, i: int) -> str:
-    one = evidence.candidates[i]
-    if one.lost is None:
+    one, reference = evidence.candidates[i], evidence.reference(i)
+    if one.lost is None or reference is None:
         return "accuracy unknown"
     if one.at_most:
         return f"at most {words.accurate(one.lost.value)}" if one.lost.value else "same classes"
-    reference = next(j for j, c in enumerate(evidence.candidates) if c.is_float)
     tie = evidence.tie_in_accuracy(i, reference)
     said = words.accurate(one.lost.value)
     noise = tie and said != words.accurate(0)
-    return f"{said} (a tie on these {evidence.images:,} images)" if noise else said
+    return f"{said} (a tie on these {evidence.images[i]:,} images)" if noise else said
 
 
 def others(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tuple[Other, ...]:
@@ -63,6 +76,8 @@ def _why_not(evidence: Evidence, i: int, kept: Sequence[int], budgets: Budgets) 
     beaters = [j for j in kept if evidence.beats[j, i]]
     if beaters:
         return Other(one.key, one.label, _beaten(evidence, i, beaters[0]), qualifies=True)
+    if not evidence.comparable(best, i):
+        return Other(one.key, one.label, _apart(evidence, i, best), qualifies=True)
     more = evidence.images_to_settle(best, i) if evidence.tie_in_accuracy(best, i) else None
     tied = evidence.tie(best, i)
     sentence = _tie(evidence, best, i, more) if tied else _trade(evidence, i, best)
@@ -90,15 +105,33 @@ def _tie(evidence: Evidence, best: int, i: int, more: int | None) -> str:
         if more is None
         else f"{words.count_of(more)} more would settle which is more accurate"
     )
-    return f"A tie with {label} on these {evidence.images:,} images; {settle}."
+    return f"A tie with {label} on these {evidence.images[i]:,} images; {settle}."
 
 
 def _trade(evidence: Evidence, i: int, best: int) -> str:
+    label, told = evidence.candidates[best].label, _against(evidence, i, best)
+    if _advantages(evidence, best, i):
+        return f"Against {label}: {told}."
+    return f"{told[:1].upper()}{told[1:]}, for the rest a tie with {label}."
+
+
+def _apart(evidence: Evidence, i: int, best: int) -> str:
+    """Return what can be said of two that are not judged or not timed alike."""
+    one, other = evidence.candidates[i].row, evidence.candidates[best].row
+    told = _against(evidence, i, best) or "as large"
+    apart = []
+    if not evidence.timed_alike[i, best]:
+        apart.append(f"calls of {other.batch} and of {one.batch} pictures are timed differently")
+    if not evidence.judged_alike[i, best]:
+        unknown = one.accuracy is None or other.accuracy is None
+        apart.append("accuracy is unknown" if unknown else "they are judged on different pictures")
+    rest = f"the rest is not compared, since {words.joined(apart)}"
+    return f"Against {evidence.candidates[best].label}: {told}; {rest}."
+
+
+def _against(evidence: Evidence, i: int, best: int) -> str:
     gains, costs = _advantages(evidence, i, best), _advantages(evidence, best, i, reverse=True)
-    label = evidence.candidates[best].label
-    if not costs:
-        return f"{words.joined(gains)}, for the rest a tie with {label}.".capitalize()
-    return f"Against {label}: {words.joined(gains)}, but {words.joined(costs)}."
+    return ", but ".join(words.joined(parts) for parts in (gains, costs) if parts)
 
 
 def _advantages(evidence: Evidence, i: int, j: int, reverse: bool = False) -> list[str]:
@@ -109,9 +142,16 @@ def _advantages(evidence: Evidence, i: int, j: int, reverse: bool = False) -> li
         saved = other.row.artifact.size_bytes - one.row.artifact.size_bytes
         found.append(f"{words.megabytes(saved)} {'larger' if reverse else 'smaller'}")
     if evidence.faster[i, j]:
-        ratio = one.row.speedup.ratio / other.row.speedup.ratio
+        ratio = _speed_ratio(one, other)
         found.append(words.faster(1 / ratio if reverse else ratio))
     if evidence.more_accurate[i, j] and one.row.accuracy and other.row.accuracy:
         gained = 100 * (one.row.accuracy.top1 - other.row.accuracy.top1)
         found.append(words.accurate(gained if reverse else -gained))
     return found
+
+
+def _speed_ratio(one: Candidate, other: Candidate) -> float:
+    """Return how many times faster `one` is: by speed-ups where one float32 stood by both."""
+    if ground(one.row) == ground(other.row):
+        return one.row.speedup.ratio / other.row.speedup.ratio
+    return other.row.latency_ms.p50 / one.row.latency_ms.p50

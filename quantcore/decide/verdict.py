@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from quantcore.decide import words
+from quantcore import words
 from quantcore.decide.budgets import KINDS, Budgets, failed, too_close
-from quantcore.decide.evidence import Candidate, Evidence
+from quantcore.decide.candidates import Candidate
+from quantcore.decide.evidence import Evidence
 from quantcore.decide.reasons import Other, describe, others
+from quantcore.results import VariantResult
 from quantcore.specs import RANDOM
 
 NEAREST = 3
@@ -28,7 +30,8 @@ class Verdict:
 
     Attributes:
         ship: the row to ship; None where nothing qualifies or nothing was measured.
-        headline: `Ship static on x86`, `Keep float32`, `Nothing keeps these budgets`.
+        headline: `Ship static on x86`, `Keep float32`, `Nothing keeps these budgets`. Among several
+            models or sizes, the row's name says which.
         reason: the rest of the sentence.
         qualifying: rows whose estimates keep every budget, best first.
         front: qualifying rows that no qualifying row really beats.
@@ -81,6 +84,13 @@ def recommend(evidence: Evidence, budgets: Budgets | None = None) -> Verdict:
     )
 
 
+def nearest_in_8_bits(evidence: Evidence, verdict: Verdict) -> VariantResult | None:
+    """Return the 8-bit variant that ships, else the one that comes nearest to it; None without."""
+    quantized = [one.row for one in evidence.candidates if not one.is_float]
+    ships = (row for row in quantized if row.key == verdict.ship)
+    return next(ships, quantized[0] if quantized else None)
+
+
 def _sentence(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tuple[str, str]:
     if not evidence.candidates:
         return "Nothing was measured", "see below what went wrong and what to do"
@@ -88,7 +98,7 @@ def _sentence(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tupl
         nearest = _misses(evidence.candidates, budgets)[0]
         return "Nothing keeps these budgets", nearest.sentence.rstrip(".")
     best = evidence.candidates[kept[0]]
-    if best.is_float:
+    if best.is_float and not evidence.several:
         return "Keep float32", _why_float(evidence, kept)
     return f"Ship {best.label}", describe(evidence, kept[0])
 
@@ -135,15 +145,28 @@ def _miss(one: Candidate, budgets: Budgets) -> Miss:
 def _caveats(evidence: Evidence, best: int | None, budgets: Budgets) -> tuple[str, ...]:
     if not evidence.candidates:
         return ()
-    general = (
-        []
-        if any(c.is_float for c in evidence.candidates)
-        else ["float32 has no figures here, so nothing is compared with it."]
-    )
+    if not any(c.is_float for c in evidence.candidates):
+        general = ["float32 has no figures here, so nothing is compared with it."]
+    elif best is not None and evidence.candidates[best].reference is None:
+        general = ["Its own float32 has no figures here, so it is not compared with it."]
+    else:
+        general = []
     if best is None:
         return tuple(general)
     one = evidence.candidates[best]
-    return (*general, *_unknown(one, budgets), *_doubts(one, budgets))
+    apart = _apart(evidence) if evidence.several else []
+    return (*general, *_unknown(one, budgets), *apart, *_doubts(one, budgets))
+
+
+def _apart(evidence: Evidence) -> list[str]:
+    """Return what is not compared although the rows stand side by side."""
+    notes = {
+        "Models and image sizes that are not judged on the same pictures are compared in size and "
+        "latency only.": not evidence.judged_alike.all(),
+        "Latency is of a whole call, so different batches are not compared; the shortest call "
+        "comes first.": not evidence.timed_alike.all(),
+    }
+    return [note for note, holds in notes.items() if holds]
 
 
 def _unknown(one: Candidate, budgets: Budgets) -> list[str]:

@@ -1,7 +1,29 @@
-"""What is taken away: one module a file format, each with `FORMAT` and `export`."""
+"""What is taken away: the file formats. `EXPORTERS` is the list; `exporter` builds one."""
 
-from types import ModuleType
+from quantcore.choices import built, picked
+from quantcore.exporters.base import METADATA, Exporter, Source, Written
+from quantcore.exporters.executorch import ExecuTorch
+from quantcore.exporters.mobile import Mobile
+from quantcore.exporters.onnx import Onnx
+from quantcore.exporters.torchscript import TorchScript
+from quantcore.specs import Setting
 
-from quantcore.exporters import torchscript
+__all__ = ["EXPORTERS", "METADATA", "Exporter", "Source", "Written", "exporter"]
 
-EXPORTERS: dict[str, ModuleType] = {torchscript.FORMAT: torchscript}
+EXPORTERS: dict[str, type[Exporter]] = {
+    "torchscript": TorchScript,
+    "mobile": Mobile,
+    "onnx": Onnx,
+    "executorch": ExecuTorch,
+}
+
+
+def exporter(name: str, options: dict[str, Setting]) -> Exporter:
+    """Return the format of that name with these options, the others at their defaults.
+
+    Raises:
+        RequestError: an unknown format or option, or a value that does not fit.
+    """
+    kind = picked(EXPORTERS, name, "format")
+    made: Exporter = built(kind, options, f"format {name}", "option")
+    return made

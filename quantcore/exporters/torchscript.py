@@ -1,18 +1,89 @@
-"""TorchScript: the module traced and frozen, with what it is written into the file itself."""
+"""TorchScript: the module traced or scripted, frozen, with what it was made from inside."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantcore.backends import Backend
+from quantcore.backends import Backend, Predictor
+from quantcore.cards import Check, Pass
 from quantcore.errors import UnsupportedError
+from quantcore.exporters.base import METADATA, Source, Written
+from quantcore.exporters.calls import operator_calls
+from quantcore.specs import Variant
+from quantcore.workflows import Subject, Support
+from quantcore.workflows.base import YES, Report
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = "torchscript"
-METADATA = "quantcore.json"
+CAPTURED, TRACED, SCRIPTED = "captured", "traced", "scripted"
+# How far a trace's logits may be from the module's: folding rounds elsewhere, but never so far.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class TorchScript:
+    """The file that is measured in every comparison: PyTorch's own, for Python and C++."""
+
+    name: ClassVar[str] = FORMAT
+    title: ClassVar[str] = "TorchScript"
+    summary: ClassVar[str] = "For PyTorch in Python or C++: the file that is measured."
+    suffix: ClassVar[str] = ".pt"
+    runtime: ClassVar[str] = "TorchScript"
+    modules: ClassVar[tuple[str, ...]] = ()
+    is_exact: ClassVar[bool] = True
+    converts: ClassVar[bool] = False
+    elsewhere: ClassVar[str | None] = None
+
+    def supports(self, subject: Subject, variant: Variant) -> Support:
+        """Return yes: every variant is measured as such a file."""
+        return YES
+
+    def versions(self) -> dict[str, str]:
+        """Return none: torch's own is in every key."""
+        return {}
+
+    def export(self, source: Source, path: Path, report: Report) -> Written:
+        """Write the variant's file again, with all that it was made from."""
+        import torch
+
+        report("writing the TorchScript file", 0.5)
+        module = torch.jit.load(source.file, map_location="cpu")
+        how = _how(source.file)
+        save(module, source.backend, {**source.provenance, **how}, path)
+        calls = operator_calls(module, source.example[:1])
+        return Written(
+            passes=_passes(how.get(CAPTURED, TRACED)),
+            operators=tuple(sorted(torch.jit.export_opnames(module))),
+            engines=(source.backend.engine,) if source.backend.engine else (),
+            runs_on=f"PyTorch {torch.__version__.partition('+')[0]} or newer that still has "
+            "quantized tensors, in Python or C++",
+            int8_operators=calls.int8,
+            total_operators=calls.total,
+        )
+
+    def load(self, path: Path, backend: Backend, threads: int) -> Predictor:
+        """Return the file as the app runs it; torch's threads are the process's."""
+        return backend.load(path)
+
+    def read_metadata(self, path: Path) -> dict[str, object]:
+        """Return what `save` wrote beside the weights."""
+        return read_metadata(path)
+
+    def checks(self, path: Path) -> tuple[Check, ...]:
+        """Return none: that it loads and answers is all there is to see."""
+        return ()
+
+
+def _passes(how: str) -> tuple[Pass, ...]:
+    if how == TRACED:
+        why = "The trace answers as the model does, so its source need not be compiled."
+        return Pass("trace", True), Pass("script", False, why), Pass("freeze", True)
+    why = "The model takes another path for each picture, which a trace cannot follow."
+    return Pass("trace", False, why), Pass("script", True), Pass("freeze", True)
 
 
 def export(
@@ -31,23 +102,77 @@ def export(
     finds it later.
 
     Raises:
-        UnsupportedError: the traced module answers otherwise than the module itself.
+        UnsupportedError: neither the traced nor the scripted module answers as the module itself.
     """
     import torch
 
+    script, how = captured(module, example)
+    with torch.no_grad():
+        frozen = torch.jit.freeze(script)
+        if not _answers_alike(frozen, module, example):
+            raise _unfaithful()
+    # Said only of the few that are scripted.
+    extra = {CAPTURED: how} if how == SCRIPTED else {}
+    save(frozen, backend, {**metadata, **extra}, path)
+
+
+def captured(module: "nn.Module", example: "Tensor") -> tuple[Any, str]:
+    """Return the module as TorchScript, not frozen yet, and how: `traced` or `scripted`.
+
+    Scripted only where a trace does not answer as the module does.
+
+    Raises:
+        UnsupportedError: neither does.
+    """
+    import torch
+
+    module.eval()
     # torch's fused attention is one opaque operator; the plain ones can be counted and exported.
     torch.backends.mha.set_fastpath_enabled(False)
     # Not in inference mode: tensors born in it cannot be saved in a module.
     with torch.no_grad():
-        expected = module(example[:1])
-        traced = torch.jit.freeze(torch.jit.trace(module.eval(), example, check_trace=False))
-        found = traced(example[:1])
-    if not torch.allclose(expected, found, rtol=1e-3, atol=1e-3):
+        traced = _traced(module, example)
+        if _answers_alike(traced, module, example):
+            return traced, TRACED
+        try:
+            scripted = torch.jit.script(module)
+        # Source that is not TorchScript: one of several errors that torch derives from this one.
+        except RuntimeError as error:
+            raise _unfaithful() from error
+        if _answers_alike(scripted, module, example):
+            return scripted, SCRIPTED
+    raise _unfaithful()
+
+
+def _traced(module: "nn.Module", example: "Tensor") -> Any:
+    import torch
+
+    try:
+        return torch.jit.trace(module, example, check_trace=False)
+    except RuntimeError as error:
+        # torch 2.13's mean of an 8-bit map that is one pixel large and lies channels last.
+        if "channels_last" not in str(error):
+            raise
+        side = example.shape[-1]
         raise UnsupportedError(
-            "The model takes another path for each picture, which a trace cannot follow.",
-            "Choose another workflow; this one has no file to ship.",
-        )
-    save(traced, backend, metadata, path)
+            f"At {side} px this model's last feature map is a single pixel, which torch cannot "
+            "average in 8 bits.",
+            f"Choose larger images, {2 * side} px or more.",
+        ) from error
+
+
+def _answers_alike(script: Any, module: "nn.Module", example: "Tensor") -> bool:
+    import torch
+
+    expected, found = module(example[:1]), script(example[:1])
+    return torch.allclose(expected, found, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def _unfaithful() -> UnsupportedError:
+    return UnsupportedError(
+        "The model takes another path for each picture, and its source cannot be compiled.",
+        "Choose another workflow; this one has no file to ship.",
+    )
 
 
 def relabel(source: Path, backend: Backend, metadata: Mapping[str, object], path: Path) -> None:
@@ -55,7 +180,8 @@ def relabel(source: Path, backend: Backend, metadata: Mapping[str, object], path
     import torch
 
     backend.activate()
-    save(torch.jit.load(source, map_location="cpu"), backend, metadata, path)
+    module = torch.jit.load(source, map_location="cpu")
+    save(module, backend, {**metadata, **_how(source)}, path)
 
 
 def save(module: object, backend: Backend, metadata: Mapping[str, object], path: Path) -> None:
@@ -66,11 +192,17 @@ def save(module: object, backend: Backend, metadata: Mapping[str, object], path:
     path.write_bytes(content)
 
 
+def _how(path: Path) -> dict[str, str]:
+    """Return what a file says of how its module was captured; nothing where it was traced."""
+    extra = read_metadata(path)
+    return {CAPTURED: str(extra[CAPTURED])} if CAPTURED in extra else {}
+
+
 def read_metadata(path: Path) -> dict[str, object]:
     """Return what `save` wrote beside the weights. Loads the file, so only in a child process."""
     import torch
 
     files = {METADATA: ""}
     torch.jit.load(path, map_location="cpu", _extra_files=files)
-    content: dict[str, object] = json.loads(files[METADATA])
+    content: dict[str, object] = json.loads(files[METADATA]) if files[METADATA] else {}
     return content

@@ -181,14 +181,24 @@ def _opaque(picture: Image.Image) -> Image.Image:
     return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
 
 
+def shorter_side(info: ModelInfo, size: int) -> int:
+    """Return to how many px a picture's shorter side is scaled before `size` px are cut out."""
+    return max(size, round(info.resize_size * size / info.image_size))
+
+
+def is_grey(info: ModelInfo) -> bool:
+    """Return whether a model sees greyscale, in three equal channels."""
+    return info.dataset == "fashion_mnist"
+
+
 def prepare(picture: Image.Image, info: ModelInfo, size: int) -> NDArray[np.float32]:
     """Return `[3, size, size]` normalised floats, as torchvision's classification presets do.
 
     The shorter side is resized in the model's own proportion to `size`, the centre cut out, and
     channels normalised. Fashion-MNIST models see greyscale.
     """
-    picture = picture.convert("L" if info.dataset == "fashion_mnist" else "RGB").convert("RGB")
-    shorter = max(size, round(info.resize_size * size / info.image_size))
+    picture = picture.convert("L" if is_grey(info) else "RGB").convert("RGB")
+    shorter = shorter_side(info, size)
     scaled = picture.resize(_scaled_size(picture.size, shorter), FILTERS[info.interpolation])
     left, top = (round((side - size) / 2) for side in scaled.size)
     square = scaled.crop((left, top, left + size, top + size))

@@ -126,7 +126,7 @@ def find(spec: ModelSpec) -> ModelInfo:
     Raises:
         RequestError: there is no such model; the sentence names the nearest.
     """
-    info = catalogue().get(f"{spec.source}/{spec.architecture}")
+    info = catalogue().get(spec.listed)
     if info is None or (spec.is_random and spec.source == "bundled"):
         raise _unknown(spec)
     return _without_weights(info) if spec.is_random else info
@@ -149,11 +149,9 @@ def _unknown(spec: ModelSpec) -> RequestError:
     if spec.is_random and spec.name.removesuffix(RANDOM) in names:
         return RequestError(
             f"{spec.name} does not exist: bundled models come with trained weights.",
-            f"Take {spec.name.removesuffix(RANDOM)}, or torchvision/NAME{RANDOM}.",
+            f"Take {spec.listed}, or torchvision/NAME{RANDOM}.",
         )
-    close = difflib.get_close_matches(
-        f"{spec.source}/{spec.architecture}", names, CLOSE_NAMES, cutoff=0.0
-    )
+    close = difflib.get_close_matches(spec.listed, names, CLOSE_NAMES, cutoff=0.0)
     bundled = [name for name in names if name.startswith("bundled/")]
     return RequestError(
         f"There is no model {spec.name!r}. Did you mean {close[0]}?",

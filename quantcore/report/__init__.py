@@ -1,15 +1,33 @@
-"""A comparison to take away: CSV, JSON, Markdown for a ticket, and a table of plain text.
+"""A comparison to take away: HTML, SVG, CSV, JSON, Markdown, and a table of plain text.
 
 Every cell that was asked for is in each of them: figures where it was measured, else the reason and
-the remedy. `summary_rows` holds the same as display-ready text, for the tables of pages.
+the remedy. (Of a sweep's cells that share a reason, the text names three and counts the rest.)
+`summary_rows` holds the same as display-ready text, row by row; `to_summary` says in a few lines of
+Markdown what there is to decide.
 """
 
+from quantcore.report.card import card_to_text, figures
+from quantcore.report.page import to_html, to_svg
 from quantcore.report.rows import Row, method, summary_rows
 from quantcore.report.sheet import to_csv
+from quantcore.report.summary import to_summary
 from quantcore.report.text import to_markdown, to_text
 from quantcore.results import Comparison
 
-__all__ = ["Row", "method", "summary_rows", "to_csv", "to_json", "to_markdown", "to_text"]
+__all__ = [
+    "Row",
+    "card_to_text",
+    "figures",
+    "method",
+    "summary_rows",
+    "to_csv",
+    "to_html",
+    "to_json",
+    "to_markdown",
+    "to_summary",
+    "to_svg",
+    "to_text",
+]
 
 
 def to_json(comparison: Comparison) -> str:

@@ -1,14 +1,15 @@
-"""A comparison as display-ready text: one row per asked-for cell, with units and equal decimals."""
+"""A comparison as display-ready text: one row per asked-for cell, with units."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 
-from quantcore.decide import words
+from quantcore import words
+from quantcore.decide import references
+from quantcore.decide.labels import Columns, columns, names, setting
 from quantcore.results import Comparison, Failure, VariantResult
-from quantcore.specs import Variant
+from quantcore.words import NONE
 
-NONE = "–"
+Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Row:
     Attributes:
         measured: whether there are figures; else `reason` and `remedy` say why not.
         label: the variant in words, told apart from namesakes: `static on x86`.
+        place: what varies from model to model and from call to call, as heading and text.
+        differs: the settings that vary, likewise. All rows have the same headings.
     """
 
     key: str
@@ -39,19 +42,28 @@ class Row:
     notes: str = ""
     reason: str = ""
     remedy: str = ""
+    place: Pairs = ()
+    differs: Pairs = ()
 
 
 def summary_rows(comparison: Comparison) -> tuple[Row, ...]:
     """Return one row per result, in the order asked for, then one per failure."""
-    reference = float_row(comparison)
-    names = words.labels(comparison.results)
-    measured = (_measured(row, reference, names[row.key]) for row in comparison.results)
-    return (*measured, *(_not_measured(failure) for failure in comparison.failures))
+    cells: tuple[VariantResult | Failure, ...] = (*comparison.results, *comparison.failures)
+    own, told, (outer, settings) = references(comparison.results), names(cells), columns(cells)
+    rows = (
+        _measured(cell, own.get(cell.key), label)
+        if isinstance(cell, VariantResult)
+        else _not_measured(cell, label)
+        for cell, label in zip(cells, told, strict=True)
+    )
+    return tuple(
+        replace(row, place=_pairs(outer, index), differs=_pairs(settings, index))
+        for index, row in enumerate(rows)
+    )
 
 
-def float_row(comparison: Comparison) -> VariantResult | None:
-    """Return the float32 result, if there is one."""
-    return next((row for row in comparison.results if row.workflow == "float32"), None)
+def _pairs(found: Columns, index: int) -> Pairs:
+    return tuple((heading, texts[index]) for heading, texts in found.items())
 
 
 def _measured(row: VariantResult, reference: VariantResult | None, label: str) -> Row:
@@ -62,24 +74,24 @@ def _measured(row: VariantResult, reference: VariantResult | None, label: str) -
         backend=row.backend or NONE,
         measured=True,
         settings=_settings(row.settings),
-        size=f"{row.artifact.size_bytes / words.MILLION:.2f} MB",
-        latency=f"{row.latency_ms.p50:.2f} ms",
+        size=words.figure(row.artifact.size_bytes / 1e6, "MB"),
+        latency=words.figure(row.latency_ms.p50, "ms"),
         speedup=_speedup(row),
         top1=_top1(row),
         against_float=_against(row, reference),
-        int8_share=f"{100 * row.int8_share:.0f} %",
-        agreement=NONE if row.agreement is None else f"{100 * row.agreement:.1f} %",
+        int8_share=words.percent(row.int8_share, 0),
+        agreement=NONE if row.agreement is None else words.percent(row.agreement),
         sqnr=NONE if row.sqnr_db is None else f"{row.sqnr_db:.1f} dB",
-        memory=f"{row.peak_memory_bytes / words.MILLION:.0f} MB",
+        memory=words.figure(row.peak_memory_bytes / 1e6, "MB"),
         conversion=f"{row.conversion_s:.1f} s",
         notes=" ".join(_notes(row)),
     )
 
 
-def _not_measured(failure: Failure) -> Row:
+def _not_measured(failure: Failure, label: str) -> Row:
     return Row(
         key=failure.key,
-        label=Variant(failure.workflow, failure.backend).label,
+        label=label,
         workflow=failure.workflow,
         backend=failure.backend or NONE,
         measured=False,
@@ -90,8 +102,7 @@ def _not_measured(failure: Failure) -> Row:
 
 
 def _settings(settings: Mapping[str, object]) -> str:
-    pairs = sorted(settings.items())
-    return ", ".join(f"{n.replace('_', ' ')} {words.setting_text(value)}" for n, value in pairs)
+    return ", ".join(setting(name, value) for name, value in sorted(settings.items()))
 
 
 def _speedup(row: VariantResult) -> str:
@@ -105,8 +116,8 @@ def _speedup(row: VariantResult) -> str:
 def _top1(row: VariantResult) -> str:
     if row.accuracy is None:
         return NONE
-    top1, low, high = (100 * x for x in (row.accuracy.top1, row.accuracy.low, row.accuracy.high))
-    return f"{top1:.1f} % ({low:.1f}-{high:.1f})"
+    low, high = 100 * row.accuracy.low, 100 * row.accuracy.high
+    return f"{words.percent(row.accuracy.top1)} ({low:.1f}-{high:.1f})"
 
 
 def lost_points(row: VariantResult, reference: VariantResult | None) -> float | None:
@@ -120,8 +131,7 @@ def _against(row: VariantResult, reference: VariantResult | None) -> str:
     lost = lost_points(row, reference)
     if lost is None or row.workflow == "float32":
         return NONE
-    # Adding zero turns the -0.0 that rounding may leave into 0.0.
-    return f"{round(-lost, 1) + 0.0:+.1f} points"
+    return words.gained(-lost)
 
 
 def _notes(row: VariantResult) -> list[str]:
@@ -132,21 +142,15 @@ def _notes(row: VariantResult) -> list[str]:
 
 def method(comparison: Comparison) -> str:
     """Return under what conditions the figures were measured, in one sentence."""
-    measure, images = comparison.request.measure, comparison.request.images
+    requests = (comparison.request, *comparison.also)
     judged = max((row.fidelity_images for row in comparison.results), default=0)
     sizes = sorted({row.image_size for row in comparison.results})
+    threads = sorted({request.measure.threads for request in requests})
     parts = [
-        f"Measured {_day(comparison.created)} on {comparison.environment.sentence()}",
-        f"{measure.threads} thread{'s' if measure.threads > 1 else ''}",
-        f"batch {measure.batch}",
+        f"Measured {words.day(comparison.created)} on {comparison.environment.sentence()}",
+        f"{words.either(threads)} {'thread' if threads == [1] else 'threads'}",
+        f"batch {words.either({request.measure.batch for request in requests})}",
         *(f"{size} px" for size in sizes),
-        f"{judged or images.evaluation_images:,} pictures",
+        words.count(judged or comparison.request.images.evaluation_images, "picture"),
     ]
     return ", ".join(parts) + "."
-
-
-def _day(created: str) -> str:
-    try:
-        return f"{datetime.fromisoformat(created):%d %b %Y}".lstrip("0")
-    except ValueError:
-        return created

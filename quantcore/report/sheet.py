@@ -5,7 +5,8 @@ import io
 import json
 from collections.abc import Callable
 
-from quantcore.report.rows import float_row, lost_points
+from quantcore.decide import references
+from quantcore.report.rows import lost_points
 from quantcore.results import Accuracy, Comparison, Failure, VariantResult
 
 # What a spreadsheet takes for the start of a formula.
@@ -57,8 +58,10 @@ def to_csv(comparison: Comparison) -> str:
 
     Text that a spreadsheet would run as a formula gets an apostrophe before it.
     """
-    reference = float_row(comparison)
-    lines = [_shared(row, comparison) | _figures(row, reference) for row in comparison.results]
+    own = references(comparison.results)
+    lines = [
+        _shared(row, comparison) | _figures(row, own.get(row.key)) for row in comparison.results
+    ]
     lines += [_shared(row, comparison) | _why(row) for row in comparison.failures]
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
@@ -92,7 +95,13 @@ def _outcome(row: VariantResult | Failure) -> str:
 
 
 def _why(failure: Failure) -> dict[str, Cell]:
-    return {"reason": failure.reason, "remedy": failure.remedy}
+    return {
+        "reason": failure.reason,
+        "remedy": failure.remedy,
+        "threads": failure.threads,
+        "batch_images": failure.batch,
+        "image_size_px": failure.image_size,
+    }
 
 
 def _figures(row: VariantResult, reference: VariantResult | None) -> dict[str, Cell]:

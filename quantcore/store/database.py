@@ -7,53 +7,57 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from quantcore.errors import StoreError
 from quantcore.store import locks
 from quantcore.store.faults import DamagedFactsError, damaged_facts, explained
 
-VERSION = 1
-SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS facts (
-    kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, what TEXT NOT NULL,
-    created REAL NOT NULL, last_used REAL NOT NULL, PRIMARY KEY (kind, key)
-);
-CREATE TABLE IF NOT EXISTS uses (
-    kind TEXT NOT NULL, key TEXT NOT NULL, sha256 TEXT NOT NULL,
-    PRIMARY KEY (kind, key, sha256),
-    FOREIGN KEY (kind, key) REFERENCES facts ON DELETE CASCADE
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS uses_by_sha256 ON uses (sha256);
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
 BUSY_TIMEOUT_S = 30.0
 
 
-class Database:
-    """One connection to the facts, shared by the threads of this process."""
+@dataclass(frozen=True)
+class Schema:
+    """What one SQLite file holds.
 
-    def __init__(self, root: Path) -> None:
-        """Open the database under the data folder.
+    Attributes:
+        name: of the file under the data folder, without its ending.
+        version: of the tables; a file that a newer version wrote is not touched.
+        tables: the statements that make them, each doing nothing where its table is there.
+        probe: a query that touches every table, so that damage shows when the file is opened.
+    """
+
+    name: str
+    version: int
+    tables: str
+    probe: str
+
+
+class Database:
+    """One connection to an SQLite file, shared by the threads of this process."""
+
+    def __init__(self, root: Path, schema: Schema) -> None:
+        """Open the file under the data folder.
 
         Raises:
             DamagedFactsError: SQLite cannot read its file.
             StoreError: the file cannot be opened, or a newer version wrote it.
         """
         self._root = root
+        self._schema = schema
+        self._writes = 0
         self._open()
 
     @classmethod
-    def open(cls, root: Path) -> "Database":
+    def open(cls, root: Path, schema: Schema) -> "Database":
         """Return the database under the data folder; a damaged file is moved to `quarantine/`."""
-        with locks.exclusive(root / "locks" / "opening"):
+        with locks.exclusive(root / "locks" / f"opening-{schema.name}"):
             try:
-                return cls(root)
+                return cls(root, schema)
             except DamagedFactsError:
-                _move_aside(root)
-                return cls(root)
+                _move_aside(root, schema)
+                return cls(root, schema)
 
     def close(self) -> None:
         """Close the connection."""
@@ -83,10 +87,17 @@ class Database:
             try:
                 yield db
                 db.execute("COMMIT")
+                self._writes += 1
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+
+    def version(self) -> tuple[int, int]:
+        """Return a pair that is another one after every change, whichever process made it."""
+        with self.reading() as db:
+            (others,) = db.execute("PRAGMA data_version").fetchone()
+            return int(others), self._writes
 
     def check(self) -> None:
         """Read the whole file.
@@ -102,11 +113,12 @@ class Database:
         """Connect, and hold the lock that says this process has the file open."""
         self._process = os.getpid()
         self._mutex = threading.Lock()
-        if _mark(self._root).exists():
+        if _mark(self._root, self._schema).exists():
             raise damaged_facts(self._root)
-        self._in_use = locks.acquire(_in_use(self._root), fcntl.LOCK_SH, create=True)
+        in_use = _in_use(self._root, self._schema)
+        self._in_use = locks.acquire(in_use, fcntl.LOCK_SH, create=True)
         try:
-            self._connection = _connect(self._root)
+            self._connection = _connect(self._root, self._schema)
         except BaseException:
             locks.release(self._in_use)
             raise
@@ -114,63 +126,65 @@ class Database:
     def _mark_damaged(self) -> None:
         """Tell the next `open`, which may not come upon the damage by itself."""
         with suppress(OSError):
-            _mark(self._root).touch()
+            _mark(self._root, self._schema).touch()
 
 
-def _connect(root: Path) -> sqlite3.Connection:
+def _connect(root: Path, schema: Schema) -> sqlite3.Connection:
     with explained(root):
         db = sqlite3.connect(
-            _database(root),
+            _database(root, schema),
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             check_same_thread=False,
         )
         try:
-            _prepare(db, root)
+            _prepare(db, root, schema)
         except BaseException:
             db.close()
             raise
     return db
 
 
-def _prepare(db: sqlite3.Connection, root: Path) -> None:
+def _prepare(db: sqlite3.Connection, root: Path, schema: Schema) -> None:
     # What WAL may lose in a power cut at this level is made again; nothing is ever half there.
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA foreign_keys = ON")
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > VERSION:
+    if version > schema.version:
         raise StoreError(
             f"The cache in {root} was written by a newer version.",
             "Update this one, or set QUANTCORE_DATA to another folder.",
         )
-    if version < VERSION:
-        db.executescript(SCHEMA)
-    db.execute("SELECT 1 FROM facts JOIN uses USING (kind, key) LIMIT 1").fetchone()
+    if version < schema.version:
+        db.executescript(
+            f"BEGIN IMMEDIATE; {schema.tables} PRAGMA user_version = {schema.version}; COMMIT;"
+        )
+    db.execute(schema.probe).fetchone()
 
 
-def _move_aside(root: Path) -> None:
+def _move_aside(root: Path, schema: Schema) -> None:
     """Move SQLite's files to `quarantine/`, unless another process still works on them."""
-    database = _database(root)
+    database = _database(root, schema)
     aside = root / "quarantine" / f"{database.name}-{uuid.uuid4().hex[:8]}"
-    with locks.unused(_in_use(root), create=True) as is_unused:
+    with locks.unused(_in_use(root, schema), create=True) as is_unused:
         if not is_unused:
             raise damaged_facts(root)
         for suffix in ("", "-wal", "-shm"):
             part = database.with_name(database.name + suffix)
             if part.exists():
                 part.replace(aside.with_name(aside.name + suffix))
-        _mark(root).unlink(missing_ok=True)
+        _mark(root, schema).unlink(missing_ok=True)
 
 
-def _database(root: Path) -> Path:
-    return root / "facts.sqlite"
+def _database(root: Path, schema: Schema) -> Path:
+    return root / f"{schema.name}.sqlite"
 
 
-def _mark(root: Path) -> Path:
-    return root / "facts.damaged"
+def _mark(root: Path, schema: Schema) -> Path:
+    return root / f"{schema.name}.damaged"
 
 
-def _in_use(root: Path) -> Path:
+def _in_use(root: Path, schema: Schema) -> Path:
     # Not in `locks/`, whose files are swept: looking whether one is in use takes it for a moment.
-    return root / "facts.lock"
+    return root / f"{schema.name}.lock"

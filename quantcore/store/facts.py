@@ -5,8 +5,25 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from quantcore.store.database import Database
+from quantcore.store.database import Database, Schema
 
+FACTS = Schema(
+    name="facts",
+    version=1,
+    tables="""
+CREATE TABLE IF NOT EXISTS facts (
+    kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, what TEXT NOT NULL,
+    created REAL NOT NULL, last_used REAL NOT NULL, PRIMARY KEY (kind, key)
+);
+CREATE TABLE IF NOT EXISTS uses (
+    kind TEXT NOT NULL, key TEXT NOT NULL, sha256 TEXT NOT NULL,
+    PRIMARY KEY (kind, key, sha256),
+    FOREIGN KEY (kind, key) REFERENCES facts ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS uses_by_sha256 ON uses (sha256);
+""",
+    probe="SELECT 1 FROM facts JOIN uses USING (kind, key) LIMIT 1",
+)
 # Figures stay true without the file they are of; every other fact promises its files.
 LASTING_KINDS = ("result", "accuracy")
 # Reading writes down when it was, but at most this often: a page that polls must not write.

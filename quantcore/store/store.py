@@ -1,7 +1,7 @@
 """The store: files, facts about them, and the promise that the two always agree."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -10,9 +10,10 @@ from quantcore.results import Artifact
 from quantcore.settings import Settings
 from quantcore.store import locks
 from quantcore.store.database import Database
-from quantcore.store.facts import LASTING_KINDS, Facts
+from quantcore.store.facts import FACTS, LASTING_KINDS, Facts
 from quantcore.store.faults import explained, explained_if_full
 from quantcore.store.files import Files, StoredFile, file_digest
+from quantcore.store.remote import Remote
 from quantcore.store.reports import Entry, Freed, VerifyReport, describe, entry
 
 
@@ -21,6 +22,9 @@ class Store:
 
     A fact is written after its files are in place, and removed with them. What is interrupted at
     any moment leaves at most an intact file without a fact, which the next `add` of it takes over.
+
+    Where `Settings.artifacts` names a storage, files are brought there before a fact refers to
+    them, and one that is wanted and not here is fetched from there. Facts stay in the folder.
     """
 
     def __init__(self, files: Files, database: Database, settings: Settings) -> None:
@@ -28,6 +32,7 @@ class Store:
         self._database = database
         self._facts = Facts(database)
         self._root = settings.data
+        self._remote = Remote(settings.artifacts) if settings.artifacts else None
         self.quota_bytes = int(settings.quota_gb * 1e9)
 
     @classmethod
@@ -41,7 +46,7 @@ class Store:
         with explained(settings.data):
             files = Files(settings.data)
             files.sweep()
-            database = Database.open(settings.data)
+            database = Database.open(settings.data, FACTS)
         return cls(files, database, settings)
 
     def close(self) -> None:
@@ -59,7 +64,7 @@ class Store:
     ) -> None:
         self.close()
 
-    def add(self, write: Callable[[Path], None], format: str) -> Artifact:
+    def add(self, write: Callable[[Path], object], format: str) -> Artifact:
         """Store the file that `write` makes at the path it is given.
 
         Args:
@@ -67,7 +72,8 @@ class Store:
             format: of the artifact returned: `torchscript`, `logits`, …
 
         Raises:
-            StoreError: the disk is full or cannot be written to. Nothing half written remains.
+            StoreError: the disk is full or cannot be written to, or the storage does not take
+                the file. Nothing half written remains.
         """
         with explained(self._root), self._files.workspace() as folder:
             draft = folder / "artifact"
@@ -76,6 +82,7 @@ class Store:
             artifact = Artifact(file_digest(draft), draft.stat().st_size, format)
             with self._files.admitted(draft, artifact.sha256):
                 self.evict()
+                self._share(artifact.sha256)
         return artifact
 
     def path(self, sha256: str) -> Path:
@@ -83,10 +90,12 @@ class Store:
 
         Raises:
             DamagedArtifactError: it is not there. Facts that promised it are gone now as well.
+            StoreError: the storage that may have it does not answer.
         """
-        if not self._is_there(sha256):
-            raise self._missing(sha256)
-        return self._files.location(sha256)
+        if self._is_there(sha256):
+            return self._files.location(sha256)
+        with self.using(sha256) as (path,):
+            return path
 
     def checked_path(self, sha256: str) -> Path:
         """Return where an artifact lies, having read it again. Hold `using` to keep it there.
@@ -112,6 +121,7 @@ class Store:
 
         Raises:
             DamagedArtifactError: one is not there. Facts that promised it are gone now as well.
+            StoreError: the storage that may have it does not answer.
         """
         with ExitStack() as leases:
             paths = tuple(self._lease(sha256, leases) for sha256 in sha256s)
@@ -152,7 +162,9 @@ class Store:
 
         Raises:
             DamagedArtifactError: one of the artifacts promised is not there (any more).
+            StoreError: the storage does not take one of them.
         """
+        self._share(*artifacts)
         with self.using(*(() if kind in LASTING_KINDS else artifacts)):
             self._facts.put(kind, key, value, describe(value), artifacts)
 
@@ -224,10 +236,39 @@ class Store:
 
     def _lease(self, sha256: str, leases: ExitStack) -> Path:
         with explained(self._root):
-            try:
+            with suppress(FileNotFoundError):
                 return leases.enter_context(self._files.in_use(sha256))
-            except FileNotFoundError:
-                raise self._missing(sha256) from None
+            if self._remote is None:
+                raise self._missing(sha256)
+            return self._fetched(self._remote, sha256, leases)
+
+    def _fetched(self, remote: Remote, sha256: str, leases: ExitStack) -> Path:
+        """Admit a file that another machine brought to the storage, and keep it in use."""
+        with (
+            locks.exclusive(self._files.turn(f"fetch {sha256}")),
+            self._files.workspace() as folder,
+        ):
+            with suppress(FileNotFoundError):
+                # Whoever had the turn before may have fetched it.
+                return leases.enter_context(self._files.in_use(sha256))
+            draft = folder / "artifact"
+            if not remote.download(sha256, draft):
+                raise self._missing(sha256)
+            if file_digest(draft) != sha256:
+                self._facts.forget([sha256], self._is_there)
+                raise remote.damaged(sha256)
+            leases.enter_context(self._files.admitted(draft, sha256))
+            self.evict()
+        return self._files.location(sha256)
+
+    def _share(self, *sha256s: str) -> None:
+        """Bring files to the storage, if there is one; what is not here is left as it is."""
+        if self._remote is None:
+            return
+        with explained(self._root):
+            for sha256 in sha256s:
+                with suppress(FileNotFoundError), self._files.in_use(sha256) as path:
+                    self._remote.upload(path, sha256)
 
     def _set_aside(self, sha256: str) -> bool:
         return self._files.set_aside_if_damaged(

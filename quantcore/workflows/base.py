@@ -73,6 +73,12 @@ class Workflow(Protocol):
         `report(stage, share)` is called at every step, and may raise to stop the work.
         """
 
+    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
+        """Return a converted module of the same layers, for a state dict to bring the numbers.
+
+        It is made in no time, since it looks at no picture.
+        """
+
 
 def runs_here(backend: Backend, environment: Environment) -> Support:
     """Return whether this machine's torch carries the backend's engine."""

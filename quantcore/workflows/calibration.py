@@ -11,6 +11,7 @@ from quantcore.backends import Backend
 from quantcore.backends.qconfigs import mapping
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.workflows.base import Material, Report
+from quantcore.workflows.equalize import equalize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,12 +34,31 @@ def check_calibration_images(count: int) -> None:
         )
 
 
-def prepared(material: Material, backend: Backend, qconfig: "QConfig", is_qat: bool) -> "nn.Module":
-    """Return the float model, fused, with an observer or fake quantization at every activation."""
+def equalizes(asked: bool | None, per_channel: bool | None, backend: Backend) -> bool:
+    """Return whether neighbouring layers are balanced: as asked, or where one scale has to do."""
+    if asked is not None:
+        return asked
+    return not (backend.per_channel if per_channel is None else per_channel)
+
+
+def prepared(
+    material: Material,
+    backend: Backend,
+    qconfig: "QConfig",
+    is_qat: bool,
+    *,
+    equalized: bool = False,
+) -> "nn.Module":
+    """Return the float model, fused, with an observer or fake quantization at every activation.
+
+    `equalized` balances neighbouring layers first, which helps where a layer has one weight scale.
+    """
     from torch.ao import quantization
 
     if material.model.static_mode == "eager":
         module = models.build_quantizable(material.spec)
+        if equalized:
+            equalize(module)
         module.train(is_qat)
         module.fuse_model(is_qat=is_qat)  # type: ignore[operator]
         module.qconfig = qconfig  # type: ignore[assignment]
@@ -46,19 +66,22 @@ def prepared(material: Material, backend: Backend, qconfig: "QConfig", is_qat: b
         observed: nn.Module = prepare(module, inplace=True)
         return observed
     if material.model.static_mode == "fx":
-        return _prepared_by_tracing(material, backend, qconfig, is_qat)
+        return _prepared_by_tracing(material, backend, qconfig, is_qat, equalized)
     raise UnsupportedError(material.model.static_refusal, "Use dynamic quantization.")
 
 
 def _prepared_by_tracing(
-    material: Material, backend: Backend, qconfig: "QConfig", is_qat: bool
+    material: Material, backend: Backend, qconfig: "QConfig", is_qat: bool, equalized: bool
 ) -> "nn.Module":
     import torch
     from torch.ao.quantization import quantize_fx
 
     prepare = quantize_fx.prepare_qat_fx if is_qat else quantize_fx.prepare_fx
     example = torch.zeros(2, 3, material.image_size, material.image_size)
-    module = models.build(material.spec).train(is_qat)
+    module = models.build(material.spec)
+    if equalized:
+        equalize(module)
+    module.train(is_qat)
     return prepare(module, mapping(backend, qconfig, is_qat), (example,))
 
 
@@ -87,3 +110,13 @@ def converted(module: "nn.Module", material: Material) -> "nn.Module":
     convert: Any = quantization.convert if eager else quantize_fx.convert_fx
     result: nn.Module = convert(module)
     return result
+
+
+def skeleton(material: Material, backend: Backend, qconfig: "QConfig", is_qat: bool) -> "nn.Module":
+    """Return the converted module without showing it a picture, for a state dict to fill."""
+    import warnings
+
+    with warnings.catch_warnings():
+        # Observers that saw nothing warn, and here none is meant to see anything.
+        warnings.simplefilter("ignore")
+        return converted(prepared(material, backend, qconfig, is_qat), material)

@@ -79,10 +79,18 @@ class Dynamic:
         Raises:
             RequestError: a named submodule does not exist, or nothing was converted.
         """
+        report("converting the weights", 0.0)
+        return self.skeleton(material, backend)
+
+    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
+        """Return the module with the chosen layers converted, which takes no pictures.
+
+        Raises:
+            RequestError: as `convert`.
+        """
         import torch
         from torch.ao.quantization import quantize_dynamic
 
-        report("converting the weights", 0.0)
         module = models.build(material.spec)
         spec = self._qconfig_spec(module)
         dtype = {"qint8": torch.qint8, "float16": torch.float16}[self.dtype]

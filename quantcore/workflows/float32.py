@@ -33,3 +33,7 @@ class Float32:
         """Return the float module."""
         report("loading the model", 0.0)
         return models.build(material.spec)
+
+    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
+        """Return the float module."""
+        return models.build(material.spec)

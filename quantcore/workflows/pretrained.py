@@ -54,3 +54,7 @@ class Pretrained:
         """Return the checkpoint in its quantized skeleton."""
         report("loading the ready-quantized checkpoint", 0.0)
         return models.ready_quantized(material.spec, backend.qconfig)
+
+    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
+        """Return the checkpoint in its quantized skeleton."""
+        return models.ready_quantized(material.spec, backend.qconfig)

@@ -20,11 +20,14 @@ class Static:
         calibration_images: pictures the activation ranges are read from.
         observer: `histogram` or `minmax`.
         per_channel: one weight scale per output channel; None takes the backend's default.
+        equalize: balance neighbouring layers' weights first (see `equalize`); None does it where
+            a layer has one weight scale, which is where it helps.
     """
 
     calibration_images: int = 256
     observer: Observer = "histogram"
     per_channel: bool | None = None
+    equalize: bool | None = None
 
     name: ClassVar[str] = "static"
     title: ClassVar[str] = "Static"
@@ -49,10 +52,21 @@ class Static:
         """Return the calibrated, converted module."""
         report("fusing layers", 0.0)
         qconfig = static_qconfig(backend, self.observer, self.per_channel)
-        module = calibration.prepared(material, backend, qconfig, is_qat=False)
+        module = calibration.prepared(
+            material,
+            backend,
+            qconfig,
+            is_qat=False,
+            equalized=calibration.equalizes(self.equalize, self.per_channel, backend),
+        )
         calibration.calibrate(module, material, self.calibration_images, report)
         report("converting", 0.95)
         return calibration.converted(module, material)
+
+    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
+        """Return the converted module as it is without calibration."""
+        qconfig = static_qconfig(backend, self.observer, self.per_channel)
+        return calibration.skeleton(material, backend, qconfig, is_qat=False)
 
 
 def observable(subject: Subject, backend: Backend) -> Support:

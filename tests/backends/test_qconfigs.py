@@ -9,24 +9,19 @@ from torch import nn
 from torch.ao import quantization
 
 from quantcore.backends import BACKENDS, Backend
+from quantcore.backends.observers import FittedHistogramObserver
 from quantcore.backends.qconfigs import qat_qconfig, static_qconfig
 from quantcore.convert import state_digest
+from tests.computing import QUIET, one_thread
 
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore::{category}")
-    for category in ("DeprecationWarning", "UserWarning")
-]
+pytestmark = QUIET
 every_backend = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
 
 
 @pytest.fixture(autouse=True)
 def process() -> Iterator[None]:
-    """Compute on one thread, and leave the process's engine and threads as they were."""
-    engine, threads = torch.backends.quantized.engine, torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    torch.backends.quantized.engine = engine
+    with one_thread():
+        yield
 
 
 def converted(backend: Backend, qconfig: Any, is_qat: bool = False) -> nn.Module:
@@ -51,8 +46,37 @@ def converted(backend: Backend, qconfig: Any, is_qat: bool = False) -> nn.Module
 def test_static_defaults_convert_as_torchs_own(backend: Backend) -> None:
     assert backend.engine is not None
     ours = converted(backend, static_qconfig(backend))
-    torchs = converted(backend, quantization.get_default_qconfig(backend.engine))
-    assert state_digest(ours) == state_digest(torchs)
+    default = quantization.get_default_qconfig(backend.engine)
+    if backend.reduce_range:
+        # torch fits its histogram to twice the steps there are.
+        activation = FittedHistogramObserver.with_args(reduce_range=True)
+        default = quantization.QConfig(activation=activation, weight=default.weight)
+    assert state_digest(ours) == state_digest(converted(backend, default))
+
+
+def error_after(observer: quantization.HistogramObserver, values: torch.Tensor) -> float:
+    """Return the mean squared error of the values rounded to the 128 steps of a reduced range."""
+    observer(values)
+    scale, zero_point = observer.calculate_qparams()
+    rounded = torch.fake_quantize_per_tensor_affine(values, float(scale), int(zero_point), 0, 127)
+    return float((rounded - values).square().mean())
+
+
+@pytest.mark.parametrize("tail", [0.25, 0.5, 1.0])
+def test_the_fitted_histogram_rounds_a_reduced_range_better_than_torchs(tail: float) -> None:
+    # Activations after Hardswish: most near zero, few far out.
+    values = torch.randn(200_000, generator=torch.Generator().manual_seed(0)).abs() ** (1 + tail)
+    fitted = error_after(FittedHistogramObserver(reduce_range=True), values)
+    torchs = error_after(quantization.HistogramObserver(reduce_range=True), values)
+    assert fitted < 0.95 * torchs
+
+
+def test_a_full_range_is_fitted_as_torch_does() -> None:
+    values = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+    observers = FittedHistogramObserver(), quantization.HistogramObserver()
+    for observer in observers:
+        observer(values)
+    assert observers[0].calculate_qparams() == observers[1].calculate_qparams()
 
 
 @every_backend

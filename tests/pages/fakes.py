@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from quantcore.compare import Outlook
 from quantcore.errors import QuantcoreError, RequestError
+from quantcore.ledger import Host, JobSummary
 from quantcore.results import CellProgress, Comparison, Failure, JobState, JobView
 from quantcore.specs import CompareRequest
+from quantcore.turns import Forecast
 from tests import canned
+from ui import visitor
+
+ME = visitor.of_browser("me").owner
 
 
 def view(
@@ -15,10 +21,11 @@ def view(
     *,
     cells: Sequence[CellProgress] = (),
     message: str = "",
+    owner: str = ME,
 ) -> JobView:
-    """Return the view of a job with this comparison."""
+    """Return the view of a job with this comparison; it is the visitor's own unless told."""
     share = 1.0 if state == "done" else 0.4
-    return JobView("job", state, comparison, tuple(cells), share, 95.0, message)
+    return JobView("job", state, comparison, tuple(cells), share, 95.0, message, owner=owner)
 
 
 def running(measured: int) -> JobView:
@@ -34,26 +41,63 @@ def running(measured: int) -> JobView:
     return view(so_far, "running", cells=cells)
 
 
+def waiting(ahead: int, starts_in_s: float | None) -> JobView:
+    """Return the typical comparison while others are measured; one brings a cell of it."""
+    cells = [
+        CellProgress(place, cell.workflow, cell.backend, "waiting", elsewhere=place == 1)
+        for place, cell in enumerate(running(0).cells)
+    ]
+    asked = replace(canned.typical(), results=(), failures=())
+    found = view(asked, "queued", cells=cells)
+    return replace(found, share=0.0, ahead=ahead, starts_in_s=starts_in_s)
+
+
 class FakeComparisons:
     """Answers with the views it was given, and notes what it was asked to do."""
 
     def __init__(self, **views: JobView) -> None:
         self.views = views
         self.started: list[CompareRequest] = []
+        self.asked: dict[str, object] = {}
+        self.listed: list[JobSummary] = []
+        self.places: dict[str, Forecast] = {}
         self.cancelled: list[str] = []
         self.retried: list[str] = []
         self.refusal: QuantcoreError | None = None
 
-    def start(self, request: CompareRequest) -> str:
+    def start(
+        self,
+        request: CompareRequest | Sequence[CompareRequest],
+        *,
+        owner: str,
+        asked_by: str,
+        host: Host,
+        name: str = "",
+    ) -> str:
         if self.refusal:
             raise self.refusal
-        self.started.append(request)
+        self.started += [request] if isinstance(request, CompareRequest) else request
+        self.asked = {"owner": owner, "asked_by": asked_by, "host": host, "name": name}
         return "new"
+
+    def outlook(self, requests: Sequence[CompareRequest], host: Host | None = None) -> Outlook:
+        if self.refusal:
+            raise self.refusal
+        return Outlook(sum(len(each.variants) for each in requests), 2, 150.0)
 
     def view(self, job_id: str) -> JobView:
         if job_id not in self.views:
             raise RequestError("This comparison is not known here any more.")
         return self.views[job_id]
+
+    def summaries(self) -> list[JobSummary]:
+        return self.listed
+
+    def hosts(self) -> list[Host]:
+        raise AssertionError("nobody asked for the machines")
+
+    def line(self) -> dict[str, Forecast]:
+        return self.places
 
     def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)

@@ -9,9 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import StoreError, WeightsUnavailableError
+from quantcore.turns import Forecast
 from tests import canned
-from tests.pages.fakes import FakeComparisons, running, view
-from ui import state
+from tests.pages.conftest import Browse
+from tests.pages.fakes import ME, FakeComparisons, running, view, waiting
+from ui import progress, state
 
 APP = Path(__file__).parents[2] / "app.py"
 Open = Callable[..., AppTest]
@@ -28,6 +30,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
         stopped=view(replace(canned.typical(), results=canned.typical().results[:3]), "cancelled"),
         random=view(canned.random_weights()),
         unlabelled=view(canned.unlabelled()),
+        waits=waiting(ahead=5, starts_in_s=180.0),
     )
     monkeypatch.setattr(state, "comparisons", lambda: fake)
     monkeypatch.setattr(state, "shipped", canned.typical)
@@ -54,6 +57,13 @@ def rows(page: AppTest) -> list[str]:
     found = re.findall(r'<th scope="row">(.*?)</th>', html(page), re.DOTALL)
     named = [re.sub(r'<span class="qw-tag">.*?</span>|<[^>]+>', " ", row) for row in found]
     return [" ".join(name.split()) for name in named]
+
+
+def link_labels(page: AppTest) -> list[str]:
+    """Return where the page leads, but for where its verdict does."""
+    more = ("Export", "See where", "Try one")
+    labels = [link.proto.label for link in page.get("page_link")]
+    return [label for label in labels if not label.startswith(more)]
 
 
 def press(page: AppTest, label: str) -> AppTest:
@@ -154,7 +164,7 @@ def test_partly_failed_keeps_reason_remedy_and_details(
 
 def test_failed_says_why_once_and_loses_nothing(open_page: Open) -> None:
     page = open_page(job="failed")
-    assert "The data folder is full." in page.error[0].value
+    assert "The data folder is full." in page.error[0].value.replace("\\", "")
     assert html(page).count("Free some space") == 1
     assert len(rows(page)) == 14
 
@@ -170,7 +180,9 @@ def test_stopped_keeps_what_was_measured(open_page: Open, fake: FakeComparisons)
 def test_a_refused_request_says_what_to_do(open_page: Open, fake: FakeComparisons) -> None:
     fake.refusal = WeightsUnavailableError("The weights cannot be fetched.", "Take @random.")
     page = press(open_page(), "Measure here")
-    assert page.error[0].value == "**The weights cannot be fetched.** Take @random."
+    assert (
+        page.error[0].value.replace("\\", "") == "**The weights cannot be fetched.** Take @random."
+    )
     assert page.run().error == []
 
 
@@ -226,7 +238,7 @@ def test_settings_that_cannot_be_read_are_named(
     state.settings.cache_clear()
     page = open_page()
     state.settings.cache_clear()
-    assert page.error[0].value.startswith("**QUANTCORE_THREADS is 'many'")
+    assert page.error[0].value.replace("\\", "").startswith("**QUANTCORE_THREADS is 'many'")
     assert page.selectbox == []
 
 
@@ -238,7 +250,10 @@ def test_a_data_folder_that_fails_says_so_when_it_is_needed(
 
     monkeypatch.setattr(state, "comparisons", fail)
     page = press(open_page(job="busy"), "Measure here")
-    assert page.error[0].value == "**The data folder cannot be written.** Set QUANTCORE_DATA."
+    assert (
+        page.error[0].value.replace("\\", "")
+        == "**The data folder cannot be written.** Set QUANTCORE_DATA."
+    )
     assert len(rows(page)) == 14
 
 
@@ -248,3 +263,74 @@ def test_texts_from_elsewhere_are_not_markup(open_page: Open, fake: FakeComparis
     text = html(open_page(job="evil"))
     assert "<img src=x" not in text
     assert "&lt;img src=x" in text
+
+
+def test_waiting_says_how_long_the_line_is(open_page: Open) -> None:
+    page = open_page(job="waits")
+    bar = page.get("progress")[0].proto
+    assert bar.text == ("**MobileNet v2 waits.** 5 variants ahead, starts in about 3 min")
+    assert html(page).count("<small>waiting</small>") == 16
+    assert "<small>another comparison is measuring it</small>" in html(page)
+    assert len(rows(page)) == 14
+
+
+def test_next_in_line_needs_no_estimate(open_page: Open, fake: FakeComparisons) -> None:
+    fake.views["waits"] = waiting(ahead=0, starts_in_s=None)
+    assert open_page(job="waits").get("progress")[0].proto.text.endswith("It is next in line")
+
+
+@pytest.mark.parametrize("job", ["busy", "waits", "broken", "failed", "stopped"])
+def test_somebody_elses_comparison_can_be_looked_at_but_not_changed(
+    open_page: Open, browse_as: Browse, job: str
+) -> None:
+    own = {button.label for button in open_page(job=job).button}
+    browse_as("somebody else")
+    page = open_page(job=job)
+    assert own - {button.label for button in page.button} in (
+        {"Cancel"},
+        {"Try again"},
+        {"Go on measuring"},
+    )
+    (said,) = [caption.value for caption in page.caption if "Asked for by" in caption.value]
+    assert said.startswith("Asked for by another visitor, ")
+    assert said.endswith(progress.READ_ONLY)
+
+
+def test_settings_may_open_a_comparison_to_who_has_its_link(
+    open_page: Open,
+    fake: FakeComparisons,
+    browse_as: Browse,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("QUANTCORE_SHARED_JOBS", "open")
+    browse_as("somebody else")
+    page = open_page(job="busy")
+    assert not any(progress.READ_ONLY in caption.value for caption in page.caption)
+    press(page, "Cancel")
+    assert fake.cancelled == ["job"]
+
+
+def test_a_comparison_is_the_visitors_own(open_page: Open, fake: FakeComparisons) -> None:
+    press(open_page(), "Measure here")
+    assert fake.asked["owner"] == ME
+    assert fake.asked["asked_by"] == ""
+
+
+def test_a_browser_without_cookies_keeps_its_comparisons_until_it_is_reloaded(
+    open_page: Open, fake: FakeComparisons, browse_as: Browse
+) -> None:
+    browse_as("")
+    page = press(open_page(), "Measure here")
+    owner = fake.asked["owner"]
+    press(page, "Measure here")
+    assert fake.asked["owner"] == owner != ME
+    press(open_page(), "Measure here")
+    assert fake.asked["owner"] != owner
+
+
+def test_the_link_to_the_list_counts_what_waits_or_runs(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    assert link_labels(open_page()) == ["Sweep", "Jobs"]
+    fake.places = {"a": Forecast(), "b": Forecast(3)}
+    assert link_labels(open_page()) == ["Sweep", "Jobs · 2"]

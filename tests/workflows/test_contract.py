@@ -196,8 +196,14 @@ def test_x86_and_fbgemm_share_their_numbers(bench: Bench, name: str) -> None:
     assert x86.state == fbgemm.state
 
 
-@pytest.mark.parametrize("name", ["static", "qat"])
-@pytest.mark.parametrize("other", ["onednn", "qnnpack"])
+def test_one_training_serves_onednn_too(bench: Bench) -> None:
+    x86, onednn = (bench.convert(variant("qat", backend)) for backend in ("x86", "onednn"))
+    assert x86.state == onednn.state
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("static", "onednn"), ("static", "qnnpack"), ("qat", "qnnpack")]
+)
 def test_backends_with_other_ranges_have_other_numbers(bench: Bench, name: str, other: str) -> None:
     assert bench.convert(variant(name, "x86")).state != bench.convert(variant(name, other)).state
 
@@ -247,6 +253,7 @@ def test_a_relabelled_file_answers_as_one_made_for_its_backend(
         variant("static", "x86", observer="minmax"),
         variant("static", "x86", calibration_images=9),
         variant("static", "qnnpack", per_channel=True),
+        variant("static", "qnnpack", equalize=False),
         variant("qat", "x86", per_channel=False),
         variant("dynamic", "x86", dtype="float16"),
     ],

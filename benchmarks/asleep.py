@@ -1,0 +1,64 @@
+"""Loaded into a Dask worker with `--preload`: cells that sleep instead of converting and timing."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from quantcore import keys, worker
+from quantcore.engine import Job
+from quantcore.environment import current_environment
+from quantcore.metrics import accuracy, latency
+from quantcore.results import Artifact, Speedup, VariantResult
+from quantcore.specs import CompareRequest, Variant, digest
+
+STAGES = ("converting", "writing the file", "judging", "timing")
+STAGE_S = 0.25
+CELL_S = len(STAGES) * STAGE_S
+
+
+def sleep_through(job: Job, variant: Variant) -> VariantResult:
+    """Report each stage, sleep as long as it is said to take, and answer with made-up figures."""
+    for place, stage in enumerate(STAGES):
+        job.report(stage, place / len(STAGES))
+        time.sleep(STAGE_S)
+    key = keys.result_key(job.request, variant, current_environment())
+    return made_up_row(key, job.request, variant)
+
+
+def made_up_row(
+    key: str, request: CompareRequest, variant: Variant, number: int = 0
+) -> VariantResult:
+    """Return a row that was never measured; another number gives other figures."""
+    ratio = 1.0 if variant.backend is None else 1.5 + number % 17 / 10
+    samples = [7.0 / ratio * (1 + 0.01 * (place % 5)) for place in range(80)]
+    return VariantResult(
+        key=key,
+        model=request.model.name,
+        workflow=variant.workflow,
+        backend=variant.backend,
+        settings=dict(variant.settings),
+        threads=1,
+        batch=1,
+        image_size=64,
+        artifact=Artifact(digest(key), 9_000_000 - 20_000 * number),
+        state_dict_bytes=9_000_000,
+        latency_ms=latency(samples),
+        speedup=Speedup(ratio, 0.98 * ratio, 1.02 * ratio, 6, settled=True),
+        accuracy=accuracy(np.arange(2_000) % (20 + number % 7) > 0, np.ones(2_000, dtype=bool)),
+        agreement=0.98,
+        sqnr_db=22.0,
+        fidelity_images=2_000,
+        int8_share=0.9,
+        peak_memory_bytes=20_000_000 + 10_000 * number,
+        memory_baseline_bytes=250_000_000,
+        machine_busy=False,
+        conversion_s=STAGE_S,
+    )
+
+
+def dask_setup(_: Any) -> None:
+    """Replace what a worker does with a cell; called by Dask."""
+    setattr(worker, "run_cell", sleep_through)  # noqa: B010
+    # Nothing is forked here, so no process need import torch for it.
+    setattr(worker, "_nursery", lambda _: None)  # noqa: B010

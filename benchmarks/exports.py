@@ -1,0 +1,159 @@
+"""Exported files: how small, how faithful, how long they take."""
+
+import io
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from benchmarks.app import absence, cold_settings, convolutional_models
+from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
+from quantcore import engine, exports, handover
+from quantcore.cards import ExportSpec, ProofCard
+from quantcore.children import Nursery, never_stop
+from quantcore.engine import Job
+from quantcore.errors import QuantcoreError, UnsupportedError
+from quantcore.exporters import EXPORTERS
+from quantcore.settings import Settings
+from quantcore.specs import MeasureSpec, ModelSpec, Setting, Variant
+from quantcore.store import Store
+
+WIDE = "torchvision/mobilenet_v2@random"
+TRAINED = "bundled/mobilenet_v2"
+PTL_MB, BUNDLE_MB, OVERHEAD_PERCENT = 3.75, 3.6, 10.0
+ORT_AGREEMENT = 99.5
+EXPORT_S = {"executorch": 40.0}
+USUAL_EXPORT_S = 10.0
+# Beside the model in a bundle, and not counted: the picture, and what was proved.
+EXTRAS = ("sample.png", "expected.json", "proof.json", "proof.html")
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Exports one file after the other, as the app does."""
+
+    settings: Settings
+    store: Store
+    nursery: Nursery
+
+    def planned(self, model: str, variant: Variant, format: str) -> ExportSpec:
+        """Return the spec with default options."""
+        measure = MeasureSpec(threads=self.settings.threads)
+        return exports.planned(ModelSpec(model), variant, format, measure=measure)
+
+    def job(self, spec: ExportSpec) -> Job:
+        """Return a job that reports to nobody."""
+        return Job(
+            spec.request,
+            self.settings,
+            self.store,
+            self.nursery,
+            lambda _stage, _share: None,
+            never_stop,
+        )
+
+    def make(self, spec: ExportSpec) -> ProofCard:
+        """Return the proof of the file, made now unless it was before."""
+        return exports.make(self.job(spec), spec)
+
+    def state_dict_bytes(self, spec: ExportSpec) -> int:
+        """Return the size of the variant's state dict."""
+        return engine.convert(self.job(spec), spec.variant, 0.0, 1.0).state_dict_bytes
+
+    def bundle_bytes(self, card: ProofCard) -> int:
+        """Return what a bundle takes beyond its sample and its cards."""
+        with self.store.using(*exports.stored(card)) as (file, *sample):
+            name = exports.file_name(card.spec)
+            packed = handover.pack(card, name, file, sample[0] if sample else None)
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            extras = sum(
+                entry.compress_size
+                for entry in archive.infolist()
+                if entry.filename.endswith(EXTRAS)
+            )
+        return len(packed) - extras
+
+
+@contextmanager
+def _desk() -> Iterator[Desk]:
+    with (
+        cold_settings() as settings,
+        Store.open(settings) as store,
+        Nursery(exports.NURSERY_MODULES) as nursery,
+    ):
+        yield Desk(settings, store, nursery)
+
+
+def lines() -> Iterator[Figure | str]:
+    """Yield sizes, agreements and times of exported files."""
+    with _desk() as desk:
+        yield from _sizes(desk)
+        yield from _overheads(desk)
+        missing = absence(TRAINED)
+        if missing:
+            yield note(missing)
+            return
+        yield from _faithful(desk)
+
+
+def _sizes(desk: Desk) -> Iterator[Figure | str]:
+    few: tuple[tuple[str, Setting], ...] = (("calibration_images", 8),)
+    card = desk.make(desk.planned(WIDE, Variant("static", "qnnpack", few), "mobile"))
+    what = "MobileNetV2, 1,000 classes, static on qnnpack"
+    size_mb = card.exported.artifact.size_bytes / 1e6
+    yield at_most(f".ptl of {what}", size_mb, "MB", PTL_MB)
+    yield at_most(
+        f"its bundle beyond sample and cards; {what}",
+        desk.bundle_bytes(card) / 1e6,
+        "MB",
+        BUNDLE_MB,
+    )
+
+
+def _overheads(desk: Desk) -> Iterator[Figure | str]:
+    for model in convolutional_models():
+        if absence(model):
+            continue
+        spec = desk.planned(model, Variant("static", "x86"), "mobile")
+        card, whole = desk.make(spec), desk.state_dict_bytes(spec)
+        percent = 100 * (card.exported.artifact.size_bytes / whole - 1)
+        yield at_most(f".ptl beyond its state dict, {model} on x86", percent, "%", OVERHEAD_PERCENT)
+
+
+def _faithful(desk: Desk) -> Iterator[Figure | str]:
+    """Yield how each format agrees with its variant on 2,000 images, and how long it takes."""
+    for backend in ("x86", "qnnpack"):
+        variant = Variant("static", backend)
+        for format in EXPORTERS:
+            spec = desk.planned(TRAINED, variant, format)
+            what = f"{format} of {TRAINED}, static on {backend}"
+            try:
+                # The variant itself is there before a user exports it.
+                desk.state_dict_bytes(spec)
+                began = time.perf_counter()
+                card = desk.make(spec)
+            except UnsupportedError as error:
+                yield note(f"{what}: {error.reason}")
+                continue
+            except QuantcoreError as error:
+                yield absent(what, error.reason)
+                continue
+            seconds = time.perf_counter() - began
+            yield from _agreement(what, card)
+            yield at_most(
+                f"export with proof, {what}", seconds, "s", EXPORT_S.get(format, USUAL_EXPORT_S)
+            )
+
+
+def _agreement(what: str, card: ProofCard) -> Iterator[Figure | str]:
+    percent = 100 * (card.agreement or 0.0)
+    over = f"same class as the variant on {card.images:,} images, {what}"
+    if EXPORTERS[card.spec.format].is_exact:
+        yield at_least(over, percent, "%", 100.0)
+    elif EXPORTERS[card.spec.format].converts:
+        yield shown(over, percent, "%")
+        for check in card.checks:
+            yield note(f"{'held' if check.passed else 'did not hold'}: {check.found}")
+    else:
+        yield at_least(over, percent, "%", ORT_AGREEMENT)

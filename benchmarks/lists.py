@@ -1,0 +1,62 @@
+"""Pages on a full ledger: the jobs page with 500 comparisons, Compare with 200 variants."""
+
+import secrets
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+
+from benchmarks.app import cold_folder
+from benchmarks.asleep import made_up_row
+from benchmarks.lines import Figure, at_most, note
+from benchmarks.visitors import Visit, rerun_seconds
+from quantcore.environment import current_environment
+from quantcore.grid import FLOAT32
+from quantcore.ledger import Host, Ledger, NewCell, NewJob
+from quantcore.settings import Settings
+from quantcore.specs import CompareRequest, ModelSpec, Variant
+from scripts.live import live_server
+
+JOBS, ROWS_A_JOB, LARGE = 500, 20, 200
+RERUNS = 20
+JOBS_LIMIT_MS, COMPARE_LIMIT_MS, MOVED_LIMIT_MS = 300.0, 500.0, 150.0
+
+
+def lines() -> Iterator[Figure | str]:
+    """Yield the median time of a rerun of both pages."""
+    with cold_folder() as data:
+        ledger = Ledger.open(replace(Settings.from_env(), data=data))
+        for number in range(JOBS):
+            _add(ledger, f"{number:03d}", ROWS_A_JOB)
+        large = _add(ledger, "large", LARGE)
+        ledger.close()
+        with live_server(data) as server:
+            listed = rerun_seconds(server.url, Visit(page="Jobs"), RERUNS)
+            drawn = rerun_seconds(server.url, Visit(query=f"job={large}"), RERUNS)
+            limits = [
+                Visit(query=f"job={large}&max_latency={1 + place / 10}") for place in range(RERUNS)
+            ]
+            moved = rerun_seconds(server.url, limits, RERUNS)
+    yield note(f"{JOBS} comparisons with {JOBS * ROWS_A_JOB:,} results, and one with {LARGE}.")
+    yield _limit("the jobs page, median rerun", listed, JOBS_LIMIT_MS)
+    yield _limit(f"Compare on {LARGE} variants, median rerun", drawn, COMPARE_LIMIT_MS)
+    yield _limit(f"a budget moved, {LARGE} variants, median", moved, MOVED_LIMIT_MS)
+
+
+def _limit(what: str, times_s: list[float], limit_ms: float) -> Figure:
+    return at_most(what, 1_000 * statistics.median(times_s), "ms", limit_ms, "the issue", digits=0)
+
+
+def _add(ledger: Ledger, tag: str, count: int) -> str:
+    """Write down a finished comparison of so many variants; return its id."""
+    others = (
+        Variant("static", "x86", (("calibration_images", number),)) for number in range(1, count)
+    )
+    request = CompareRequest(ModelSpec("bundled/mobilenet_v2"), (FLOAT32, *others))
+    job = secrets.token_urlsafe(12)
+    cells = [
+        NewCell(f"{tag}-{place}", 4.0, made_up_row(f"{tag}-{place}", request, variant, place))
+        for place, variant in enumerate(request.variants)
+    ]
+    host = Host(current_environment())
+    ledger.add(NewJob(job, f"visitor {tag[-1]}", "another visitor", (request,), host), cells)
+    return job

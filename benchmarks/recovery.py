@@ -1,0 +1,78 @@
+"""A worker killed in the middle of a variant: how long until the next one runs."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psutil
+
+from benchmarks.app import cold_settings
+from benchmarks.lines import Figure, at_most
+from quantcore.compare import Comparisons
+from quantcore.grid import FLOAT32
+from quantcore.results import JobView
+from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+
+REPEATS = 3
+LIMIT_S = 10.0
+WAIT_S = 300.0
+REQUEST = CompareRequest(
+    ModelSpec("bundled/mobilenet_v2"),
+    (FLOAT32, Variant("static", "x86", (("calibration_images", 900),)), Variant("dynamic", "x86")),
+    ImageSpec(None, 64, 64),
+    MeasureSpec(),
+)
+
+
+def lines() -> Iterator[Figure | str]:
+    """Yield the slowest of some repetitions."""
+    times = [_recovered(seed) for seed in range(REPEATS)]
+    yield at_most(
+        f"from the worker's death to the next variant running, the slowest of {REPEATS}",
+        max(times),
+        "s",
+        LIMIT_S,
+        "the issue",
+    )
+
+
+def _recovered(seed: int) -> float:
+    with cold_settings() as settings:
+        comparisons = Comparisons(settings)
+        try:
+            request = replace(REQUEST, images=replace(REQUEST.images, seed=seed))
+            job = comparisons.start(request)
+            _until(comparisons, job, 1, "calibrating")
+            for pid in _workers():
+                os.kill(pid, signal.SIGKILL)
+            died = time.monotonic()
+            _until(comparisons, job, 2, "")
+            return time.monotonic() - died
+        finally:
+            comparisons.close()
+
+
+def _until(comparisons: Comparisons, job: str, place: int, stage: str) -> None:
+    """Return once a worker says it is at this stage of a variant."""
+    deadline = time.monotonic() + WAIT_S
+    while not _is_at(comparisons.view(job), place, stage):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"variant {place} was not reached in {WAIT_S:.0f} s")
+        time.sleep(0.02)
+
+
+def _is_at(view: JobView, place: int, stage: str) -> bool:
+    cell = view.cells[place]
+    began = cell.state == "running" and bool(cell.worker) and cell.stage.startswith(stage)
+    return began or (not stage and cell.state == "done")
+
+
+def _workers() -> list[int]:
+    """Return the processes in which Dask runs cells: those that multiprocessing spawned."""
+    return [
+        process.pid
+        for process in psutil.Process().children(recursive=True)
+        if "spawn_main" in " ".join(process.cmdline())
+    ]

@@ -1,0 +1,111 @@
+"""A sweep on 1, 2 and 4 workers whose stages sleep: what handing out the work costs by itself."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.app import cold_settings
+from benchmarks.asleep import CELL_S
+from benchmarks.lines import Figure, at_least, note
+from quantcore.compare import Comparisons
+from quantcore.grid import FLOAT32
+from quantcore.settings import Settings
+from quantcore.specs import CompareRequest, ModelSpec, Variant
+
+PROJECT = Path(__file__).parents[1]
+VARIANTS = 64
+WORKERS = (1, 2, 4)
+START_S = 60.0
+
+
+def lines() -> Iterator[Figure | str]:
+    """Yield, for each number of workers, the share of linear speed that was reached."""
+    yield note(f"{VARIANTS} variants of {CELL_S:g} s each; ideal is their sum over the workers.")
+    for count in WORKERS:
+        elapsed_s = _swept(count)
+        yield at_least(
+            f"{count} workers: {elapsed_s:.1f} s, of linear",
+            VARIANTS * CELL_S / count / elapsed_s,
+            "",
+            0.9,
+            "the issue",
+        )
+
+
+def _request() -> CompareRequest:
+    others = (Variant("static", "x86", (("calibration_images", n),)) for n in range(1, VARIANTS))
+    return CompareRequest(ModelSpec("bundled/mobilenet_v2"), (FLOAT32, *others))
+
+
+def _swept(count: int) -> float:
+    """Return the seconds a sweep takes on so many workers that are there already."""
+    with cold_settings() as settings, _cluster(count, settings) as address:
+        comparisons = Comparisons(replace(settings, scheduler=address))
+        try:
+            _wait_for_workers(comparisons, count)
+            started = time.monotonic()
+            job = comparisons.start(_request())
+            while (view := comparisons.wait(job)).is_open:
+                pass
+            elapsed_s = time.monotonic() - started
+        finally:
+            comparisons.close()
+    if len(view.comparison.results) != VARIANTS:
+        raise RuntimeError(f"not every variant came back: {view.comparison.failures[:1]}")
+    return elapsed_s
+
+
+def _wait_for_workers(comparisons: Comparisons, count: int) -> None:
+    deadline = time.monotonic() + START_S
+    while sum(host.workers for host in comparisons.hosts() if host.place == "cluster") < count:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{count} workers did not start in {START_S:.0f} s")
+        time.sleep(0.2)
+
+
+@contextmanager
+def _cluster(count: int, settings: Settings) -> Iterator[str]:
+    """Yield the address of a scheduler with so many workers, each in a process of its own."""
+    with ExitStack() as stack:
+        file = settings.data / "scheduler.json"
+        settings.data.mkdir(parents=True, exist_ok=True)
+        options = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--port", "0"]
+        stack.enter_context(_process("scheduler", *options, "--no-dashboard"))
+        options = ["--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard"]
+        preload = ["--preload", str(PROJECT / "benchmarks" / "asleep.py")]
+        for _ in range(count):
+            stack.enter_context(_process("worker", *options, *preload))
+        yield _address(file)
+
+
+def _address(file: Path) -> str:
+    import json
+
+    deadline = time.monotonic() + START_S
+    while not file.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the scheduler did not start in {START_S:.0f} s")
+        time.sleep(0.1)
+    return str(json.loads(file.read_text())["address"])
+
+
+@contextmanager
+def _process(kind: str, *options: str) -> Iterator[None]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_" + kind, *options],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()

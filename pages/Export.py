@@ -1,0 +1,28 @@
+"""One variant as a file for an app, with proof that the file works, and code that runs it."""
+
+import streamlit as st
+
+from ui import exporting, progress, state, theme
+
+SUBTITLE = "A file for the app, the proof that it works, and the lines of code that run it."
+REFRESH_S = 0.5
+
+
+def main() -> None:
+    """Draw the question, how far it is, and the file with its proof."""
+    theme.set_up_page("Export")
+    theme.header("Export", SUBTITLE)
+    progress.check_settings()
+    if state.problem():
+        progress.show_notices()
+        return
+    unread = state.read_address(exporting.parameters())
+    wanted = exporting.ask()
+    state.write_address(exporting.parameters())
+    progress.show_notices(unread)
+    if wanted is not None:
+        running = exporting.is_running(wanted)
+        st.fragment(exporting.answer, run_every=REFRESH_S if running else None)(wanted, running)
+
+
+main()

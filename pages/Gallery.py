@@ -1,0 +1,24 @@
+"""The pictures on which a variant and float32 name different classes, and what each class loses."""
+
+import streamlit as st
+
+from ui import gallery, progress, state, theme
+
+SUBTITLE = "The pictures on which a variant and float32 part ways, and what each class loses."
+
+
+def main() -> None:
+    """Draw what is compared, how much of it differs, the pictures, and the classes."""
+    theme.set_up_page("Gallery")
+    theme.header("Gallery", SUBTITLE)
+    progress.check_settings()
+    if state.problem():
+        progress.show_notices()
+        return
+    unread = state.read_address(gallery.parameters())
+    state.follow_job()
+    progress.show_notices(unread)
+    st.fragment(gallery.draw)()
+
+
+main()

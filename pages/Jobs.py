@@ -1,0 +1,24 @@
+"""Every comparison of this server: who asked for what, how far it is, and what can be done."""
+
+import streamlit as st
+
+from ui import jobs, progress, state, theme
+
+SUBTITLE = "Every comparison asked for on this server, and how far it is."
+REFRESH_S = 1.0
+
+
+def main() -> None:
+    """Draw what is under way, again and again while something is, and then what is done."""
+    theme.set_up_page("Jobs")
+    theme.header("Jobs", SUBTITLE)
+    progress.check_settings()
+    progress.show_notices()
+    if state.problem():
+        return
+    found = jobs.look()
+    st.fragment(jobs.under_way, run_every=REFRESH_S if found.open else None)(found)
+    jobs.over(found)
+
+
+main()

@@ -1,0 +1,21 @@
+"""Several models and settings in one go: what is chosen, how much that is, and its start."""
+
+from ui import progress, state, sweeps, theme
+
+SUBTITLE = (
+    "Several models and settings in one go. Every combination is measured, beside its float32."
+)
+
+
+def main() -> None:
+    """Draw the question; the answer is drawn by the first page."""
+    theme.set_up_page("Sweep")
+    theme.header("Sweep", SUBTITLE)
+    progress.check_settings()
+    if state.problem():
+        progress.show_notices()
+        return
+    sweeps.ask()
+
+
+main()

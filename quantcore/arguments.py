@@ -1,0 +1,52 @@
+"""What people type for settings on the command line: `static.observer=minmax`, `opset=18`."""
+
+from collections.abc import Sequence
+
+from quantcore.errors import RequestError
+from quantcore.specs import Setting
+
+
+def names(text: str) -> list[str]:
+    """Return the parts of a comma-separated text."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def workflow_settings(assignments: Sequence[str]) -> dict[str, dict[str, Setting]]:
+    """Return settings by workflow, as `WORKFLOW.SETTING=VALUE` gives them.
+
+    Raises:
+        RequestError: a text is none of these.
+    """
+    chosen: dict[str, dict[str, Setting]] = {}
+    for text in assignments:
+        target, equals, typed = text.partition("=")
+        name, dot, setting = target.partition(".")
+        if not (equals and dot and setting):
+            raise RequestError(
+                f"{text!r} is not a setting.",
+                "Write WORKFLOW.SETTING=VALUE: static.observer=minmax.",
+            )
+        chosen.setdefault(name, {})[setting] = value(typed)
+    return chosen
+
+
+def options(assignments: Sequence[str]) -> dict[str, Setting]:
+    """Return the options of a format, as `NAME=VALUE` gives them.
+
+    Raises:
+        RequestError: a text is none of these.
+    """
+    chosen: dict[str, Setting] = {}
+    for text in assignments:
+        name, equals, typed = text.partition("=")
+        if not (name and equals):
+            raise RequestError(f"{text!r} is not an option.", "Write NAME=VALUE: opset=18.")
+        chosen[name.strip()] = value(typed)
+    return chosen
+
+
+def value(text: str) -> Setting:
+    """Return the value as text, None or names; the setting itself reads numbers and truth."""
+    if text.lower() in ("none", "default"):
+        return None
+    return tuple(names(text)) if "," in text else text

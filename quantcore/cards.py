@@ -1,0 +1,216 @@
+"""What an export is asked for and what it proves: plain frozen data, to and from JSON.
+
+A `ProofCard` is true of one file, by its digest, as freshly loaded on the machine it names.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from quantcore import metrics
+from quantcore.environment import Environment
+from quantcore.errors import RequestError
+from quantcore.results import Accuracy, Artifact, Failure, Latency, Speedup
+from quantcore.specs import CompareRequest, Settings, Variant
+
+# Classes that an answer to a picture names.
+GUESSES = 5
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """Which file is wanted: one variant of a model, in one format.
+
+    Attributes:
+        request: the model, its pictures and how it is timed; of its variants only float32 matters.
+        variant: what is exported.
+        format: a name in `EXPORTERS`.
+        options: the format's own settings, by name, sorted: `(("bytecode", 8),)`.
+        images: how many evaluation pictures the proof is over, at most.
+    """
+
+    request: CompareRequest
+    variant: Variant
+    format: str
+    options: Settings = ()
+    images: int = 2_000
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One step on the way to the file: applied, or left out and why."""
+
+    name: str
+    applied: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file as it was made.
+
+    Attributes:
+        artifact: its digest, size and format.
+        suffix: how its name ends, with the dot.
+        passes: what was done to the graph, in order.
+        operators: every operator the file needs, sorted, for a selective build.
+        engines: quantized engines that can run it; empty where it needs none.
+        runs_on: the oldest runtime that loads it, in words.
+        int8_operators: how many of its operators run in 8 bits.
+        total_operators: of how many.
+    """
+
+    artifact: Artifact
+    suffix: str
+    passes: tuple[Pass, ...]
+    operators: tuple[str, ...]
+    engines: tuple[str, ...]
+    runs_on: str
+    int8_operators: int
+    total_operators: int
+
+
+@dataclass(frozen=True)
+class RuntimeLatency:
+    """Milliseconds per call in one runtime, or why it was not measured there.
+
+    `speedup` is over the variant's own file, in rounds in which the two took turns.
+    """
+
+    runtime: str
+    latency_ms: Latency | None
+    reason: str = ""
+    speedup: Speedup | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing the proof looked at: whether it held, and what was found, in a sentence."""
+
+    name: str
+    passed: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class the file names, by its place and its label, and the share it gives it, 0 to 1."""
+
+    index: int
+    label: str
+    share: float
+
+
+def named_first(logits: NDArray[Any], labels: Sequence[str]) -> tuple[Guess, ...]:
+    """Return the five classes that logits `[classes]` name first, surest first."""
+    shares = metrics.softmax(logits)
+    order = np.argsort(-shares, kind="stable")[:GUESSES]
+    return tuple(Guess(int(place), labels[place], float(shares[place])) for place in order)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture to try the file with, and what the file answered to it here.
+
+    Attributes:
+        artifact: the picture in the store, a PNG as large as the model sees it.
+        guesses: the five surest classes, surest first.
+    """
+
+    artifact: Artifact
+    guesses: tuple[Guess, ...]
+
+
+@dataclass(frozen=True)
+class ProofCard:
+    """What is known of an exported file, measured of the file in a fresh process.
+
+    Attributes:
+        zipped_bytes: by how much an app's download grows.
+        accuracy: top-1 of the file; None without labels.
+        agreement: share of pictures on which it names the class its variant names; None for random
+            weights.
+        largest_logit_difference: between the file and its variant, over all pictures.
+        latency: in each runtime that could run it here.
+        peak_memory_bytes: most resident memory above the runtime's own while it answers.
+        checks: what was held against what; the card passes if all do.
+        not_verified: what nobody looked at, in sentences: a phone's latency above all.
+        notes: what a reader must know of this file, in sentences.
+        provenance: what the file carries: labels, how pictures are prepared, what it is made from.
+        sample: a picture to try the file with; None where the file does not load.
+        runtime_version: of what ran the file.
+    """
+
+    spec: ExportSpec
+    exported: Exported
+    environment: Environment
+    created: str
+    zipped_bytes: int
+    images: int
+    accuracy: Accuracy | None
+    agreement: float | None
+    largest_logit_difference: float | None
+    latency: tuple[RuntimeLatency, ...]
+    peak_memory_bytes: int
+    checks: tuple[Check, ...]
+    not_verified: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    sample: Sample | None = None
+    runtime_version: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Return whether every check held."""
+        return all(check.passed for check in self.checks)
+
+    def to_json(self) -> str:
+        """Return the card as JSON, indented."""
+        return _CARD.dump_json(self, indent=2).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "ProofCard":
+        """Return the card that `to_json` wrote.
+
+        Raises:
+            RequestError: the text is not such a card.
+        """
+        try:
+            return _CARD.validate_json(text)
+        except ValueError as error:
+            raise RequestError("This file is not a proof card.", str(error)) from error
+
+
+ExportState = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class ExportView:
+    """Where an export stands.
+
+    Attributes:
+        share: 0 to 1 of the whole.
+        seconds_left: until it is done, at the pace so far; None before there is one.
+        card: what was proved of the file, once it is there; it may have failed its checks.
+        failure: why there is no file.
+    """
+
+    spec: ExportSpec
+    state: ExportState
+    stage: str = ""
+    share: float = 0.0
+    seconds_left: float | None = None
+    card: ProofCard | None = None
+    failure: Failure | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether it still waits or runs."""
+        return self.state in ("waiting", "running")
+
+
+_CARD = TypeAdapter(ProofCard)

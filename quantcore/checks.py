@@ -1,0 +1,171 @@
+"""What an exported file is held against, and the sentences that say what was found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantcore import metrics, words
+from quantcore.cards import Check, Exported, ExportSpec
+
+Logits = NDArray[np.float32]
+
+# Where another runtime rounds elsewhere, so many of the pictures must still get the same class.
+LEAST_AGREEMENT = 0.995
+# Points of top-1 that a file may lie below or above the model it was lowered from.
+MOST_POINTS = 1.0
+# How much larger than the variant's state dict a phone's file may be.
+MOST_OVERHEAD = 0.10
+# For random weights, whose classes mean nothing: noise in the logits.
+EXACT_TOLERANCE = 1e-3
+LEAST_SQNR_DB = 20.0
+# Said in a sentence as they stand in the file.
+LABELS, IMAGE_SIZE, CHANNELS = "labels", "image_size", "channels"
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of a file after it was asked.
+
+    Attributes:
+        spec: which file.
+        exported: as it was made.
+        is_exact: it has to answer exactly as its variant.
+        expected: the provenance written into it.
+        found: the provenance read from it.
+        logits: its answers `[N, classes]`.
+        variant_logits: those of the variant's own file.
+        reference_logits: those of what it was made from, where that is not the variant.
+        labels: the right classes `[N]`; None where nobody knows them.
+        state_dict_bytes: of the variant.
+    """
+
+    spec: ExportSpec
+    exported: Exported
+    is_exact: bool
+    expected: Mapping[str, object]
+    found: Mapping[str, object]
+    logits: Logits
+    variant_logits: Logits
+    reference_logits: Logits | None
+    labels: NDArray[np.int64] | None
+    state_dict_bytes: int
+
+    @property
+    def is_random(self) -> bool:
+        """Return whether the classes mean nothing."""
+        return self.spec.request.model.is_random
+
+    @property
+    def agreement(self) -> float | None:
+        """Return on which share of the pictures the file names its variant's class."""
+        return None if self.is_random else metrics.agreement(self.variant_logits, self.logits)
+
+    @property
+    def largest_difference(self) -> float:
+        """Return the largest difference of a logit from its variant's."""
+        return float(np.abs(self.logits - self.variant_logits).max())
+
+
+def checks(evidence: Evidence) -> tuple[Check, ...]:
+    """Return everything that must hold for the file to be offered without a warning."""
+    found = [_loads(evidence), _provenance(evidence), _answers(evidence)]
+    if evidence.spec.format == "mobile":
+        found.append(_size(evidence))
+    return tuple(found)
+
+
+def does_not_load(reason: str) -> Check:
+    """Return the check of a file that cannot be asked anything."""
+    return Check("loads in a fresh process", False, f"It does not: {reason}")
+
+
+def _loads(evidence: Evidence) -> Check:
+    size = words.megabytes(evidence.exported.artifact.size_bytes, 3)
+    found = f"The file, {size}, was loaded by a process that did not make it."
+    return Check("loads in a fresh process", True, found)
+
+
+def _provenance(evidence: Evidence) -> Check:
+    missing = [key for key, value in evidence.expected.items() if evidence.found.get(key) != value]
+    if missing:
+        return Check("provenance", False, f"The file does not carry its {words.joined(missing)}.")
+    labels = evidence.expected[LABELS]
+    count = len(labels) if isinstance(labels, list) else 0
+    return Check(
+        "provenance",
+        True,
+        f"It carries {count} class names, how pictures are prepared "
+        f"({evidence.expected[IMAGE_SIZE]} px, {evidence.expected[CHANNELS]}), and what it was "
+        "made from.",
+    )
+
+
+def _answers(evidence: Evidence) -> Check:
+    if evidence.is_random:
+        return _noise(evidence)
+    if evidence.reference_logits is not None:
+        return _near_its_reference(evidence, evidence.reference_logits)
+    return _same_classes(evidence)
+
+
+def _same_classes(evidence: Evidence) -> Check:
+    agreement = metrics.agreement(evidence.variant_logits, evidence.logits)
+    least = 1.0 if evidence.is_exact else LEAST_AGREEMENT
+    pictures = words.count(len(evidence.logits), "picture")
+    differs = f"logits differ by at most {words.digits(evidence.largest_difference)}"
+    if agreement == 1.0:
+        found = f"All {pictures} get the class that the variant names; {differs}."
+    else:
+        found = (
+            f"{words.percent(agreement, 2)} of {pictures} get the class that the variant names, "
+            f"of at least {words.percent(least)}; {differs}."
+        )
+    return Check("answers as its variant", agreement >= least, found)
+
+
+def _near_its_reference(evidence: Evidence, reference: Logits) -> Check:
+    name = "answers as the model it was lowered from"
+    agreement = metrics.agreement(reference, evidence.logits)
+    same = f"{words.percent(agreement, 2)} of {len(reference):,} pictures get the same class"
+    if evidence.labels is None:
+        return Check(name, agreement >= LEAST_AGREEMENT, f"{same}.")
+    labels = evidence.labels[: len(reference)]
+    points = round(100 * (_top1(evidence.logits, labels) - _top1(reference, labels)), 6)
+    found = f"Its top-1 is within {words.points(abs(points))} of it; {same}."
+    return Check(name, abs(points) <= MOST_POINTS, found)
+
+
+def _top1(logits: Logits, labels: NDArray[np.int64]) -> float:
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def _noise(evidence: Evidence) -> Check:
+    """Return whether logits of random weights, whose classes mean nothing, are near enough."""
+    name = "answers as its variant"
+    reference = evidence.reference_logits
+    reference = evidence.variant_logits if reference is None else reference
+    if evidence.is_exact:
+        allowed = EXACT_TOLERANCE * float(np.abs(reference).max())
+        differs = words.digits(evidence.largest_difference)
+        found = f"Logits differ by at most {differs}, {words.digits(allowed)} are allowed."
+        return Check(name, evidence.largest_difference <= allowed, found)
+    noise = metrics.sqnr_db(reference, evidence.logits)
+    if noise is None:
+        return Check(name, True, "Logits are the same.")
+    found = f"Signal to noise of the logits is {noise:.0f} dB, of at least {LEAST_SQNR_DB:.0f}."
+    return Check(name, noise >= LEAST_SQNR_DB, found)
+
+
+def _size(evidence: Evidence) -> Check:
+    size, whole = evidence.exported.artifact.size_bytes, evidence.state_dict_bytes
+    # Rounded, so that what is said to be just allowed is.
+    overhead = round(size / whole - 1, 6)
+    more = "larger" if overhead > 0 else "smaller"
+    return Check(
+        "size",
+        overhead <= MOST_OVERHEAD,
+        f"{words.megabytes(size, 3)}, {words.percent(abs(overhead))} {more} than the variant's "
+        f"state dict; at most {words.percent(MOST_OVERHEAD, 0)} larger is allowed.",
+    )

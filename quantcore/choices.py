@@ -1,0 +1,62 @@
+"""What is picked by name, and built from settings that people typed."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from quantcore.errors import RequestError
+
+Kind = TypeVar("Kind")
+
+
+def picked(kinds: Mapping[str, Kind], name: str, noun: str) -> Kind:
+    """Return what the dict has under the name.
+
+    Raises:
+        RequestError: it has none; the sentence names the nearest. `noun` says what they are.
+    """
+    if name in kinds:
+        return kinds[name]
+    raise RequestError(
+        f"There is no {noun} {name!r}.{_guess(name, kinds)}",
+        f"The {noun}s are {', '.join(kinds)}.",
+    )
+
+
+def built(kind: type[Any], settings: Mapping[str, Any], what: str, noun: str = "setting") -> Any:
+    """Return the dataclass with these settings, the others at their defaults.
+
+    Args:
+        kind: a dataclass whose fields are its settings.
+        settings: by name; text is read as the type the field wants.
+        what: the thing they are settings of: `workflow static`.
+        noun: what a setting is called.
+
+    Raises:
+        RequestError: an unknown setting, or a value that does not fit.
+    """
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in settings:
+        if key not in known:
+            has = f"It has {', '.join(known)}." if known else "It has none."
+            raise RequestError(f"The {what} has no {noun} {key!r}.{_guess(key, known)}", has)
+    try:
+        return _reader(kind).validate_python(dict(settings))  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([what.rpartition(" ")[2], *(str(part) for part in first["loc"])])
+        raise RequestError(f"{where} cannot be {first['input']!r}.", f"{first['msg']}.") from error
+
+
+def _guess(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+@cache
+def _reader(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

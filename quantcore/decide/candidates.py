@@ -1,0 +1,138 @@
+"""Rows as they are judged: their figures with intervals, and how much each brings."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from quantcore.decide.budgets import POINT_COST, Estimate, exactly
+from quantcore.decide.grounds import ground, judged_alike, references
+from quantcore.decide.labels import labels
+from quantcore.decide.paired import Correctness, difference, discordant
+from quantcore.decide.timing import latency_errors
+from quantcore.metrics import Z_95
+from quantcore.results import VariantResult
+
+# Halving the file is worth as much as being 1.4 times faster.
+SIZE_WEIGHT = 0.5
+# Shipping int8 has to bring at least as much as being 1.1 times faster; else float32 stays.
+WORTHWHILE = 0.1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row as it is judged.
+
+    Attributes:
+        figures: what budgets are held against, by the budget's name; unknown figures are missing.
+        at_most: the accuracy lost is a bound from the agreement with float32, not a measurement.
+        size_ratio: bytes of its own float32 over its own; None without a float32 row.
+        reference: key of its own float32, if there is one.
+        score: how much it brings, on a logarithmic scale. It depends on this row and its float32
+            alone, so that no third row changes which of two comes first.
+    """
+
+    row: VariantResult
+    label: str
+    figures: dict[str, Estimate]
+    at_most: bool
+    size_ratio: float | None
+    reference: str | None
+    score: float
+
+    @property
+    def key(self) -> str:
+        """Return the row's key."""
+        return self.row.key
+
+    @property
+    def is_float(self) -> bool:
+        """Return whether this is the float32 reference."""
+        return self.row.workflow == "float32"
+
+    @property
+    def lost(self) -> Estimate | None:
+        """Return the percentage points of accuracy lost against float32, if known."""
+        return self.figures.get("accuracy_lost_points")
+
+
+def candidates(rows: Sequence[VariantResult], right: Correctness) -> list[Candidate]:
+    """Return the rows as they are judged, each against its own float32."""
+    names, own = labels(rows), references(rows)
+    found = [_candidate(row, own.get(row.key), names[row.key], right) for row in rows]
+    if len({ground(row) for row in rows}) <= 1:
+        return found
+    alike = bool(judged_alike(rows).all())
+    errors = latency_errors(rows)
+    return [
+        _absolute(one, own.get(one.key), alike, float(error))
+        for one, error in zip(found, errors, strict=True)
+    ]
+
+
+def _candidate(
+    row: VariantResult, reference: VariantResult | None, label: str, right: Correctness
+) -> Candidate:
+    lost, at_most = _lost(row, reference, right)
+    ratio = reference.artifact.size_bytes / row.artifact.size_bytes if reference else None
+    figures = {
+        "size_bytes": exactly(row.artifact.size_bytes),
+        "latency_ms": _latency(row),
+        "peak_memory_bytes": exactly(row.peak_memory_bytes),
+    }
+    if lost:
+        figures["accuracy_lost_points"] = lost
+    score = math.log(row.speedup.ratio) + SIZE_WEIGHT * math.log(ratio or 1.0)
+    score -= POINT_COST * (lost.value if lost else 0.0)
+    bonus = WORTHWHILE if row.workflow == "float32" else 0.0
+    own = reference.key if reference else None
+    return Candidate(row, label, figures, at_most, ratio, own, score + bonus)
+
+
+def preference(candidate: Candidate) -> tuple[float, int, float, str]:
+    """Return what orders candidates: those that bring most come first."""
+    row = candidate.row
+    return -candidate.score, row.artifact.size_bytes, row.latency_ms.p50, row.key
+
+
+def _absolute(
+    one: Candidate, reference: VariantResult | None, alike: bool, error: float
+) -> Candidate:
+    """Return the candidate with what its float32 is worth by itself added to its score.
+
+    So a small model in float may come before a large one in 8 bits. Accuracy counts only where all
+    are judged `alike`. Its milliseconds, no longer read beside one float32, get an `error`.
+    """
+    base, p50, spread = reference or one.row, one.row.latency_ms.p50, math.exp(Z_95 * error)
+    # Milliseconds times speed-up is what a float32 that has no row took meanwhile.
+    float_ms = reference.latency_ms.p50 if reference else p50 * one.row.speedup.ratio
+    worth = -math.log(float_ms) - SIZE_WEIGHT * math.log(base.artifact.size_bytes)
+    if alike and base.accuracy is not None:
+        worth += POINT_COST * 100 * base.accuracy.top1
+    latency = {"latency_ms": Estimate(p50, p50 / spread, p50 * spread)}
+    return replace(one, figures=one.figures | latency, score=one.score + worth)
+
+
+def _latency(row: VariantResult) -> Estimate:
+    """Return the median with the relative spread of its speed-up, which is what was repeated."""
+    p50, speed = row.latency_ms.p50, row.speedup
+    return Estimate(p50, p50 * speed.ratio / speed.high, p50 * speed.ratio / speed.low)
+
+
+def _lost(
+    row: VariantResult, reference: VariantResult | None, right: Correctness
+) -> tuple[Estimate | None, bool]:
+    """Return the points lost against float32, and whether they are only a bound.
+
+    Pictures on which both name the same class are right or wrong together, so no more accuracy
+    can be lost than the share on which they disagree.
+    """
+    if row.workflow == "float32":
+        judged = row.accuracy is not None or row.agreement is not None
+        return (exactly(0.0) if judged else None), False
+    if row.accuracy is None:
+        bound = None if row.agreement is None else 100 * (1 - row.agreement)
+        return (None if bound is None else Estimate(bound, -bound, bound)), True
+    if reference is None or reference.accuracy is None:
+        return None, False
+    only_i, images = discordant([reference, row], right)
+    return difference(only_i[0, 1], only_i[1, 0], int(images[1])), False

@@ -1,0 +1,85 @@
+"""On what grounds rows may be compared: each with its own float32, any two only where it is fair.
+
+A comparison may hold several models, image sizes, threads and batches. A speed-up, a size ratio
+and points lost are then against the float32 of the same ground and no other. Between grounds,
+latency is compared in milliseconds, and accuracy only on the same pictures with the same labels.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantcore.results import VariantResult
+
+Floats = NDArray[np.float64]
+Matrix = NDArray[np.bool_]
+
+
+class Ground(NamedTuple):
+    """What rows have in common that one float32 row is the reference of."""
+
+    model: str
+    image_size: int
+    threads: int
+    batch: int
+    pictures: int
+
+
+def ground(row: VariantResult) -> Ground:
+    """Return the ground a row stands on."""
+    return Ground(row.model, row.image_size, row.threads, row.batch, row.fidelity_images)
+
+
+def references(rows: Iterable[VariantResult]) -> dict[str, VariantResult]:
+    """Return, by key, the float32 row that each row is held against; rows without one are left out.
+
+    A float32 row is its own reference.
+    """
+    known = list(rows)
+    floats = {ground(row): row for row in reversed(known) if row.workflow == "float32"}
+    return {row.key: floats[ground(row)] for row in known if ground(row) in floats}
+
+
+def judged_on(row: VariantResult) -> tuple[str, int] | None:
+    """Return what a row's accuracy is true of: which classes, on how many pictures.
+
+    All pictures of one comparison come from one collection, of which the first ones are taken, and
+    models of one source know the same classes. So equal answers here mean equal pictures and
+    labels.
+    """
+    source = row.model.partition("/")[0]
+    return None if row.accuracy is None else (source, row.accuracy.images)
+
+
+def judged_alike(rows: Sequence[VariantResult]) -> Matrix:
+    """Return which two rows' answers may be compared, `[K, K]`.
+
+    Where accuracy is unknown, only rows of one model that see the same pictures the same way may.
+    """
+    judged = _same([judged_on(row) for row in rows])
+    seen = _same([(row.model, row.image_size, row.fidelity_images) for row in rows])
+    known = np.array([row.accuracy is not None for row in rows], dtype=bool)
+    return np.where(known[:, None] & known[None, :], judged, seen)
+
+
+def timed_alike(rows: Sequence[VariantResult]) -> Matrix:
+    """Return which two rows' milliseconds are of as many pictures a call, `[K, K]`."""
+    return _same([row.batch for row in rows])
+
+
+def same_float(rows: Sequence[VariantResult]) -> Matrix:
+    """Return which two rows come from one float model that sees pictures of one size, `[K, K]`."""
+    return _same([(row.model, row.image_size) for row in rows])
+
+
+def grounded_alike(rows: Sequence[VariantResult]) -> Matrix:
+    """Return which two rows stand on one ground, `[K, K]`."""
+    return _same([ground(row) for row in rows])
+
+
+def _same(values: Sequence[object]) -> Matrix:
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    places = np.array([numbers[value] for value in values], dtype=np.int64)
+    return np.asarray(places[:, None] == places[None, :])

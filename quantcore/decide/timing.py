@@ -1,0 +1,102 @@
+"""Who is faster: by speed-ups where rows took turns with one float32, else by milliseconds.
+
+Rows of different grounds were timed minutes apart, while the machine may have become faster or
+slower; what is seen of that is part of the error of their milliseconds.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from quantcore import metrics
+from quantcore.decide.grounds import Floats, ground, grounded_alike, timed_alike
+from quantcore.results import VariantResult
+
+# Student's t with more degrees than this is close to normal; fewer terms, and on the safe side.
+MOST_DEGREES = 100
+# Standard error, as a share, that milliseconds timed minutes apart have at least.
+LEAST_DRIFT = 0.03
+# A normal distribution's standard deviation over its median distance from the middle.
+DEVIATION_PER_DISTANCE = 1.4826
+
+
+def lead(rows: Sequence[VariantResult]) -> tuple[Floats, Floats]:
+    """Return how much faster each row is than each other, as logarithms, and p that it is not.
+
+    Both are `[K, K]`. Calls of different batches are not compared.
+    """
+    together = grounded_alike(rows)
+    ratios = np.log([row.speedup.ratio for row in rows])
+    times = np.log([row.latency_ms.p50 for row in rows])
+    apart = np.where(timed_alike(rows), times[None, :] - times[:, None], 0.0)
+    ahead = np.where(together, ratios[:, None] - ratios[None, :], apart)
+    own, alone = ratio_errors(rows), latency_errors(rows)
+    errors = np.where(together, _both(own), _both(alone))
+    distance = np.abs(ahead)
+    t = np.divide(distance, errors, out=np.where(distance > 0, np.inf, 0.0), where=errors > 0)
+    return ahead, metrics.student_p(t, _freedom(rows))
+
+
+def _both(errors: Floats) -> Floats:
+    return np.asarray(np.hypot(errors[:, None], errors[None, :]))
+
+
+def _timed(rows: Sequence[VariantResult]) -> list[VariantResult]:
+    return [row for row in rows if row.workflow != "float32" and row.speedup.rounds > 1]
+
+
+def _freedom(rows: Sequence[VariantResult]) -> int:
+    freedom = sum(metrics.degrees(row.speedup.rounds) for row in _timed(rows) or rows)
+    return max(1, min(freedom, MOST_DEGREES))
+
+
+def ratio_errors(rows: Sequence[VariantResult]) -> Floats:
+    """Return the standard error of each speed-up's logarithm, `[K]`.
+
+    Five rounds tell little about their own spread, so the rows' spreads are pooled (they share a
+    machine), and a row noisier than that keeps its own. float32 has none: it is the reference.
+    """
+    pooled = _pooled_error(rows)
+    own = [0.0 if row.workflow == "float32" else max(pooled, _log_error(row)) for row in rows]
+    return np.array(own)
+
+
+def _pooled_error(rows: Sequence[VariantResult]) -> float:
+    timed = _timed(rows)
+    return math.sqrt(float(np.mean([_log_error(row) ** 2 for row in timed]))) if timed else 0.0
+
+
+def latency_errors(rows: Sequence[VariantResult]) -> Floats:
+    """Return the standard error of the logarithm of each row's milliseconds, `[K]`.
+
+    Milliseconds times speed-up is what float32 took meanwhile. By how much that wanders among the
+    rows of a ground shows how far the machine drifted; a row that strayed further keeps its own.
+    """
+    strayed = _strayed(rows)
+    known = strayed[np.isfinite(strayed)]
+    usual = DEVIATION_PER_DISTANCE * float(np.median(known)) if known.size else 0.0
+    drift = np.maximum(np.nan_to_num(strayed), max(usual, LEAST_DRIFT))
+    own = np.maximum(ratio_errors(rows), _pooled_error(rows))
+    return np.hypot(own, drift)
+
+
+def _strayed(rows: Sequence[VariantResult]) -> Floats:
+    """Return how far each row's float32 was from that of its ground; NaN where it stands alone."""
+    meanwhile = np.log([row.latency_ms.p50 * row.speedup.ratio for row in rows])
+    found = np.full(len(rows), np.nan)
+    places: dict[object, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(ground(row), []).append(place)
+    for among in places.values():
+        if (count := len(among)) > 1:
+            distance = np.abs(meanwhile[among] - np.median(meanwhile[among]))
+            found[among] = distance * math.sqrt(count / (count - 1))
+    return found
+
+
+def _log_error(row: VariantResult) -> float:
+    """Return the standard error of the speed-up's logarithm, from its interval."""
+    speed = row.speedup
+    width = math.log(speed.high / speed.low) / 2
+    return width / metrics.student_t(max(1, metrics.degrees(speed.rounds)))

@@ -1,0 +1,123 @@
+"""The figures that can be drawn: value, 95 % interval, words and unit of each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from quantcore import words
+from quantcore.metrics import wilson
+from quantcore.results import VariantResult
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One figure that can be drawn: its value, its 95 % interval, and how it reads.
+
+    Attributes:
+        value: the figure in the axis' unit; None where the variant has none.
+        interval: its 95 % interval in the same unit; None where it is exact or unknown.
+        better: which end of the axis is the good one, `low` or `high`.
+    """
+
+    title: str
+    label: str
+    value: Callable[[VariantResult], float | None]
+    interval: Callable[[VariantResult], Interval | None]
+    better: str
+    text: Callable[[float], str]
+
+
+def _exact(_: VariantResult) -> None:
+    return None
+
+
+def _latency_interval(result: VariantResult) -> Interval | None:
+    """Return the interval of the paired speed-up, carried over to the latency it stands for."""
+    speedup = result.speedup
+    if result.workflow == "float32" or speedup.low <= 0:
+        return None
+    p50 = result.latency_ms.p50
+    return p50 * speedup.ratio / speedup.high, p50 * speedup.ratio / speedup.low
+
+
+def _accuracy(result: VariantResult) -> float | None:
+    return None if result.accuracy is None else 100 * result.accuracy.top1
+
+
+def _accuracy_interval(result: VariantResult) -> Interval | None:
+    accuracy = result.accuracy
+    return None if accuracy is None else (100 * accuracy.low, 100 * accuracy.high)
+
+
+def _agreement(result: VariantResult) -> float | None:
+    return None if result.agreement is None else 100 * result.agreement
+
+
+def _agreement_interval(result: VariantResult) -> Interval | None:
+    if result.agreement is None or result.workflow == "float32" or not result.fidelity_images:
+        return None
+    same = round(result.agreement * result.fidelity_images)
+    low, high = wilson(same, result.fidelity_images)
+    return 100 * low, 100 * high
+
+
+def _percent(value: float) -> str:
+    return words.percent(value / 100)
+
+
+AXES = {
+    "latency": Axis(
+        "Latency",
+        "Latency, ms per call (median)",
+        lambda result: result.latency_ms.p50,
+        _latency_interval,
+        "low",
+        lambda value: words.figure(value, "ms"),
+    ),
+    "size": Axis(
+        "File size",
+        "File size, MB",
+        lambda result: result.artifact.size_bytes / 1e6,
+        _exact,
+        "low",
+        lambda value: words.figure(value, "MB"),
+    ),
+    "accuracy": Axis(
+        "Accuracy", "Accuracy, top-1 %", _accuracy, _accuracy_interval, "high", _percent
+    ),
+    "agreement": Axis(
+        "Same answer as float32",
+        "Same answer as float32, % of images",
+        _agreement,
+        _agreement_interval,
+        "high",
+        _percent,
+    ),
+    "memory": Axis(
+        "Peak memory",
+        "Peak memory, MB above the runtime's own",
+        lambda result: result.peak_memory_bytes / 1e6,
+        _exact,
+        "low",
+        lambda value: words.figure(value, "MB"),
+    ),
+}
+# What stands in for a figure no variant has, best first.
+STAND_INS = {"accuracy": ("agreement", "size"), "agreement": ("accuracy", "size")}
+_MISSING = {
+    "accuracy": "No labels here, so accuracy is unknown",
+    "agreement": "Nothing to compare answers on",
+}
+
+
+def drawable(asked: str, results: Sequence[VariantResult]) -> tuple[str, str]:
+    """Return the axis to draw instead of `asked` where no variant has that figure, and a note."""
+    if _has_values(asked, results) or asked not in STAND_INS:
+        return asked, ""
+    instead = next((name for name in STAND_INS[asked] if _has_values(name, results)), "size")
+    return instead, f"{_MISSING[asked]}; the plot shows “{AXES[instead].title.lower()}” instead."
+
+
+def _has_values(name: str, results: Sequence[VariantResult]) -> bool:
+    return any(AXES[name].value(result) is not None for result in results)

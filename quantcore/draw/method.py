@@ -1,0 +1,67 @@
+"""How the figures were found, in sentences."""
+
+from collections.abc import Collection, Sequence
+
+from quantcore import words
+from quantcore.results import Comparison
+
+
+def paragraphs(comparison: Comparison) -> Sequence[tuple[str, str]]:
+    """Return how each figure was found, and on what machine: title and sentences of each."""
+    return (*_how(comparison), ("Machine", machine(comparison)))
+
+
+def _how(comparison: Comparison) -> Sequence[tuple[str, str]]:
+    measure, rows = comparison.request.measure, comparison.results
+    timed = [request.measure for request in (comparison.request, *comparison.also)]
+    batches, threads = {each.batch for each in timed}, {each.threads for each in timed}
+    sides = " or ".join(f"{side} px" for side in sorted({row.image_size for row in rows}))
+    judged = max((row.fidelity_images for row in rows), default=0)
+    return (
+        (
+            "The file that ships",
+            "Each variant is converted, saved, and loaded afresh in a process of its own. Every "
+            "size is of that file, every latency and accuracy of that file loaded.",
+        ),
+        (
+            "Latency",
+            f"{_counted(batches, 'image')} a call at {sides or 'the model’s own size'}, "
+            f"{_counted(threads, 'thread')}, after a warm-up. Rounds of calls alternate "
+            f"with float32’s, at least {measure.min_rounds}, until the speed-up is known to "
+            f"±{100 * measure.target_interval:.0f} % or {measure.time_budget_s:.0f} s are over; "
+            "then it says “unsettled”.",
+        ),
+        (
+            "float32",
+            "Served the best way the same runtime can: frozen, and optimized after loading.",
+        ),
+        (
+            "Accuracy and agreement",
+            f"Shares of {words.count(judged, 'image')} that no variant was calibrated or "
+            "trained on, the same for all. Intervals are 95 % (Wilson).",
+        ),
+        ("In 8 bits", "Share of the multiply-adds that run in 8 bits, read from the file itself."),
+        (
+            "Peak memory",
+            "The most the process held above what the runtime holds before it loads the file.",
+        ),
+    )
+
+
+def _counted(numbers: Collection[int], noun: str) -> str:
+    """Return different numbers of something as a choice: `1 or 8 images`."""
+    return f"{words.either(numbers)} {noun if set(numbers) == {1} else noun + 's'}"
+
+
+def machine(comparison: Comparison) -> str:
+    """Return the machine and the library versions that the figures are true of."""
+    environment = comparison.environment
+    parts = [
+        environment.sentence(),
+        f"instruction sets {', '.join(environment.instruction_sets) or 'unknown'}",
+        f"{environment.memory_gib} GiB of memory",
+        environment.operating_system,
+        f"Python {environment.python}",
+        *(f"{name} {number}" for name, number in environment.libraries.items() if name != "torch"),
+    ]
+    return f"{'; '.join(parts)}."

@@ -1,0 +1,257 @@
+"""Results as HTML that is a table on a wide screen and cards on a narrow one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from quantcore import words
+from quantcore.decide import Ground, ground, references
+from quantcore.decide.labels import columns as varying
+from quantcore.draw import marks, titles
+from quantcore.results import VariantResult
+from quantcore.words import NONE
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure as it is read: the number, and in small what qualifies it."""
+
+    figure: str
+    small: str = ""
+
+    def html(self, label: str) -> str:
+        """Return the table cell; on a narrow screen `label` stands before the figure."""
+        small = f"<small>{escape(self.small)}</small>" if self.small else ""
+        return f'<td data-label="{escape(label)}"><b>{escape(self.figure)}</b>{small}</td>'
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its title, what stands in small under it, what it means, and its cells."""
+
+    title: str
+    small: str
+    help: str
+    cell: Callable[[VariantResult, VariantResult | None], Cell]
+
+
+def _size(result: VariantResult, base: VariantResult | None) -> Cell:
+    size = result.artifact.size_bytes
+    if base is None or base is result:
+        return Cell(_megabytes(size))
+    return Cell(_megabytes(size), words.smaller(base.artifact.size_bytes / size))
+
+
+def _latency(result: VariantResult, _: VariantResult | None) -> Cell:
+    latency = result.latency_ms
+    return Cell(words.figure(latency.p50, "ms"), words.figure(latency.p90, "ms"))
+
+
+def _speedup(result: VariantResult, base: VariantResult | None) -> Cell:
+    if base is result:
+        return Cell(NONE)
+    speedup = result.speedup
+    unsettled = "" if speedup.settled else ", unsettled"
+    return Cell(words.times(speedup.ratio), f"{speedup.low:.2f} to {speedup.high:.2f}×{unsettled}")
+
+
+def _accuracy(result: VariantResult, _: VariantResult | None) -> Cell:
+    accuracy = result.accuracy
+    if accuracy is None:
+        return Cell(NONE, "unknown")
+    spread = f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %"
+    return Cell(words.percent(accuracy.top1), spread)
+
+
+def _against_float(result: VariantResult, base: VariantResult | None) -> Cell:
+    if base is result:
+        return Cell(NONE)
+    same = "" if result.agreement is None else f"{words.percent(result.agreement)} same"
+    if base is None or base.accuracy is None or result.accuracy is None:
+        return Cell(NONE, same or "unknown")
+    return Cell(words.gained(100 * (result.accuracy.top1 - base.accuracy.top1)), same)
+
+
+def _int8_share(result: VariantResult, _: VariantResult | None) -> Cell:
+    return Cell(words.percent(result.int8_share, 0))
+
+
+def _memory(result: VariantResult, _: VariantResult | None) -> Cell:
+    own = _megabytes(result.memory_baseline_bytes)
+    return Cell(_megabytes(result.peak_memory_bytes), f"+ {own}")
+
+
+def _megabytes(size_bytes: int) -> str:
+    return words.figure(size_bytes / 1e6, "MB")
+
+
+COLUMNS = (
+    Column(
+        "Size",
+        "against float32",
+        "Bytes of the file that would ship; 1 MB is 1,000,000 bytes.",
+        _size,
+    ),
+    Column(
+        "Latency",
+        "9 of 10 within",
+        "Time of one call: the median, and what 9 of 10 calls stay within.",
+        _latency,
+    ),
+    Column(
+        "Speed-up",
+        "95 % interval",
+        "How many times faster than float32, timed in turn with it on the same machine.",
+        _speedup,
+    ),
+    Column("Top-1", "95 % interval", "Share of images labelled right.", _accuracy),
+    Column(
+        "Against float32",
+        "same answers",
+        "Accuracy won or lost, in percentage points, and on how many images "
+        "it gives float32's answer.",
+        _against_float,
+    ),
+    Column(
+        "In 8 bits",
+        "of the arithmetic",
+        "Share of the multiply-adds that really run in 8 bits, read from the file.",
+        _int8_share,
+    ),
+    Column(
+        "Peak memory",
+        "+ the runtime's own",
+        "Most memory used above what the runtime holds before it loads the file.",
+        _memory,
+    ),
+)
+
+
+def results(
+    rows: Sequence[VariantResult], ship: str | None = None, more: Sequence[Column] = ()
+) -> str:
+    """Return the main table: every variant with its figures and their spread.
+
+    Rows of several models, image sizes or ways of timing stand below a heading each, and are held
+    against the float32 there.
+
+    Args:
+        rows: the results, in the order they are to stand.
+        ship: key of the row that the verdict says to ship, which is marked.
+        more: columns that stand after the usual ones.
+    """
+    columns = (*COLUMNS, *more)
+    heads = "".join(
+        f'<th scope="col"><abbr title="{escape(column.help)}">{column.title}</abbr>'
+        f"<small>{column.small}</small></th>"
+        for column in columns
+    )
+    dense = " qw-dense" if more else ""
+    return (
+        f'<div class="qw-scroll" tabindex="0" role="region" aria-label="Every variant">'
+        f'<table class="qw-table{dense}"><caption class="qw-sr">Every '
+        f'variant with its figures</caption><thead><tr><th scope="col">Variant</th>{heads}</tr>'
+        f"</thead>"
+        f"{_bodies(rows, ship, columns)}</table></div>"
+    )
+
+
+def _bodies(rows: Sequence[VariantResult], ship: str | None, columns: Sequence[Column]) -> str:
+    own, headings = references(rows), titles.grounds(rows)
+    parts: dict[Ground, list[VariantResult]] = {}
+    for row in rows:
+        parts.setdefault(ground(row), []).append(row)
+    return "".join(
+        f"<tbody>{_heading(headings[key], columns) if len(parts) > 1 else ''}"
+        f"{_body(part, own, ship, columns)}</tbody>"
+        for key, part in parts.items()
+    )
+
+
+def _heading(text: str, columns: Sequence[Column]) -> str:
+    return (
+        f'<tr class="qw-ground"><th scope="rowgroup" colspan="{len(columns) + 1}">'
+        f"{escape(text)}</th></tr>"
+    )
+
+
+def _body(
+    rows: Sequence[VariantResult],
+    own: Mapping[str, VariantResult],
+    ship: str | None,
+    columns: Sequence[Column],
+) -> str:
+    names = titles.places(rows)
+    return "".join(
+        f"<tr>{_head(row, names[row.key], row.key == ship)}"
+        f"{_cells(columns, row, own.get(row.key))}</tr>"
+        for row in rows
+    )
+
+
+def _cells(columns: Sequence[Column], row: VariantResult, base: VariantResult | None) -> str:
+    return "".join(column.cell(row, base).html(column.title) for column in columns)
+
+
+def _head(result: VariantResult, where: str, ship: bool) -> str:
+    mark = marks.glyph(result.workflow, result.backend)
+    tags = "".join(f'<span class="qw-tag">{escape(tag)}</span>' for tag in _tags(result, ship))
+    return (
+        f'<th scope="row"><span class="qw-variant">{mark}<span>'
+        f"<b>{escape(titles.workflow(result.workflow))}{tags}</b><small>{escape(where)}</small>"
+        "</span></span></th>"
+    )
+
+
+def _tags(result: VariantResult, ship: bool) -> list[str]:
+    named = {"ship this": ship, "machine was busy": result.machine_busy}
+    return [tag for tag, holds in named.items() if holds]
+
+
+def figures(rows: Sequence[VariantResult]) -> list[dict[str, Any]]:
+    """Return every figure of every variant with its unit in the column's name, for sorting."""
+    _, settings = varying(rows)
+    titled = titles.models(row.model for row in rows)
+    return [
+        _told(row, titled)
+        | {heading.capitalize(): texts[place] for heading, texts in settings.items()}
+        | _figures(row)
+        for place, row in enumerate(rows)
+    ]
+
+
+def _told(row: VariantResult, titled: Mapping[str, str]) -> dict[str, str]:
+    model = {"Model": titled[row.model]} if len(titled) > 1 else {}
+    return model | {"Variant": titles.variant(row.workflow, row.backend)}
+
+
+def _figures(row: VariantResult) -> dict[str, Any]:
+    accuracy = row.accuracy
+    return {
+        "File, MB": row.artifact.size_bytes / 1e6,
+        "State dict, MB": row.state_dict_bytes / 1e6,
+        "Latency p50, ms": row.latency_ms.p50,
+        "Latency p90, ms": row.latency_ms.p90,
+        "Speed-up, ×": row.speedup.ratio,
+        "Speed-up low, ×": row.speedup.low,
+        "Speed-up high, ×": row.speedup.high,
+        "Rounds": row.speedup.rounds,
+        "Top-1, %": accuracy and 100 * accuracy.top1,
+        "Top-1 low, %": accuracy and 100 * accuracy.low,
+        "Top-1 high, %": accuracy and 100 * accuracy.high,
+        "Images": accuracy and accuracy.images,
+        "Same answer, %": None if row.agreement is None else 100 * row.agreement,
+        "SQNR, dB": row.sqnr_db,
+        "In 8 bits, %": 100 * row.int8_share,
+        "Peak memory, MB": row.peak_memory_bytes / 1e6,
+        "Runtime's own memory, MB": row.memory_baseline_bytes / 1e6,
+        "Conversion, s": row.conversion_s,
+        "Threads": row.threads,
+        "Batch": row.batch,
+        "Image, px": row.image_size,
+        "From cache": row.cached,
+        "Machine busy": row.machine_busy,
+        "Settings": ", ".join(f"{key} {value}" for key, value in row.settings.items()),
+        "File's SHA-256": row.artifact.sha256,
+    }

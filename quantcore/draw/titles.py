@@ -1,0 +1,121 @@
+"""What models, workflows and backends are called on a page, with the sentence a tooltip says."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from quantcore.backends import BACKENDS
+from quantcore.decide import Ground, ground, labels
+from quantcore.decide.labels import Cell
+from quantcore.errors import RequestError
+from quantcore.models.catalogue import find
+from quantcore.results import VariantResult
+from quantcore.specs import CompareRequest, ModelSpec, Variant
+from quantcore.sweep import cells_of
+from quantcore.workflows import WORKFLOWS
+
+
+def workflows() -> Sequence[str]:
+    """Return the names of the workflows that quantize, in the registry's order."""
+    return [name for name in WORKFLOWS if name != "float32"]
+
+
+def backends() -> Sequence[str]:
+    """Return the names of the backends, in the registry's order."""
+    return list(BACKENDS)
+
+
+def workflow(name: str) -> str:
+    """Return the workflow's title; an unknown one keeps its name."""
+    return WORKFLOWS[name].title if name in WORKFLOWS else name
+
+
+def backend(name: str) -> str:
+    """Return the backend's title; an unknown one keeps its name."""
+    return BACKENDS[name].title if name in BACKENDS else name
+
+
+def variant(workflow_name: str, backend_name: str | None) -> str:
+    """Return a variant in words: `Static on x86`; float32 has no backend."""
+    title = workflow(workflow_name)
+    return f"{title} on {backend(backend_name)}" if backend_name else title
+
+
+def workflow_summaries() -> dict[str, str]:
+    """Return one sentence per workflow that quantizes, by title."""
+    return {WORKFLOWS[name].title: WORKFLOWS[name].summary for name in workflows()}
+
+
+def backend_summaries() -> dict[str, str]:
+    """Return one sentence per backend, by title."""
+    return {backend.title: backend.summary for backend in BACKENDS.values()}
+
+
+def model(spec: ModelSpec) -> str:
+    """Return the model's title; one the catalogue does not know keeps its name."""
+    try:
+        return find(spec).title
+    except RequestError:
+        return spec.name
+
+
+def models(names: Iterable[str]) -> dict[str, str]:
+    """Return the models' titles by name; namesakes say where they are from."""
+    found = {name: model(ModelSpec(name)) for name in dict.fromkeys(names)}
+    many = Counter(found.values())
+    return {
+        name: title if many[title] == 1 else f"{title} of {ModelSpec(name).source}"
+        for name, title in found.items()
+    }
+
+
+def speaker(rows: Iterable[Cell]) -> Callable[[str], str]:
+    """Return what turns a sentence's names into those of the page: `Static on x86`."""
+    known = list(rows)
+    spoken = {
+        Variant(name, where).label: variant(name, where)
+        for name, where in {(row.workflow, row.backend) for row in known}
+        if where
+    } | models(row.model for row in known)
+    # The longest first, since one name may be the beginning of another.
+    longest_first = sorted(spoken, key=len, reverse=True)
+    # Without any name the pattern is one that nothing matches.
+    pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+    return lambda sentence: pattern.sub(lambda found: spoken[found[0]], sentence)
+
+
+def names(rows: Sequence[Cell]) -> list[str]:
+    """Return what each row is called on a page: `Static on x86 (ResNet-18, 48 px)`."""
+    speak = speaker(rows)
+    told = (speak(label) for label in labels.names(rows))
+    return [f"{text[:1].upper()}{text[1:]}" for text in told]
+
+
+def by_key(rows: Sequence[VariantResult]) -> dict[str, str]:
+    """Return by key what each row is called."""
+    return dict(zip((row.key for row in rows), names(rows), strict=True))
+
+
+def asked(requests: Sequence[CompareRequest]) -> list[str]:
+    """Return what each cell that is asked for is called, in the order of a job's cells."""
+    return names(cells_of(requests))
+
+
+def grounds(rows: Sequence[VariantResult]) -> dict[Ground, str]:
+    """Return what the rows of each float32 have in common, in words: `ResNet-18, 48 px`."""
+    titled = models(row.model for row in rows)
+    return {
+        ground(row): ", ".join(titled.get(part, part) for part in parts)
+        for row, parts in zip(rows, labels.surroundings(rows), strict=True)
+    }
+
+
+def places(rows: Sequence[VariantResult]) -> dict[str, str]:
+    """Return by key where a row runs: its backend, and settings that tell namesakes apart."""
+    told = zip(rows, labels.names(rows, within=True), strict=True)
+    return {row.key: _place(row, label) for row, label in told}
+
+
+def _place(row: VariantResult, label: str) -> str:
+    differs = label.removeprefix(Variant(row.workflow, row.backend).label)
+    return f"{backend(row.backend) if row.backend else 'reference'}{differs}"

@@ -1,0 +1,249 @@
+"""What every variant says to one picture, as HTML: a summary in words, then a card for each."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from quantcore import words
+from quantcore.cards import GUESSES, Guess
+from quantcore.decide import references
+from quantcore.draw import marks, titles
+from quantcore.results import VariantResult
+from quantcore.trial import Answer, Seen, TrialView, Unanswered
+
+FLOAT = "float32"
+# More names than this make a sentence nobody reads; the cards have them all.
+MOST_NAMED = 4
+# Below this share the surest class is hardly more than a guess.
+SURE = 0.5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One variant that was asked.
+
+    Attributes:
+        base: the answer of its float32; None where that was not to be had.
+        ship: whether the verdict recommends it.
+    """
+
+    row: VariantResult
+    name: str
+    answer: Answer | Unanswered
+    base: Answer | None
+    ship: bool
+
+    @property
+    def is_float(self) -> bool:
+        """Return whether it is the reference itself."""
+        return self.row.workflow == FLOAT
+
+    @property
+    def first(self) -> Guess | None:
+        """Return the class it names; None where it did not answer."""
+        return self.answer.guesses[0] if isinstance(self.answer, Answer) else None
+
+    @property
+    def differs(self) -> bool:
+        """Return whether it names another class than its float32."""
+        first, base = self.first, self.base
+        return first is not None and base is not None and first.index != base.guesses[0].index
+
+
+def asked(view: TrialView, rows: Sequence[VariantResult], ship: str | None) -> list[Asked]:
+    """Return the variants that were asked so far, with their answers, in the rows' order."""
+    answers = {answer.key: answer for answer in view.answers}
+    bases = references(rows)
+    return [
+        Asked(row, name, answers[row.key], _base(row, bases, answers), row.key == ship)
+        for row, name in zip(rows, titles.names(rows), strict=True)
+        if row.key in answers
+    ]
+
+
+def _base(
+    row: VariantResult,
+    bases: Mapping[str, VariantResult],
+    answers: Mapping[str, Answer | Unanswered],
+) -> Answer | None:
+    base = bases.get(row.key)
+    found = answers.get(base.key) if base else None
+    return found if isinstance(found, Answer) else None
+
+
+def summary(all_asked: Sequence[Asked], label: str | None) -> tuple[str, list[str]]:
+    """Return one sentence that sums the answers up, and further ones that say more.
+
+    Args:
+        all_asked: every variant that was asked.
+        label: the right class; None where nobody knows.
+    """
+    answered = [one for one in all_asked if one.first is not None]
+    if not answered:
+        return "No variant could be asked", ["The cards say why, and what to do."]
+    more = [_shipped(one) for one in answered if one.ship and not one.is_float and one.base]
+    more += [_truth(answered, label)] if label is not None else []
+    silent = len(all_asked) - len(answered)
+    more += [f"{words.count(silent, 'variant')} could not be asked; see below."] if silent else []
+    return _headline(answered), more
+
+
+def _headline(answered: Sequence[Asked]) -> str:
+    named = {one.first.label for one in answered if one.first}
+    if len(named) == 1:
+        (label,) = named
+        if len(answered) == 1:
+            return f"{answered[0].name} names {label}"
+        every = "Both" if len(answered) == 2 else f"All {len(answered)}"
+        return f"{every} variants name {label}"
+    different = [one for one in answered if one.differs]
+    if not any(one.base for one in answered):
+        return f"The variants disagree: {words.joined(_counts(answered))}"
+    if not different:
+        return "Every variant names what its float32 names"
+    return _contradictions(different)
+
+
+def _contradictions(different: Sequence[Asked]) -> str:
+    """Return who names another class than float32: `Static on QNNPACK names Bag instead (…)`."""
+    by_class: dict[tuple[str, str, float], list[str]] = {}
+    for one in different:
+        assert one.first is not None
+        assert one.base is not None
+        base = one.base.guesses[0]
+        by_class.setdefault((one.first.label, base.label, base.share), []).append(one.name)
+    parts = [
+        f"{_names(names)} {'names' if len(names) == 1 else 'name'} {label}"
+        for (label, _, _), names in by_class.items()
+    ]
+    told = dict.fromkeys(f"{base}, {words.percent(share, 0)}" for _, base, share in by_class)
+    instead = f" instead (float32: {next(iter(told))})" if len(told) == 1 else ""
+    return f"{words.joined(parts)}{instead or ', not what float32 names'}"
+
+
+def _names(names: Sequence[str]) -> str:
+    if len(names) > MOST_NAMED:
+        return words.count(len(names), "variant")
+    return words.joined(list(names))
+
+
+def _counts(answered: Sequence[Asked]) -> list[str]:
+    counts: dict[str, int] = {}
+    for one in answered:
+        assert one.first is not None
+        counts[one.first.label] = counts.get(one.first.label, 0) + 1
+    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
+    return [f"{words.count(count, 'variant')} for {label}" for label, count in ordered]
+
+
+def _shipped(one: Asked) -> str:
+    """Return in words how the recommended variant and float32 differ."""
+    first, base = one.first, one.base
+    assert first is not None
+    assert base is not None
+    assert isinstance(one.answer, Answer)
+    before, share = base.guesses[0], words.percent(first.share, 0)
+    if one.differs:
+        tail = " Neither is sure." if max(first.share, before.share) < SURE else ""
+        return (
+            f"The recommended {one.name} names {first.label}, {share} sure, where float32 names "
+            f"{before.label}, {words.percent(before.share, 0)} sure.{tail}"
+        )
+    return (
+        f"The recommended {one.name} is {share} sure, float32 {words.percent(before.share, 0)}; "
+        f"{_order(one.answer.guesses, base.guesses)}."
+    )
+
+
+def _order(guesses: Sequence[Guess], before: Sequence[Guess]) -> str:
+    """Return in words whether two variants name the same classes in the same order."""
+    ours, theirs = [guess.index for guess in guesses], [guess.index for guess in before]
+    count = "five" if len(ours) == GUESSES else str(len(ours))
+    if ours == theirs:
+        return f"their first {count} classes are the same, in the same order"
+    if set(ours) == set(theirs):
+        return f"their first {count} classes are the same, in another order"
+    shared = len(set(ours) & set(theirs))
+    return f"{shared} of their first {count} classes are the same"
+
+
+def _truth(answered: Sequence[Asked], label: str) -> str:
+    right = sum(one.first is not None and one.first.label == label for one in answered)
+    if right == len(answered):
+        return f"{label} is right."
+    who = "no variant names" if not right else f"{right} of {len(answered)} name"
+    return f"The right answer is {label}; {who} it."
+
+
+def headline(said: tuple[str, Sequence[str]]) -> str:
+    """Return the summary as HTML."""
+    first, more = said
+    parts = "".join(f"<p>{escape(sentence)}</p>" for sentence in more)
+    return (
+        '<section class="qw-verdict" aria-label="Summary" aria-live="polite">'
+        f"<h2>{escape(first)}</h2>{parts}</section>"
+    )
+
+
+def picture(seen: Seen, name: str) -> str:
+    """Return the picture as people see it, and beside it as the model does."""
+    width, height = seen.sides
+    note = f"<p>{escape(seen.note)}</p>" if seen.note else ""
+    return (
+        '<div class="qw-seen">'
+        f"{_image(seen.shown, name, f'{name}, {width:,} × {height:,} px')}"
+        f"{_image(seen.by_model, 'What the model sees', 'What the model sees')}{note}</div>"
+    )
+
+
+def _image(content: bytes, alt: str, caption: str) -> str:
+    source = f"data:image/png;base64,{b64encode(content).decode()}"
+    return (
+        f'<figure><img src="{source}" alt="{escape(alt, quote=True)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def cards(all_asked: Sequence[Asked]) -> str:
+    """Return one card a variant: float32, the recommended one, who differs, then the others."""
+    ordered = sorted(all_asked, key=_rank)
+    return f'<ul class="qw-tries" aria-label="Answers">{"".join(map(_card, ordered))}</ul>'
+
+
+def _rank(one: Asked) -> tuple[bool, bool, bool, bool]:
+    return not one.is_float, not one.ship, one.first is None, not one.differs
+
+
+def _card(one: Asked) -> str:
+    tags = ["reference"] * one.is_float + ["recommended"] * one.ship + ["differs"] * one.differs
+    told = "".join(
+        f'<span class="qw-tag{" qw-differs" if tag == "differs" else ""}">{tag}</span>'
+        for tag in tags
+    )
+    head = (
+        f'<div class="qw-variant">{marks.glyph(one.row.workflow, one.row.backend)}'
+        f"<span><b>{escape(one.name)}</b>{told}</span></div>"
+    )
+    if isinstance(one.answer, Unanswered):
+        said = f"<p>{escape(one.answer.reason)} {escape(one.answer.remedy)}</p>"
+        return f'<li class="qw-silent">{head}{said}</li>'
+    lines = "".join(map(_guess, one.answer.guesses))
+    return f"<li>{head}<ol>{lines}</ol>{_latency(one.row, one.answer)}</li>"
+
+
+def _guess(guess: Guess) -> str:
+    share = words.percent(guess.share, 0 if guess.share >= 0.01 else 1)
+    return (
+        f'<li><span>{escape(guess.label)}</span><b>{share}</b><i class="qw-progress">'
+        f'<span style="width:{100 * guess.share:.0f}%"></span></i></li>'
+    )
+
+
+def _latency(row: VariantResult, answer: Answer) -> str:
+    usual = words.figure(row.latency_ms.p50, "ms")
+    of = f" for {row.batch} pictures" if row.batch > 1 else ""
+    return (
+        f"<p><b>{words.figure(answer.latency_ms, 'ms')}</b> this call "
+        f"<small>measured median {usual}{of}</small></p>"
+    )

@@ -1,0 +1,121 @@
+"""Write a variant's file in another format, in a child process."""
+
+import json
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from quantcore.backends import runtime
+from quantcore.cards import Exported, ExportSpec
+from quantcore.children import report
+from quantcore.convert import Conversion, example, module_again, provenance
+from quantcore.exporters import Source, Written, exporter
+from quantcore.images import load_images
+from quantcore.images.files import is_grey, shorter_side
+from quantcore.keys import image_size
+from quantcore.models.catalogue import ModelInfo, find
+from quantcore.predict import answers, store_logits
+from quantcore.results import Artifact
+from quantcore.settings import Settings, physical_cores
+from quantcore.store import Store
+from quantcore.workflows import Material
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file as it was made.
+
+    Attributes:
+        exported: the file and what was done on the way to it.
+        provenance: what it must carry.
+        reference: digest of the logits it is held against, where those are not its variant's.
+    """
+
+    exported: Exported
+    provenance: dict[str, object]
+    reference: str | None = None
+
+
+def run_export_child(
+    connection: Connection,
+    spec: ExportSpec,
+    conversion: Conversion,
+    files: tuple[Path, Path | None],
+    settings: Settings,
+) -> Export:
+    """Write the file and store it.
+
+    Args:
+        connection: to the process that asked, for progress.
+        spec: which file.
+        conversion: the variant's own.
+        files: the variant's TorchScript file, and its state dict if that was kept.
+        settings: of the store.
+    """
+    import torch
+
+    torch.set_num_threads(physical_cores())
+    tell = report(connection)
+    source = _source(spec, conversion, *files, connection)
+    chosen = exporter(spec.format, dict(spec.options))
+    written: list[Written] = []
+    with Store.open(settings) as store:
+        artifact = store.add(
+            lambda path: written.append(chosen.export(source, path, tell)), spec.format
+        )
+        reference = None
+        if written[0].reference is not None:
+            logits = answers(written[0].reference, spec.request, tell)
+            reference = store_logits(store, logits)
+    made = _exported(artifact, chosen.suffix, written[0])
+    # As it comes back from a file: lists, no tuples.
+    return Export(made, json.loads(json.dumps(source.provenance)), reference)
+
+
+def _source(
+    spec: ExportSpec,
+    conversion: Conversion,
+    file: Path,
+    state: Path | None,
+    connection: Connection,
+) -> Source:
+    request, variant, backend = spec.request, spec.variant, runtime(spec.variant.backend)
+    info = find(request.model)
+    side = image_size(request, info)
+    material = Material(request.model, info, load_images(request.images, info), side)
+    backend.activate()
+    return Source(
+        variant=variant,
+        backend=backend,
+        material=material,
+        file=file,
+        module=lambda: module_again(material, variant, conversion, state, report(connection)),
+        example=example(side),
+        provenance={
+            **provenance(request, variant),
+            **preparation(info, side),
+            "format": spec.format,
+        },
+    )
+
+
+def preparation(info: ModelInfo, side: int) -> dict[str, object]:
+    """Return how `images.files.prepare` comes to the square that the model sees."""
+    return {
+        "resize_size": shorter_side(info, side),
+        "interpolation": info.interpolation,
+        "greyscale": is_grey(info),
+    }
+
+
+def _exported(artifact: Artifact, suffix: str, written: Written) -> Exported:
+    return Exported(
+        artifact=artifact,
+        suffix=suffix,
+        passes=written.passes,
+        operators=written.operators,
+        engines=written.engines,
+        runs_on=written.runs_on,
+        int8_operators=written.int8_operators,
+        total_operators=written.total_operators,
+    )

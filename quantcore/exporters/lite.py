@@ -1,0 +1,110 @@
+"""The lite interpreter's file: a zip archive whose records torch itself reads and writes."""
+
+import io
+import pickletools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quantcore.backends import Predictor
+
+BYTECODE, DATA = "bytecode.pkl", "data.pkl"
+# Torch's writer makes these itself, alike for alike content.
+_OWN = ("version", ".data/version", ".data/serialization_id", "byteorder")
+# What only the full TorchScript runtime, a debugger, or who traces it again would read.
+_UNREAD = ("code/", "traced_inputs", "constants.pkl", "mobile_debug_handles.pkl")
+_SHARED = "constants/"
+
+
+def saved(module: Any, extra: dict[str, str], bytecode: int, newest: int) -> bytes:
+    """Return a TorchScript module as such a file; empty where the bytecode cannot be written."""
+    content: bytes = module._save_to_buffer_for_lite_interpreter(_extra_files=extra)
+    if bytecode != newest:
+        content = _core()._backport_for_mobile_from_buffer_to_buffer(content, bytecode)
+    return lean(content) if content else content
+
+
+def lean(content: bytes) -> bytes:
+    """Return the file without what the lite interpreter never reads.
+
+    That is the source of the full TorchScript, debug records, the pictures it was traced with, and
+    weights that only the source refers to: some engines pack their weights anew whenever they are
+    asked for, which leaves one copy for the source and one for the bytecode.
+    """
+    reader = _core().PyTorchFileReader(io.BytesIO(content))
+    names = _records(reader)
+    # An older format keeps the bytecode's own weights apart from the source's.
+    is_apart = any(name.startswith("bytecode/") for name in names)
+    named = set() if is_apart else _texts(reader.get_record(BYTECODE) + reader.get_record(DATA))
+    buffer = io.BytesIO()
+    writer = _core().PyTorchFileWriter(buffer)
+    # It says which generation of operators the bytecode means.
+    writer.set_min_version(_version(reader))
+    for name in names:
+        is_read = name not in _OWN and not name.startswith(_UNREAD)
+        if is_read and (not name.startswith(_SHARED) or name.removeprefix(_SHARED) in named):
+            record = reader.get_record(name)
+            writer.write_record(name, record, len(record))
+    writer.write_end_of_file()
+    return buffer.getvalue()
+
+
+def _texts(pickled: bytes) -> set[str]:
+    """Return every text in the pickles: among them the names of the weights they refer to."""
+    found: set[str] = set()
+    stream = io.BytesIO(pickled)
+    while stream.tell() < len(pickled):
+        found |= {arg for _, arg, _ in pickletools.genops(stream) if isinstance(arg, str)}
+    return found
+
+
+def _version(reader: Any) -> int:
+    name = ".data/version" if ".data/version" in _records(reader) else "version"
+    return int(reader.get_record(name))
+
+
+def _records(reader: Any) -> list[str]:
+    names: list[str] = reader.get_all_records()
+    return names
+
+
+def record(path: Path, name: str) -> bytes | None:
+    """Return one record of a file; None where it has none of that name."""
+    reader = _core().PyTorchFileReader(str(path))
+    return bytes(reader.get_record(name)) if name in _records(reader) else None
+
+
+def operators(path: Path) -> tuple[str, ...]:
+    """Return every operator the file calls, for a build of the runtime that has only those."""
+    return tuple(sorted(_core()._get_model_ops_and_info(str(path))))
+
+
+def bytecode(path: Path) -> int:
+    """Return the version of a file's instructions."""
+    return int(_core()._get_model_bytecode_version(str(path)))
+
+
+def loaded(file: Path | bytes) -> "Predictor":
+    """Return the file as a function from `[N, 3, H, W]` pictures to logits.
+
+    Weights are packed for whichever engine is set at this moment.
+    """
+    import torch
+
+    if isinstance(file, bytes):
+        module = _core()._load_for_lite_interpreter_from_buffer(file, None)
+    else:
+        module = _core()._load_for_lite_interpreter(str(file), None)
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            logits: torch.Tensor = module.run_method("forward", (images,))
+        return logits
+
+    return predict
+
+
+def _core() -> Any:
+    import torch
+
+    return torch._C

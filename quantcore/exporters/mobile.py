@@ -1,0 +1,234 @@
+"""TorchScript for phones: the lite interpreter's `.ptl`, as small as it gets.
+
+What torch calls `optimize_for_mobile` is a list of passes over the graph. One of them, packing
+weights for XNNPACK, needs a torch that carries XNNPACK; where it does not, the others are made one
+by one. Every pass is told, with the reason where it was left out.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quantcore.backends import Backend, Predictor
+from quantcore.cards import Check, Pass
+from quantcore.errors import RequestError, UnsupportedError
+from quantcore.exporters import lite
+from quantcore.exporters.base import METADATA, Source, Written
+from quantcore.exporters.calls import operator_calls
+from quantcore.exporters.torchscript import captured
+from quantcore.specs import Variant
+from quantcore.workflows import Subject, Support
+from quantcore.workflows.base import YES, Report
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FUSED, FROZEN, NO_DROPOUT, ADD_RELU = (
+    "fold batch norm into convolutions",
+    "freeze",
+    "remove dropout",
+    "fuse additions with the ReLU after them",
+)
+PACKED, HOISTED = "pack weights for XNNPACK", "hoist packed weights out of their layers"
+LEAN = "drop debug and source records"
+PASSES = (FUSED, FROZEN, PACKED, HOISTED, NO_DROPOUT, ADD_RELU)
+NO_XNNPACK = "This torch was built without XNNPACK, and has no other way to do it."
+NOT_HOISTED = "Freezing has made constants of them already."
+UNFROZEN = "Frozen, the file would be larger."
+NORM, DROPOUT, ADDED = "aten::batch_norm", "aten::dropout", "aten::_add_relu"
+# The first PyTorch Mobile whose lite interpreter reads a bytecode version, from the headers of
+# each release (caffe2/serialize/versions.h).
+FIRST_RUNTIME = {4: "1.8", 5: "1.9", 6: "1.10", 7: "1.10", 8: "1.11"}
+NEWEST_BYTECODE = max(FIRST_RUNTIME)
+# Operators that came later, whatever the bytecode: the first release that has each.
+NEWER_OPERATORS = {"aten::scaled_dot_product_attention": "2.0"}
+
+
+@dataclass(frozen=True)
+class Mobile:
+    """TorchScript for PyTorch Mobile's lite interpreter.
+
+    Attributes:
+        bytecode: version of the instructions, 4 to 8; an older app needs an older one.
+    """
+
+    bytecode: int = NEWEST_BYTECODE
+
+    name: ClassVar[str] = "mobile"
+    title: ClassVar[str] = "TorchScript mobile"
+    summary: ClassVar[str] = "For PyTorch Mobile on Android and iOS, through its lite interpreter."
+    suffix: ClassVar[str] = ".ptl"
+    runtime: ClassVar[str] = "lite interpreter"
+    modules: ClassVar[tuple[str, ...]] = ()
+    is_exact: ClassVar[bool] = True
+    converts: ClassVar[bool] = False
+    elsewhere: ClassVar[str | None] = "qnnpack"
+
+    def __post_init__(self) -> None:
+        if self.bytecode not in FIRST_RUNTIME:
+            raise RequestError(
+                f"Bytecode {self.bytecode} cannot be written.",
+                f"Take {min(FIRST_RUNTIME)} to {NEWEST_BYTECODE}; PyTorch Mobile 1.11 and newer "
+                f"read {NEWEST_BYTECODE}.",
+            )
+
+    def supports(self, subject: Subject, variant: Variant) -> Support:
+        """Return yes: what can be traced can be interpreted."""
+        return YES
+
+    def versions(self) -> dict[str, str]:
+        """Return none: torch's own is in every key."""
+        return {}
+
+    def export(self, source: Source, path: Path, report: Report) -> Written:
+        """Write the smaller of the frozen and the unfrozen module.
+
+        Raises:
+            UnsupportedError: the model has an operator that the bytecode version lacks.
+        """
+        report("making the module again", 0.1)
+        script, _ = captured(source.module(), source.example)
+        report("optimizing for mobile", 0.5)
+        metadata = {**source.provenance, "engine": source.backend.engine}
+        extra = {METADATA: json.dumps(metadata, sort_keys=True)}
+        candidates = [
+            Candidate(module, passes, self._content(module, extra))
+            for module, passes in optimized(script)
+        ]
+        report("writing the lite interpreter's file", 0.8)
+        best = min(candidates, key=lambda each: len(each.content))
+        _require_that_it_runs(best.content, source.example, self.bytecode)
+        path.write_bytes(best.content)
+        calls = operator_calls(best.module, source.example[:1])
+        operators = lite.operators(path)
+        return Written(
+            passes=(*best.passes, Pass(LEAN, True)),
+            operators=operators,
+            engines=(source.backend.engine,) if source.backend.engine else (),
+            runs_on=self._runs_on(operators),
+            int8_operators=calls.int8,
+            total_operators=calls.total,
+        )
+
+    def _runs_on(self, operators: tuple[str, ...]) -> str:
+        releases = [FIRST_RUNTIME[self.bytecode]]
+        releases += [NEWER_OPERATORS[name] for name in operators if name in NEWER_OPERATORS]
+        first = max(releases, key=lambda release: [int(part) for part in release.split(".")])
+        return f"PyTorch Mobile {first} or newer (bytecode {self.bytecode})"
+
+    def _content(self, module: Any, extra: dict[str, str]) -> bytes:
+        content = lite.saved(module, extra, self.bytecode, NEWEST_BYTECODE)
+        # Where it cannot, torch gives nothing and raises nothing.
+        if not content:
+            raise UnsupportedError(
+                f"This model cannot be written as bytecode {self.bytecode}.",
+                f"Take {NEWEST_BYTECODE}, which PyTorch Mobile 1.11 and newer read.",
+            )
+        return content
+
+    def load(self, path: Path, backend: Backend, threads: int) -> Predictor:
+        """Return the file in the lite interpreter; torch's threads are the process's."""
+        backend.activate()
+        return lite.loaded(path)
+
+    def read_metadata(self, path: Path) -> dict[str, object]:
+        """Return the provenance from the file's extra record."""
+        record = lite.record(path, f"extra/{METADATA}")
+        content: dict[str, object] = json.loads(record or b"{}")
+        return content
+
+    def checks(self, path: Path) -> tuple[Check, ...]:
+        """Return whether the bytecode is the one asked for."""
+        found = lite.bytecode(path)
+        return (
+            Check(
+                "bytecode version",
+                found == self.bytecode,
+                f"It is bytecode {found}, as asked for."
+                if found == self.bytecode
+                else f"It is bytecode {found}; asked for was {self.bytecode}.",
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to write the file: the module, what was done to it, and the bytes."""
+
+    module: Any
+    passes: tuple[Pass, ...]
+    content: bytes
+
+
+def optimized(script: Any) -> Iterator[tuple[Any, tuple[Pass, ...]]]:
+    """Yield the module optimized for mobile with and without freezing, each with its passes."""
+    if has_xnnpack():
+        from torch.utils.mobile_optimizer import optimize_for_mobile
+
+        yield optimize_for_mobile(script), tuple(Pass(name, True) for name in PASSES)
+    else:
+        yield _passed(script, freeze=True)
+    yield _passed(script, freeze=False)
+
+
+def has_xnnpack() -> bool:
+    """Return whether this torch can make the real `optimize_for_mobile`."""
+    from importlib import import_module
+
+    # Not an attribute of torch before it is imported by its name.
+    return bool(import_module("torch.backends.xnnpack").enabled)
+
+
+def _passed(script: Any, *, freeze: bool) -> tuple[Any, tuple[Pass, ...]]:
+    """Return a copy of the module after the passes that need no XNNPACK.
+
+    They are those of `optimizeForMobile` in torch/csrc/jit/passes/xnnpack_rewrite.cpp, in order.
+    """
+    import torch
+
+    core: Any = torch._C
+    count = _counts(script)
+    module = torch.jit._recursive.wrap_cpp_module(core._jit_pass_fold_convbn(script._c))
+    if freeze:
+        module = torch.jit.freeze(module, optimize_numerics=False)
+    else:
+        core._jit_pass_inline(module.graph)
+    core._jit_pass_remove_dropout(module._c)
+    core._jit_pass_fuse_add_relu(module.graph)
+    left = _counts(module)
+    told = (
+        _told(FUSED, count.get(NORM, 0) - left.get(NORM, 0), "The layers hold no batch norm."),
+        Pass(FROZEN, freeze, "" if freeze else UNFROZEN),
+        Pass(PACKED, False, NO_XNNPACK),
+        Pass(HOISTED, False, NOT_HOISTED if freeze else NO_XNNPACK),
+        _told(NO_DROPOUT, count.get(DROPOUT, 0) - left.get(DROPOUT, 0), "The model has none."),
+        _told(ADD_RELU, left.get(ADDED, 0), "No ReLU stands behind a float addition."),
+    )
+    return module, told
+
+
+def _told(name: str, times: int, why_not: str) -> Pass:
+    return Pass(name, times > 0, "" if times > 0 else why_not)
+
+
+def _counts(module: Any) -> Counter[str]:
+    return Counter(node.kind() for node in module.inlined_graph.nodes())
+
+
+def _require_that_it_runs(content: bytes, example: "Tensor", bytecode: int) -> None:
+    """Refuse a file that an older bytecode broke: one whose operators took fewer arguments then.
+
+    Raises:
+        UnsupportedError: it does not run.
+    """
+    try:
+        lite.loaded(content)(example)
+    except RuntimeError as error:
+        raise UnsupportedError(
+            f"Written as bytecode {bytecode}, this model does not run: an operator of it took "
+            "other arguments then.",
+            f"Take a newer one, up to {NEWEST_BYTECODE}, if the app's PyTorch Mobile reads it.",
+        ) from error

@@ -1,0 +1,289 @@
+"""ONNX: for ONNX Runtime and whatever else reads it; 8-bit layers as QuantizeLinear pairs.
+
+torch's own exporter writes a converted module's layers between `QuantizeLinear` and
+`DequantizeLinear` (QDQ), which runtimes fuse into 8-bit kernels. What it lacks is added in
+`onnx_symbolics`.
+"""
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quantcore.backends import Backend, Predictor
+from quantcore.cards import Check, Pass
+from quantcore.errors import RequestError, UnsupportedError
+from quantcore.exporters.base import METADATA, Source, Written
+from quantcore.specs import Variant
+from quantcore.workflows import Subject, Support, settings_of
+from quantcore.workflows.base import YES, Report
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from torch import Tensor
+
+INPUT, OUTPUT = "images", "logits"
+LEAST_OPSET, MOST_OPSET = 13, 20
+# Which ONNX Runtime is the first that reads an opset.
+# https://onnxruntime.ai/docs/reference/compatibility.html
+FIRST_RUNTIME = {
+    13: "1.7",
+    14: "1.8",
+    15: "1.10",
+    16: "1.11",
+    17: "1.12",
+    18: "1.14",
+    19: "1.15",
+    20: "1.17",
+}
+RECURRENT = ("LSTM", "GRU")
+# Without VNNI, ONNX Runtime adds pairs of products in 16 bits, and where activations use all 8 of
+# their bits the sums overflow. This makes it multiply exactly there, and changes nothing elsewhere.
+# https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+PRECISE = ("session.x64quantprecision", "1")
+ROUNDED_BIASES = (
+    "ONNX's 8-bit layers add a whole number of products, where this backend's kernels add a float. "
+    "Because of that some pictures may get another class. QNNPACK's kernels do as ONNX does: a "
+    "file of that backend answers alike."
+)
+# Asked of a file for any number of pictures before it is offered as one.
+BATCHES = (1, 3)
+
+
+@dataclass(frozen=True)
+class Onnx:
+    """A graph that other runtimes read.
+
+    Attributes:
+        opset: version of the operators, 13 to 20; below 13 weights cannot have a scale a channel.
+        dynamic_batch: any number of pictures a call; else one.
+    """
+
+    opset: int = 17
+    dynamic_batch: bool = False
+
+    name: ClassVar[str] = "onnx"
+    title: ClassVar[str] = "ONNX"
+    summary: ClassVar[str] = "For ONNX Runtime on any system, and most other runtimes."
+    suffix: ClassVar[str] = ".onnx"
+    runtime: ClassVar[str] = "ONNX Runtime"
+    modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    is_exact: ClassVar[bool] = False
+    converts: ClassVar[bool] = False
+    elsewhere: ClassVar[str | None] = None
+
+    def __post_init__(self) -> None:
+        if not LEAST_OPSET <= self.opset <= MOST_OPSET:
+            raise RequestError(
+                f"Opset {self.opset} cannot be written.", f"Take {LEAST_OPSET} to {MOST_OPSET}."
+            )
+
+    def supports(self, subject: Subject, variant: Variant) -> Support:
+        """Return yes unless ONNX has no 8-bit operator for a layer."""
+        if variant.workflow != "dynamic":
+            return YES
+        settings = settings_of(variant)
+        if settings["dtype"] != "qint8":
+            return Support(
+                False,
+                "ONNX has no linear layer with float16 weights and float32 numbers between them.",
+                "Choose qint8 weights, or TorchScript.",
+            )
+        layers = settings["layers"]
+        assert isinstance(layers, tuple)
+        recurrent = [name for name in RECURRENT if subject.model.dynamic_layers.get(name)]
+        recurrent = [name for name in recurrent if name in layers]
+        if recurrent:
+            return Support(
+                False,
+                f"ONNX has no 8-bit {' or '.join(recurrent)}.",
+                "Export float32 to ONNX, or this variant as TorchScript.",
+            )
+        return YES
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of onnx, which writes the file."""
+        return {"onnx": version("onnx")}
+
+    def export(self, source: Source, path: Path, report: Report) -> Written:
+        """Write the file; its weights are inside, whatever their size.
+
+        Raises:
+            UnsupportedError: an operator of the model has no form in ONNX.
+        """
+        import onnx
+
+        from quantcore.exporters import onnx_graph
+
+        report("making the module again", 0.1)
+        module = source.module()
+        report("exporting to ONNX", 0.4)
+        self._write(module, source.example.contiguous(), path)
+        report("folding constants", 0.7)
+        model, folded = onnx_graph.tidied(onnx.load(path))
+        report("checking the graph", 0.9)
+        for key, text in _properties(source.provenance).items():
+            model.metadata_props.add(key=key, value=text)
+        onnx.checker.check_model(model, full_check=True)
+        path.write_bytes(model.SerializeToString())
+        if self.dynamic_batch:
+            self._require_any_batch(path, source)
+        int8, total = onnx_graph.int8_operators(model)
+        return Written(
+            passes=_passes(source, folded, self.dynamic_batch),
+            operators=onnx_graph.operators(model),
+            engines=(),
+            runs_on=self._runs_on(model, source.backend),
+            int8_operators=int8,
+            total_operators=total,
+        )
+
+    def _write(self, module: Any, example: "Tensor", path: Path) -> None:
+        import torch
+
+        from quantcore.exporters import onnx_symbolics
+
+        axes = {INPUT: {0: "pictures"}, OUTPUT: {0: "pictures"}} if self.dynamic_batch else None
+        try:
+            with torch.no_grad():
+                torch.onnx.export(
+                    onnx_symbolics.exportable(module, self.opset),
+                    (example if self.dynamic_batch else example[:1],),
+                    path,
+                    input_names=[INPUT],
+                    output_names=[OUTPUT],
+                    opset_version=self.opset,
+                    dynamic_axes=axes,
+                    dynamo=False,
+                )
+        # Base of all that torch's exporter says of a model that it cannot carry over.
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+            raise UnsupportedError(
+                f"ONNX cannot carry a part of this model: {_first_sentence(error)}",
+                _instead(error),
+            ) from error
+
+    def _require_any_batch(self, path: Path, source: Source) -> None:
+        """Refuse a file in which tracing has made a constant of the number of pictures.
+
+        Raises:
+            UnsupportedError: it does not answer for every number of pictures.
+        """
+        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
+        from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as Unfit
+
+        predict = self.load(path, source.backend, threads=1)
+        try:
+            answered = [len(predict(source.example[:1].repeat(n, 1, 1, 1))) for n in BATCHES]
+        # What ONNX Runtime raises over shapes that do not fit.
+        except (Fail, InvalidArgument, Unfit) as error:
+            raise _fixed_batch() from error
+        if answered != list(BATCHES):
+            raise _fixed_batch()
+
+    def _runs_on(self, model: "ModelProto", backend: Backend) -> str:
+        name, value = PRECISE
+        overflows = f"; on PCs without VNNI with {name}={value}" if uses_all_bits(backend) else ""
+        return (
+            f"ONNX Runtime {FIRST_RUNTIME[self.opset]} or newer, and others that read opset "
+            f"{self.opset} (IR version {model.ir_version}){overflows}"
+        )
+
+    def load(self, path: Path, backend: Backend, threads: int) -> Predictor:
+        """Return the file in ONNX Runtime, on the CPU; a file for one picture is asked one by one.
+
+        ONNX Runtime brings kernels of its own; of the backend only its range matters to them.
+        """
+        import numpy as np
+        import onnxruntime
+        import torch
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        if uses_all_bits(backend):
+            options.add_session_config_entry(*PRECISE)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        is_single = session.get_inputs()[0].shape[0] == 1
+
+        def predict(images: "Tensor") -> "Tensor":
+            whole = images.contiguous().numpy()
+            parts = np.split(whole, len(whole)) if is_single else [whole]
+            return torch.from_numpy(
+                np.concatenate([session.run(None, {INPUT: part})[0] for part in parts])
+            )
+
+        return predict
+
+    def read_metadata(self, path: Path) -> dict[str, object]:
+        """Return the provenance from the file's metadata."""
+        import onnx
+
+        properties = {each.key: each.value for each in onnx.load(path).metadata_props}
+        content: dict[str, object] = json.loads(properties.get(METADATA, "{}"))
+        return content
+
+    def checks(self, path: Path) -> tuple[Check, ...]:
+        """Return what `onnx.checker` says, shapes and types included."""
+        import onnx
+
+        name = "onnx.checker"
+        try:
+            onnx.checker.check_model(path, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            return (Check(name, False, f"It found fault: {_first_sentence(error)}"),)
+        return (Check(name, True, f"It finds no fault, all shapes known; opset {self.opset}."),)
+
+
+def _passes(source: Source, folded: int, dynamic_batch: bool) -> tuple[Pass, ...]:
+    workflow = source.variant.workflow
+    quantized = workflow not in ("float32", "dynamic")
+    float_ = "The model has no static 8-bit layers." if not quantized else ""
+    linear = "" if workflow == "dynamic" else "The model has no dynamic 8-bit layers."
+    # QNNPACK's take whole numbers as well, so that its files answer bit for bit alike.
+    rounds = quantized and source.backend.engine != "qnnpack"
+    return (
+        Pass("QuantizeLinear and DequantizeLinear around 8-bit layers", quantized, float_),
+        Pass("DynamicQuantizeLinear and MatMulInteger for dynamic layers", not linear, linear),
+        *([Pass("keep biases unrounded", False, ROUNDED_BIASES)] if rounds else []),
+        Pass(
+            "fold constants",
+            folded > 0,
+            "" if folded else "There were none left to fold.",
+        ),
+        Pass("infer shapes", True),
+        Pass("batch axis dynamic", dynamic_batch, "" if dynamic_batch else "Not asked for."),
+    )
+
+
+def _properties(provenance: Any) -> dict[str, str]:
+    """Return the provenance whole, and what tools look for by itself."""
+    apart = ("model", "workflow", "backend", "labels", "image_size", "mean", "std", "channels")
+    single = {key: json.dumps(provenance[key]) for key in apart}
+    return {METADATA: json.dumps(dict(provenance), sort_keys=True), **single}
+
+
+def uses_all_bits(backend: Backend) -> bool:
+    """Return whether a backend's activations take all 8 bits, which overflows without VNNI."""
+    return backend.engine is not None and not backend.reduce_range
+
+
+def _fixed_batch() -> UnsupportedError:
+    return UnsupportedError(
+        "This model's graph holds how many pictures it was traced with, so that ONNX cannot carry "
+        "it for any other number.",
+        "Leave dynamic_batch out, and ask it one picture at a time.",
+    )
+
+
+def _instead(error: Exception) -> str:
+    if "opset version" in str(error):
+        return f"Take a newer opset, up to {MOST_OPSET}, or TorchScript."
+    return "Choose TorchScript, or another workflow."
+
+
+def _first_sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "unknown rank" in text:
+        return "torch's exporter loses count of dimensions behind its 8-bit layers."
+    return text.partition(". ")[0].partition(" [")[0][:200].rstrip(".") + "."

@@ -1,0 +1,324 @@
+"""One exported file, start to end: fetch or convert the variant, write the file, prove it.
+
+As in `engine`, all that touches torch happens in children of a nursery, each step looks in the
+store first and leaves there what it made, and nothing runs beside a measurement.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from quantcore import engine, keys
+from quantcore.backends import BACKENDS, runtime
+from quantcore.cards import ExportSpec, ProofCard
+from quantcore.convert import Conversion
+from quantcore.engine import MACHINE_LOCK, Job
+from quantcore.environment import current_environment
+from quantcore.errors import (
+    CancelledError,
+    DamagedArtifactError,
+    RequestError,
+    UnsupportedError,
+)
+from quantcore.export import Export
+from quantcore.exporters import Exporter, exporter
+from quantcore.grid import FLOAT32, refusals
+from quantcore.images import images_digest, is_labelled
+from quantcore.models.catalogue import find
+from quantcore.neighbours import variant_of
+from quantcore.proving import prove, runtime_version
+from quantcore.results import Failure, VariantResult
+from quantcore.specs import (
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Settings,
+    Variant,
+    digest,
+)
+from quantcore.store import Store, locks
+from quantcore.workflows import Subject, Support, workflow
+
+# Imported once by the nursery, so that its children start with everything at hand.
+NURSERY_MODULES = (*engine.NURSERY_MODULES, "quantcore.export", "quantcore.proof")
+# Raised when the code that writes or proves a file changes what it gives for the same spec.
+EXPORT_VERSION = 3
+PROOF_VERSION = 3
+# Of how a file is timed, what decides its figures; a proof has a time budget of its own.
+MEASURED_BY = ("threads", "batch", "min_rounds", "target_interval")
+# Classes of random weights mean nothing; their logits are compared on a few pictures.
+RANDOM_IMAGES = 32
+
+_EXPORT = TypeAdapter(Export)
+
+
+def planned(
+    model: ModelSpec,
+    variant: Variant,
+    format: str,
+    options: dict[str, Setting] | None = None,
+    images: ImageSpec | None = None,
+    measure: MeasureSpec | None = None,
+    count: int = 2_000,
+) -> ExportSpec:
+    """Return the spec of one file, its settings and options read as the types they must have.
+
+    Args:
+        model: the float model.
+        variant: what is exported.
+        format: a name in `EXPORTERS`.
+        options: of the format; text is read as numbers and truth where those are wanted.
+        images: the pictures it is calibrated on and judged by.
+        measure: how it is timed.
+        count: pictures the proof is over, at most.
+
+    Raises:
+        RequestError: an unknown model, workflow, backend, format, setting or option.
+    """
+    find(model)
+    if variant.workflow != FLOAT32.workflow and variant.backend is None:
+        raise RequestError(
+            f"{variant.workflow} needs a backend.", f"Name one of {', '.join(BACKENDS)}."
+        )
+    runtime(variant.backend)
+    settings = _typed(workflow(variant.workflow, dict(variant.settings)), variant.settings)
+    variant = FLOAT32 if variant.workflow == "float32" else replace(variant, settings=settings)
+    given = tuple((options or {}).items())
+    chosen = _typed(exporter(format, dict(given)), given)
+    request = CompareRequest(model, (variant,), images or ImageSpec(), measure or MeasureSpec())
+    return ExportSpec(request, variant, format, chosen, count)
+
+
+def _typed(made: object, given: Settings) -> Settings:
+    """Return the given settings in order, with the values that were read from them."""
+    return tuple((name, getattr(made, name)) for name in sorted(name for name, _ in given))
+
+
+def supports(spec: ExportSpec) -> Support:
+    """Return whether the variant can be, and the format can carry it, here. Needs no torch."""
+    request = replace(spec.request, variants=(spec.variant,))
+    refused = refusals(request).get(spec.variant)
+    if refused is not None:
+        return Support(False, refused.reason, refused.remedy)
+    info, environment = find(request.model), current_environment()
+    subject = Subject(request.model, info, is_labelled(request.images, info), environment)
+    return _exporter(spec).supports(subject, spec.variant)
+
+
+def file_name(spec: ExportSpec) -> str:
+    """Return a name for the file that every system can take: `mobilenet_v2-static-qnnpack.ptl`."""
+    parts = (spec.request.model.name.partition("/")[2], spec.variant.workflow, spec.variant.backend)
+    name = "-".join(part for part in parts if part)
+    return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") + _exporter(spec).suffix
+
+
+def cached(store: Store, spec: ExportSpec) -> ProofCard | None:
+    """Return the card of a file that was proved before on this machine, if the file is whole.
+
+    Nothing is fetched to find out: a file whose weights are not here cannot have been made. All
+    of the file is read.
+    """
+    return _if_there(recorded(store, spec), store.checked_path)
+
+
+def present(store: Store, spec: ExportSpec) -> ProofCard | None:
+    """Return the same as `cached` if the file is there; nobody looks whether it is whole."""
+    return _if_there(recorded(store, spec), store.path)
+
+
+def stored(card: ProofCard) -> list[str]:
+    """Return the digests of what a card is about: its file's, and its picture's if it has one."""
+    return [card.exported.artifact.sha256, *([card.sample.artifact.sha256] if card.sample else [])]
+
+
+def _if_there(card: ProofCard | None, look: Callable[[str], Path]) -> ProofCard | None:
+    try:
+        for sha256 in stored(card) if card else []:
+            look(sha256)
+    except DamagedArtifactError:
+        return None
+    return card
+
+
+def recorded(store: Store, spec: ExportSpec) -> ProofCard | None:
+    """Return the card of a file that was proved before on this machine, whole or not any more."""
+    request = _request(spec)
+    if not engine.is_readable(request, spec.variant):
+        return None
+    text = store.get("proof", _proof_key(spec, request))
+    return replace(ProofCard.from_json(text), spec=spec) if text is not None else None
+
+
+def spec_of(row: VariantResult, format: str, images: ImageSpec, threads: int) -> ExportSpec:
+    """Return the spec of the file that a variant that was measured would be in a format.
+
+    Args:
+        row: what was measured.
+        format: a name in `EXPORTERS`; its options are the defaults.
+        images: what it was judged by.
+        threads: how many it is timed with.
+
+    Raises:
+        RequestError: the model, or a setting of the workflow, is not known here.
+    """
+    measure = MeasureSpec(threads=threads)
+    return planned(ModelSpec(row.model), variant_of(row), format, {}, images, measure)
+
+
+def make(job: Job, spec: ExportSpec) -> ProofCard:
+    """Return what is proved of the file, which then lies in the store under its digest.
+
+    A card that did not pass is returned as well: whether to take the file is for people to say.
+
+    Raises:
+        UnsupportedError: there can be no such file; the sentences say why and what instead.
+        CancelledError: `job.should_stop` said so.
+        QuantcoreError: the variant could not be made.
+    """
+    support = supports(spec)
+    if not support.ok:
+        raise UnsupportedError(support.reason, support.remedy)
+    known = cached(job.store, spec)
+    if known is not None:
+        return known
+    job = replace(job, request=_request(spec))
+    job.report("waiting for this machine", 0.0)
+    key = digest(["proof", dataclasses.asdict(spec)])
+    with (
+        locks.exclusive(MACHINE_LOCK, check=lambda: engine.stop_if_asked(job)),
+        job.store.once(key, check=lambda: engine.stop_if_asked(job)),
+    ):
+        return cached(job.store, spec) or _proved(job, spec)
+
+
+def attempt(job: Job, spec: ExportSpec) -> ProofCard | Failure:
+    """Return the file's card, or why there is no file. Only a cancelled export raises.
+
+    Raises:
+        CancelledError: `job.should_stop` said so.
+    """
+    try:
+        return make(job, spec)
+    except CancelledError:
+        raise
+    except Exception as error:
+        failed = engine.failure(spec.request, spec.variant, error)
+        return replace(failed, refused=isinstance(error, UnsupportedError))
+
+
+def _request(spec: ExportSpec) -> CompareRequest:
+    """Return the request with the pictures of the proof, and no variant but the one exported."""
+    images = spec.request.images
+    most = RANDOM_IMAGES if spec.request.model.is_random else images.evaluation_images
+    count = min(most, spec.images, images.evaluation_images)
+    return replace(
+        spec.request,
+        variants=(spec.variant,),
+        images=replace(images, evaluation_images=count),
+    )
+
+
+def _exporter(spec: ExportSpec) -> Exporter:
+    return exporter(spec.format, dict(spec.options))
+
+
+def _export_key(spec: ExportSpec, request: CompareRequest) -> str:
+    """Return the digest of what decides the file's bytes."""
+    made = _exporter(spec)
+    return digest(
+        {
+            "version": EXPORT_VERSION,
+            "conversion": keys.conversion_key(request, spec.variant),
+            "format": spec.format,
+            "options": dataclasses.asdict(made),  # type: ignore[call-overload]
+            "versions": made.versions(),
+            # What such a format answers is stored beside the file, to hold it against.
+            "pictures": _pictures(request) if made.converts else None,
+        }
+    )
+
+
+def _proof_key(spec: ExportSpec, request: CompareRequest) -> str:
+    """Return the digest of what decides the card, the machine included."""
+    return digest(
+        {
+            "version": PROOF_VERSION,
+            "export": _export_key(spec, request),
+            "pictures": _pictures(request),
+            "runtime": runtime_version(spec),
+            "measure": [getattr(request.measure, name) for name in MEASURED_BY],
+            "environment": digest(current_environment()),
+        }
+    )
+
+
+def _pictures(request: CompareRequest) -> list[object]:
+    info = find(request.model)
+    images = request.images
+    return [images_digest(images, info), images.evaluation_images, images.seed]
+
+
+def _proved(job: Job, spec: ExportSpec) -> ProofCard:
+    conversion = engine.convert(job, spec.variant, 0.0, 0.3)
+    narrowed = replace(spec, request=job.request)
+    export = _exported(job, narrowed, conversion)
+    card = prove(job, narrowed, conversion, export)
+    card = replace(card, spec=spec)
+    key = _proof_key(spec, job.request)
+    job.store.put("proof", key, card.to_json(), stored(card))
+    job.report("done", 1.0)
+    return card
+
+
+def _exported(job: Job, spec: ExportSpec, conversion: Conversion) -> Export:
+    """Return the file, from the store or made now."""
+    key = _export_key(spec, job.request)
+    text = job.store.get("export", key)
+    if text is not None:
+        known = _EXPORT.validate_json(text)
+        if _is_whole(job.store, known):
+            return known
+    with _files(job.store, conversion) as files:
+        child = job.nursery.spawn(
+            "quantcore.export:run_export_child", spec, conversion, files, job.settings
+        )
+        with child:
+            made: Export = job.receive(child, 0.3, 0.6)
+    job.store.put("export", key, _EXPORT.dump_json(made).decode(), _digests(made))
+    return made
+
+
+def _digests(export: Export) -> list[str]:
+    """Return the file's, and that of the answers it is held against where it has its own."""
+    return [export.exported.artifact.sha256, *([export.reference] if export.reference else [])]
+
+
+def _is_whole(store: Store, export: Export) -> bool:
+    try:
+        for sha256 in _digests(export):
+            store.checked_path(sha256)
+    except DamagedArtifactError:
+        return False
+    return True
+
+
+@contextmanager
+def _files(store: Store, conversion: Conversion) -> Iterator[tuple[Path, Path | None]]:
+    """Keep the variant's file in use, and its state dict where that is still there."""
+    with ExitStack() as stack:
+        (file,) = stack.enter_context(store.using(conversion.artifact.sha256))
+        state = None
+        if conversion.state is not None:
+            try:
+                (state,) = stack.enter_context(store.using(conversion.state.sha256))
+            except DamagedArtifactError:
+                # Then the variant is converted once more.
+                state = None
+        yield file, state

@@ -1,0 +1,10 @@
+"""What goes to the app team: a file, its proof, and the lines of code that run it.
+
+`pack` makes the zip; `snippets` the code alone.
+"""
+
+from quantcore.handover.pack import pack, pack_name
+from quantcore.handover.page import to_html
+from quantcore.handover.snippets import LANGUAGES, snippets
+
+__all__ = ["LANGUAGES", "pack", "pack_name", "snippets", "to_html"]

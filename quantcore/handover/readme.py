@@ -1,0 +1,89 @@
+"""The README of a bundle: what the file is, what was found of it, and how to run it."""
+
+from quantcore import words
+from quantcore.cards import ProofCard
+from quantcore.exporters import EXPORTERS
+from quantcore.handover.snippets import LANGUAGES, snippets
+from quantcore.models.catalogue import find
+from quantcore.report import figures
+
+FENCES = {"kotlin": "kotlin", "swift": "swift", "python": "python"}
+
+
+def readme(card: ProofCard, file_name: str) -> str:
+    """Return it as Markdown."""
+    blocks = [
+        f"# {file_name}",
+        _introduction(card),
+        _contents(card, file_name),
+        "## What was found",
+        _warning(card),
+        _table(card),
+        "\n".join(f"- {_held(check.passed)}: {check.found}" for check in card.checks),
+        *card.notes,
+        "## What nobody looked at",
+        "\n".join(f"- {sentence}" for sentence in card.not_verified),
+        "## How pictures are prepared",
+        _preparation(card),
+        "## How to run it",
+        *_code(card, file_name),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _introduction(card: ProofCard) -> str:
+    spec, kind = card.spec, EXPORTERS[card.spec.format]
+    title = find(spec.request.model).title
+    return (
+        f"{title}, {spec.variant.label}, as {kind.title}. {kind.summary} It runs on "
+        f"{card.exported.runs_on}. Made on {words.day(card.created)}."
+    )
+
+
+def _contents(card: ProofCard, file_name: str) -> str:
+    to_try = {
+        "sample.png": "a picture as the model sees it, and in `expected.json` the answer to it",
+        "check.py": "run it: it checks the file's digest and its answer to the picture",
+    }
+    files = {
+        file_name: "the model",
+        "labels.txt": "its classes, one a line, in the order of its scores",
+        # Of a file that does not load there is no answer.
+        **(to_try if card.sample else {}),
+        "proof.html, proof.json": "everything that was found, to read and for programs",
+    }
+    return "\n".join(f"- `{name}`: {text}" for name, text in files.items())
+
+
+def _warning(card: ProofCard) -> str:
+    failed = [check.name for check in card.checks if not check.passed]
+    return f"**Do not ship it.** What did not hold: {words.joined(failed)}." if failed else ""
+
+
+def _table(card: ProofCard) -> str:
+    rows = "\n".join(f"| {name} | {value} |" for name, value in figures(card))
+    return f"| | |\n|---|---|\n{rows}"
+
+
+def _held(passed: bool) -> str:
+    return "held" if passed else "**did not hold**"
+
+
+def _preparation(card: ProofCard) -> str:
+    made = card.provenance
+    side, resize = made["image_size"], made["resize_size"]
+    grey = ", made grey (one channel three times)" if made["greyscale"] else ""
+    return (
+        f"An upright picture, {made['channels']}{grey}. Its shorter side is scaled to {resize} px "
+        f"({made['interpolation']}, every pixel counted where it shrinks), and the middle, "
+        f"{side} × {side} px, is cut out. Values from 0 to 1, less the mean {made['mean']}, "
+        f"divided by {made['std']}; one float32 tensor of shape [1, 3, {side}, {side}]."
+    )
+
+
+def _code(card: ProofCard, file_name: str) -> list[str]:
+    found = snippets(card, file_name)
+    return [
+        f"### {title}\n\n```{FENCES[name]}\n{found[name].rstrip()}\n```"
+        for name, title in LANGUAGES.items()
+    ]

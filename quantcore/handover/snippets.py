@@ -1,0 +1,223 @@
+"""The lines that load and run an exported file, in the languages of phones and servers.
+
+Each is a text beside this module with `$name` where the file's own facts go.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from string import Template
+
+from quantcore.backends import runtime
+from quantcore.cards import ProofCard
+from quantcore.exporters.onnx import PRECISE, uses_all_bits
+
+TEMPLATES = Path(__file__).parent
+LANGUAGES = {"kotlin": "Kotlin, Android", "swift": "Swift, iOS", "python": "Python"}
+ENGINE = 'torch.backends.quantized.engine = "{engine}"\n'
+# Activations of these take all 8 bits: processors without VNNI overflow unless told not to.
+PRECISE_LINES = (
+    "options = onnxruntime.SessionOptions()",
+    f'options.add_session_config_entry("{PRECISE[0]}", "{PRECISE[1]}")',
+)
+# A phone's PyTorch has these kernels only, whichever the file was made for.
+PHONE_ENGINE = "      at::globalContext().setQEngine(at::QEngine::QNNPACK);\n"
+
+
+@dataclass(frozen=True)
+class PythonRuntime:
+    """How Python runs one format.
+
+    Attributes:
+        packages: what `pip` has to bring.
+        imports: lines.
+        load: lines that load the file, with `{path}` for an expression that gives its path.
+        run: lines that make `scores`, one a class, from `batch`.
+    """
+
+    packages: tuple[str, ...]
+    imports: str
+    load: str
+    run: str
+
+
+# What a phone's runtime is called by, `1.4`: in a version, or in a sentence on what runs the file.
+RELEASE = re.compile(r"\d+\.\d+")
+# The last release of PyTorch's lite interpreter that is there as a pod.
+LAST_POD = "1.13"
+POD = f"Podfile: pod 'LibTorch-Lite', '~> {LAST_POD}.0'."
+NO_POD = (
+    "The pod LibTorch-Lite ends at {last}, and this file needs PyTorch Mobile {least} or newer:\n"
+    "// build LibTorch-Lite from PyTorch's sources, with scripts/build_ios.sh there."
+)
+# Red, green and blue of a pixel, or three times how bright it is, where the model sees greyscale.
+COLOUR_KOTLIN = "listOf({ it shr 16 and 255 }, { it shr 8 and 255 }, { it and 255 })"
+GREY_KOTLIN = """List(3) {
+            { pixel ->
+                val red = 299 * (pixel shr 16 and 255)
+                val green = 587 * (pixel shr 8 and 255)
+                (red + green + 114 * (pixel and 255) + 500) / 1000
+            }
+        }"""
+GREY_SWIFT = """            let red = 299 * Int(bytes[4 * pixel])
+            let green = 587 * Int(bytes[4 * pixel + 1])
+            let blue = 114 * Int(bytes[4 * pixel + 2])
+            let grey = UInt8((red + green + blue + 500) / 1000)
+"""
+GREY_PYTHON = '.convert("L")'
+OWN_PICTURE = 'square = seen(Image.open("picture.jpg"))'
+SAMPLE = (
+    "# It is as the model sees it already; any other picture: "
+    'seen(Image.open("picture.jpg"))\n'
+    'square = Image.open("sample.png").convert("RGB")'
+)
+
+# What every program here needs beside the runtime.
+_ALWAYS = ("numpy", "pillow")
+_TORCH_RUN = "with torch.inference_mode():\n    scores = model(torch.from_numpy(batch))[0].numpy()"
+PYTHON = {
+    "torchscript": PythonRuntime(
+        ("torch",), "import torch", "model = torch.jit.load({path})", _TORCH_RUN
+    ),
+    "mobile": PythonRuntime(
+        ("torch",),
+        "import torch\nfrom torch.jit.mobile import _load_for_lite_interpreter",
+        "model = _load_for_lite_interpreter({path})",
+        _TORCH_RUN,
+    ),
+    "onnx": PythonRuntime(
+        ("onnxruntime",),
+        "import onnxruntime",
+        'session = onnxruntime.InferenceSession({path}, providers=["CPUExecutionProvider"])',
+        'scores = session.run(None, {"images": batch})[0][0]',
+    ),
+    "executorch": PythonRuntime(
+        ("executorch",),
+        "import torch\n"
+        "from executorch.extension.pybindings.portable_lib import _load_for_executorch",
+        "program = _load_for_executorch({path})",
+        "scores = program.forward([torch.from_numpy(batch)])[0][0].numpy()",
+    ),
+}
+
+
+def snippets(card: ProofCard, file_name: str) -> dict[str, str]:
+    """Return code that runs the file, by language in `LANGUAGES`."""
+    folder, facts = card.spec.format, _facts(card, file_name)
+    how = PYTHON[folder]
+    python = {
+        "packages": " ".join([*(_pinned(card, name) for name in how.packages), *_ALWAYS]),
+        "imports": how.imports,
+        "load": _load(card, f'"{file_name}"'),
+        "run": how.run,
+        "picture": SAMPLE if card.sample else OWN_PICTURE,
+    }
+    return {
+        "kotlin": _filled(f"{folder}/kotlin.txt", facts),
+        "swift": _filled(f"{folder}/swift.txt", facts),
+        "python": _filled("python.txt", {**facts, **python}),
+    }
+
+
+def check(card: ProofCard, file_name: str) -> str:
+    """Return a program that holds the file, beside it, against its proof."""
+    how = PYTHON[card.spec.format]
+    lines = {
+        "imports": how.imports,
+        "check_load": _load(card, "str(file)"),
+        "run": how.run,
+    }
+    return _filled("check.txt", {**_facts(card, file_name), **lines})
+
+
+def _load(card: ProofCard, path: str) -> str:
+    """Return the lines that load the file, as it was loaded for its proof."""
+    load = PYTHON[card.spec.format].load.format(path=path)
+    if card.spec.format != "onnx" or not uses_all_bits(runtime(card.spec.variant.backend)):
+        return _engine(card) + load
+    session = load.replace(", providers", ", options, providers")
+    return "".join(f"{line}\n" for line in PRECISE_LINES) + session
+
+
+def _pinned(card: ProofCard, package: str) -> str:
+    """Return what `pip` is told, with the version that the proof was made with, if that is known.
+
+    Without where that build came from: `2.13.0+cpu` is on no public index.
+    """
+    number = card.environment.libraries.get(package) or card.runtime_version
+    number = number.partition("+")[0]
+    return f"{package}=={number}" if number else package
+
+
+def _engine(card: ProofCard) -> str:
+    """Return the line that sets the quantized engine; empty where the file needs none."""
+    is_torch = PYTHON[card.spec.format].packages == ("torch",)
+    engines = card.exported.engines
+    return ENGINE.format(engine=engines[0]) if is_torch and engines else ""
+
+
+def _facts(card: ProofCard, file_name: str) -> dict[str, str]:
+    made, name = card.provenance, Path(file_name)
+    facts = {
+        "file": file_name,
+        "stem": name.stem,
+        "extension": name.suffix.removeprefix("."),
+        "side": str(made["image_size"]),
+        "resize": str(made["resize_size"]),
+        "filter": made["interpolation"].upper(),
+        "mean": _numbers(made["mean"]),
+        "std": _numbers(made["std"]),
+        "mean_f": _numbers(made["mean"], "f"),
+        "std_f": _numbers(made["std"], "f"),
+        "engine_line": PHONE_ENGINE if card.exported.engines else "",
+        "release": _release(card.runtime_version) or _release(card.exported.runs_on),
+        "pod": _pod(card),
+        **_channels(is_grey=made["greyscale"]),
+    }
+    commons = {
+        name: _filled(f"{name}.txt", facts).rstrip() for name in ("swift_common", "kotlin_common")
+    }
+    return facts | commons
+
+
+def _channels(*, is_grey: bool) -> dict[str, str]:
+    """Return what each language reads a pixel's three numbers with."""
+    return {
+        "channels_kotlin": GREY_KOTLIN if is_grey else COLOUR_KOTLIN,
+        "grey_swift": GREY_SWIFT if is_grey else "",
+        "channel_swift": "grey" if is_grey else "bytes[4 * pixel + channel]",
+        "grey_python": GREY_PYTHON if is_grey else "",
+    }
+
+
+def _release(text: str) -> str:
+    """Return the first release that a text names, `1.4`; empty where it names none."""
+    found = RELEASE.search(text)
+    return found[0] if found else ""
+
+
+def _pod(card: ProofCard) -> str:
+    """Return where an iPhone's lite interpreter comes from that is new enough for the file."""
+    least = _release(card.exported.runs_on)
+    if _parts(least) <= _parts(LAST_POD):
+        return POD
+    return NO_POD.format(last=LAST_POD, least=least)
+
+
+def _parts(release: str) -> list[int]:
+    return [int(part) for part in release.split(".") if part]
+
+
+def _numbers(values: list[float], suffix: str = "") -> str:
+    return ", ".join(f"{value:g}{suffix}" for value in values)
+
+
+def _filled(name: str, values: Mapping[str, str]) -> str:
+    return _template(name).substitute(values)
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template((TEMPLATES / name).read_text("utf-8"))

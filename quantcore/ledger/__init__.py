@@ -1,0 +1,15 @@
+"""Who asked for what, and how far it is: comparisons as rows that outlive every process."""
+
+from quantcore.ledger.ledger import Ledger
+from quantcore.ledger.records import CellRecord, Claim, Host, JobRecord, JobSummary, NewCell, NewJob
+
+__all__ = [
+    "CellRecord",
+    "Claim",
+    "Host",
+    "JobRecord",
+    "JobSummary",
+    "Ledger",
+    "NewCell",
+    "NewJob",
+]

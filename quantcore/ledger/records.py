@@ -1,0 +1,174 @@
+"""The ledger's rows as frozen data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from quantcore.environment import Environment
+from quantcore.results import CellState, Failure, JobState, VariantResult
+from quantcore.specs import CompareRequest, Variant, digest
+
+Place = Literal["here", "cluster"]
+REQUESTS = TypeAdapter(tuple[CompareRequest, ...])
+ENVIRONMENT = TypeAdapter(Environment)
+ROW = TypeAdapter(VariantResult | Failure)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine that measures: what it is, and whether it is reached through a scheduler.
+
+    Machines with equal environments give equal figures, so they count as one host with more
+    workers.
+    """
+
+    environment: Environment
+    place: Place = "here"
+    workers: int = 1
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of its environment, which result keys depend on."""
+        return digest(self.environment)
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A comparison to write down.
+
+    Attributes:
+        id: not to be guessed, since whoever has it may look.
+        owner: who may cancel, rename or delete it; users take turns by it.
+        asked_by: the same in words, for a list that all may see.
+        requests: what is asked; one for a comparison, several for a sweep.
+        host: where it is measured.
+    """
+
+    id: str
+    owner: str
+    asked_by: str
+    requests: tuple[CompareRequest, ...]
+    host: Host
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class NewCell:
+    """One cell to write down; `row` is there where it is refused or known already."""
+
+    key: str
+    weight: float
+    row: VariantResult | Failure | None = None
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """One cell as it stands; times in seconds since 1970.
+
+    Attributes:
+        place: its number within the job, over all requests.
+        key: under which its figures are stored; cells of one key are measured once.
+        weight: how long it takes, roughly, next to others.
+        attempts: how often it was begun.
+        deaths: how often its process was killed or ended by itself.
+        worker: the address of the Dask worker that had it last.
+        shared: another comparison's cell with this key is being measured.
+    """
+
+    place: int
+    key: str
+    weight: float
+    state: CellState
+    stage: str
+    share: float
+    started: float | None
+    ended: float | None
+    attempts: int
+    deaths: int
+    worker: str
+    row: VariantResult | Failure | None
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One comparison with its cells; `message` says why it as a whole does not go on."""
+
+    id: str
+    owner: str
+    asked_by: str
+    name: str
+    requests: tuple[CompareRequest, ...]
+    host: Host
+    created: float
+    begun: float | None
+    ended: float | None
+    cancelled: bool
+    message: str
+    cells: tuple[CellRecord, ...]
+
+    def variants(self) -> list[tuple[CompareRequest, Variant]]:
+        """Return what each cell is about, in the order of `cells`."""
+        return [(request, variant) for request in self.requests for variant in request.variants]
+
+    @property
+    def state(self) -> JobState:
+        """Return where the whole comparison stands."""
+        states = [cell.state for cell in self.cells]
+        return job_state(
+            waiting=states.count("waiting"),
+            running=states.count("running"),
+            measured=sum(isinstance(cell.row, VariantResult) for cell in self.cells),
+            begun=self.begun is not None,
+            cancelled=self.cancelled,
+        )
+
+
+@dataclass(frozen=True)
+class JobSummary:
+    """One comparison as a line of the list of all; times in seconds since 1970."""
+
+    id: str
+    owner: str
+    asked_by: str
+    name: str
+    model: str
+    models: int
+    place: Place
+    host: str
+    created: float
+    ended: float | None
+    state: JobState
+    cells: int
+    measured: int
+    failed: int
+    refused: int
+    waiting: int
+    share: float
+    message: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A cell that a dispatcher has taken: what to run, where; the ticket names this try."""
+
+    ticket: str
+    job: str
+    place: int
+    request: CompareRequest
+    variant: Variant
+    host: Host
+
+
+def job_state(
+    *, waiting: int, running: int, measured: int, begun: bool, cancelled: bool
+) -> JobState:
+    """Return a comparison's state from the states of its cells."""
+    if running or (waiting and begun):
+        return "running"
+    if waiting:
+        return "queued"
+    if cancelled:
+        return "cancelled"
+    return "done" if measured else "failed"

@@ -1,0 +1,136 @@
+"""What a variant might gain from: the same workflow with one setting changed.
+
+Each workflow's settings are listed in `STEPS`, best guess first. Needs no torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from quantcore.backends import runtime
+from quantcore.environment import Environment
+from quantcore.grid import FLOAT32, refusals
+from quantcore.results import VariantResult
+from quantcore.specs import CompareRequest, Setting, Variant
+from quantcore.workflows import workflow
+
+MOST_CALIBRATION_IMAGES = 1_024
+MOST_STEPS = 2_000
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A variant that differs in one setting, and that difference in words."""
+
+    variant: Variant
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change: another value of a setting, given the present one and the backend's name."""
+
+    setting: str
+    change: Callable[[Setting, str | None], Setting]
+    words: Callable[[Setting, Setting], str]
+
+
+def _more_images(now: Setting, _: str | None) -> Setting:
+    return min(4 * _number(now), MOST_CALIBRATION_IMAGES)
+
+
+def _more_steps(now: Setting, _: str | None) -> Setting:
+    return min(3 * _number(now), MOST_STEPS)
+
+
+def _other_observer(now: Setting, _: str | None) -> Setting:
+    return "minmax" if now == "histogram" else "histogram"
+
+
+def _other_scales(now: Setting, backend: str | None) -> Setting:
+    return not (runtime(backend).per_channel if now is None else now)
+
+
+def _number(value: Setting) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+_SCALES = Step(
+    "per_channel",
+    _other_scales,
+    lambda _, new: f"one weight scale for each {'channel' if new else 'layer'}",
+)
+STEPS: Mapping[str, tuple[Step, ...]] = {
+    "static": (
+        Step(
+            "calibration_images",
+            _more_images,
+            lambda old, new: f"{new:,} calibration images instead of {old:,}",
+        ),
+        Step(
+            "observer",
+            _other_observer,
+            lambda _, new: (
+                "ranges from a histogram, which ignores rare outliers"
+                if new == "histogram"
+                else "ranges from minimum and maximum, which keep rare outliers"
+            ),
+        ),
+        _SCALES,
+    ),
+    "qat": (
+        Step("steps", _more_steps, lambda old, new: f"{new:,} training steps instead of {old:,}"),
+        _SCALES,
+    ),
+    "dynamic": (
+        Step(
+            "dtype",
+            lambda now, _: "float16" if now == "qint8" else "qint8",
+            lambda _, new: (
+                "16-bit float weights, which round less"
+                if new == "float16"
+                else "8-bit weights, which take half the space"
+            ),
+        ),
+    ),
+}
+
+
+def neighbours(
+    row: VariantResult, request: CompareRequest, environment: Environment | None = None
+) -> tuple[Neighbour, ...]:
+    """Return the variants one step from a measured one that can be made.
+
+    Args:
+        row: what was measured.
+        request: how it was asked for: its model and pictures.
+        environment: the measuring machine's; None takes this one's.
+
+    Raises:
+        RequestError: the pictures cannot be read any more.
+    """
+    made = workflow(row.workflow, _changed(row))
+    found = []
+    for step in STEPS.get(row.workflow, ()):
+        now = getattr(made, step.setting)
+        new = step.change(now, row.backend)
+        if new != now:
+            settings = {**_changed(row), step.setting: new}
+            variant = Variant(row.workflow, row.backend, tuple(sorted(settings.items())))
+            found.append(Neighbour(variant, step.words(now, new)))
+    asked = replace(request, variants=tuple(each.variant for each in found))
+    refused = refusals(asked, environment)
+    return tuple(each for each in found if each.variant not in refused)
+
+
+def variant_of(row: VariantResult) -> Variant:
+    """Return the variant a row is of, with the settings that are not its workflow's defaults."""
+    if row.workflow == FLOAT32.workflow:
+        return FLOAT32
+    return Variant(row.workflow, row.backend, tuple(sorted(_changed(row).items())))
+
+
+def _changed(row: VariantResult) -> dict[str, Setting]:
+    usual = workflow(row.workflow, {})
+    settings = row.settings.items()
+    return {name: value for name, value in settings if value != getattr(usual, name, value)}

@@ -1,0 +1,86 @@
+"""Look at an exported file as who receives it: load it in a fresh child, ask it, read it."""
+
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantcore import sample
+from quantcore.backends import Predictor, runtime
+from quantcore.cards import Check, ExportSpec, Sample
+from quantcore.children import report
+from quantcore.errors import DoesNotRunError, QuantcoreError
+from quantcore.exporters import Exporter, exporter
+from quantcore.images import load_images
+from quantcore.models.catalogue import find
+from quantcore.predict import answers, store_logits
+from quantcore.settings import Settings, physical_cores
+from quantcore.store import Store
+
+MOST_CHARACTERS = 300
+# What runtimes say where memory ran out, which says nothing of the file.
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a file says of itself: logits by digest, the provenance it carries, and its checks."""
+
+    predictions: str
+    sample: Sample
+    provenance: dict[str, object]
+    checks: tuple[Check, ...]
+
+
+def run_answers_child(
+    connection: Connection, spec: ExportSpec, path: Path, settings: Settings
+) -> Answers:
+    """Load the file in its runtime, and store its answers on the evaluation pictures."""
+    made = exporter(spec.format, dict(spec.options))
+    predict, logits = _asked(connection, made, spec, path, spec.variant.backend)
+    info = find(spec.request.model)
+    evaluation = load_images(spec.request.images, info).evaluation
+    pixels = sample.as_seen(evaluation, sample.surest(logits), info)
+    with Store.open(settings) as store:
+        picture = store.add(lambda target: target.write_bytes(sample.png(pixels)), sample.FORMAT)
+        predictions = store_logits(store, logits)
+    shown = Sample(picture, sample.guesses(predict, pixels, info))
+    return Answers(predictions, shown, made.read_metadata(path), made.checks(path))
+
+
+def run_elsewhere_child(
+    connection: Connection, spec: ExportSpec, path: Path, settings: Settings, backend: str
+) -> str:
+    """Return the digest of the file's answers by the kernels of another backend."""
+    made = exporter(spec.format, dict(spec.options))
+    _, logits = _asked(connection, made, spec, path, backend)
+    with Store.open(settings) as store:
+        return store_logits(store, logits)
+
+
+def _asked(
+    connection: Connection, made: Exporter, spec: ExportSpec, path: Path, backend: str | None
+) -> tuple[Predictor, NDArray[np.float32]]:
+    """Return the loaded file, and its logits `[N, classes]` on the evaluation pictures.
+
+    Raises:
+        DoesNotRunError: its runtime does not load it, or cannot run it.
+    """
+    import torch
+
+    torch.set_num_threads(physical_cores())
+    try:
+        predict = made.load(path, runtime(backend), physical_cores())
+        return predict, answers(predict, spec.request, report(connection))
+    # A cancel, pictures that cannot be read, a full disk or memory: another time it may go well.
+    except (QuantcoreError, OSError, MemoryError):
+        raise
+    # Each runtime has errors of its own, and all of them say that the file is no good there.
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if any(sign in text for sign in OUT_OF_MEMORY):
+            raise
+        text = text[:MOST_CHARACTERS]
+        raise DoesNotRunError(f"{made.runtime} says: {text}", "Try another format.") from error

@@ -1,0 +1,260 @@
+"""The proof of one exported file: it is loaded afresh, asked, timed, and held against its variant.
+
+Runs in a worker, and like `engine` leaves all that touches a runtime to children of a nursery.
+"""
+
+import zlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from quantcore import checks, engine, keys, metrics, words
+from quantcore.backends import runtime
+from quantcore.cards import Check, ExportSpec, ProofCard, RuntimeLatency
+from quantcore.checks import Evidence
+from quantcore.convert import Conversion
+from quantcore.engine import Job
+from quantcore.environment import current_environment
+from quantcore.errors import DoesNotRunError
+from quantcore.export import Export
+from quantcore.exporters import exporter
+from quantcore.exporters.torchscript import TorchScript
+from quantcore.images import load_labels
+from quantcore.measure import Subject as TimedSubject
+from quantcore.measure import Timing, time_against_float, time_alone
+from quantcore.models.catalogue import find
+from quantcore.predict import load_logits
+from quantcore.proof import Answers
+from quantcore.results import Accuracy
+
+# How many pictures a file is asked by the kernels it will meet on a phone.
+ELSEWHERE_IMAGES = 200
+# A file is timed against its variant for so long at most: the whole proof takes seconds.
+TIME_BUDGET_S = 2.0
+CHUNK = 1 << 20
+
+
+def prove(job: Job, spec: ExportSpec, conversion: Conversion, export: Export) -> ProofCard:
+    """Return what is found of the file, which lies in the store.
+
+    Args:
+        job: whose request has the pictures that judge the file.
+        spec: which file.
+        conversion: the variant it was made from.
+        export: the file.
+
+    Raises:
+        CancelledError: `job.should_stop` said so.
+        QuantcoreError: the variant's own file could not be asked, or something went wrong that
+            says nothing of the file: a child was killed, or the disk is full.
+    """
+    return _Proof(job, spec, conversion, export).card()
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """All that the steps of a proof need."""
+
+    job: Job
+    spec: ExportSpec
+    conversion: Conversion
+    export: Export
+
+    def card(self) -> ProofCard:
+        """Ask the file, time it, and write down what was found."""
+        job = self.job
+        variant_logits = self._variant_logits(0.6, 0.7)
+        try:
+            with job.store.using(self.export.exported.artifact.sha256) as (path,):
+                answers = self._answers(self.spec, path, 0.7, 0.85)
+        # Only this is a fact about the file; of all else a second try may be spared.
+        except DoesNotRunError as error:
+            return self._card((checks.does_not_load(error.reason),))
+        evidence = self._evidence(answers, variant_logits)
+        found = (*checks.checks(evidence), *answers.checks)
+        notes = self._notes(evidence)
+        card = self._card(found, evidence, self._timing(), notes)
+        return replace(card, sample=answers.sample)
+
+    def _variant_logits(self, start: float, end: float) -> checks.Logits:
+        """Return the answers of the variant's own file, as a comparison stores them."""
+        job = self.job
+        if not job.request.model.is_random:
+            judged = engine.judge(job, self.spec.variant, self.conversion, start, end)
+            assert judged.predictions is not None
+            return self._logits(judged.predictions)
+        own = replace(self.spec, format=TorchScript.name, options=())
+        with job.store.using(self.conversion.artifact.sha256) as (path,):
+            return self._logits(self._answers(own, path, start, end).predictions)
+
+    def _answers(self, spec: ExportSpec, path: Path, start: float, end: float) -> Answers:
+        job = self.job
+        child = job.nursery.spawn("quantcore.proof:run_answers_child", spec, path, job.settings)
+        with child:
+            answers: Answers = job.receive(child, start, end)
+        return answers
+
+    def _logits(self, sha256: str) -> checks.Logits:
+        with self.job.store.using(sha256) as (path,):
+            return load_logits(path)
+
+    def _evidence(self, answers: Answers, variant_logits: checks.Logits) -> Evidence:
+        request, reference = self.spec.request, self.export.reference
+        return Evidence(
+            spec=self.spec,
+            exported=self.export.exported,
+            is_exact=exporter(self.spec.format, dict(self.spec.options)).is_exact,
+            expected=self.export.provenance,
+            found=answers.provenance,
+            logits=self._logits(answers.predictions),
+            variant_logits=variant_logits,
+            reference_logits=self._logits(reference) if reference else None,
+            labels=load_labels(request.images, find(request.model)),
+            state_dict_bytes=self.conversion.state_dict_bytes,
+        )
+
+    def _timing(self) -> Timing:
+        """Time the file, in turns with its variant's own where it runs elsewhere than that."""
+        job, spec = self.job, self.spec
+        side = keys.image_size(spec.request, find(spec.request.model))
+        measure = replace(spec.request.measure, time_budget_s=TIME_BUDGET_S)
+        digests = self.export.exported.artifact.sha256, self.conversion.artifact.sha256
+        with job.store.using(*digests) as (path, own):
+            backend = spec.variant.backend
+            subject = TimedSubject(path, backend, side, spec.format, spec.options)
+            watch = job.watch(0.9, 1.0)
+            if spec.format == TorchScript.name:
+                return time_alone(job.nursery, subject, measure, watch, job.should_stop)
+            reference = TimedSubject(own, backend, side)
+            return time_against_float(
+                job.nursery, subject, reference, measure, watch, job.should_stop
+            )
+
+    def _notes(self, evidence: Evidence) -> tuple[str, ...]:
+        """Return what a reader must know of the file beyond the figures."""
+        return (*overflows(self.spec), *self._phone_kernels(evidence))
+
+    def _phone_kernels(self, evidence: Evidence) -> tuple[str, ...]:
+        backend, made = (
+            self.spec.variant.backend,
+            exporter(self.spec.format, dict(self.spec.options)),
+        )
+        if made.elsewhere is None or backend in (None, made.elsewhere):
+            return ()
+        kernels = runtime(made.elsewhere).title
+        start = f"On a phone this format has only {kernels}'s kernels."
+        count = min(ELSEWHERE_IMAGES, len(evidence.logits))
+        try:
+            logits = self._logits(self._elsewhere(made.elsewhere, count))
+        except DoesNotRunError as error:
+            return (f"{start} By them this file does not run: {error.reason}",)
+        same = metrics.agreement(evidence.logits[:count], logits)
+        return (
+            f"{start} By them, here, {words.percent(same)} of {count} pictures get the class "
+            f"that {runtime(backend).title}'s give.",
+        )
+
+    def _elsewhere(self, backend: str, count: int) -> str:
+        job = self.job
+        images = replace(self.spec.request.images, evaluation_images=count)
+        spec = replace(self.spec, request=replace(self.spec.request, images=images))
+        with job.store.using(self.export.exported.artifact.sha256) as (path,):
+            child = job.nursery.spawn(
+                "quantcore.proof:run_elsewhere_child", spec, path, job.settings, backend
+            )
+            with child:
+                sha256: str = job.receive(child, 0.85, 0.9)
+        return sha256
+
+    def _card(
+        self,
+        found: tuple[Check, ...],
+        evidence: Evidence | None = None,
+        timing: Timing | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> ProofCard:
+        exported = self.export.exported
+        with self.job.store.using(exported.artifact.sha256) as (path,):
+            zipped_bytes = _zipped_bytes(path)
+        return ProofCard(
+            spec=self.spec,
+            exported=exported,
+            environment=current_environment(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            zipped_bytes=zipped_bytes,
+            images=len(evidence.logits) if evidence else 0,
+            accuracy=_accuracy(evidence),
+            agreement=evidence.agreement if evidence else None,
+            largest_logit_difference=evidence.largest_difference if evidence else None,
+            latency=(self._latency(timing),),
+            peak_memory_bytes=timing.peak_memory_bytes if timing else 0,
+            checks=found,
+            not_verified=_not_verified(self.spec, evidence),
+            notes=notes,
+            provenance=self.export.provenance,
+            runtime_version=runtime_version(self.spec),
+        )
+
+    def _latency(self, timing: Timing | None) -> RuntimeLatency:
+        name = exporter(self.spec.format, dict(self.spec.options)).runtime
+        if timing is None:
+            return RuntimeLatency(name, None, "The file does not load there.")
+        speedup = None if self.spec.format == TorchScript.name else timing.speedup
+        return RuntimeLatency(name, timing.latency_ms, speedup=speedup)
+
+
+def runtime_version(spec: ExportSpec) -> str:
+    """Return the version of what runs the file here; empty where that is not installed."""
+    modules = exporter(spec.format, dict(spec.options)).modules
+    # Without modules of its own a format is torch's.
+    package = modules[0].partition(".")[0] if modules else "torch"
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def overflows(spec: ExportSpec) -> tuple[str, ...]:
+    """Return a note where the variant itself, rather than the file, may compute wrongly here."""
+    made = exporter(spec.format, dict(spec.options))
+    if spec.variant.backend != "onednn" or made.is_exact or current_environment().has_vnni:
+        return ()
+    return (
+        f"Without VNNI, as here, oneDNN's 8-bit sums can overflow, and those of {made.runtime} do "
+        "not: where the two name different classes, the file may be right and the variant wrong.",
+    )
+
+
+def _accuracy(evidence: Evidence | None) -> Accuracy | None:
+    if evidence is None or evidence.labels is None or evidence.is_random:
+        return None
+    labels = evidence.labels[: len(evidence.logits)]
+    return metrics.accuracy(evidence.logits.argmax(axis=1), labels)
+
+
+def _zipped_bytes(path: Path) -> int:
+    """Return the size of the file deflated, which is how app stores send it."""
+    squeeze = zlib.compressobj()
+    size = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            size += len(squeeze.compress(chunk))
+    return size + len(squeeze.flush())
+
+
+def _not_verified(spec: ExportSpec, evidence: Evidence | None) -> tuple[str, ...]:
+    """Return what nobody looked at, in sentences."""
+    made = exporter(spec.format, dict(spec.options))
+    ran_in = f"{made.runtime} {runtime_version(spec)}".rstrip() if made.modules else made.runtime
+    told = [
+        "No phone ran this file: how fast it is there, and how much memory it takes, is unknown.",
+        f"It ran in {ran_in} on this machine only: {current_environment().sentence()}.",
+    ]
+    if evidence is None:
+        return (*told, "What it answers is unknown, since it does not load here.")
+    if evidence.is_random:
+        told.append("Its weights are random: what it answers means nothing.")
+    elif evidence.labels is None:
+        told.append("The pictures carry no labels: whether its answers are right is unknown.")
+    return tuple(told)

@@ -1,0 +1,121 @@
+"""A comparison in a few lines of Markdown: what a ticket or a message needs to decide."""
+
+from collections.abc import Collection, Sequence
+
+from quantcore import words
+from quantcore.decide import KINDS, Budgets
+from quantcore.draw import titles
+from quantcore.report.rows import Row, method, summary_rows
+from quantcore.report.text import MARKDOWN_COLUMNS, escaped, without_figures
+from quantcore.report.told import Told, told
+from quantcore.results import Comparison
+
+
+def to_summary(
+    comparison: Comparison,
+    budgets: Budgets | None = None,
+    link: str = "",
+    *,
+    name: str = "",
+    visible: Collection[str] | None = None,
+) -> str:
+    """Return verdict, budgets, the front as a table, promise and machine as Markdown.
+
+    The table holds what no other variant really beats, what ships in bold, and float32.
+
+    Args:
+        comparison: the whole answer.
+        budgets: the limits that the verdict keeps; none where left out.
+        link: address of the live comparison; left out where it is none of the web.
+        name: of the comparison; its models where left out.
+        visible: keys of the results to judge; all where left out.
+    """
+    about = told(comparison, budgets, link, name, visible)
+    blocks = (
+        f"## {escaped(about.title)}",
+        _verdict(about),
+        _budgets(about),
+        _front(about),
+        _promises(about),
+        _without_figures(about),
+        f"*{escaped(method(about.comparison))}*" if about.rows else "",
+        f"[Open the comparison](<{_address(about.link)}>)" if about.link else "",
+    )
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _verdict(about: Told) -> str:
+    found, speak = about.verdict, titles.speaker(about.rows.values())
+    said = f"**{escaped(speak(found.headline))}**: {escaped(speak(found.reason))}."
+    return "\n".join([said, *(f"- {escaped(caveat)}" for caveat in found.caveats)])
+
+
+def _budgets(about: Told) -> str:
+    limits = about.budgets.limits()
+    if not about.rows:
+        return ""
+    if not limits:
+        return "**Budgets**: none."
+    said = [_budget(name, limit) for name, limit in limits.items()]
+    kept, of = len(about.verdict.qualifying), words.count(len(about.rows), "variant")
+    keep = "keeps" if kept == 1 else "keep"
+    every = "all of them" if len(limits) > 1 else "it"
+    return f"**Budgets**: {words.joined(said)}; {kept} of {of} {keep} {every}."
+
+
+def _budget(name: str, limit: float) -> str:
+    kind = KINDS[name]
+    noun = "accuracy lost" if name == "accuracy_lost_points" else kind.figure
+    return f"{noun} at most {kind.text(limit)}"
+
+
+def _front(about: Told) -> str:
+    shown = {*about.verdict.front, *(r.key for r in about.rows.values() if r.workflow == "float32")}
+    rows = [row for row in summary_rows(about.comparison) if row.key in shown and row.measured]
+    if not rows:
+        return ""
+    aligned = ["---", *["---:"] * (len(MARKDOWN_COLUMNS) - 1)]
+    cells = [_cells(row, about) for row in rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in ([*MARKDOWN_COLUMNS], aligned, *cells))
+    return f"{table}{_more(len(about.rows) - len(rows))}"
+
+
+def _cells(row: Row, about: Told) -> list[str]:
+    name = escaped(about.names()[row.key])
+    named = f"**{name}**" if row.key == about.verdict.ship else name
+    figures = list(MARKDOWN_COLUMNS.values())[1:]
+    return [named, *(escaped(str(getattr(row, figure))) for figure in figures)]
+
+
+def _more(count: int) -> str:
+    if not count:
+        return ""
+    is_or_are = "is" if count == 1 else "are"
+    return f"\n\n{words.count(count, 'more variant')} {is_or_are} beaten or over budget."
+
+
+def _promises(about: Told) -> str:
+    row = about.promised
+    if row is None:
+        return ""
+    lines: Sequence[str] = [
+        f"- {escaped(one.promise)}: **{one.state}** ({escaped(one.outcome)})."
+        + (f" {escaped(one.cause)}" if one.cause else "")
+        for one in about.promises()
+    ]
+    return "\n".join([f"**Promise and outcome** of {escaped(about.names()[row.key])}", "", *lines])
+
+
+def _without_figures(about: Told) -> str:
+    if not about.rows:
+        return without_figures(summary_rows(about.comparison))
+    refused = sum(failure.refused for failure in about.comparison.failures)
+    broken = len(about.comparison.failures) - refused
+    parts = [f"{refused} not possible here"] if refused else []
+    parts = [*([f"{broken} not measured"] if broken else []), *parts]
+    return f"Without figures: {words.joined(parts)}." if parts else ""
+
+
+def _address(link: str) -> str:
+    """Return the link with nothing in it that would end it."""
+    return link.translate({ord(sign): f"%{ord(sign):02X}" for sign in "<>\\ \n\r\t"})

@@ -1,0 +1,132 @@
+"""What a report is about, judged once for all of its parts."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import plotly.graph_objects as go
+
+from quantcore import words
+from quantcore.decide import (
+    Budgets,
+    Evidence,
+    Promise,
+    Verdict,
+    nearest_in_8_bits,
+    promise,
+    recommend,
+    weigh,
+)
+from quantcore.draw import axes, charts, titles
+from quantcore.results import Comparison, VariantResult
+
+ACROSS = ("latency", "size", "memory")
+
+
+@dataclass(frozen=True)
+class Told:
+    """A comparison with the limits that are asked of it, and the verdict under these.
+
+    Attributes:
+        comparison: only what the report shows.
+        link: where the live comparison is; empty where that is not known or not a web address.
+        name: given by who asked; empty where nobody did.
+        left_out: measured variants that the report does not show.
+    """
+
+    comparison: Comparison
+    budgets: Budgets
+    link: str
+    name: str
+    left_out: int
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Return what the rows tell apart."""
+        return weigh(self.comparison.results)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Return what to ship under the budgets."""
+        return recommend(self.evidence, self.budgets)
+
+    @cached_property
+    def rows(self) -> dict[str, VariantResult]:
+        """Return the results by key."""
+        return {row.key: row for row in self.comparison.results}
+
+    @property
+    def ships(self) -> VariantResult | None:
+        """Return the result that the verdict says to ship."""
+        return self.rows.get(self.verdict.ship or "")
+
+    @property
+    def title(self) -> str:
+        """Return the report's name: the one given, or the models'."""
+        return self.name or f"{words.joined(list(self.models.values()))} in 8 bits"
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Return the models' titles by name."""
+        asked = (self.comparison.request, *self.comparison.also)
+        return titles.models(request.model.name for request in asked)
+
+    @property
+    def provenance(self) -> str:
+        """Return the day and the machine the figures are true of."""
+        comparison = self.comparison
+        day, machine = words.day(comparison.created), comparison.environment.sentence()
+        return f"Measured {day} on {machine}"
+
+    @property
+    def plots(self) -> list[tuple[str, str]]:
+        """Return the pairs of axes that the rows can be drawn on, across and up."""
+        rows = self.comparison.results
+        up, _ = axes.drawable("accuracy", rows)
+        return [(across, up) for across in ACROSS if across != up] if rows else []
+
+    @cached_property
+    def figures(self) -> list[go.Figure]:
+        """Return the plot of each pair of axes."""
+        rows, front = self.comparison.results, self.verdict.front
+        return [charts.plot(rows, *pair, front, self.budgets) for pair in self.plots]
+
+    @property
+    def promised(self) -> VariantResult | None:
+        """Return the 8-bit variant that the recipe is held against: what ships, or the nearest."""
+        return nearest_in_8_bits(self.evidence, self.verdict)
+
+    def promises(self) -> tuple[Promise, ...]:
+        """Return what the recipe promised, and what came of it."""
+        row = self.promised
+        return () if row is None else promise(self.comparison, row, self.evidence)
+
+    def names(self) -> dict[str, str]:
+        """Return by key what each row is called."""
+        return titles.by_key(self.comparison.results)
+
+
+def told(
+    comparison: Comparison,
+    budgets: Budgets | None = None,
+    link: str = "",
+    name: str = "",
+    visible: Collection[str] | None = None,
+) -> Told:
+    """Return what a report is about.
+
+    Args:
+        comparison: the whole answer.
+        budgets: the limits; none where left out.
+        link: address of the live comparison; what is no `http` address is left out.
+        name: of the comparison.
+        visible: keys of the results to show; all of them where left out.
+    """
+    kept = [row for row in comparison.results if visible is None or row.key in visible]
+    return Told(
+        replace(comparison, results=tuple(kept)),
+        budgets or Budgets(),
+        link if link.startswith(("http://", "https://")) else "",
+        " ".join(name.split()),
+        len(comparison.results) - len(kept),
+    )

@@ -1,0 +1,185 @@
+"""What a sweep asks for, and the comparisons that it comes to."""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from quantcore.backends import BACKENDS, runtime
+from quantcore.decide.labels import names
+from quantcore.errors import RequestError
+from quantcore.grid import FLOAT32
+from quantcore.models.catalogue import find
+from quantcore.specs import (
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Settings,
+    Variant,
+)
+from quantcore.workflows import WORKFLOWS, settings_told, workflow
+
+# A machine measures a few hundred in an hour; a table of more is read by nobody.
+MOST_VARIANTS = 500
+
+Values = Mapping[str, Mapping[str, tuple[Setting, ...]]]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Lists that are multiplied with one another; float32 is always measured too.
+
+    Attributes:
+        models: names as a `ModelSpec` has them.
+        settings: by workflow and setting, the values it is to take; defaults where it is missing.
+        image_sizes: sides in px; None is each model's own.
+        evaluation_images: how many pictures judge, at most.
+        threads: of a timed call.
+        batches: pictures a timed call.
+        images: folder or zip of pictures; None takes each model's own.
+        name: of the whole, in the user's words.
+    """
+
+    models: tuple[str, ...]
+    workflows: tuple[str, ...] = tuple(WORKFLOWS)
+    backends: tuple[str, ...] = tuple(BACKENDS)
+    settings: Values = field(default_factory=dict)
+    image_sizes: tuple[int | None, ...] = (None,)
+    evaluation_images: tuple[int, ...] = (2_000,)
+    threads: tuple[int, ...] = (1,)
+    batches: tuple[int, ...] = (1,)
+    images: str | None = None
+    name: str = ""
+
+    def requests(self) -> tuple[CompareRequest, ...]:
+        """Return one request for every model, image size, threads and batch, with float32 in each.
+
+        What comes out equal is asked once: a default that is written out, a size that is the
+        model's own.
+
+        Raises:
+            RequestError: an unknown name, a value out of range, or more variants than are allowed.
+        """
+        self._check()
+        variants = tuple(dict.fromkeys(self._variants()))
+        return tuple(
+            CompareRequest(ModelSpec(model), variants, images, measure)
+            for model in _once(self.models)
+            for images, measure in self._grounds(model)
+        )
+
+    def _check(self) -> None:
+        if not self.models:
+            raise RequestError("This sweep names no model.", "Choose at least one.")
+        for name in (*self.workflows, *self.settings):
+            workflow(name, {})
+        for name in self.backends:
+            runtime(name)
+        unused = [name for name in self.settings if name not in self.workflows]
+        if unused:
+            raise RequestError(
+                f"There are settings of {unused[0]}, which is not among the workflows.",
+                f"Add {unused[0]!r} to the workflows, or leave its settings out.",
+            )
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Refuse too many before they are written out."""
+        grounds = sum(math.prod(map(len, self._axes(name))) for name in _once(self.models))
+        variants = 1 + sum(self._count(name) for name in self._quantizing())
+        if grounds * variants > MOST_VARIANTS:
+            raise RequestError(
+                f"This sweep asks for {grounds * variants:,} variants, more than {MOST_VARIANTS}: "
+                f"{variants:,} of each of {grounds:,} models, image sizes and ways of timing.",
+                "Leave some values out, or ask in parts; what is measured once stays known.",
+            )
+
+    def _quantizing(self) -> list[str]:
+        return [name for name in _once(self.workflows) if name != FLOAT32.workflow]
+
+    def _count(self, name: str) -> int:
+        values = self.settings.get(name, {}).values()
+        return len(set(self.backends)) * math.prod(len(_once(each)) for each in values)
+
+    def _variants(self) -> Iterator[Variant]:
+        yield FLOAT32
+        for name, backend in itertools.product(self._quantizing(), _once(self.backends)):
+            values = self.settings.get(name, {})
+            for combination in itertools.product(*values.values()):
+                chosen = dict(zip(values, combination, strict=True))
+                yield Variant(name, backend, _changed(name, chosen))
+
+    def _axes(self, name: str) -> tuple[list[Any], ...]:
+        """Return a model's image sizes, numbers of pictures that judge, threads and batches."""
+        model, own = ModelSpec(name), find(ModelSpec(name)).image_size
+        sizes = _once(None if size == own else size for size in self.image_sizes)
+        judged = _once(self.evaluation_images)
+        # Random weights are judged on nothing, whatever the number.
+        judged = judged[:1] if model.is_random else judged
+        return sizes, judged, _once(self.threads), _once(self.batches)
+
+    def _grounds(self, name: str) -> Iterator[tuple[ImageSpec, MeasureSpec]]:
+        """Yield the conditions under which one model is measured."""
+        for size, judged, threads, batch in itertools.product(*self._axes(name)):
+            images = ImageSpec(self.images, judged, size)
+            yield images, MeasureSpec(threads=threads, batch=batch)
+
+
+def _changed(name: str, chosen: Mapping[str, Setting]) -> Settings:
+    """Return the settings that differ from their defaults, each of the type its workflow wants."""
+    made = workflow(name, dict(chosen))
+    return tuple(
+        (key, getattr(made, key))
+        for key in sorted(chosen)
+        if getattr(made, key) != default(name, key)
+    )
+
+
+def default(name: str, setting: str) -> Any:
+    """Return what a workflow's setting is unless told."""
+    return getattr(workflow(name, {}), setting)
+
+
+def _once(values: Iterable[Any]) -> list[Any]:
+    # True equals 1, yet as values of a setting they are two.
+    return list({repr(value): value for value in values}.values())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A cell that is asked for, as `names` wants it."""
+
+    model: str
+    workflow: str
+    backend: str | None
+    settings: Mapping[str, Setting]
+    image_size: int
+    threads: int
+    batch: int
+    fidelity_images: int
+
+
+def cells_of(requests: Sequence[CompareRequest]) -> list[Asked]:
+    """Return what each cell of a job asks for, in the order of its cells."""
+    return [
+        Asked(
+            request.model.name,
+            variant.workflow,
+            variant.backend,
+            settings_told(variant),
+            request.images.image_size or find(request.model).image_size,
+            request.measure.threads,
+            request.measure.batch,
+            request.images.evaluation_images,
+        )
+        for request in requests
+        for variant in request.variants
+    ]
+
+
+def labels_of(requests: Sequence[CompareRequest]) -> list[str]:
+    """Return what each cell of a job is called, in the order of its cells."""
+    return names(cells_of(requests))

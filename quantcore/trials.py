@@ -1,0 +1,295 @@
+"""The pictures that this process was asked to try: start, look at, cancel. Safe from any thread.
+
+Readers keep files loaded between pictures, so that the second picture is answered at once. They
+never run beside a measurement: the machine's lock is held from reading a picture to the last
+answer, and some time after the last picture the readers end. Nothing is written down, and pictures
+that people bring never reach the disk.
+"""
+
+import secrets
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from quantcore.children import Child, Nursery
+from quantcore.engine import MACHINE_LOCK
+from quantcore.errors import (
+    CancelledError,
+    ChildDiedError,
+    DamagedArtifactError,
+    QuantcoreError,
+    RequestError,
+)
+from quantcore.results import VariantResult
+from quantcore.settings import Settings
+from quantcore.store import Store, locks
+from quantcore.trial import (
+    Answer,
+    Prepared,
+    Question,
+    TrialSpec,
+    TrialState,
+    TrialView,
+    Unanswered,
+    check,
+    sight,
+)
+
+ID_BYTES = 12
+MOST_REMEMBERED = 100
+# Seconds after the last picture until what is loaded is let go.
+IDLE_S = 180.0
+# Loading a large file and its first calls take seconds, a minute on a machine that is swamped.
+ANSWER_TIMEOUT_S = 120.0
+NURSERY_MODULES = ("torch", "quantcore.trial")
+WAITS = "waits until the measurement that runs is done"
+IN_LINE = "waits until another picture is answered"
+STARTING = "starting torch, which takes a few seconds the first time"
+READING = "reading the picture"
+NOT_HERE = "Its file is not on this machine: it was measured elsewhere, or removed to make room."
+MEASURE = "Measure it here; what is known already returns at once."
+
+
+@dataclass
+class _Record:
+    """One trial under way, or over. What was asked is kept only as long as it is needed."""
+
+    spec: TrialSpec | None
+    view: TrialView
+    cancelled: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
+    mutex: threading.Lock = field(default_factory=threading.Lock)
+
+    def tell(self, stage: str, state: TrialState = "running") -> None:
+        """Take note of what it is at."""
+        with self.mutex:
+            self.view = replace(self.view, stage=stage, state=state)
+
+    def read(self, prepared: Prepared) -> None:
+        """Take note of the picture."""
+        with self.mutex:
+            self.view = replace(self.view, seen=prepared.seen)
+
+    def add(self, answer: Answer | Unanswered) -> None:
+        """Take note of an answer."""
+        with self.mutex:
+            self.view = replace(self.view, answers=(*self.view.answers, answer))
+
+    def end(self, state: TrialState, problem: QuantcoreError | None = None) -> None:
+        """Take note of how it ended; the picture is forgotten."""
+        with self.mutex:
+            self.view = replace(self.view, state=state, stage="", problem=problem)
+            self.spec = None
+        self.over.set()
+
+    def stop_if_asked(self) -> None:
+        """Raise `CancelledError` if nobody wants the answers any more."""
+        if self.cancelled:
+            raise CancelledError("The picture was put away.", "Choose it again when you like.")
+
+
+class Trials:
+    """The trials of one process, and the readers that answer them."""
+
+    def __init__(self, settings: Settings, store: Store, lock: Path = MACHINE_LOCK) -> None:
+        """Make it; nothing starts before the first picture. `lock` is what measurements hold."""
+        self._settings = settings
+        self._store = store
+        self._lock = lock
+        self._records: dict[str, _Record] = {}
+        self._mutex = threading.Lock()
+        # Held by the one trial that runs, and by whoever ends the readers.
+        self._turn = threading.Lock()
+        self._nursery: Nursery | None = None
+        self._readers: dict[str | None, Child] = {}
+        self._idle: threading.Timer | None = None
+        self._closed = False
+
+    def start(self, spec: TrialSpec) -> str:
+        """Ask a picture of every variant, and return the trial's id at once.
+
+        Raises:
+            RequestError: what was brought is empty or too large.
+        """
+        check(spec.picture)
+        trial_id = secrets.token_urlsafe(ID_BYTES)
+        record = _Record(spec, TrialView("waiting", IN_LINE, len(spec.rows)))
+        with self._mutex:
+            self._records[trial_id] = record
+            self._forget_the_oldest()
+        threading.Thread(
+            target=self._run, args=(record, spec), name="quantcore-trial", daemon=True
+        ).start()
+        return trial_id
+
+    def view(self, trial_id: str) -> TrialView | None:
+        """Return where a trial stands; None where it is not remembered."""
+        record = self._record(trial_id)
+        return record.view if record else None
+
+    def wait(self, trial_id: str, timeout_s: float) -> None:
+        """Return when a trial is over, or the time is."""
+        record = self._record(trial_id)
+        if record is not None:
+            record.over.wait(timeout_s)
+
+    def cancel(self, trial_id: str) -> None:
+        """Ask no further variants: who asked has another picture, or left."""
+        record = self._record(trial_id)
+        if record is not None:
+            record.cancelled = True
+
+    def forget(self, trial_id: str) -> None:
+        """Ask no further variants, and keep nothing of the picture."""
+        self.cancel(trial_id)
+        with self._mutex:
+            self._records.pop(trial_id, None)
+
+    def are_here(self, rows: tuple[VariantResult, ...]) -> bool:
+        """Return whether any of the variants can be asked."""
+        # What is not here may lie in the storage; the trial finds out.
+        return self._settings.artifacts is not None or any(map(self._is_here, rows))
+
+    def close(self) -> None:
+        """End what is under way, and the readers."""
+        self._closed = True
+        for record in list(self._records.values()):
+            record.cancelled = True
+        if self._idle is not None:
+            self._idle.cancel()
+        # Not `_turn`: a trial that is under way ends because its reader does.
+        if self._nursery is not None:
+            self._nursery.close()
+
+    def _record(self, trial_id: str) -> _Record | None:
+        with self._mutex:
+            return self._records.get(trial_id)
+
+    def _forget_the_oldest(self) -> None:
+        over = [key for key, record in self._records.items() if record.over.is_set()]
+        for key in over[: max(0, len(self._records) - MOST_REMEMBERED)]:
+            del self._records[key]
+
+    def _is_here(self, row: VariantResult) -> bool:
+        try:
+            self._store.path(row.artifact.sha256)
+        except QuantcoreError:
+            return False
+        return True
+
+    def _run(self, record: _Record, spec: TrialSpec) -> None:
+        """Answer one trial. The one place where any failure becomes a view of it."""
+        try:
+            with self._turn:
+                record.stop_if_asked()
+                record.tell(WAITS, "waiting")
+                try:
+                    with locks.exclusive(self._lock, record.stop_if_asked):
+                        self._ask_all(record, spec)
+                finally:
+                    self._end_later()
+        except CancelledError as error:
+            record.end("cancelled", error)
+        except QuantcoreError as error:
+            record.end("failed", error)
+        except Exception as error:
+            what = f"The picture could not be asked: {type(error).__name__}: {error}"
+            record.end("failed", QuantcoreError(what, "Try it again, or another picture."))
+        else:
+            record.end("done")
+
+    def _ask_all(self, record: _Record, spec: TrialSpec) -> None:
+        record.tell(READING if self._living_nursery() else STARTING)
+        prepared = self._prepared(spec)
+        record.read(prepared)
+        for row in spec.rows:
+            record.stop_if_asked()
+            record.tell(f"asking {len(spec.rows)} variants")
+            record.add(self._ask(row, prepared))
+
+    def _prepared(self, spec: TrialSpec) -> Prepared:
+        nursery = self._started_nursery()
+        try:
+            with nursery.spawn(
+                "quantcore.trial:run_prepare_child", spec.picture, spec.images, spec.sights
+            ) as child:
+                prepared: Prepared = child.receive(timeout_s=ANSWER_TIMEOUT_S)
+        except ChildDiedError as error:
+            raise ChildDiedError(
+                f"The process that reads the picture ended. {error.reason}",
+                "Try it again, or a smaller picture.",
+            ) from error
+        return prepared
+
+    def _ask(self, row: VariantResult, prepared: Prepared) -> Answer | Unanswered:
+        sha256 = row.artifact.sha256
+        try:
+            with self._store.using(sha256) as (path,):
+                pixels = prepared.pixels[sight(row)]
+                size_bytes = row.artifact.size_bytes
+                question = Question(path, sha256, size_bytes, row.threads, row.model, pixels)
+                reader = self._reader(row.backend)
+                reader.send(question)
+                guesses, latency_ms = reader.receive(timeout_s=ANSWER_TIMEOUT_S)
+        except DamagedArtifactError:
+            return Unanswered(row.key, NOT_HERE, MEASURE)
+        # A reader ends with whatever its runtime says of a file; the next file gets a new one.
+        except Exception as error:
+            self._drop(row.backend)
+            return _unanswered(row.key, error)
+        return Answer(row.key, guesses, latency_ms)
+
+    def _reader(self, backend: str | None) -> Child:
+        if backend not in self._readers:
+            self._readers[backend] = self._started_nursery().spawn(
+                "quantcore.trial:run_reader_child", backend
+            )
+        return self._readers[backend]
+
+    def _drop(self, backend: str | None) -> None:
+        reader = self._readers.pop(backend, None)
+        if reader is not None:
+            reader.kill()
+
+    def _living_nursery(self) -> bool:
+        return self._nursery is not None and self._nursery.is_alive
+
+    def _started_nursery(self) -> Nursery:
+        if self._closed:
+            raise RequestError("The server is ending.", "Try again in a moment.")
+        if self._nursery is None or not self._nursery.is_alive:
+            self._end_readers()
+            self._nursery = Nursery(NURSERY_MODULES, self._settings.memory_limit_bytes)
+        return self._nursery
+
+    def _end_later(self) -> None:
+        """Let go of what is loaded when no picture comes for a while."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = threading.Timer(IDLE_S, self._end_if_idle)
+        self._idle.daemon = True
+        self._idle.start()
+
+    def _end_if_idle(self) -> None:
+        if self._turn.acquire(blocking=False):
+            try:
+                self._end_readers()
+            finally:
+                self._turn.release()
+
+    def _end_readers(self) -> None:
+        """End every reader and the process that forked them."""
+        for backend in list(self._readers):
+            with suppress(ChildDiedError):
+                self._drop(backend)
+        if self._nursery is not None:
+            self._nursery.close()
+            self._nursery = None
+
+
+def _unanswered(key: str, error: Exception) -> Unanswered:
+    if isinstance(error, QuantcoreError):
+        return Unanswered(key, error.reason, error.remedy)
+    text = " ".join(str(error).split())[:300]
+    return Unanswered(key, f"It could not answer: {type(error).__name__}: {text}", MEASURE)

@@ -1,0 +1,170 @@
+"""Figures as a person reads them: the one place that decides digits, units and which way it went.
+
+A sentence gets two significant digits and no trailing zeros. A figure that stands beside others of
+its kind, in a table or a plot, gets three and keeps its zeros, so that neighbours look alike.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+# What is not known, and what a difference below zero starts with.
+NONE, MINUS = "–", "−"
+# Ratios below this are called equal, and below the next are said in per cent, since they would
+# read '1×' or '1.1×'.
+SAME_RATIO = 1.005
+TIMES_RATIO = 1.1
+MILLION = 1_000_000
+
+
+# In sentences
+
+
+def digits(value: float, count: int = 2) -> str:
+    """Return the value with `count` significant digits, without trailing zeros: 0.4, 36, 1,900."""
+    if value == 0:
+        return "0"
+    places = _places(value, count)
+    text = f"{round(value, places):,.{max(places, 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def enough(value: float, count: int = 2) -> float:
+    """Return the value rounded up to `count` significant digits: a limit that suffices."""
+    if value == 0:
+        return 0.0
+    places = _places(value, count)
+    near = round(value, places)
+    return near if near >= value else round(near + 10.0**-places, places)
+
+
+def _places(value: float, count: int) -> int:
+    return count - 1 - math.floor(math.log10(abs(value)))
+
+
+def megabytes(size_bytes: float, count: int = 2) -> str:
+    """Return bytes as megabytes of 10^6, or a smaller unit where they are few."""
+    size = abs(size_bytes)
+    unit, divisor = ("MB", 1e6) if size >= 5e4 else ("kB", 1e3) if size >= 1e3 else ("bytes", 1)
+    return f"{digits(size_bytes / divisor, count)} {unit}"
+
+
+def milliseconds(value: float, count: int = 2) -> str:
+    """Return milliseconds with their unit."""
+    return f"{digits(value, count)} ms"
+
+
+def points(value: float, count: int = 2) -> str:
+    """Return percentage points with their unit."""
+    text = digits(value, count)
+    return f"{text} point" if text == "1" else f"{text} points"
+
+
+def versus(ratio: float, more: str, less: str, same: str) -> str:
+    """Return a ratio in words: '3.6× smaller', '1.2× larger', '3 % faster' where it is small."""
+    over, word = (ratio, more) if ratio > 1 else (1 / ratio, less)
+    if over < SAME_RATIO:
+        return same
+    return (
+        f"{digits(over)}× {word}" if over >= TIMES_RATIO else f"{round(100 * over - 100)} % {word}"
+    )
+
+
+def smaller(ratio: float) -> str:
+    """Return a size ratio in words."""
+    return versus(ratio, "smaller", "larger", "as large")
+
+
+def faster(ratio: float) -> str:
+    """Return a speed ratio in words."""
+    return versus(ratio, "faster", "slower", "as fast")
+
+
+def accurate(lost_points: float) -> str:
+    """Return lost points of accuracy in words."""
+    if abs(lost_points) < 0.005:
+        return "equally accurate"
+    return f"{points(abs(lost_points))} {'less' if lost_points > 0 else 'more'} accurate"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 variant`, `17 variants`, `2,000 images`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def count_of(number: int) -> str:
+    """Return a large number in words, rounded up: 'about 5,000', 'more than a million'."""
+    if number > MILLION:
+        return "more than a million"
+    return f"about {digits(enough(number))}" if number >= 100 else str(number)
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Return the parts as one enumeration: 'a, b and c'."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
+
+
+def either(numbers: Iterable[int]) -> str:
+    """Return different numbers as a choice: `1`, `1 or 2`, `1, 2 or 8`."""
+    *rest, last = (f"{number:,}" for number in sorted(set(numbers)))
+    return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def time_left(seconds: float | None) -> str:
+    """Return how long something will still take: `about 2 min left`; empty when unknown."""
+    return "" if seconds is None else f"{about(seconds)} left"
+
+
+def about(seconds: float) -> str:
+    """Return roughly how long: `about 40 s`, `about 2 min`, `about 3 h`."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 100 else f"about {round(minutes / 60)} h"
+
+
+def ago(seconds: float) -> str:
+    """Return how long something is past: `just now`, `3 min ago`, `5 h ago`, `12 days ago`."""
+    minutes = int(seconds // 60)
+    if minutes < 1:
+        return "just now"
+    if minutes < 60:
+        return f"{minutes} min ago"
+    hours = minutes // 60
+    return f"{hours} h ago" if hours < 24 else f"{count(hours // 24, 'day')} ago"
+
+
+def day(created: str) -> str:
+    """Return the day of an ISO 8601 moment: `24 Nov 2026`; what is none of these as it stands."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"{moment.day} {moment:%b %Y}"
+
+
+# Beside others of their kind
+
+
+def figure(value: float, unit: str) -> str:
+    """Return a measured figure with its unit: `2.72 MB`, `24.1 ms`, `254 MB`."""
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:,.{decimals}f} {unit}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Return a share as a percentage: `92.9 %`."""
+    return f"{100 * share:.{decimals}f} %"
+
+
+def gained(value: float) -> str:
+    """Return percentage points with their sign: `−0.4 points`; what rounds to 0 has none."""
+    value = round(value, 1)
+    if value == 0:
+        return "0.0 points"
+    return f"{'+' if value > 0 else MINUS}{abs(value):.1f} points"
+
+
+def times(ratio: float) -> str:
+    """Return a ratio to two significant digits: `4.1×`, `12×`."""
+    return f"{ratio:.2f}×" if ratio < 1 else f"{ratio:.1f}×" if ratio < 10 else f"{ratio:,.0f}×"

@@ -1,0 +1,195 @@
+"""Every page for everybody: in both themes, without a mouse, without eyes, and on a phone."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, Page, expect
+
+from quantcore.images import load_labels
+from quantcore.ledger import Ledger
+from quantcore.models.catalogue import find
+from quantcore.results import VariantResult
+from quantcore.settings import Settings
+from quantcore.specs import ImageSpec, ModelSpec
+from quantcore.store import Store
+from scripts.live import LiveServer, live_server
+from scripts.screenshots import wait_until_drawn
+from tests import canned, ledgers
+from tests.conftest import SCREEN
+from ui import visitor
+from ui.server import COOKIE
+
+pytestmark = pytest.mark.browser
+
+SLOW_MS = 60_000
+NARROW = {"width": 390, "height": 844}
+ME = "an-id-of-thirty-two-characters-0"
+MOST_TABS = 60
+THEMED_MS = 400
+# What is there once a page is drawn to its end.
+ENDS = {
+    "": "How was this measured?",
+    "?job=partly&max_latency=4.5": "How was this measured?",
+    "Jobs": "Done · 3",
+    "Sweep": "float32 included",
+    "Words": "Asking",
+    "Export": "This file has not been made yet",
+    "Export?model=bundled/row_lstm&workflow=dynamic&backend=x86&format=onnx": "ONNX has no 8-bit",
+    "Gallery?job=told": "surest contradiction first",
+    "Try": re.compile("The first pictures|not on this machine"),
+}
+FOLDS = ("Settings", "Why not the others?", "How was this measured?")
+
+
+def with_answers(data: Path) -> list[VariantResult]:
+    """Return float32 and a variant that names other classes on a few pictures."""
+    labels = load_labels(ImageSpec(), find(ModelSpec(canned.MODEL)))
+    assert labels is not None
+    before = np.eye(10, dtype=np.float32)[labels] * 4
+    after = before.copy()
+    after[::97] = np.roll(after[::97], 1, axis=1)
+    with Store.open(Settings(data=data)) as store:
+        kept = [store.add(partial(save, logits), "logits").sha256 for logits in (before, after)]
+    pair = canned.float32(), canned.result("static", "x86")
+    return [replace(row, predictions=sha256) for row, sha256 in zip(pair, kept, strict=True)]
+
+
+def save(logits: NDArray[np.float32], path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, logits)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server with comparisons of this browser: whole, partly failed, and with its answers."""
+    data = tmp_path_factory.mktemp("server")
+    ledger = Ledger.open(Settings(data=data))
+    mine = visitor.of_browser(ME).owner
+    whole, partly = canned.typical(), canned.typical()
+    ledgers.add(ledger, "whole", whole.results, owner=mine, title="For Friday")
+    broken = canned.failure("static", "x86", "It ended.", "Try again.", details="A", refused=False)
+    rows = [row for row in partly.results if row.workflow != "static"]
+    ledgers.add(ledger, "partly", [*rows, broken, *partly.failures[:1]], owner=mine)
+    ledgers.add(ledger, "told", with_answers(data), owner=mine)
+    ledger.close()
+    with live_server(data) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser, site: LiveServer) -> Iterator[Page]:
+    """One window for all of these tests, of one browser that has been here before."""
+    context = browser.new_context(viewport=SCREEN)
+    context.add_cookies([{"name": COOKIE, "value": ME, "url": site.url}])
+    yield context.new_page()
+    context.close()
+
+
+def issues(page: Page) -> list[str]:
+    """Return what axe finds serious or critical: the rule, and where."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{issue['id']}: {node['target']} {node.get('failureSummary', '')}"
+        for issue in found
+        if issue["impact"] in {"serious", "critical"}
+        for node in issue["nodes"]
+    ]
+
+
+def overflow_px(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+
+def focused(page: Page) -> str:
+    """Return the role or tag, and the name, of what has the focus."""
+    return str(
+        page.evaluate(
+            "(() => { const e = document.activeElement; return (e.role || e.tagName) + ' ' + "
+            "(e.ariaLabel || e.innerText || ''); })()"
+        )
+    )
+
+
+def tab_to(page: Page, fits: Callable[[str], bool]) -> None:
+    """Press Tab until the focus is on what fits."""
+    passed = []
+    for _ in range(MOST_TABS):
+        page.keyboard.press("Tab")
+        if fits(focused(page)):
+            return
+        passed.append(focused(page)[:40])
+    raise AssertionError(f"The focus never came there, only to {passed}")
+
+
+@pytest.mark.parametrize("address", ENDS, ids=lambda text: text.split("&")[0] or "Compare")
+def test_nobody_is_shut_out(window: Page, site: LiveServer, address: str) -> None:
+    page = window
+    page.set_viewport_size(SCREEN)
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{site.url}/{address}")
+    expect(page.get_by_text(ENDS[address]).first).to_be_visible(timeout=SLOW_MS)
+    wait_until_drawn(page)
+    for fold in FOLDS:
+        if page.get_by_text(fold, exact=True).count():
+            page.get_by_text(fold, exact=True).click()
+    # What opens fades in, and is pale until then.
+    page.wait_for_timeout(THEMED_MS)
+    assert issues(page) == []
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(THEMED_MS)
+    assert issues(page) == []
+    dark = "getComputedStyle(document.querySelector('.stApp')).colorScheme"
+    assert page.evaluate(dark) == "dark"
+    page.set_viewport_size(NARROW)
+    page.wait_for_timeout(THEMED_MS)
+    assert overflow_px(page) <= 0
+
+
+def test_the_first_steps_are_for_everybody_and_never_return(page: Page, site: LiveServer) -> None:
+    page.goto(site.url)
+    card = page.get_by_role("region", name="First steps")
+    expect(card).to_contain_text("1 of 3", timeout=SLOW_MS)
+    tab_to(page, lambda name: name == "BUTTON Next")
+    page.keyboard.press("Enter")
+    expect(card).to_contain_text("2 of 3", timeout=SLOW_MS)
+    expect(page.locator(".st-key-plot")).to_be_in_viewport(timeout=SLOW_MS)
+    page.keyboard.press("Enter")
+    expect(card).to_contain_text("3 of 3", timeout=SLOW_MS)
+    page.set_viewport_size(NARROW)
+    assert overflow_px(page) <= 0
+    page.keyboard.press("Enter")
+    expect(card).to_have_count(0, timeout=SLOW_MS)
+    page.reload()
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible(timeout=SLOW_MS)
+    expect(card).to_have_count(0)
+
+
+def test_a_keyboard_is_enough_and_the_plot_has_words(window: Page, site: LiveServer) -> None:
+    page = window
+    page.set_viewport_size(SCREEN)
+    page.goto(f"{site.url}/?job=whole")
+    figure = page.get_by_role("figure", name=re.compile("14 variants: latency"))
+    expect(figure).to_be_visible(timeout=SLOW_MS)
+    tab_to(page, lambda name: name.endswith("Measure here"))
+    tab_to(page, lambda name: name.startswith("INPUT Size, at most"))
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile("max_size="), timeout=SLOW_MS)
+    expect(page.get_by_role("button", name="Clear the budgets")).to_be_visible(timeout=SLOW_MS)
+
+
+def test_a_word_is_found_and_linked_to(window: Page, site: LiveServer) -> None:
+    page = window
+    page.goto(f"{site.url}/Words#opset")
+    expect(page.locator("#opset")).to_be_in_viewport(timeout=SLOW_MS)
+    page.get_by_role("textbox", name="Find a word").fill("pareto")
+    page.keyboard.press("Enter")
+    expect(page.locator("#opset")).to_have_count(0, timeout=SLOW_MS)
+    expect(page.get_by_role("link", name="Pareto front")).to_be_visible()

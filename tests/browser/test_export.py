@@ -1,0 +1,55 @@
+"""A file is chosen, made, downloaded, and is the one whose digest the page shows."""
+
+import hashlib
+import json
+import re
+import zipfile
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from scripts.live import LiveServer
+
+pytestmark = pytest.mark.browser
+
+SLOW_MS = 120_000
+TINY = "/Export?model=torchvision/shufflenet_v2_x0_5&weights=random&workflow=dynamic&backend=x86"
+
+
+def test_a_file_is_made_downloaded_and_is_the_one_that_was_proved(
+    page: Page, live: LiveServer
+) -> None:
+    page.goto(live.url + TINY)
+    page.get_by_role("button", name="Make the file").click(timeout=SLOW_MS)
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible(timeout=SLOW_MS)
+    card = page.get_by_role("region", name="Proof card")
+    expect(card).to_contain_text("Every check held", timeout=SLOW_MS)
+    digest = re.search(r"[0-9a-f]{64}", card.inner_text())
+    assert digest
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Only shufflenet").click()
+    download = waiting.value
+    assert download.suggested_filename == "shufflenet_v2_x0_5-random-dynamic-x86.ptl"
+    content = download.path().read_bytes()
+    assert hashlib.sha256(content).hexdigest() == digest[0]
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download the bundle").click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        (proof,) = [name for name in archive.namelist() if name.endswith("proof.json")]
+        known = json.loads(archive.read(proof))["exported"]["artifact"]["sha256"]
+    assert known == digest[0]
+    # The address asks for the same file, which is there at once.
+    page.reload()
+    expect(card).to_contain_text(digest[0], timeout=SLOW_MS)
+    found = Axe().run(page).response["violations"]
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+
+
+def test_the_verdict_leads_to_its_export(page: Page, live: LiveServer) -> None:
+    page.goto(live.url)
+    page.get_by_role("link", name=re.compile("Export .* for an app")).click(timeout=SLOW_MS)
+    expect(page).to_have_url(re.compile("/Export"), timeout=SLOW_MS)
+    expect(page.get_by_role("button", name="Make the file")).to_be_visible(timeout=SLOW_MS)
+    page.go_back()
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible(timeout=SLOW_MS)

@@ -1,0 +1,104 @@
+"""A comparison that outlives pages, browsers and servers."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from quantcore.ledger import Ledger
+from quantcore.results import JobState
+from quantcore.settings import Settings
+from scripts.live import live_server
+from tests.processes import is_gone, soon
+
+pytestmark = pytest.mark.browser
+
+SLOW_MS = 60_000
+NARROW = {"width": 390, "height": 844}
+TINY = "?model=torchvision/shufflenet_v2_x0_5&weights=random&workflows=dynamic&backends=x86&x=size"
+
+
+@contextmanager
+def reading(data: Path) -> Iterator[Ledger]:
+    ledger = Ledger.open(Settings(data=data))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def state_of(data: Path, job_id: str) -> JobState:
+    with reading(data) as ledger:
+        return ledger.job(job_id).state
+
+
+def named_in(page: Page) -> str:
+    """Return the comparison that the address names."""
+    expect(page).to_have_url(re.compile("job="), timeout=SLOW_MS)
+    found = re.search(r"job=([\w-]+)", page.url)
+    assert found
+    return found[1]
+
+
+def test_a_job_outlives_its_page_and_a_killed_server(browser: Browser, tmp_path: Path) -> None:
+    mine, theirs = browser.new_context(), browser.new_context(viewport=NARROW)
+    page, other = mine.new_page(), theirs.new_page()
+    with live_server(tmp_path) as first:
+        page.goto(first.url + TINY)
+        page.get_by_role("button", name="Measure here").click(timeout=SLOW_MS)
+        job_id = named_in(page)
+        expect(page.get_by_role("link", name="Jobs · 1")).to_be_visible(timeout=SLOW_MS)
+        page.reload()
+        expect(page.get_by_role("button", name="Cancel")).to_be_visible(timeout=SLOW_MS)
+        # Somebody else has the link.
+        other.goto(f"{first.url}?job={job_id}")
+        expect(other.get_by_text("Asked for by another visitor")).to_be_visible(timeout=SLOW_MS)
+        expect(other.get_by_role("button", name="Cancel")).to_have_count(0)
+        other.goto(f"{first.url}/Jobs")
+        expect(other.get_by_text("asked for by another visitor")).to_be_visible(timeout=SLOW_MS)
+        expect(other.get_by_role("button", name="Cancel")).to_have_count(0)
+        assert other.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+        os.kill(first.pid, signal.SIGKILL)
+        assert soon(lambda: is_gone(first.pid))
+        assert state_of(tmp_path, job_id) == "running"
+    page.goto("about:blank")
+    other.goto("about:blank")
+    with live_server(tmp_path) as second:
+        # No browser has asked anything of this server.
+        assert soon(lambda: state_of(tmp_path, job_id) == "done", within_s=120)
+        page.goto(f"{second.url}/Jobs")
+        page.get_by_role("link", name="ShuffleNet").click(timeout=SLOW_MS)
+        expect(page.locator(".qw-table tbody tr")).to_have_count(2, timeout=SLOW_MS)
+        expect(page.get_by_text("Asked for by")).to_have_count(0)
+        assert named_in(page) == job_id
+    mine.close()
+    theirs.close()
+
+
+def test_the_list_names_deletes_and_is_accessible(page: Page, tmp_path: Path) -> None:
+    with live_server(tmp_path) as server:
+        page.goto(server.url + TINY)
+        page.get_by_role("button", name="Measure here").click(timeout=SLOW_MS)
+        job_id = named_in(page)
+        page.get_by_role("button", name="Cancel").click(timeout=SLOW_MS)
+        page.get_by_test_id("stMain").get_by_role("link", name=re.compile("^Jobs")).click()
+        expect(page.get_by_role("heading", name="Done · 1")).to_be_visible(timeout=SLOW_MS)
+        found = Axe().run(page).response["violations"]
+        bad = [issue["id"] for issue in found if issue["impact"] in {"serious", "critical"}]
+        assert bad == []
+        page.get_by_role("button", name="Name").press("Enter")
+        page.get_by_label("Name of this comparison").fill("For Friday")
+        page.get_by_label("Name of this comparison").press("Enter")
+        expect(page.get_by_role("link", name="For Friday")).to_be_visible(timeout=SLOW_MS)
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Delete").press("Enter")
+        page.get_by_role("button", name="Delete it").press("Enter", timeout=SLOW_MS)
+        expect(page.get_by_text("Nothing has been asked for yet")).to_be_visible(timeout=SLOW_MS)
+        page.goto(f"{server.url}?job={job_id}")
+        expect(page.get_by_text("no longer on this server")).to_be_visible(timeout=SLOW_MS)

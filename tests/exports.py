@@ -1,0 +1,160 @@
+"""What the tests of exports share: each file written once, and asked in fresh children."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantcore import engine, exports
+from quantcore.cards import ExportSpec
+from quantcore.children import Nursery, never_stop
+from quantcore.convert import Conversion
+from quantcore.engine import Job
+from quantcore.environment import current_environment
+from quantcore.errors import CancelledError
+from quantcore.export import Export, run_export_child
+from quantcore.models.catalogue import find
+from quantcore.predict import load_logits
+from quantcore.proof import Answers
+from quantcore.settings import Settings
+from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
+from quantcore.store import Store
+from quantcore.workflows import Subject
+
+Logits = NDArray[np.float32]
+
+MOBILENET = ModelSpec("bundled/mobilenet_v2")
+SHUFFLENET = ModelSpec("bundled/shufflenet_v2_x1_0")
+RESNET = ModelSpec("bundled/resnet18")
+LSTM = ModelSpec("bundled/row_lstm")
+VIT = ModelSpec("bundled/vit_tiny")
+PICTURES = 24
+# Enough for scales that make sense, and no more.
+CALIBRATION: dict[str, Setting] = {"calibration_images": 32, "observer": "minmax"}
+TIMEOUT_S = 280
+
+
+def static(backend: str, **settings: Setting) -> Variant:
+    return Variant("static", backend, tuple(sorted((CALIBRATION | settings).items())))
+
+
+def dynamic(backend: str = "x86", **settings: Setting) -> Variant:
+    return Variant("dynamic", backend, tuple(sorted(settings.items())))
+
+
+def planned(
+    model: ModelSpec, variant: Variant, format: str, images: int = PICTURES, **options: Setting
+) -> ExportSpec:
+    """Return the spec of a file that is judged by few pictures and timed in few rounds."""
+    pictures, measure = ImageSpec(evaluation_images=PICTURES), MeasureSpec(min_rounds=2)
+    return exports.planned(model, variant, format, options, pictures, measure, images)
+
+
+def subject(model: ModelSpec) -> Subject:
+    return Subject(model, find(model), True, current_environment())
+
+
+def ignore(_stage: str, _share: float) -> None:
+    """Take no notice of a progress report."""
+
+
+def job_of(
+    spec: ExportSpec,
+    store: Store,
+    nursery: Nursery,
+    settings: Settings,
+    report: engine.ReportStage = ignore,
+    should_stop: Callable[[], bool] = never_stop,
+) -> Job:
+    return Job(spec.request, settings, store, nursery, report, should_stop)
+
+
+@dataclass
+class Bench:
+    """Converts and exports in children, each file once, and asks it in others."""
+
+    nursery: Nursery
+    settings: Settings
+    store: Store
+    exported: dict[ExportSpec, Export] = field(default_factory=dict)
+    answered: dict[ExportSpec, Answers] = field(default_factory=dict)
+    variants: dict[ExportSpec, Logits] = field(default_factory=dict)
+
+    def job(self, spec: ExportSpec, report: engine.ReportStage = ignore) -> Job:
+        return job_of(spec, self.store, self.nursery, self.settings, report)
+
+    def conversion(self, spec: ExportSpec) -> Conversion:
+        return engine.convert(self.job(spec), spec.variant, 0.0, 1.0)
+
+    def export(self, spec: ExportSpec) -> Export:
+        """Return what is known of the file, which is written unless it was before."""
+        if spec not in self.exported:
+            self.exported[spec] = self.write(spec)
+        return self.exported[spec]
+
+    def write(self, spec: ExportSpec, report: engine.ReportStage = ignore) -> Export:
+        """Write the file, whether it is there already or not."""
+        conversion, files = self.conversion(spec), self.files(spec)
+        function = "quantcore.export:run_export_child"
+        with self.nursery.spawn(function, spec, conversion, files, self.settings) as child:
+            watch = self.job(spec, report).watch(0.0, 1.0)
+            made: Export = child.receive(watch, timeout_s=TIMEOUT_S)
+        return made
+
+    def path(self, spec: ExportSpec) -> Path:
+        return self.store.checked_path(self.export(spec).exported.artifact.sha256)
+
+    def answers(self, spec: ExportSpec) -> Answers:
+        """Return what the file says of itself in a child that did not make it."""
+        if spec not in self.answered:
+            function = "quantcore.proof:run_answers_child"
+            self.answered[spec] = self.run(function, spec, self.path(spec), self.settings)
+        return self.answered[spec]
+
+    def logits(self, spec: ExportSpec) -> Logits:
+        return load_logits(self.store.checked_path(self.answers(spec).predictions))
+
+    def variant_logits(self, spec: ExportSpec) -> Logits:
+        """Return the answers of the variant's own file."""
+        own = replace(spec, format="torchscript", options=())
+        if own not in self.variants:
+            path = self.store.checked_path(self.conversion(spec).artifact.sha256)
+            found = self.run("quantcore.proof:run_answers_child", own, path, self.settings)
+            self.variants[own] = load_logits(self.store.checked_path(found.predictions))
+        return self.variants[own]
+
+    def run(self, function: str, *arguments: object) -> Any:
+        with self.nursery.spawn(function, *arguments) as child:
+            return child.receive(timeout_s=TIMEOUT_S)
+
+    def files(self, spec: ExportSpec) -> tuple[Path, Path | None]:
+        """Return the variant's file and, where it was kept, its state dict."""
+        made = self.conversion(spec)
+        state = made.state
+        file = self.store.checked_path(made.artifact.sha256)
+        return file, self.store.checked_path(state.sha256) if state else None
+
+
+class Stopping:
+    """A connection to somebody who cancels at the given report, counted from 1."""
+
+    def __init__(self, report: int) -> None:
+        self.left = report
+
+    def send(self, _progress: object) -> None:
+        self.left -= 1
+        if not self.left:
+            raise CancelledError("Cancelled.")
+
+
+def stop_at(_: Connection, report: int, *arguments: Any) -> bool:
+    """Export in a child, cancelled at a report; return whether that came before the end."""
+    try:
+        run_export_child(cast(Connection, Stopping(report)), *arguments)
+    except CancelledError:
+        return True
+    return False

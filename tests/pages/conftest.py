@@ -1,0 +1,36 @@
+"""What tests of pages share: a browser with an id of its own, and nothing left of the last test."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ui import hosts, seen, state, visitor
+from ui.server import COOKIE
+
+Browse = Callable[[str], None]
+
+
+@pytest.fixture(autouse=True)
+def browse_as(monkeypatch: pytest.MonkeyPatch) -> Browse:
+    """Look at pages as another visitor; as `me` where a test does not say."""
+
+    def browse_as(name: str) -> None:
+        monkeypatch.setattr(visitor, "cookies", lambda: {COOKIE: name})
+
+    browse_as("me")
+    state.settings.cache_clear()
+    hosts.lookout.cache_clear()
+    return browse_as
+
+
+@pytest.fixture(autouse=True)
+def familiar(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Let visitors have seen what is shown once, but where a test is about that."""
+    seen._opened.cache_clear()
+    if "unseen" not in request.fixturenames:
+        monkeypatch.setattr(seen, "has", lambda *_: True)
+
+
+@pytest.fixture
+def unseen() -> None:
+    """Let visitors be new; a test asks for it together with a data folder of its own."""

@@ -1,0 +1,210 @@
+"""The list of comparisons in each of its states, over a real ledger without workers."""
+
+import html as entities
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from quantcore.compare import Comparisons
+from quantcore.dispatch import Dispatcher
+from quantcore.errors import RequestError, StoreError
+from quantcore.ledger import Ledger
+from quantcore.settings import Settings
+from tests import canned, ledgers
+from tests.pages.conftest import Browse
+from tests.pages.fakes import ME
+from ui import state
+
+APP = Path(__file__).parents[2] / "app.py"
+Open = Callable[[], AppTest]
+
+
+@pytest.fixture
+def comparisons(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Comparisons]:
+    monkeypatch.setattr(Dispatcher, "start", lambda self: None)
+    found = Comparisons(settings)
+    monkeypatch.setattr(state, "comparisons", lambda: found)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def ledger(comparisons: Comparisons, settings: Settings) -> Iterator[Ledger]:
+    ledger = Ledger.open(settings)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def open_page(comparisons: Comparisons) -> Open:
+    def open_page() -> AppTest:
+        page = AppTest.from_file(str(APP), default_timeout=30).run()
+        return page.switch_page("pages/Jobs.py").run()
+
+    return open_page
+
+
+def text(page: AppTest) -> str:
+    """Return what the page says, without markup."""
+    assert not page.exception
+    whole = " ".join(element.proto.body for element in page.html)
+    return " ".join(entities.unescape(re.sub("<[^>]+>", " ", whole)).split())
+
+
+def headings(page: AppTest) -> list[str]:
+    return [heading.value for heading in page.header]
+
+
+def links(page: AppTest) -> list[tuple[str, str]]:
+    """Return what each link says, and which comparison it leads to."""
+    found = [element.proto for element in page.get("page_link")]
+    return [(link.label[2:-2], link.query_string.removeprefix("job=")) for link in found]
+
+
+def shown(page: AppTest) -> list[str]:
+    """Return the comparisons on the page from top to bottom."""
+    return [job for _, job in links(page)]
+
+
+def buttons(page: AppTest) -> list[str]:
+    return [button.label for button in page.button]
+
+
+def press(page: AppTest, label: str) -> AppTest:
+    return next(button for button in page.button if button.label == label).click().run()
+
+
+def unfold(page: AppTest, key: str) -> AppTest:
+    """Open a fold as a click does."""
+    page.session_state[key] = True
+    return page.run()
+
+
+def test_an_empty_list_says_what_will_be_here_and_leads_to_it(open_page: Open) -> None:
+    page = open_page()
+    assert "Nothing has been asked for yet" in text(page)
+    assert headings(page) == []
+    assert "Measure here" in buttons(press(page, "Measure a model"))
+
+
+def test_running_waiting_and_done_stand_apart(open_page: Open, ledger: Ledger) -> None:
+    rows = canned.typical().results
+    ledgers.add(ledger, "over", rows, owner=ME)
+    ledgers.add(ledger, "running", rows[:3], waiting=3, owner=ME)
+    ledgers.begin(ledger, share=0.5)
+    ledgers.add(ledger, "waiting", [], waiting=2, asked_by="the command line")
+    page = open_page()
+    said = text(page)
+    assert headings(page) == ["Running · 1", "Waiting · 1", "Done · 1"]
+    assert "6 variants, asked for by you, just now 3 of 6 finished" in said
+    assert "2 variants, asked for by the command line, just now 1 variant ahead" in said
+    assert "14 variants, asked for by you, just now 14 measured" in said
+    assert shown(page) == ["running", "waiting", "over"]
+
+
+def test_a_comparison_is_called_by_its_name_as_it_stands(open_page: Open, ledger: Ledger) -> None:
+    rows = canned.one_variant().results
+    ledgers.add(ledger, "named", rows, owner=ME, title="*Friday* [demo](http://x)")
+    page = open_page()
+    assert links(page) == [(r"\*Friday\* \[demo\]\(http\:\/\/x\)", "named")]
+    assert "MobileNet v2, 2 variants" in text(page)
+
+
+def test_how_each_ended_is_said(open_page: Open, ledger: Ledger) -> None:
+    whole = canned.typical()
+    ledgers.add(ledger, "partly", [*whole.results, *whole.failures], owner=ME)
+    ledgers.add(ledger, "failed", canned.all_failed().failures, owner=ME)
+    ledgers.add(ledger, "stopped", whole.results[:3], waiting=4, owner=ME)
+    ledger.cancel("stopped")
+    said = text(open_page())
+    assert "14 measured, 1 failed, 2 not possible" in said
+    assert "Nothing was measured. 17 failed" in said
+    assert "Stopped, 3 of 7 measured" in said
+
+
+def test_what_runs_can_be_cancelled_and_then_stands_under_done(
+    open_page: Open, ledger: Ledger
+) -> None:
+    ledgers.add(ledger, "waiting", [], waiting=2, owner=ME)
+    page = open_page()
+    assert headings(page) == ["Waiting · 1"]
+    page = press(page, "Cancel")
+    assert headings(page.run()) == ["Done · 1"]
+    assert ledger.job("waiting").state == "cancelled"
+    page = press(page, "Go on measuring")
+    assert headings(page.run()) == ["Waiting · 1"]
+
+
+def test_only_what_failed_is_tried_again(open_page: Open, ledger: Ledger) -> None:
+    whole = canned.typical()
+    ledgers.add(ledger, "partly", [*whole.results, *whole.failures], owner=ME)
+    press(open_page(), "Try the failed again")
+    states = [cell.state for cell in ledger.job("partly").cells]
+    assert (states.count("waiting"), states.count("failed"), states.count("done")) == (1, 2, 14)
+
+
+def test_the_name_is_asked_for_in_a_fold(open_page: Open, ledger: Ledger) -> None:
+    ledgers.add(ledger, "over", canned.one_variant().results, owner=ME)
+    page = unfold(open_page(), "name-fold-over")
+    page.text_input(key="name-over").set_value("  For Friday ").run()
+    assert ledger.job("over").name == "For Friday"
+    assert links(page) == [("For Friday", "over")]
+
+
+def test_deleting_takes_two_presses(open_page: Open, ledger: Ledger) -> None:
+    ledgers.add(ledger, "over", canned.one_variant().results, owner=ME)
+    page = open_page()
+    assert "Delete it" not in buttons(page)
+    page = press(unfold(page, "delete-fold-over"), "Delete it")
+    assert "Nothing has been asked for yet" in text(page)
+    with pytest.raises(RequestError):
+        ledger.job("over")
+
+
+def test_somebody_elses_can_only_be_looked_at(
+    open_page: Open, ledger: Ledger, browse_as: Browse
+) -> None:
+    ledgers.add(ledger, "over", canned.typical().failures, owner=ME, asked_by="Ada")
+    ledgers.add(ledger, "waiting", [], waiting=2, owner=ME)
+    browse_as("somebody else")
+    page = open_page()
+    assert shown(page) == ["waiting", "over"]
+    assert buttons(page) == []
+    assert page.get("popover") == []
+    assert "asked for by Ada" in text(page)
+    assert "asked for by another visitor" in text(page)
+
+
+def test_settings_may_open_every_comparison_to_all(
+    open_page: Open, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTCORE_SHARED_JOBS", "open")
+    ledgers.add(ledger, "waiting", [], waiting=2, owner="somebody else")
+    press(open_page(), "Cancel")
+    assert ledger.job("waiting").state == "cancelled"
+
+
+def test_many_are_drawn_a_page_at_a_time(open_page: Open, ledger: Ledger) -> None:
+    for number in range(45):
+        ledgers.add(ledger, f"job-{number}", [canned.float32()])
+    page = open_page()
+    assert headings(page) == ["Done · 45"]
+    assert shown(page) == [f"job-{number}" for number in range(44, 24, -1)]
+    page.pagination(key="jobs-page-3").set_value(3).run()
+    assert shown(page) == [f"job-{number}" for number in range(4, -1, -1)]
+
+
+def test_a_data_folder_that_fails_is_said(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise StoreError("The data folder cannot be written.", "Set QUANTCORE_DATA.")
+
+    monkeypatch.setattr(state, "comparisons", fail)
+    page = open_page()
+    assert (
+        page.error[0].value.replace("\\", "")
+        == "**The data folder cannot be written.** Set QUANTCORE_DATA."
+    )
+    assert headings(page) == []

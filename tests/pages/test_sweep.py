@@ -1,0 +1,244 @@
+"""The sweep's page: what is chosen becomes requests, a file does as well, and both can be taken."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from quantcore.errors import StoreError
+from quantcore.results import CellProgress
+from quantcore.sweep import Sweep, read, write
+from tests import canned
+from tests.pages.fakes import ME, FakeComparisons, view
+from ui import state, sweeps
+
+APP = Path(__file__).parents[2] / "app.py"
+Open = Callable[[], AppTest]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
+    fake = FakeComparisons(new=view(canned.sweep()))
+    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "shipped", canned.typical)
+    return fake
+
+
+@pytest.fixture
+def open_page(fake: FakeComparisons) -> Open:
+    def open_page() -> AppTest:
+        page = AppTest.from_file(str(APP), default_timeout=60).run()
+        return page.switch_page("pages/Sweep.py").run()
+
+    return open_page
+
+
+def start(page: AppTest) -> AppTest:
+    return page.button(key="sweep.start").click().run()
+
+
+def said(page: AppTest) -> str:
+    assert not page.exception
+    return " ".join(element.value for element in page.markdown)
+
+
+def narrowed(page: AppTest) -> AppTest:
+    """Choose static and dynamic on x86 only."""
+    page.pills(key="sweep.workflows").set_value(["static", "dynamic"])
+    page.pills(key="sweep.backends").set_value(["x86"])
+    return page.run()
+
+
+def bring(page: AppTest, text: str) -> AppTest:
+    page.segmented_control(key="sweep.how").set_value("Bring a file").run()
+    page.text_area(key="sweep.text").set_value(text)
+    return page.run()
+
+
+def test_at_first_it_is_the_full_grid_of_one_model(open_page: Open) -> None:
+    page = open_page()
+    assert "**17 variants** of 1 model, float32 included, of which 2 are not possible." in said(
+        page
+    )
+    assert "**about 2 min**" in said(page) or "**about 3 min**" in said(page)
+    assert not page.button(key="sweep.start").disabled
+
+
+def test_lists_are_multiplied_and_start_as_one_job(open_page: Open, fake: FakeComparisons) -> None:
+    page = narrowed(open_page())
+    page.multiselect(key="sweep.models").set_value(["bundled/mobilenet_v2", "bundled/resnet18"])
+    page.multiselect(key="sweep.static.calibration_images").set_value([64, 256])
+    page.pills(key="sweep.static.observer").set_value([0, 1])
+    page.multiselect(key="sweep.image_sizes").set_value([None, 96])
+    page.multiselect(key="sweep.batches").set_value([1, 8])
+    page.text_input(key="sweep.name").set_value("Observers")
+    page.run()
+    assert "**48 variants** of 2 models" in said(page)
+    start(page)
+    assert [
+        (each.model.name, each.images.image_size, each.measure.batch) for each in fake.started
+    ] == [
+        (model, size, batch)
+        for model in ("bundled/mobilenet_v2", "bundled/resnet18")
+        for size in (None, 96)
+        for batch in (1, 8)
+    ]
+    assert [(each.workflow, each.settings) for each in fake.started[0].variants] == [
+        ("float32", ()),
+        ("dynamic", ()),
+        ("static", (("calibration_images", 64),)),
+        ("static", (("calibration_images", 64), ("observer", "minmax"))),
+        ("static", ()),
+        ("static", (("observer", "minmax"),)),
+    ]
+    assert (fake.asked["owner"], fake.asked["name"]) == (ME, "Observers")
+
+
+def test_a_started_sweep_is_linked_to_where_its_results_are(open_page: Open) -> None:
+    page = start(narrowed(open_page()))
+    assert "The sweep has started." in page.success[0].value
+    links = [link.proto for link in page.get("page_link")]
+    (link,) = [link for link in links if link.label == "Open it on the Compare page"]
+    assert "job=new" in link.query_string
+
+
+def test_numbers_can_be_typed_and_others_are_left_out_aloud(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    page = narrowed(open_page())
+    page.multiselect(key="sweep.static.calibration_images").set_value(["1,000", "many", 256]).run()
+    assert any("Left out" in caption.value and "many" in caption.value for caption in page.caption)
+    start(page)
+    settings = [dict(each.settings) for each in fake.started[0].variants]
+    assert [each.get("calibration_images") for each in settings] == [None, None, None, 1_000]
+
+
+def test_random_weights_are_asked_for_by_name(open_page: Open, fake: FakeComparisons) -> None:
+    page = narrowed(open_page())
+    page.multiselect(key="sweep.models").set_value(["bundled/resnet18", "torchvision/resnet18"])
+    page.run()
+    page.segmented_control(key="sweep.weights").set_value("random").run()
+    start(page)
+    assert [each.model.name for each in fake.started] == [
+        "bundled/resnet18",
+        "torchvision/resnet18@random",
+    ]
+
+
+def test_without_a_model_nothing_can_be_started(open_page: Open) -> None:
+    page = open_page()
+    page.multiselect(key="sweep.models").set_value([]).run()
+    assert page.button(key="sweep.start").disabled
+    assert any("at least one model" in caption.value for caption in page.caption)
+
+
+def test_too_many_are_refused_in_a_sentence(open_page: Open) -> None:
+    page = open_page()
+    page.multiselect(key="sweep.batches").set_value([1, 2, 4, 8, 16, 32])
+    page.multiselect(key="sweep.image_sizes").set_value([32, 64, 96, 128, 160, 192]).run()
+    assert "612 variants" in page.warning[0].value
+    assert page.button(key="sweep.start").disabled
+
+
+def test_what_is_chosen_can_be_taken_away_as_the_file_that_asks_for_it(
+    open_page: Open, fake: FakeComparisons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def keep(sweep: Sweep) -> str:
+        written.append(write(sweep))
+        return written[-1]
+
+    monkeypatch.setattr(sweeps, "write", keep)
+    page = narrowed(open_page())
+    page.pills(key="sweep.static.per_channel").set_value([0, 2]).run()
+    start(page)
+    assert [button.proto.label for button in page.get("download_button")] == ["Download as TOML"]
+    assert read(written[-1], 1, None).requests() == tuple(fake.started)
+    assert 'per_channel = ["default", false]' in written[-1]
+
+
+def test_a_pasted_file_is_counted_and_started(open_page: Open, fake: FakeComparisons) -> None:
+    page = bring(open_page(), sweeps.EXAMPLE)
+    assert "**24 variants** of 2 models" in said(page)
+    start(page)
+    assert len(fake.started) == 4
+
+
+def test_an_uploaded_file_wins(open_page: Open, fake: FakeComparisons) -> None:
+    page = bring(open_page(), sweeps.EXAMPLE)
+    text = b'models = "bundled/row_lstm"\nworkflows = "dynamic"\nbackends = "x86"\n'
+    page.file_uploader(key="sweep.file").upload("mine.toml", text, "application/toml").run()
+    assert "**2 variants** of 1 model" in said(page)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("modles = 1", "Did you mean"),
+        ("models = [", "is not TOML"),
+        ('models = "bundled/resnet18"\nimages = "/etc"', "a page does not read"),
+    ],
+)
+def test_a_mistake_in_a_file_is_a_sentence(open_page: Open, text: str, sentence: str) -> None:
+    page = bring(open_page(), text)
+    assert sentence in re.sub(r"\\", "", page.warning[0].value)
+    assert page.button(key="sweep.start").disabled
+
+
+def test_a_refusal_says_what_to_do(open_page: Open, fake: FakeComparisons) -> None:
+    page = open_page()
+    fake.refusal = StoreError("The data folder is full.", "Free some space.")
+    start(page)
+    assert page.error[0].value.replace("\\", "") == "**The data folder is full.** Free some space."
+    assert page.success == []
+
+
+def test_its_results_open_on_the_first_page(fake: FakeComparisons) -> None:
+    page = AppTest.from_file(str(APP), default_timeout=60)
+    page.query_params["job"] = "new"
+    page.run()
+    html = "\n".join(element.proto.body for element in page.html)
+    assert not page.exception
+    assert page.selectbox(key="model").value == canned.MODEL
+    assert "A sweep of MobileNet v2 and Row LSTM, each at 2 image sizes" in html
+    assert html.count('scope="rowgroup"') == 4
+    assert len(re.findall(r'<th scope="row">', html)) == len(canned.sweep().results)
+    assert "Ship Static on x86 (Row LSTM, 64 px, observer histogram)" in html
+
+
+def test_while_it_runs_each_cell_says_which_it_is(fake: FakeComparisons) -> None:
+    source = canned.sweep()
+    asked = [
+        (each.model.name, variant)
+        for each in (source.request, *source.also)
+        for variant in each.variants
+    ]
+    cells = [
+        CellProgress(place, variant.workflow, variant.backend, "waiting")
+        for place, (_, variant) in enumerate(asked)
+    ]
+    fake.views["busy"] = view(replace(source, results=()), "running", cells=cells)
+    page = AppTest.from_file(str(APP), default_timeout=60)
+    page.query_params["job"] = "busy"
+    page.run()
+    html = "\n".join(element.proto.body for element in page.html)
+    assert not page.exception
+    names = re.findall(r'<li class="qw-cell.*?<b>(.*?)</b>', html)
+    assert len(set(names)) == len(names) == len(asked)
+    assert names[0] == "Float32 (MobileNet v2, 64 px)"
+    assert names[-1] == "Ready-quantized on oneDNN (Row LSTM, 96 px)"
+
+
+def test_variants_that_are_not_drawn_are_counted(fake: FakeComparisons) -> None:
+    rows = canned.two_models().results
+    bare = [replace(row, accuracy=None) for row in rows[3:]]
+    fake.views["new"] = view(canned.swept([*rows[:3], *bare]))
+    page = AppTest.from_file(str(APP), default_timeout=60)
+    page.query_params["job"] = "new"
+    page.run()
+    said = [caption.value for caption in page.caption]
+    assert "2 variants without one of the two figures are not drawn." in said

@@ -1,0 +1,91 @@
+"""What another setting would bring: one press measures it beside the others."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from quantcore.grid import plan
+from quantcore.results import Comparison
+from quantcore.specs import ModelSpec, Variant
+from tests import canned
+from tests.pages.fakes import FakeComparisons, running, view
+from ui import state
+
+APP = Path(__file__).parents[2] / "app.py"
+Open = Callable[..., AppTest]
+
+
+def shipped() -> Comparison:
+    """Return an answer in which static on x86 is what there is in 8 bits."""
+    rows = [canned.float32(), canned.result("static", "x86")]
+    made = canned.comparison(rows)
+    row = replace(rows[1], settings={"calibration_images": 256, "observer": "histogram"})
+    request = plan(ModelSpec(canned.MODEL), ["static"], ["x86"])
+    return replace(made, request=request, results=(rows[0], row))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
+    fake = FakeComparisons(mine=view(shipped()), new=running(0))
+    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "shipped", shipped)
+    return fake
+
+
+@pytest.fixture
+def open_page(fake: FakeComparisons) -> Open:
+    def open_page(**address: str) -> AppTest:
+        page = AppTest.from_file(str(APP), default_timeout=60)
+        page.query_params.update(address)
+        page.session_state["what-if"] = True
+        return page.run()
+
+    return open_page
+
+
+def measure(page: AppTest) -> AppTest:
+    assert not page.exception
+    return page.button(key="what-if-measure").click().run()
+
+
+def test_one_press_measures_the_neighbours_beside_what_is_known(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    page = open_page(job="mine")
+    assert page.button(key="what-if-measure").label == "Measure 3 more variants"
+    page = measure(page)
+    (asked,) = fake.started
+    assert asked.variants[:2] == (Variant("float32", None), Variant("static", "x86"))
+    assert {dict(each.settings).get("observer") for each in asked.variants} == {None, "minmax"}
+    assert len(asked.variants) == 5
+    assert page.query_params["job"] == "new"
+
+
+def test_of_the_shipped_example_only_what_is_asked_about_is_measured_again(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    page = open_page()
+    page.button_group(key="what-if-chosen").set_value([0]).run()
+    measure(page)
+    (asked,) = fake.started
+    assert [dict(each.settings) for each in asked.variants] == [
+        {},
+        {},
+        {"calibration_images": 1_024},
+    ]
+
+
+def test_a_folder_of_pictures_that_is_gone_is_said_and_nothing_else_lost(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    whole = shipped()
+    images = replace(whole.request.images, source="/nowhere/at/all")
+    request = replace(whole.request, images=images)
+    fake.views["mine"] = view(replace(whole, request=request))
+    page = open_page(job="mine")
+    assert not page.exception
+    assert "There is no folder or zip file" in page.error[0].value
+    assert any("Every variant" in each.value for each in page.subheader)

@@ -1,0 +1,30 @@
+"""A process that serves a data folder as the web server does, without pages: `DATA` as argument.
+
+Reads commands from standard input: `start REQUEST` and `retry ID`; answers with an id a line.
+"""
+
+import sys
+from pathlib import Path
+
+from quantcore.compare import Comparisons
+from quantcore.settings import Settings
+from quantcore.specs import CompareRequest
+
+
+def main() -> None:
+    """Go on with what was under way, and do what is asked, until standard input closes."""
+    comparisons = Comparisons(Settings(Path(sys.argv[1])))
+    comparisons.resume()
+    for line in sys.stdin:
+        command, _, argument = line.strip().partition(" ")
+        if command == "start":
+            answer = comparisons.start(CompareRequest.from_json(argument))
+        else:
+            answer = comparisons.retry(argument)
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+    comparisons.close()
+
+
+if __name__ == "__main__":
+    main()

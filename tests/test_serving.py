@@ -1,0 +1,70 @@
+"""A server that starts with comparisons under way, and ends in the midst of one."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from quantcore.compare import plan, weight
+from quantcore.engine import cell_key
+from quantcore.environment import current_environment
+from quantcore.ledger import Host, Ledger, NewCell, NewJob
+from quantcore.settings import Settings
+from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
+from scripts.live import live_server
+from tests.processes import is_gone, soon
+
+TINY = "torchvision/shufflenet_v2_x0_5@random"
+
+
+def ask(ledger: Ledger) -> str:
+    """Write a comparison down as a server does that ends before it begins it."""
+    request: CompareRequest = plan(
+        ModelSpec(TINY), ["dynamic"], ["x86"], {}, ImageSpec(), MeasureSpec(threads=1)
+    )
+    environment = current_environment()
+    cells = [
+        NewCell(cell_key(request, variant, environment), weight(variant))
+        for variant in request.variants
+    ]
+    ledger.add(NewJob("asked", "somebody", "", (request,), Host(environment)), cells)
+    return "asked"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.open(Settings(data=tmp_path))
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT], ids=["terminate", "ctrl-c"])
+def test_a_server_that_is_told_to_end_leaves_no_process_and_the_cell_to_the_next(
+    ledger: Ledger, tmp_path: Path, ending: signal.Signals
+) -> None:
+    job_id = ask(ledger)
+
+    def states() -> list[str]:
+        return [cell.state for cell in ledger.job(job_id).cells]
+
+    with live_server(tmp_path) as server:
+        assert soon(lambda: "running" in states(), within_s=30)
+        assert soon(lambda: any(cell.worker for cell in ledger.job(job_id).cells), within_s=60)
+        started = [process.pid for process in psutil.Process(server.pid).children(recursive=True)]
+        assert started
+        os.kill(server.pid, ending)
+        assert soon(lambda: is_gone(server.pid))
+        assert soon(lambda: all(map(is_gone, started)))
+    assert states() == ["waiting", "waiting"]
+    assert ledger.job(job_id).cells[0].deaths == 0
+    ledger.close()
+
+
+def test_a_server_without_a_data_folder_answers(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    with live_server(folder, QUANTCORE_DATA=str(in_the_way)):
+        log = (folder / "server.log").read_text()
+    assert "Nothing can be measured." in log
+    assert str(in_the_way) in log

@@ -1,0 +1,28 @@
+"""When a waiting comparison's turn comes."""
+
+from quantcore.turns import Forecast, forecasts
+
+
+def test_what_runs_comes_first_and_owners_take_turns() -> None:
+    cells = [
+        ("mine", "me", 4.0, 0.5, "running"),
+        ("yours", "you", 1.0, 0.0, "waiting"),
+        ("yours", "you", 1.0, 0.0, "waiting"),
+        ("mine", "me", 2.0, 0.0, "waiting"),
+        ("also mine", "me", 3.0, 0.0, "waiting"),
+    ]
+    # In turn: mine (2 left), yours 1, mine 2, yours 1, also mine 3.
+    assert forecasts(cells, pace_s=10.0) == {
+        "mine": Forecast(0, 0.0, 50.0),
+        "yours": Forecast(1, 20.0, 60.0),
+        "also mine": Forecast(4, 60.0, 90.0),
+    }
+
+
+def test_without_a_pace_only_the_place_is_known() -> None:
+    cells = [("a", "me", 1.0, 0.0, "running"), ("b", "you", 1.0, 0.0, "waiting")]
+    assert forecasts(cells, None) == {"a": Forecast(0), "b": Forecast(1)}
+
+
+def test_nothing_open_is_nothing_to_say() -> None:
+    assert forecasts([], 1.0) == {}

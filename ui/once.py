@@ -1,0 +1,53 @@
+"""What was drawn before is not drawn again, whoever of a server's visitors looks at it."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar, TypeVarTuple, cast
+
+from quantcore.results import VariantResult
+
+# About ten are drawn for each comparison that somebody looks at, of which a large one's take 5 MB.
+KEPT = 250
+
+Ts = TypeVarTuple("Ts")
+R = TypeVar("R")
+
+
+class Rows(tuple[VariantResult, ...]):
+    """Results that are equal to no others but the very same, so that comparing them costs nothing.
+
+    What the ledger read once stays the same object until its row is another one.
+    """
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        """Return a number that tells these objects from others."""
+        return hash(tuple(map(id, self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both hold the very same results in the same order."""
+        return (
+            isinstance(other, Rows)
+            and len(self) == len(other)
+            and all(mine is its for mine, its in zip(self, other, strict=True))
+        )
+
+    def __ne__(self, other: object) -> bool:
+        """Return the opposite; a tuple has an answer of its own."""
+        return not self == other
+
+
+def once(make: Callable[[*Ts], R], *args: *Ts) -> R:
+    """Return `make(*args)`, made once for all visitors while it is still remembered.
+
+    Args:
+        make: a function of its arguments alone, which nobody changes the result of.
+        args: hashable; results as `Rows`.
+    """
+    return cast(R, _made(make, *args))
+
+
+@lru_cache(maxsize=KEPT)
+def _made(make: Callable[..., Any], *args: Any) -> Any:
+    return make(*args)
