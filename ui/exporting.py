@@ -389,7 +389,12 @@ def _sample(card: ProofCard) -> None:
     picture, said = st.columns([1, 4], vertical_alignment="center")
     content = queue().picture(card)
     if content is not None:
-        picture.image(content, caption="sample.png, as the model sees it", width=128)
+        picture.image(
+            content,
+            caption="sample.png, as the model sees it",
+            width=128,
+            alt="The picture that the answers beside it are about",
+        )
     lines = (
         f"1. {theme.plain(guess.label)}, {words.percent(guess.share)}"
         for guess in card.sample.guesses
@@ -402,4 +407,5 @@ def _code(card: ProofCard, name: str) -> None:
     found = handover.snippets(card, name)
     for tab, language in zip(st.tabs(list(handover.LANGUAGES.values())), found, strict=True):
         with tab:
-            st.code(found[language], language=language)
+            # Wrapped: a box that scrolls sideways could not be reached by keyboard.
+            st.code(found[language], language=language, wrap_lines=True)

@@ -42,8 +42,11 @@ def test_a_file_is_made_downloaded_and_is_the_one_that_was_proved(
     # The address asks for the same file, which is there at once.
     page.reload()
     expect(card).to_contain_text(digest[0], timeout=SLOW_MS)
+    expect(page.get_by_role("heading", name="Code that runs it")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_test_id("stCode").first).to_be_visible(timeout=SLOW_MS)
     found = Axe().run(page).response["violations"]
-    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
 
 
 def test_the_verdict_leads_to_its_export(page: Page, live: LiveServer) -> None:
