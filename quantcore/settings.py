@@ -13,6 +13,8 @@ from quantcore.errors import RequestError
 DEFAULT_QUOTA_GB = 10.0
 DEFAULT_TIMEOUT_S = 3_600.0
 MEMORY_SHARE = 0.8
+DEFAULT_UPLOAD_MB = 1_000.0
+DEFAULT_UPLOAD_DAYS = 7.0
 SHARED_JOBS = ("read-only", "open")
 
 
@@ -48,6 +50,9 @@ class Settings:
             address fsspec knows, `s3://bucket/folder`; None where they do.
         shared_jobs: what somebody else's comparison allows who has its link
             (`QUANTCORE_SHARED_JOBS`): `read-only` or `open`.
+        upload_mb: megabytes (10^6 bytes) one upload may have (`QUANTCORE_UPLOAD_MB`).
+        upload_days: days after which an upload goes, with all it produced
+            (`QUANTCORE_UPLOAD_DAYS`).
     """
 
     data: Path
@@ -58,6 +63,8 @@ class Settings:
     timeout_s: float = DEFAULT_TIMEOUT_S
     artifacts: str | None = None
     shared_jobs: str = SHARED_JOBS[0]
+    upload_mb: float = DEFAULT_UPLOAD_MB
+    upload_days: float = DEFAULT_UPLOAD_DAYS
 
     @property
     def memory_limit_bytes(self) -> int:
@@ -80,6 +87,8 @@ class Settings:
             timeout_s=_positive_number(env, "QUANTCORE_TIMEOUT_S", DEFAULT_TIMEOUT_S),
             artifacts=env.get("QUANTCORE_ARTIFACTS") or None,
             shared_jobs=_one_of(env, "QUANTCORE_SHARED_JOBS", SHARED_JOBS),
+            upload_mb=_positive_number(env, "QUANTCORE_UPLOAD_MB", DEFAULT_UPLOAD_MB),
+            upload_days=_positive_number(env, "QUANTCORE_UPLOAD_DAYS", DEFAULT_UPLOAD_DAYS),
         )
 
 

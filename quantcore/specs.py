@@ -17,7 +17,7 @@ Setting = bool | int | float | str | None | tuple[str, ...]
 Settings = tuple[tuple[str, Setting], ...]
 
 RANDOM = "@random"
-SOURCES = ("bundled", "torchvision")
+SOURCES = ("bundled", "torchvision", "upload")
 
 
 def canonical_json(value: Any) -> str:
@@ -33,7 +33,7 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True, order=True)
 class ModelSpec:
-    """Which float model: `bundled/NAME`, `torchvision/NAME` or `torchvision/NAME@random`."""
+    """Which float model: `bundled/NAME`, `torchvision/NAME[@random]` or `upload/TOKEN`."""
 
     name: str
 
@@ -47,7 +47,7 @@ class ModelSpec:
 
     @property
     def source(self) -> str:
-        """Return `bundled` or `torchvision`."""
+        """Return `bundled`, `torchvision` or `upload`."""
         return self.name.partition("/")[0]
 
     @property
@@ -85,7 +85,8 @@ class ImageSpec:
     """Which pictures, and how many of them judge the model.
 
     Attributes:
-        source: a folder or zip of pictures; None takes the model's own bundled set.
+        source: a folder or zip of pictures, or `upload/TOKEN`; None takes the model's own bundled
+            set.
         evaluation_images: how many pictures accuracy and agreement are measured on, at most.
         image_size: side in px the model sees; None takes the model's own.
         seed: of the split into calibration, QAT and evaluation pictures.

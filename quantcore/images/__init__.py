@@ -58,11 +58,13 @@ def images_digest(spec: ImageSpec, info: ModelInfo) -> str:
     Raises:
         RequestError: the folder or zip is missing, empty or damaged.
     """
-    preparation = {
+    preparation: dict[str, object] = {
         "size": _size(spec, info),
         "resize": [info.resize_size, info.image_size, info.interpolation],
         "normalise": [info.mean, info.std],
     }
+    if info.dataset == "own":
+        preparation["channels"] = info.channels
     return digest([_content(spec, info), preparation, info.dataset])
 
 

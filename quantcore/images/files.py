@@ -188,14 +188,14 @@ def shorter_side(info: ModelInfo, size: int) -> int:
 
 def is_grey(info: ModelInfo) -> bool:
     """Return whether a model sees greyscale, in three equal channels."""
-    return info.dataset == "fashion_mnist"
+    return info.channels == "grey"
 
 
 def prepare(picture: Image.Image, info: ModelInfo, size: int) -> NDArray[np.float32]:
     """Return `[3, size, size]` normalised floats, as torchvision's classification presets do.
 
     The shorter side is resized in the model's own proportion to `size`, the centre cut out, and
-    channels normalised. Fashion-MNIST models see greyscale.
+    channels normalised, in the order in which the model takes them. Some see greyscale.
     """
     picture = picture.convert("L" if is_grey(info) else "RGB").convert("RGB")
     shorter = shorter_side(info, size)
@@ -203,6 +203,8 @@ def prepare(picture: Image.Image, info: ModelInfo, size: int) -> NDArray[np.floa
     left, top = (round((side - size) / 2) for side in scaled.size)
     square = scaled.crop((left, top, left + size, top + size))
     pixels = np.asarray(square, np.float32).transpose(2, 0, 1) / 255
+    if info.channels == "BGR":
+        pixels = pixels[::-1]
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (info.mean, info.std))
     return ((pixels - mean) / std).astype(np.float32, copy=False)
 

@@ -22,10 +22,12 @@ def build(spec: ModelSpec) -> "nn.Module":
         RequestError: there is no such model.
         WeightsUnavailableError: its weights are not here and cannot be fetched.
     """
-    from quantcore.models import bundled, torchvision
+    from quantcore.models import bundled, torchvision, uploads
     from quantcore.models.catalogue import find
 
     info = find(spec)
+    if spec.source == "upload":
+        return uploads.build(info)
     if spec.is_random:
         return torchvision.build_random(info)
     return bundled.build(info) if spec.source == "bundled" else torchvision.build(info)
@@ -38,7 +40,7 @@ def build_quantizable(spec: ModelSpec) -> "nn.Module":
         UnsupportedError: torchvision has no such twin.
         RequestError, WeightsUnavailableError: as `build`.
     """
-    from quantcore.models import bundled, torchvision
+    from quantcore.models import bundled, torchvision, uploads
     from quantcore.models.catalogue import find
     from quantcore.models.empty import EmptyParameters
 
@@ -50,7 +52,8 @@ def build_quantizable(spec: ModelSpec) -> "nn.Module":
         )
     weights = build(spec).state_dict()
     with EmptyParameters():
-        model = bundled.twin(info) if spec.source == "bundled" else torchvision.twin(info)
+        twin = {"bundled": bundled.twin, "upload": uploads.twin}.get(spec.source, torchvision.twin)
+        model = twin(info)
     model.load_state_dict(weights, assign=True)
     return model.eval()
 
@@ -87,10 +90,12 @@ def weights_digest(spec: ModelSpec, ready_quantized_for: str | None = None) -> s
         RequestError, WeightsUnavailableError: as `build`.
     """
     from quantcore.bundle import file_digest
-    from quantcore.models import torchvision
+    from quantcore.models import torchvision, uploads
     from quantcore.models.catalogue import find
 
     info = find(spec)
+    if spec.source == "upload" and ready_quantized_for is None:
+        return uploads.digest(spec)
     if ready_quantized_for is not None:
         _require_ready_quantized(info, ready_quantized_for)
     elif spec.is_random:
@@ -101,9 +106,11 @@ def weights_digest(spec: ModelSpec, ready_quantized_for: str | None = None) -> s
 def weights_are_here(spec: ModelSpec, ready_quantized_for: str | None = None) -> bool:
     """Return whether `weights_digest` answers from this machine, without fetching anything."""
     from quantcore.bundle import bundled_file
-    from quantcore.models import torchvision
+    from quantcore.models import torchvision, uploads
     from quantcore.models.catalogue import find
 
+    if spec.source == "upload":
+        return ready_quantized_for is None and uploads.is_here(spec)
     info = find(spec)
     if spec.is_random and ready_quantized_for is None:
         return True

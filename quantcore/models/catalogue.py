@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from quantcore import uploads
 from quantcore.bundle import bundled_file
 from quantcore.errors import RequestError
 from quantcore.specs import RANDOM, ModelSpec
@@ -27,7 +28,9 @@ class ModelInfo:
     Attributes:
         name: as a `ModelSpec` writes it.
         title: as people write it.
-        dataset: what it was trained on, which decides how pictures are prepared.
+        dataset: what it was trained on, which decides the pictures it is judged on; `own` for what
+            somebody brought.
+        channels: the order in which it takes them, or the same grey in all three.
         image_size: side of the square it sees, px.
         resize_size: shorter side of the picture before the square is cut out, px.
         mean: of the three channels, of pixels in 0 to 1.
@@ -42,7 +45,9 @@ class ModelInfo:
         published_size_mb: of the published weight file, in 10^6 bytes.
         weights_file: its name in torch hub's checkpoints folder or in the bundle; None for random.
         static_mode: `eager` where torchvision has a quantizable twin, `fx` where FX graph mode
-            handles it, None where neither does; `static_refusal` then says why.
+            handles it, `jit` where there is a TorchScript graph and no source, None where nothing
+            does; `static_refusal` then says why.
+        is_program: its weights are somebody's program, which only runs in the locked-in worker.
         dynamic_layers: how many layers of each type dynamic quantization would convert.
         float_attention: it holds attention that stays float under dynamic quantization.
         pretrained_weights: engine -> file of the ready-quantized weights for it.
@@ -51,8 +56,8 @@ class ModelInfo:
     name: str
     title: str
     architecture: str
-    source: Literal["bundled", "torchvision"]
-    dataset: Literal["fashion_mnist", "imagenet"]
+    source: Literal["bundled", "torchvision", "upload"]
+    dataset: Literal["fashion_mnist", "imagenet", "own"]
     image_size: int
     resize_size: int
     mean: tuple[float, ...]
@@ -65,11 +70,13 @@ class ModelInfo:
     published_top1: float | None
     published_size_mb: float | None
     weights_file: str | None
-    static_mode: Literal["eager", "fx"] | None
+    static_mode: Literal["eager", "fx", "jit"] | None
     static_refusal: str
     dynamic_layers: dict[str, int]
     float_attention: bool
     pretrained_weights: dict[str, str]
+    channels: Literal["RGB", "BGR", "grey"] = "RGB"
+    is_program: bool = False
 
     @property
     def pretrained_engines(self) -> tuple[str, ...]:
@@ -91,6 +98,7 @@ def catalogue() -> dict[str, ModelInfo]:
                 **trained.get(name, {}),
                 "name": name,
                 "labels": labels[facts["dataset"]],
+                "channels": "grey" if facts["dataset"] == "fashion_mnist" else "RGB",
             }
         )
         for name, facts in content["models"].items()
@@ -126,10 +134,49 @@ def find(spec: ModelSpec) -> ModelInfo:
     Raises:
         RequestError: there is no such model; the sentence names the nearest.
     """
+    if spec.source == "upload":
+        return _brought(spec)
     info = catalogue().get(spec.listed)
     if info is None or (spec.is_random and spec.source == "bundled"):
         raise _unknown(spec)
     return _without_weights(info) if spec.is_random else info
+
+
+def _brought(spec: ModelSpec) -> ModelInfo:
+    """Return the facts of a model that somebody brought, as it was recognised."""
+    upload = uploads.find(spec.name)
+    if upload.model is None:
+        raise RequestError(
+            f"{upload.filename} is not a model.", "Choose it as images, or bring a model."
+        )
+    found = upload.model
+    like = catalogue().get(found.architecture or "")
+    return ModelInfo(
+        name=spec.name,
+        title=uploads.title(upload),
+        architecture=like.architecture if like else "",
+        source="upload",
+        dataset="own",
+        image_size=found.image_size,
+        resize_size=found.resize_size,
+        mean=found.mean,
+        std=found.std,
+        interpolation=found.interpolation,
+        classes=found.classes,
+        labels=found.labels,
+        parameters=found.parameters,
+        gflops=like.gflops if like else None,
+        published_top1=None,
+        published_size_mb=None,
+        weights_file=None,
+        static_mode=like.static_mode if like else "jit",
+        static_refusal=like.static_refusal if like else "",
+        dynamic_layers=dict(found.dynamic_layers),
+        float_attention=found.float_attention,
+        pretrained_weights={},
+        channels=found.channels,
+        is_program=found.is_program,
+    )
 
 
 def _without_weights(info: ModelInfo) -> ModelInfo:

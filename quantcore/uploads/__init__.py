@@ -1,0 +1,29 @@
+"""What visitors bring: one folder an upload, owned, unguessable, and gone after a time.
+
+Each folder holds the record of what the file was found to be, and the files that are used from then
+on. The name of an upload, `upload/TOKEN`, stands wherever a model or a source of pictures is named.
+"""
+
+from quantcore.uploads.library import Uploads, find, folder, is_named, token_of
+from quantcore.uploads.records import (
+    PREFIX,
+    Form,
+    Upload,
+    UploadedImages,
+    UploadedModel,
+    title,
+)
+
+__all__ = [
+    "PREFIX",
+    "Form",
+    "Upload",
+    "UploadedImages",
+    "UploadedModel",
+    "Uploads",
+    "find",
+    "folder",
+    "is_named",
+    "title",
+    "token_of",
+]

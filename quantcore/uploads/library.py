@@ -1,0 +1,226 @@
+"""The folder of uploads: received in pieces, read by token, removed with all that is in it."""
+
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from quantcore.errors import RequestError, StoreError
+from quantcore.settings import Settings
+from quantcore.uploads.records import PREFIX, Upload, UploadedImages, UploadedModel
+
+RECORD = "record.json"
+CONTENT = "content"
+TOKEN_BYTES = 24
+LONGEST_FILENAME = 120
+DAY_S = 86_400.0
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
+
+
+def is_named(name: str | None) -> bool:
+    """Return whether a name of a model or of pictures is that of an upload."""
+    return name is not None and name.startswith(PREFIX)
+
+
+def token_of(name: str) -> str:
+    """Return the token in `upload/TOKEN`.
+
+    Raises:
+        RequestError: it names no upload.
+    """
+    token = name.removeprefix(PREFIX)
+    if not is_named(name) or not _TOKEN.fullmatch(token):
+        raise RequestError(f"{name!r} does not name an upload.", "Bring the file again.")
+    return token
+
+
+def home() -> Path:
+    """Return the folder of all uploads of this process's data folder."""
+    return Settings.from_env().data / "uploads"
+
+
+def folder(name: str) -> Path:
+    """Return where the files of `upload/TOKEN` lie.
+
+    Raises:
+        RequestError: it names no upload.
+    """
+    return home() / token_of(name)
+
+
+def find(name: str) -> Upload:
+    """Return the record of `upload/TOKEN`, whoever's it is: the token is the key.
+
+    Raises:
+        RequestError: it is gone: deleted, or its time was up.
+    """
+    found = _read(folder(name))
+    if found is None or found.expires_s < time.time():
+        raise RequestError(
+            "This upload is no longer here: it was deleted, or its time was up.",
+            "Bring the file again.",
+        )
+    return found
+
+
+class Uploads:
+    """The uploads of one data folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._root = settings.data / "uploads"
+        self._settings = settings
+
+    def receive(self, filename: str, chunks: Iterable[bytes], owner: str = "") -> Upload:
+        """Write a file in pieces, under a new token; what it is, nobody has looked at yet.
+
+        Raises:
+            RequestError: it is empty, or larger than an upload may be.
+            StoreError: the disk is full or cannot be written to. Nothing is left behind.
+        """
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        place = self._root / token
+        try:
+            place.mkdir(mode=0o700, parents=True)
+            size_bytes = _write(place / CONTENT, chunks, self._most_bytes)
+            now = time.time()
+            record = Upload(
+                token=token,
+                owner=owner,
+                filename=_harmless(filename),
+                size_bytes=size_bytes,
+                created_s=now,
+                expires_s=now + self._settings.upload_days * DAY_S,
+            )
+            _save(place, record)
+        except OSError as error:
+            shutil.rmtree(place, ignore_errors=True)
+            raise StoreError(
+                f"The file could not be kept ({error.strerror}).", "Make room, then bring it again."
+            ) from error
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        return record
+
+    def get(self, token: str, owner: str | None = None) -> Upload:
+        """Return one upload; with an owner, only if it is theirs.
+
+        Raises:
+            RequestError: there is none such, or it is somebody else's: the two look alike.
+        """
+        token_of(PREFIX + token)
+        found = _read(self._root / token)
+        is_theirs = found is not None and owner in (None, found.owner)
+        if found is None or not is_theirs or found.expires_s < time.time():
+            raise RequestError(
+                "This upload is no longer here: it was deleted, or its time was up.",
+                "Bring the file again.",
+            )
+        return found
+
+    def of(self, owner: str) -> list[Upload]:
+        """Return a visitor's uploads that were read and have not expired, the newest first."""
+        now = time.time()
+        mine = [
+            upload
+            for upload in self._all()
+            if upload.owner == owner and upload.expires_s >= now and (upload.model or upload.images)
+        ]
+        return sorted(mine, key=lambda upload: -upload.created_s)
+
+    def place(self, token: str) -> Path:
+        """Return where an upload's files lie."""
+        token_of(PREFIX + token)
+        return self._root / token
+
+    def content(self, token: str) -> Path:
+        """Return the file as it was brought."""
+        return self.place(token) / CONTENT
+
+    def describe(
+        self,
+        token: str,
+        *,
+        model: UploadedModel | None = None,
+        images: UploadedImages | None = None,
+    ) -> Upload:
+        """Write down what an upload was found to be, or what its owner changed; return it."""
+        place = self.place(token)
+        record = replace(self.get(token), size_bytes=_bytes_in(place))
+        if model is not None:
+            record = replace(record, model=model)
+        if images is not None:
+            record = replace(record, images=images)
+        _save(place, record)
+        return record
+
+    def delete(self, token: str) -> None:
+        """Remove an upload's files. What it produced is for `Comparisons` to remove."""
+        shutil.rmtree(self.place(token), ignore_errors=True)
+
+    def expired(self) -> list[Upload]:
+        """Return the uploads whose time is up."""
+        now = time.time()
+        return [upload for upload in self._all() if upload.expires_s < now]
+
+    @property
+    def _most_bytes(self) -> int:
+        return int(self._settings.upload_mb * 1e6)
+
+    def _all(self) -> list[Upload]:
+        with suppress(FileNotFoundError):
+            places = [place for place in self._root.iterdir() if _TOKEN.fullmatch(place.name)]
+            return [found for place in places if (found := _read(place)) is not None]
+        return []
+
+
+def _harmless(filename: str) -> str:
+    """Return a name for showing: no folder, no control characters, not long."""
+    last = filename.replace("\\", "/").rpartition("/")[2]
+    shown = "".join(each for each in last if each.isprintable())
+    return shown[-LONGEST_FILENAME:] or "file"
+
+
+def _write(path: Path, chunks: Iterable[bytes], most_bytes: int) -> int:
+    size_bytes = 0
+    with path.open("xb") as file:
+        for chunk in chunks:
+            size_bytes += len(chunk)
+            if size_bytes > most_bytes:
+                raise RequestError(
+                    f"This file is larger than {most_bytes / 1e6:,.0f} MB, the most an upload "
+                    "may be.",
+                    "Bring a smaller one: weights in half precision are half as large.",
+                )
+            file.write(chunk)
+    if not size_bytes:
+        raise RequestError("This file is empty: it has 0 bytes.", "Bring another file.")
+    return size_bytes
+
+
+def _save(place: Path, record: Upload) -> None:
+    draft = place / f"{RECORD}.{secrets.token_hex(4)}"
+    draft.write_bytes(record.to_json())
+    draft.replace(place / RECORD)
+
+
+def _bytes_in(place: Path) -> int:
+    return sum(each.stat().st_size for each in place.rglob("*") if each.is_file())
+
+
+def _read(place: Path) -> Upload | None:
+    path = place / RECORD
+    try:
+        return _parsed(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: Path, _modified_ns: int) -> Upload:
+    return Upload.from_json(path.read_bytes())
