@@ -20,6 +20,7 @@ from quantcore.environment import current_environment
 from quantcore.errors import RequestError, SchedulerError
 from quantcore.exports_queue import Exports
 from quantcore.grid import plan, refusals
+from quantcore.intakes import Intakes
 from quantcore.jobs import Workers
 from quantcore.ledger import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob
 from quantcore.models.catalogue import find
@@ -28,6 +29,7 @@ from quantcore.settings import Settings
 from quantcore.specs import CompareRequest, ModelSpec, Variant
 from quantcore.store import Store
 from quantcore.trials import Trials
+from quantcore.uploads import Uploads
 from quantcore.workflows import WORKFLOWS, settings_of
 
 __all__ = ["Comparisons", "plan", "shipped_comparison"]
@@ -65,6 +67,8 @@ class Comparisons:
         store: what is kept of comparisons and exports.
         exports: the exports of this process, which take turns with comparisons on one worker.
         trials: single pictures asked of every variant, by readers of this process.
+        uploads: what visitors brought.
+        intakes: the looks of this process at what is brought.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -74,6 +78,8 @@ class Comparisons:
         self._workers = Workers(settings)
         self.exports = Exports(settings, self._workers)
         self.trials = Trials(settings, self.store)
+        self.uploads = Uploads(settings)
+        self.intakes = Intakes(settings, self.uploads)
         self._dispatcher = Dispatcher(settings, self._ledger, self._workers, self._remember)
         self._read: dict[str, tuple[tuple[int, int], JobRecord]] = {}
         self._listed: tuple[tuple[int, int], list[JobSummary]] | None = None
@@ -182,6 +188,10 @@ class Comparisons:
         """Forget a comparison. Its figures stay in the cache."""
         for ticket in self._ledger.delete(job_id):
             self._workers.cancel(ticket)
+
+    def delete_upload(self, token: str) -> None:
+        """Remove an upload, and every comparison that asks for it."""
+        self.uploads.delete(token)
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> JobView:
         """Return the view once something changed, it is over, or the time is."""
