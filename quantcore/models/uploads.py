@@ -56,13 +56,25 @@ def build(info: "ModelInfo") -> "nn.Module":
 
     file = path(info.name, is_program=info.is_program)
     if info.is_program:
-        program: nn.Module = torch.jit.load(file, map_location="cpu")
-        return program.eval()
+        return frozen(torch.jit.load(file, map_location="cpu"))
     from quantcore.models.empty import EmptyParameters
 
     with EmptyParameters():
         model = architecture(info)
     return filled(model, file)
+
+
+def frozen(program: Any) -> "nn.Module":
+    """Return a program with its numbers folded into its graph; some come that way."""
+    import torch
+
+    # What was frozen before has no modes any more.
+    if not hasattr(program, "training"):
+        module: nn.Module = program
+        return module
+    with torch.no_grad():
+        module = torch.jit.freeze(program.eval())
+    return module
 
 
 def filled(model: "nn.Module", file: Path) -> "nn.Module":
