@@ -322,7 +322,9 @@ def _local(file: BinaryIO, entry: Entry, raw: bytes, length: int) -> tuple[Entry
     size, packed, _ = _wide(extra, size, packed, 0)
     told = (checksum, packed, size)
     meant = (entry.checksum, entry.packed, entry.size)
-    if told != meant and not (flags & SIZES_FOLLOW and all(x in {0, y} for x, y in zip(told, meant, strict=True))):
+    if told != meant and not (
+        flags & SIZES_FOLLOW and all(x in {0, y} for x, y in zip(told, meant, strict=True))
+    ):
         raise _damaged(f"two sizes are given for {_short(entry.name)}")
     start = header + LOCAL.size + name_length + extra_length
     if start + entry.packed > length:

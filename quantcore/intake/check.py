@@ -16,9 +16,7 @@ from quantcore.intake.tensors import (
 )
 
 WEIGHTS: tuple[Kind, ...] = ("torch_zip", "torch_legacy", "safetensors")
-TAKEN = (
-    "Upload PyTorch weights (.pt, .pth, .safetensors), a TorchScript file or a .pt2 of torch.export."
-)
+TAKEN = "Upload PyTorch weights (.pt, .pth, .safetensors), TorchScript or a .pt2 of torch.export."
 CODE_BYTES = 64 * 2**20
 REFUSALS: dict[Kind, tuple[str, str]] = {
     "onnx": (

@@ -14,9 +14,7 @@ from quantcore.intake.pickles import MAPPINGS, Made
 from quantcore.intake.tensors import ALREADY, ALREADY_REMEDY, QUANTIZED, STORAGES, Contents
 
 SAVE = (
-    "Save its numbers instead, in Python:\n"
-    "import torch\n"
-    'torch.save(model.state_dict(), "model.pt")'
+    'Save its numbers instead, in Python:\nimport torch\ntorch.save(model.state_dict(), "model.pt")'
 )
 NEEDED = re.compile(
     r"torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state|qtensor|"

@@ -60,9 +60,7 @@ TITLES: dict[Kind, str] = {
 HEAD_BYTES = 4096
 MAX_SAFETENSORS_HEADER = 100 * 10**6
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-PICTURE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-)
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
     (LEGACY, "torch_legacy"),
     (b"\x89HDF\r\n\x1a\n", "keras"),
@@ -124,21 +122,21 @@ def _kind(path: Path, head: bytes, length: int) -> Kind:
 
 
 def _by_structure(path: Path, head: bytes, length: int) -> Kind | None:
-    if _is_safetensors(path, head, length):
-        return "safetensors"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "picture"
-    if head[:2] == b"BM" and int.from_bytes(head[2:6], "little") == length:
-        return "picture"
-    if head[4:8] == b"TFL3":
-        return "tflite"
-    if head[4:6] == b"ET" and head[6:8].isdigit():
-        return "executorch"
-    if head[257:262] == b"ustar":
-        return "torch_tar"
-    if head[0] == 0x80 and len(head) > 2 and head[1] in range(2, 6):
-        return "pickle"
-    return "onnx" if _is_onnx(path, head) else None
+    looks: dict[Kind, bool] = {
+        "safetensors": _is_safetensors(path, head, length),
+        "picture": _is_picture(head, length),
+        "tflite": head[4:8] == b"TFL3",
+        "executorch": head[4:6] == b"ET" and head[6:8].isdigit(),
+        "torch_tar": head[257:262] == b"ustar",
+        "pickle": head[0] == 0x80 and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"},
+        "onnx": _is_onnx(path, head),
+    }
+    return next((kind for kind, does in looks.items() if does), None)
+
+
+def _is_picture(head: bytes, length: int) -> bool:
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return webp or (head[:2] == b"BM" and int.from_bytes(head[2:6], "little") == length)
 
 
 def _is_safetensors(path: Path, head: bytes, length: int) -> bool:
@@ -167,26 +165,27 @@ def _by_text(head: bytes) -> Kind:
         if error.start < len(head) - 3:
             return "unknown"
         text = head[: error.start].decode("utf-8")
-    return "text" if all(letter.isprintable() or letter in "\t\r\n" for letter in text) else "unknown"
+    return (
+        "text" if all(letter.isprintable() or letter in "\t\r\n" for letter in text) else "unknown"
+    )
 
 
 def _zip_kind(path: Path) -> Kind:
     archive = open_archive(path, pictures=True)
     names = archive.entries.keys()
     inside = {name.partition("/")[2] for name in names}
-    if not names:
-        return "empty"
-    if "constants.pkl" in inside and any(name.startswith("code/") for name in inside):
-        return "torchscript"
-    if _is_exported(archive, inside):
-        return "exported_program"
-    if "data.pkl" in inside:
-        return "torch_zip"
-    if any(PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES for name in names):
-        return "pictures"
-    if "model.weights.h5" in names:
-        return "keras"
-    return "numpy" if all(name.endswith(".npy") for name in names) else "zip"
+    code = any(name.startswith("code/") for name in inside)
+    suffixes = {PurePosixPath(name).suffix.lower() for name in names}
+    looks: dict[Kind, bool] = {
+        "empty": not names,
+        "torchscript": code and "constants.pkl" in inside,
+        "exported_program": _is_exported(archive, inside),
+        "torch_zip": "data.pkl" in inside,
+        "pictures": bool(suffixes & PICTURE_SUFFIXES),
+        "keras": "model.weights.h5" in names,
+        "numpy": suffixes == {".npy"},
+    }
+    return next((kind for kind, does in looks.items() if does), "zip")
 
 
 def _is_exported(archive: Archive, inside: Collection[str]) -> bool:

@@ -7,7 +7,6 @@ for what torch.save writes, today's zip and the older form. Nothing here needs t
 
 import json
 import math
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +131,9 @@ class Tensor:
         sort = np.dtype(KINDS[self.kind]).newbyteorder(">" if self.big_endian else "<")
         if 0 in self.shape:
             return np.zeros(self.shape, np.float32 if self.is_float else sort)
-        span = 1 + sum((side - 1) * step for side, step in zip(self.shape, self.strides, strict=True))
+        span = 1 + sum(
+            (side - 1) * step for side, step in zip(self.shape, self.strides, strict=True)
+        )
         numbers = np.fromfile(path, sort, span, offset=self.start)
         if len(numbers) != span:
             raise RequestError("The file changed while it was read.", AGAIN)
@@ -228,7 +229,11 @@ def _offsets(name: str, entry: Any) -> tuple[int, int]:
 
 
 def _from_header(name: str, entry: dict[str, Any], start: int, size: int) -> Tensor:
-    kind = SAFETENSORS_KINDS.get(entry.get("dtype", "")) if isinstance(entry.get("dtype"), str) else None
+    kind = (
+        SAFETENSORS_KINDS.get(entry.get("dtype", ""))
+        if isinstance(entry.get("dtype"), str)
+        else None
+    )
     if kind is None:
         raise RequestError(
             f"{_short(name)} holds numbers of a kind that is not known here.",
@@ -401,7 +406,7 @@ def _reference(stored: Stored) -> tuple[str, str, int]:
 
 
 def _contents(pickled: Pickled, storages: Mapping[str, _Storage]) -> Contents:
-    """Return the pickled value; every tensor in it is checked and put in the place of its making."""
+    """Return the pickled value, with every tensor in it checked and in the place of its making."""
     made: dict[int, Tensor] = {}
     for number, promise in enumerate(_everything(pickled.value, Made)):
         tensor = _tensor(promise, storages)
@@ -493,7 +498,11 @@ def _within(
 
 def _sides(name: str, shape: Any) -> tuple[int, ...]:
     """Return a shape (or strides) as plain numbers that are not negative."""
-    if isinstance(shape, Made) and shape.path == "torch.Size" and isinstance(shape.arguments, tuple):
+    if (
+        isinstance(shape, Made)
+        and shape.path == "torch.Size"
+        and isinstance(shape.arguments, tuple)
+    ):
         shape = shape.arguments[0] if len(shape.arguments) == 1 else None
     if (
         not isinstance(shape, (list, tuple))
