@@ -8,6 +8,9 @@ started the nursery dies, however suddenly, the nursery sees its socket close an
 left.
 
 Messages are pickled by `multiprocessing.connection`, and only ever travel between these processes.
+A *locked* nursery is for what strangers bring: its children enter a `lockdown` before they look at
+anything, start from an environment that holds nothing of ours, and answer in JSON of limited size,
+which their parent reads as data and never as objects.
 """
 
 import contextlib
@@ -17,6 +20,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -27,7 +31,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from quantcore.errors import CancelledError, ChildDiedError
+from quantcore import errors
+from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError
 
 PROJECT = Path(__file__).parent.parent
 # Dask sets these in its workers. Inherited, they would pin every child to one thread, and hand a
@@ -43,6 +48,13 @@ _POLL_S = 0.1
 _LESS_MEMORY = "Raise that limit if the machine has more, or take a smaller batch or image size."
 # Importing torch takes three seconds on an idle machine, and minutes on one that is swamped.
 _ANSWER_TIMEOUT_S = 600.0
+_REQUEST_BYTES = 65_536
+# Of a locked child's answers: longer ones, and those that never end, are no answers.
+_MOST_ANSWER_BYTES = 32 * 2**20
+_PIECE_TIMEOUT_S = 30
+_MOST_CHARACTERS = 20_000
+_LONGEST_STAGE = 120
+_REPORTS_EVERY_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,11 @@ def ignore_progress(_: Progress) -> None:
     """Take no notice of a progress report."""
 
 
+def not_an_answer() -> ChildDiedError:
+    """Return the error for a child that said something else than what it was asked."""
+    return ChildDiedError("Its process answered with something that is no answer.", "Run it again.")
+
+
 def never_stop() -> bool:
     """Answer that nobody has asked to stop."""
     return False
@@ -82,6 +99,7 @@ class Child:
         self._ended = False
         self._nursery = nursery
         self._connection = connection
+        self._reported_at = 0.0
 
     def send(self, message: Any) -> None:
         """Send a message; a child that has died is noticed at the next `receive`."""
@@ -96,7 +114,8 @@ class Child:
     ) -> Any:
         """Return the child's next answer, passing its progress reports to `watch` on the way.
 
-        `timeout_s` is the nursery's own unless another is given.
+        `timeout_s` is the nursery's own unless another is given. What a locked child answers is
+        plain JSON, whatever it was: hold it against a type before it is used.
 
         Raises:
             CancelledError: `should_stop` said so; the child is gone.
@@ -108,16 +127,36 @@ class Child:
         while True:
             self._wait(should_stop, deadline, timeout_s)
             try:
-                message = self._connection.recv()
+                message = self._message()
             except (EOFError, ConnectionResetError) as error:
                 raise self._death() from error
             if isinstance(message, Progress):
-                watch(message)
+                self._pass_on(message, watch)
             elif isinstance(message, Raised):
                 message.error.add_note(message.traceback)
                 raise self._explained(message.error) from message.error
             else:
                 return message
+
+    def _message(self) -> Any:
+        if not self._nursery.locked:
+            return self._connection.recv()
+        try:
+            return _from_json(self._connection.recv_bytes(_MOST_ANSWER_BYTES))
+        except (EOFError, ConnectionResetError):
+            raise
+        # Too long, never finished, not JSON, or nested without end.
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            self.kill()
+            raise not_an_answer() from error
+
+    def _pass_on(self, progress: Progress, watch: Watch) -> None:
+        """Tell of progress; a locked child that tells of it without pause is not listened to."""
+        now = time.monotonic()
+        if self._nursery.locked and now - self._reported_at < _REPORTS_EVERY_S:
+            return
+        self._reported_at = now
+        watch(progress)
 
     def _wait(
         self, should_stop: ShouldStop, deadline: float | None, timeout_s: float | None
@@ -183,22 +222,38 @@ class Nursery:
         modules: Sequence[str],
         memory_limit_bytes: int | None = None,
         timeout_s: float | None = None,
+        *,
+        data: Path | None = None,
+        locked: bool = False,
     ) -> None:
-        """Start it; a child may use so much memory, and take so long over each answer."""
+        """Start it; a child may use so much memory, and take so long over each answer.
+
+        Args:
+            modules: imported once, for every child.
+            memory_limit_bytes: of a child's data.
+            timeout_s: of each answer.
+            data: the data folder in which children find uploads; None leaves the environment's.
+            locked: whether its children are locked in.
+        """
         self.memory_limit_bytes = memory_limit_bytes
         self.timeout_s = timeout_s
+        self.locked = locked
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair()
-        environment = {key: text for key, text in os.environ.items() if key not in _DASK_VARIABLES}
+        environment = _environment(locked)
+        if data is not None:
+            environment["QUANTCORE_DATA"] = str(data)
         # torch.ao.quantization warns at every call that it is deprecated; the pins answer that.
         environment |= {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
         environment |= {"TORCH_CPP_LOG_LEVEL": "ERROR"}
         self._process = subprocess.Popen(
             # Not `-m`: what a child pickles must not belong to a module named __main__.
-            [sys.executable, "-c", _ENTRY, str(theirs.fileno()), *modules],
+            [sys.executable, "-c", _ENTRY, str(theirs.fileno()), *modules, *_lock_modules(locked)],
             pass_fds=[theirs.fileno()],
             env=environment,
             stdin=subprocess.DEVNULL,
+            # Nothing of ours is to be inherited by what is locked in.
+            stdout=subprocess.DEVNULL if locked else None,
             start_new_session=True,
         )
         theirs.close()
@@ -209,14 +264,36 @@ class Nursery:
         """Return whether it can still fork children."""
         return self._process.poll() is None
 
-    def spawn(self, function: str, *arguments: Any) -> Child:
+    def spawn(
+        self,
+        function: str,
+        *arguments: Any,
+        reads: Sequence[Path] = (),
+        writes: Sequence[Path] = (),
+    ) -> Child:
         """Start `module:function` in a child, which is called with a connection and `arguments`.
+
+        Args:
+            function: where it is.
+            arguments: what it is called with, after the connection.
+            reads: files and folders that a locked child may read beside the runtime.
+            writes: folders in which a locked child may write.
 
         Raises:
             ChildDiedError: the nursery itself is gone.
         """
-        request = {"fork": function, "memory_limit_bytes": self.memory_limit_bytes}
+        request: dict[str, Any] = {
+            "fork": function,
+            "memory_limit_bytes": self.memory_limit_bytes,
+        }
+        if self.locked:
+            request["lock"] = {"reads": [*map(str, reads)], "writes": [*map(str, writes)]}
         ours, theirs = socket.socketpair()
+        if self.locked:
+            # A message of which only the beginning comes must not be waited for.
+            ours.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _PIECE_TIMEOUT_S, 0)
+            )
         with ours, theirs:
             pid = self._ask(request, [theirs.fileno()])
             child = Child(self, int(pid), Connection(ours.detach()))
@@ -235,7 +312,7 @@ class Nursery:
         with self._lock:
             try:
                 socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
-                answer = self._control.recv(4_096)
+                answer = self._control.recv(_REQUEST_BYTES)
             except TimeoutError as error:
                 # Its late answer would be taken for the answer to the next question.
                 self.close()
@@ -296,7 +373,7 @@ def _serve(control: socket.socket) -> None:
 
 def _requests(control: socket.socket) -> Iterator[tuple[dict[str, Any], list[int]]]:
     while True:
-        text, descriptors, _, _ = socket.recv_fds(control, 4_096, 1)
+        text, descriptors, _, _ = socket.recv_fds(control, _REQUEST_BYTES, 1)
         if not text:
             return
         yield json.loads(text), list(descriptors)
@@ -318,8 +395,110 @@ def _fork(request: dict[str, Any], descriptor: int, control: socket.socket) -> i
     if request["memory_limit_bytes"]:
         # Not the address space: torch maps gigabytes that it never touches.
         resource.setrlimit(resource.RLIMIT_DATA, (request["memory_limit_bytes"],) * 2)
-    _run(request["fork"], Connection(descriptor))
+    connection: Any = Connection(descriptor)
+    if "lock" in request:
+        connection = _Teller(connection)
+        try:
+            _lock_in(request, descriptor)
+        # Whatever it is: without the lock nothing runs.
+        except BaseException as error:
+            connection.send(Raised(_portable_cause(error), ""))
+            os._exit(1)
+    _run(request["fork"], connection)
     os._exit(0)
+
+
+def _portable_cause(error: BaseException) -> Exception:
+    return ChildDiedError(
+        f"What strangers bring cannot be locked in on this machine ({error}).",
+        "Run it on a Linux machine whose kernel has Landlock.",
+    )
+
+
+def _lock_in(request: dict[str, Any], descriptor: int) -> None:
+    """Leave this child nothing but its runtime, its files and its one connection."""
+    from quantcore import lockdown
+
+    reads, writes = ([Path(path) for path in request["lock"][key]] for key in ("reads", "writes"))
+    limit = request["memory_limit_bytes"]
+    limits = {"memory_bytes": limit} if limit else {}
+    lockdown.enter(
+        lockdown.Lock(reads=tuple(reads), writes=tuple(writes), **limits), keep=(descriptor,)
+    )
+
+
+class _Teller:
+    """A locked child's end of its connection: it hears objects from its parent and answers JSON."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def send(self, message: Any) -> None:
+        """Send a message, as data."""
+        self._connection.send_bytes(_to_json(message))
+
+    def recv(self) -> Any:
+        """Return what the parent sent."""
+        return self._connection.recv()
+
+
+def _to_json(message: Any) -> bytes:
+    from pydantic_core import to_json
+
+    if isinstance(message, Progress):
+        content: dict[str, Any] = {"progress": [message.stage, message.share]}
+    elif isinstance(message, Raised):
+        error = message.error
+        told = error if isinstance(error, QuantcoreError) else None
+        content = {
+            "raised": type(error).__name__,
+            "reason": told.reason if told else str(error),
+            "remedy": told.remedy if told else "",
+            "errno": getattr(error, "errno", None),
+            "traceback": message.traceback[-_MOST_CHARACTERS:],
+        }
+    else:
+        content = {"answer": message}
+    return to_json(content, inf_nan_mode="constants")
+
+
+def _from_json(content: bytes) -> Any:
+    """Return what `_to_json` wrote of one message; of an exception, one that says the same."""
+    message = json.loads(content)
+    if "progress" in message:
+        stage, share = message["progress"]
+        return Progress(_printable(stage)[:_LONGEST_STAGE], min(1.0, max(0.0, float(share))))
+    if "raised" not in message:
+        return message["answer"]
+    name, reason, remedy, traceback = (
+        _printable(message[key])[:_MOST_CHARACTERS]
+        for key in ("raised", "reason", "remedy", "traceback")
+    )
+    number = message["errno"]
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, QuantcoreError):
+        return Raised(kind(reason, remedy), traceback)
+    if name == "MemoryError":
+        return Raised(MemoryError(reason), traceback)
+    if isinstance(number, int):
+        return Raised(OSError(number, os.strerror(number)), traceback)
+    return Raised(RuntimeError(f"{name}: {reason}"), traceback)
+
+
+def _printable(text: object) -> str:
+    return "".join(each for each in str(text) if each.isprintable() or each == "\n")
+
+
+def _lock_modules(locked: bool) -> tuple[str, ...]:
+    """Return what the lock itself needs imported: inside it, nothing could be looked for."""
+    return ("quantcore.lockdown",) if locked else ()
+
+
+def _environment(locked: bool) -> dict[str, str]:
+    """Return what a nursery finds in its environment; a locked one, nothing that is ours."""
+    if locked:
+        return {"LANG": "C.UTF-8", "PATH": os.defpath}
+    return {key: text for key, text in os.environ.items() if key not in _DASK_VARIABLES}
 
 
 def _run(function: str, connection: Connection) -> None:

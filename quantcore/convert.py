@@ -20,9 +20,9 @@ from quantcore.keys import checkpoint_engine, image_size, recipe_key
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import find
 from quantcore.results import Artifact
-from quantcore.settings import Settings, physical_cores
+from quantcore.settings import physical_cores
 from quantcore.specs import CompareRequest, Variant
-from quantcore.store import Store
+from quantcore.tray import Tray
 from quantcore.workflows import Material, settings_of, workflow
 from quantcore.workflows.base import Report
 
@@ -52,6 +52,10 @@ class Conversion:
     conversion_s: float
     state: Artifact | None = None
 
+    def files(self) -> tuple[str | None, ...]:
+        """Return the digests of what was made."""
+        return self.artifact.sha256, self.state.sha256 if self.state else None
+
     def to_json(self) -> str:
         """Return the facts as JSON, for the store."""
         return _CONVERSION.dump_json(self).decode()
@@ -66,9 +70,9 @@ _CONVERSION = TypeAdapter(Conversion)
 
 
 def run_convert_child(
-    connection: Connection, request: CompareRequest, variant: Variant, settings: Settings
+    connection: Connection, request: CompareRequest, variant: Variant, folder: Path
 ) -> Conversion:
-    """Convert a variant and store its file; reports progress on the way."""
+    """Convert a variant and put its file on the tray; reports progress on the way."""
     import torch
 
     torch.set_num_threads(physical_cores())
@@ -79,30 +83,35 @@ def run_convert_child(
     backend.activate()
     started = time.monotonic()
     made = workflow(variant.workflow, dict(variant.settings))
-    module = made.convert(material, backend, report(connection)).eval()
+    module = evaluated(made.convert(material, backend, report(connection)))
     conversion_s = time.monotonic() - started
     report(connection)("writing the file", 0.97)
-    metadata, state = provenance(request, variant), _state_dict(module)
-    with Store.open(settings) as store:
-        artifact = store.add(
-            lambda path: torchscript.export(
-                module, example(material.image_size), backend, metadata, path
-            ),
-            torchscript.FORMAT,
-        )
-        kept = store.add(lambda path: path.write_bytes(state), STATE_FORMAT) if made.uses else None
+    metadata, state = provenance(request, variant), numbers(module)
+    tray = Tray(folder)
+    artifact = tray.add(
+        lambda path: torchscript.export(
+            module, example(material.image_size), backend, metadata, path
+        ),
+        torchscript.FORMAT,
+    )
+    again = made.uses and not info.is_program
+    kept = tray.add(lambda path: path.write_bytes(state), STATE_FORMAT) if again else None
     return Conversion(artifact, len(state), state_digest(module), conversion_s, kept)
 
 
 def run_relabel_child(
-    _: Connection, request: CompareRequest, variant: Variant, twin: Conversion, settings: Settings
+    _: Connection,
+    request: CompareRequest,
+    variant: Variant,
+    twin: Conversion,
+    source: Path,
+    folder: Path,
 ) -> Conversion:
-    """Store the file of a backend whose weights, scales and zero points another one shares."""
+    """Write the file of a backend whose weights, scales and zero points another one shares."""
     backend, metadata = runtime(variant.backend), provenance(request, variant)
-    with Store.open(settings) as store, store.using(twin.artifact.sha256) as (source,):
-        artifact = store.add(
-            lambda path: torchscript.relabel(source, backend, metadata, path), torchscript.FORMAT
-        )
+    artifact = Tray(folder).add(
+        lambda path: torchscript.relabel(source, backend, metadata, path), torchscript.FORMAT
+    )
     return replace(twin, artifact=artifact)
 
 
@@ -135,7 +144,12 @@ def module_again(
             f"{variant.label}, made again, has other numbers than the file that was measured.",
             "Remove it with `python -m quantcore cache clear`, then compare and export again.",
         )
-    return module.eval()
+    return evaluated(module)
+
+
+def evaluated(module: "nn.Module") -> "nn.Module":
+    """Return the module in evaluation mode; a frozen program has no other."""
+    return module.eval() if hasattr(module, "training") else module
 
 
 def example(image_size: int) -> "Tensor":
@@ -158,26 +172,40 @@ def provenance(request: CompareRequest, variant: Variant) -> dict[str, object]:
         "image_size": image_size(request, info),
         "mean": info.mean,
         "std": info.std,
-        "channels": "RGB",
+        "channels": "BGR" if info.channels == "BGR" else "RGB",
         "weights": weights_digest(request.model, checkpoint_engine(variant)),
         "recipe": recipe_key(request, variant),
         "libraries": library_versions(),
     }
 
 
-def _state_dict(module: "nn.Module") -> bytes:
-    """Return the state dict as it is on disk; the recipe's `print_model_size` takes its size."""
+def numbers(module: "nn.Module") -> bytes:
+    """Return the state dict as it is on disk; the recipe's `print_model_size` takes its size.
+
+    A program's numbers are in its graph: it is returned whole.
+    """
     import io
 
     import torch
 
+    if isinstance(module, torch.jit.ScriptModule):
+        program: Any = module
+        content: bytes = program.save_to_buffer()
+        return content
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)
     return buffer.getvalue()
 
 
 def state_digest(module: "nn.Module") -> str:
-    """Return the SHA-256 of every weight, scale and zero point, in the order of the state dict."""
+    """Return the SHA-256 of every weight, scale and zero point, in the order of the state dict.
+
+    A program's numbers are in its graph: the digest is that of the whole.
+    """
+    import torch
+
+    if isinstance(module, torch.jit.ScriptModule):
+        return hashlib.sha256(numbers(module)).hexdigest()
     total = hashlib.sha256()
     for name, value in module.state_dict().items():
         total.update(name.encode())

@@ -8,15 +8,15 @@ made, so that an interrupted comparison goes on where it stopped.
 import os
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from quantcore import keys, metrics
-from quantcore.children import Child, Nursery, Progress, ShouldStop
+from quantcore import keys, metrics, tray, uploads
+from quantcore.children import Child, Nursery, Progress, ShouldStop, not_an_answer
 from quantcore.convert import Conversion
 from quantcore.environment import Environment, current_environment
 from quantcore.errors import (
@@ -28,7 +28,7 @@ from quantcore.errors import (
 from quantcore.images import load_labels
 from quantcore.measure import Subject as TimedSubject
 from quantcore.measure import Timing, time_against_float, time_alone
-from quantcore.models import weights_are_here
+from quantcore.models import weights_are_here, weights_files
 from quantcore.models.catalogue import find
 from quantcore.predict import Probe, load_logits
 from quantcore.results import Accuracy, Failure, VariantResult
@@ -50,6 +50,7 @@ FLOAT32 = Variant("float32", None)
 
 _RESULT = TypeAdapter(VariantResult)
 
+T = TypeVar("T")
 ReportStage = Callable[[str, float], None]
 
 
@@ -72,9 +73,46 @@ class Job:
     report: ReportStage
     should_stop: ShouldStop
 
-    def receive(self, child: Child, start: float, end: float) -> Any:
+    def run(
+        self,
+        kind: type[T],
+        function: str,
+        *arguments: Any,
+        files: Callable[[T], Iterable[str | None]],
+        share: tuple[float, float],
+        reads: Sequence[Path] = (),
+    ) -> T:
+        """Return what a child of its own answers, with its files in the store.
+
+        The function is called with `arguments` and a tray, whose files are taken from it when the
+        child has ended. The child may read `reads` and what the request names.
+
+        Raises:
+            ChildDiedError: the answer is another than `kind`, or speaks of files (whose digests
+                `files` gives) that were not on the tray.
+        """
+        with self.store.tray() as folder:
+            with self.spawn(function, *arguments, folder, reads=reads, writes=(folder,)) as child:
+                answer = self.receive(kind, child, share)
+            taken = tray.take(folder, self.store)
+        if not set(filter(None, files(answer))) <= set(taken):
+            raise not_an_answer()
+        return answer
+
+    def spawn(
+        self, function: str, *arguments: Any, reads: Sequence[Path], writes: Sequence[Path] = ()
+    ) -> Child:
+        """Start a child that may read what the request names, and `reads`."""
+        named = files_of(self.request)
+        return self.nursery.spawn(function, *arguments, reads=(*reads, *named), writes=writes)
+
+    def receive(self, kind: type[T], child: Child, share: tuple[float, float]) -> T:
         """Return a child's next answer, its progress placed between two shares of the cell."""
-        return child.receive(self.watch(start, end), self.should_stop)
+        answer = child.receive(self.watch(*share), self.should_stop)
+        try:
+            return TypeAdapter(kind).validate_python(answer)
+        except ValueError as error:
+            raise not_an_answer() from error
 
     def watch(self, start: float, end: float, prefix: str = "") -> Callable[[Progress], None]:
         """Return a listener that places a step's progress between two shares of the cell."""
@@ -84,6 +122,17 @@ class Job:
             self.report(prefix + progress.stage, start + (end - start) * share)
 
         return listen
+
+
+def files_of(request: CompareRequest) -> tuple[Path, ...]:
+    """Return the files and folders that a request's model and pictures are read from."""
+    named = [name for name in (request.model.name, request.images.source) if uploads.is_named(name)]
+    return (*map(uploads.folder, filter(None, named)), *weights_files(request.model))
+
+
+def is_locked(request: CompareRequest) -> bool:
+    """Return whether a request runs or reads what somebody brought, beyond mere numbers."""
+    return uploads.is_named(request.images.source) or find(request.model).is_program
 
 
 def run_cell(job: Job, variant: Variant) -> VariantResult | Failure:
@@ -238,17 +287,21 @@ def _intact(job: Job, kind: str, key: str) -> Conversion | None:
 def _convert_child(
     job: Job, variant: Variant, twin: Conversion | None, start: float, end: float
 ) -> Conversion:
-    if twin is not None:
-        child = job.nursery.spawn(
-            "quantcore.convert:run_relabel_child", job.request, variant, twin, job.settings
+    share = start, end
+    if twin is None:
+        function = "quantcore.convert:run_convert_child"
+        return job.run(
+            Conversion, function, job.request, variant, files=Conversion.files, share=share
         )
-    else:
-        child = job.nursery.spawn(
-            "quantcore.convert:run_convert_child", job.request, variant, job.settings
+    with job.store.using(twin.artifact.sha256) as (source,):
+        return job.run(
+            Conversion,
+            "quantcore.convert:run_relabel_child",
+            *(job.request, variant, twin, source),
+            files=lambda made: [made.artifact.sha256],
+            share=share,
+            reads=(source,),
         )
-    with child:
-        conversion: Conversion = job.receive(child, start, end)
-    return conversion
 
 
 def judge(
@@ -260,21 +313,27 @@ def judge(
     if known is not None:
         return _JUDGEMENT.validate_json(known)
     sha256 = conversion.artifact.sha256
-    with (
-        job.store.using(sha256) as (path,),
-        job.nursery.spawn(
-            "quantcore.predict:run_probe_child", path, variant.backend, job.request, job.settings
-        ) as child,
-    ):
-        probe: Probe = job.receive(child, start, end)
-        predictions = None
-        if not job.request.model.is_random:
-            shared = keys.predictions_key(conversion.state_digest, probe.digest, job.request)
-            predictions = job.store.get("predictions", shared)
-            if predictions is None:
+    with job.store.using(sha256) as (path,), job.store.tray() as folder:
+        with job.spawn(
+            "quantcore.predict:run_probe_child",
+            path,
+            variant.backend,
+            job.request,
+            folder,
+            reads=(path,),
+            writes=(folder,),
+        ) as child:
+            probe = job.receive(Probe, child, (start, end))
+            predictions = None
+            if not job.request.model.is_random:
+                shared = keys.predictions_key(conversion.state_digest, probe.digest, job.request)
+                predictions = job.store.get("predictions", shared)
+            if predictions is None and not job.request.model.is_random:
                 child.send("predict")
-                predictions = job.receive(child, start, end)
-                job.store.put("predictions", shared, predictions, [predictions])
+                job.receive(str, child, (start, end))
+        for taken in tray.take(folder, job.store):
+            predictions = taken
+            job.store.put("predictions", shared, predictions, [predictions])
     judgement = Judgement(predictions, probe.float_multiply_adds)
     artifacts = [predictions] if predictions else []
     job.store.put("judgement", key, _JUDGEMENT.dump_json(judgement).decode(), artifacts)

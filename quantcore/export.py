@@ -16,8 +16,8 @@ from quantcore.keys import image_size
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.predict import answers, store_logits
 from quantcore.results import Artifact
-from quantcore.settings import Settings, physical_cores
-from quantcore.store import Store
+from quantcore.settings import physical_cores
+from quantcore.tray import Tray
 from quantcore.workflows import Material
 
 
@@ -41,16 +41,16 @@ def run_export_child(
     spec: ExportSpec,
     conversion: Conversion,
     files: tuple[Path, Path | None],
-    settings: Settings,
+    folder: Path,
 ) -> Export:
-    """Write the file and store it.
+    """Write the file and put it on the tray.
 
     Args:
         connection: to the process that asked, for progress.
         spec: which file.
         conversion: the variant's own.
         files: the variant's TorchScript file, and its state dict if that was kept.
-        settings: of the store.
+        folder: the tray.
     """
     import torch
 
@@ -59,14 +59,12 @@ def run_export_child(
     source = _source(spec, conversion, *files, connection)
     chosen = exporter(spec.format, dict(spec.options))
     written: list[Written] = []
-    with Store.open(settings) as store:
-        artifact = store.add(
-            lambda path: written.append(chosen.export(source, path, tell)), spec.format
-        )
-        reference = None
-        if written[0].reference is not None:
-            logits = answers(written[0].reference, spec.request, tell)
-            reference = store_logits(store, logits)
+    tray = Tray(folder)
+    artifact = tray.add(lambda path: written.append(chosen.export(source, path, tell)), spec.format)
+    reference = None
+    if written[0].reference is not None:
+        logits = answers(written[0].reference, spec.request, tell)
+        reference = store_logits(tray, logits)
     made = _exported(artifact, chosen.suffix, written[0])
     # As it comes back from a file: lists, no tuples.
     return Export(made, json.loads(json.dumps(source.provenance)), reference)
@@ -79,6 +77,8 @@ def _source(
     state: Path | None,
     connection: Connection,
 ) -> Source:
+    import torch
+
     request, variant, backend = spec.request, spec.variant, runtime(spec.variant.backend)
     info = find(request.model)
     side = image_size(request, info)
@@ -89,7 +89,11 @@ def _source(
         backend=backend,
         material=material,
         file=file,
-        module=lambda: module_again(material, variant, conversion, state, report(connection)),
+        module=lambda: (
+            torch.jit.load(file, map_location="cpu")
+            if info.is_program
+            else module_again(material, variant, conversion, state, report(connection))
+        ),
         example=example(side),
         provenance={
             **provenance(request, variant),

@@ -109,7 +109,14 @@ def supports(spec: ExportSpec) -> Support:
         return Support(False, refused.reason, refused.remedy)
     info, environment = find(request.model), current_environment()
     subject = Subject(request.model, info, is_labelled(request.images, info), environment)
-    return _exporter(spec).supports(subject, spec.variant)
+    chosen = _exporter(spec)
+    if subject.model.is_program and chosen.needs_source:
+        return Support(
+            False,
+            f"It came as a program, without the source that {chosen.title} is written from.",
+            "Choose TorchScript, or upload the weights alone.",
+        )
+    return chosen.supports(subject, spec.variant)
 
 
 def file_name(spec: ExportSpec) -> str:
@@ -286,11 +293,16 @@ def _exported(job: Job, spec: ExportSpec, conversion: Conversion) -> Export:
         if _is_whole(job.store, known):
             return known
     with _files(job.store, conversion) as files:
-        child = job.nursery.spawn(
-            "quantcore.export:run_export_child", spec, conversion, files, job.settings
+        made = job.run(
+            Export,
+            "quantcore.export:run_export_child",
+            spec,
+            conversion,
+            files,
+            files=_digests,
+            share=(0.3, 0.6),
+            reads=tuple(filter(None, files)),
         )
-        with child:
-            made: Export = job.receive(child, 0.3, 0.6)
     job.store.put("export", key, _EXPORT.dump_json(made).decode(), _digests(made))
     return made
 

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import psutil
+from pydantic import Field, PositiveFloat, TypeAdapter
 
 from quantcore import metrics
 from quantcore.backends import runtime
-from quantcore.children import Child, Nursery, Progress, ShouldStop, Watch
+from quantcore.children import Child, Nursery, Progress, ShouldStop, Watch, not_an_answer
 from quantcore.exporters import exporter
 from quantcore.exporters.torchscript import TorchScript
 from quantcore.results import Latency, Speedup
 from quantcore.specs import MeasureSpec, Settings
 
+T = TypeVar("T")
 ROUND_S = 0.12
 MIN_CALLS_A_ROUND = 3
 WARM_UP_S = 0.15
@@ -82,7 +84,7 @@ def time_against_float(
             child.receive(should_stop=should_stop)
         with _busy_meter([child.pid for child in pair]) as busy:
             rounds, speedup = _rounds(pair, measure, watch, should_stop)
-        peak_bytes, baseline_bytes = _ask(pair[1], "memory", should_stop)
+        peak_bytes, baseline_bytes = _memory(pair[1], should_stop)
     samples = [sample for each in rounds[1] for sample in each]
     return Timing(metrics.latency(samples), speedup, peak_bytes, baseline_bytes, busy())
 
@@ -97,8 +99,8 @@ def time_alone(
             rounds = []
             for index in range(measure.min_rounds):
                 watch(Progress("timing", index / measure.min_rounds))
-                rounds.append(_ask(child, "round", should_stop))
-        peak_bytes, baseline_bytes = _ask(child, "memory", should_stop)
+                rounds.append(_samples(child, should_stop))
+        peak_bytes, baseline_bytes = _memory(child, should_stop)
     samples = [sample for each in rounds for sample in each]
     itself = Speedup(1.0, 1.0, 1.0, len(rounds), settled=True)
     return Timing(metrics.latency(samples), itself, peak_bytes, baseline_bytes, busy())
@@ -113,7 +115,7 @@ def _rounds(
         # Who goes first changes from round to round, so that neither always finds the caches warm.
         order = (0, 1) if len(rounds[0]) % 2 == 0 else (1, 0)
         for index in order:
-            rounds[index].append(_ask(pair[index], "round", should_stop))
+            rounds[index].append(_samples(pair[index], should_stop))
         done = len(rounds[0])
         spent = time.monotonic() - started
         watch(Progress("timing", min(0.95, max(done / (done + 2), spent / measure.time_budget_s))))
@@ -124,14 +126,33 @@ def _rounds(
             return rounds, speedup
 
 
-def _ask(child: Child, command: str, should_stop: ShouldStop) -> Any:
-    child.send(command)
-    return child.receive(should_stop=should_stop)
+def _samples(child: Child, should_stop: ShouldStop) -> list[float]:
+    """Return the milliseconds of one round's calls."""
+    child.send("round")
+    return _valid(_SAMPLES, child.receive(should_stop=should_stop))
+
+
+def _memory(child: Child, should_stop: ShouldStop) -> tuple[int, int]:
+    """Return peak and baseline in bytes."""
+    child.send("memory")
+    return _valid(_MEMORY, child.receive(should_stop=should_stop))
+
+
+def _valid(adapter: TypeAdapter[T], answer: Any) -> T:
+    try:
+        return adapter.validate_python(answer)
+    except ValueError as error:
+        raise not_an_answer() from error
+
+
+_SAMPLES = TypeAdapter(Annotated[list[PositiveFloat], Field(min_length=1)])
+_MEMORY = TypeAdapter(tuple[int, int])
 
 
 @contextmanager
 def _timed_child(nursery: Nursery, subject: Subject, measure: MeasureSpec) -> Iterator[Child]:
-    with nursery.spawn("quantcore.measure:run_timed_child", subject, measure) as child:
+    function = "quantcore.measure:run_timed_child"
+    with nursery.spawn(function, subject, measure, reads=(subject.path,)) as child:
         yield child
 
 

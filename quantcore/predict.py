@@ -15,9 +15,10 @@ from quantcore.compute import float_multiply_adds
 from quantcore.images import Split, load_images
 from quantcore.keys import image_size
 from quantcore.models.catalogue import find
-from quantcore.settings import Settings, physical_cores
+from quantcore.settings import physical_cores
 from quantcore.specs import CompareRequest
 from quantcore.store import Store
+from quantcore.tray import Tray
 
 PROBE_IMAGES = 32
 BATCH = 50
@@ -37,9 +38,9 @@ def run_probe_child(
     path: Path,
     backend: str | None,
     request: CompareRequest,
-    settings: Settings,
+    folder: Path,
 ) -> Probe | str:
-    """Load the file, send its `Probe`, then answer any message with the digest of stored logits.
+    """Load the file, send its `Probe`, then answer any message with the digest of its logits.
 
     Kernels that give the same logits bit for bit on the probe, from the same weights, need not be
     asked for the rest: the parent then ends this child instead. Random weights have no answers
@@ -58,8 +59,7 @@ def run_probe_child(
     head = np.concatenate(list(_logits(predict, evaluation, PROBE_IMAGES)))
     connection.send(Probe(hashlib.sha256(head.tobytes()).hexdigest(), multiply_adds))
     connection.recv()
-    with Store.open(settings) as store:
-        return store_logits(store, answers(predict, request, report(connection)))
+    return store_logits(Tray(folder), answers(predict, request, report(connection)))
 
 
 def answers(
@@ -76,7 +76,7 @@ def answers(
     return np.concatenate(parts)
 
 
-def store_logits(store: Store, logits: NDArray[np.float32]) -> str:
+def store_logits(store: Store | Tray, logits: NDArray[np.float32]) -> str:
     """Store logits and return their digest."""
     return store.add(lambda path: _save(path, logits), FORMAT).sha256
 

@@ -16,8 +16,8 @@ from quantcore.exporters import Exporter, exporter
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
 from quantcore.predict import answers, store_logits
-from quantcore.settings import Settings, physical_cores
-from quantcore.store import Store
+from quantcore.settings import physical_cores
+from quantcore.tray import Tray
 
 MOST_CHARACTERS = 300
 # What runtimes say where memory ran out, which says nothing of the file.
@@ -33,31 +33,34 @@ class Answers:
     provenance: dict[str, object]
     checks: tuple[Check, ...]
 
+    def files(self) -> tuple[str, ...]:
+        """Return the digests of what was made."""
+        return self.predictions, self.sample.artifact.sha256
+
 
 def run_answers_child(
-    connection: Connection, spec: ExportSpec, path: Path, settings: Settings
+    connection: Connection, spec: ExportSpec, path: Path, folder: Path
 ) -> Answers:
-    """Load the file in its runtime, and store its answers on the evaluation pictures."""
+    """Load the file in its runtime, and put its answers on the evaluation pictures on the tray."""
     made = exporter(spec.format, dict(spec.options))
     predict, logits = _asked(connection, made, spec, path, spec.variant.backend)
     info = find(spec.request.model)
     evaluation = load_images(spec.request.images, info).evaluation
     pixels = sample.as_seen(evaluation, sample.surest(logits), info)
-    with Store.open(settings) as store:
-        picture = store.add(lambda target: target.write_bytes(sample.png(pixels)), sample.FORMAT)
-        predictions = store_logits(store, logits)
+    tray = Tray(folder)
+    picture = tray.add(lambda target: target.write_bytes(sample.png(pixels)), sample.FORMAT)
+    predictions = store_logits(tray, logits)
     shown = Sample(picture, sample.guesses(predict, pixels, info))
     return Answers(predictions, shown, made.read_metadata(path), made.checks(path))
 
 
 def run_elsewhere_child(
-    connection: Connection, spec: ExportSpec, path: Path, settings: Settings, backend: str
+    connection: Connection, spec: ExportSpec, path: Path, backend: str, folder: Path
 ) -> str:
     """Return the digest of the file's answers by the kernels of another backend."""
     made = exporter(spec.format, dict(spec.options))
     _, logits = _asked(connection, made, spec, path, backend)
-    with Store.open(settings) as store:
-        return store_logits(store, logits)
+    return store_logits(Tray(folder), logits)
 
 
 def _asked(

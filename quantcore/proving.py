@@ -89,11 +89,10 @@ class _Proof:
             return self._logits(self._answers(own, path, start, end).predictions)
 
     def _answers(self, spec: ExportSpec, path: Path, start: float, end: float) -> Answers:
-        job = self.job
-        child = job.nursery.spawn("quantcore.proof:run_answers_child", spec, path, job.settings)
-        with child:
-            answers: Answers = job.receive(child, start, end)
-        return answers
+        function, share = "quantcore.proof:run_answers_child", (start, end)
+        return self.job.run(
+            Answers, function, spec, path, files=Answers.files, share=share, reads=(path,)
+        )
 
     def _logits(self, sha256: str) -> checks.Logits:
         with self.job.store.using(sha256) as (path,):
@@ -160,12 +159,11 @@ class _Proof:
         images = replace(self.spec.request.images, evaluation_images=count)
         spec = replace(self.spec, request=replace(self.spec.request, images=images))
         with job.store.using(self.export.exported.artifact.sha256) as (path,):
-            child = job.nursery.spawn(
-                "quantcore.proof:run_elsewhere_child", spec, path, job.settings, backend
+            function, share = "quantcore.proof:run_elsewhere_child", (0.85, 0.9)
+            arguments = spec, path, backend
+            return job.run(
+                str, function, *arguments, files=lambda made: [made], share=share, reads=(path,)
             )
-            with child:
-                sha256: str = job.receive(child, 0.85, 0.9)
-        return sha256
 
     def _card(
         self,

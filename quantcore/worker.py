@@ -9,7 +9,7 @@ from typing import Any
 
 from quantcore.cards import ExportSpec, ProofCard
 from quantcore.children import Nursery
-from quantcore.engine import Job, run_cell
+from quantcore.engine import Job, is_locked, run_cell
 from quantcore.environment import Environment, current_environment
 from quantcore.exports import NURSERY_MODULES, attempt
 from quantcore.results import Failure, VariantResult
@@ -23,7 +23,7 @@ TOPIC = "quantcore-progress"
 PROCESS = uuid.uuid4().hex
 
 _cancelled: set[str] = set()
-_nurseries: list[Nursery] = []
+_nurseries: dict[bool, Nursery] = {}
 
 
 # A worker with several threads still measures one cell at a time.
@@ -91,7 +91,7 @@ def _job(ticket: str, request: CompareRequest, settings: Settings) -> Job:
         request=request,
         settings=settings,
         store=_store(settings),
-        nursery=_nursery(settings),
+        nursery=_nursery(settings, locked=is_locked(request)),
         report=_Reporter(ticket),
         should_stop=lambda: ticket in _cancelled,
     )
@@ -104,13 +104,20 @@ def _store(settings: Settings) -> Store:
     return Store.open(settings)
 
 
-def _nursery(settings: Settings) -> Nursery:
+def _nursery(settings: Settings, *, locked: bool) -> Nursery:
     """Return a living nursery: the one before, unless something ended it."""
-    if _nurseries and not _nurseries[0].is_alive:
-        _nurseries.pop().close()
-    if not _nurseries:
-        _nurseries.append(Nursery(NURSERY_MODULES, settings.memory_limit_bytes, settings.timeout_s))
-    return _nurseries[0]
+    known = _nurseries.get(locked)
+    if known is not None and not known.is_alive:
+        _nurseries.pop(locked).close()
+    if locked not in _nurseries:
+        _nurseries[locked] = Nursery(
+            NURSERY_MODULES,
+            settings.memory_limit_bytes,
+            settings.timeout_s,
+            data=settings.data,
+            locked=locked,
+        )
+    return _nurseries[locked]
 
 
 class _Reporter:

@@ -9,9 +9,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import engine, exports
+from quantcore import engine, exports, tray
 from quantcore.cards import ExportSpec
-from quantcore.children import Nursery, never_stop
+from quantcore.children import Nursery, Watch, ignore_progress, never_stop
 from quantcore.convert import Conversion
 from quantcore.engine import Job
 from quantcore.environment import current_environment
@@ -100,9 +100,8 @@ class Bench:
         """Write the file, whether it is there already or not."""
         conversion, files = self.conversion(spec), self.files(spec)
         function = "quantcore.export:run_export_child"
-        with self.nursery.spawn(function, spec, conversion, files, self.settings) as child:
-            watch = self.job(spec, report).watch(0.0, 1.0)
-            made: Export = child.receive(watch, timeout_s=TIMEOUT_S)
+        watch = self.job(spec, report).watch(0.0, 1.0)
+        made: Export = self.run(function, spec, conversion, files, watch=watch)
         return made
 
     def path(self, spec: ExportSpec) -> Path:
@@ -112,7 +111,7 @@ class Bench:
         """Return what the file says of itself in a child that did not make it."""
         if spec not in self.answered:
             function = "quantcore.proof:run_answers_child"
-            self.answered[spec] = self.run(function, spec, self.path(spec), self.settings)
+            self.answered[spec] = self.run(function, spec, self.path(spec))
         return self.answered[spec]
 
     def logits(self, spec: ExportSpec) -> Logits:
@@ -123,13 +122,17 @@ class Bench:
         own = replace(spec, format="torchscript", options=())
         if own not in self.variants:
             path = self.store.checked_path(self.conversion(spec).artifact.sha256)
-            found = self.run("quantcore.proof:run_answers_child", own, path, self.settings)
+            found = self.run("quantcore.proof:run_answers_child", own, path)
             self.variants[own] = load_logits(self.store.checked_path(found.predictions))
         return self.variants[own]
 
-    def run(self, function: str, *arguments: object) -> Any:
-        with self.nursery.spawn(function, *arguments) as child:
-            return child.receive(timeout_s=TIMEOUT_S)
+    def run(self, function: str, *arguments: object, watch: Watch = ignore_progress) -> Any:
+        """Return a child's answer, with its files in the store."""
+        with self.store.tray() as folder:
+            with self.nursery.spawn(function, *arguments, folder) as child:
+                answer = child.receive(watch, timeout_s=TIMEOUT_S)
+            tray.take(folder, self.store)
+        return answer
 
     def files(self, spec: ExportSpec) -> tuple[Path, Path | None]:
         """Return the variant's file and, where it was kept, its state dict."""

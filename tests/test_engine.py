@@ -234,9 +234,9 @@ def test_what_shares_its_numbers_shares_conversion_and_answers(
     spawn = shared.nursery.spawn
 
     class Watched:
-        def spawn(self, function: str, *arguments: Any) -> Any:
+        def spawn(self, function: str, *arguments: Any, **paths: Any) -> Any:
             spawned.append(function.partition(":")[2])
-            return spawn(function, *arguments)
+            return spawn(function, *arguments, **paths)
 
     row = measured(replace(shared, nursery=Watched()), replace(STATIC, backend="fbgemm"))  # type: ignore[arg-type]
     assert "run_convert_child" not in spawned

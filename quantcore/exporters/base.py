@@ -81,6 +81,7 @@ class Exporter(Protocol):
         is_exact: the file answers exactly as its variant; else its kernels round elsewhere.
         converts: it quantizes the float model itself, so an 8-bit file has numbers of its own.
         elsewhere: the backend whose kernels the runtime has on phones, if it has only those.
+        needs_source: it is written from the model's Python, which programs come without.
     """
 
     name: ClassVar[str]
@@ -92,6 +93,7 @@ class Exporter(Protocol):
     is_exact: ClassVar[bool]
     converts: ClassVar[bool]
     elsewhere: ClassVar[str | None]
+    needs_source: ClassVar[bool]
 
     def supports(self, subject: Subject, variant: Variant) -> Support:
         """Return whether the format can carry this variant, or why not. Needs no torch."""

@@ -56,6 +56,7 @@ class ExecuTorch:
     is_exact: ClassVar[bool] = False
     converts: ClassVar[bool] = True
     elsewhere: ClassVar[str | None] = None
+    needs_source: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.calibration_images < 1:

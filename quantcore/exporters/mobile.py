@@ -66,6 +66,7 @@ class Mobile:
     is_exact: ClassVar[bool] = True
     converts: ClassVar[bool] = False
     elsewhere: ClassVar[str | None] = "qnnpack"
+    needs_source: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.bytecode not in FIRST_RUNTIME:
@@ -192,7 +193,8 @@ def _passed(script: Any, *, freeze: bool) -> tuple[Any, tuple[Pass, ...]]:
     core: Any = torch._C
     count = _counts(script)
     module = torch.jit._recursive.wrap_cpp_module(core._jit_pass_fold_convbn(script._c))
-    if freeze:
+    # What came frozen has no modes to freeze any more.
+    if freeze and hasattr(module, "training"):
         module = torch.jit.freeze(module, optimize_numerics=False)
     else:
         core._jit_pass_inline(module.graph)

@@ -72,6 +72,7 @@ class Onnx:
     is_exact: ClassVar[bool] = False
     converts: ClassVar[bool] = False
     elsewhere: ClassVar[str | None] = None
+    needs_source: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not LEAST_OPSET <= self.opset <= MOST_OPSET:

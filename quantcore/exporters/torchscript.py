@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = "torchscript"
-CAPTURED, TRACED, SCRIPTED = "captured", "traced", "scripted"
+CAPTURED, TRACED, SCRIPTED, PROGRAM = "captured", "traced", "scripted", "as it came"
 # How far a trace's logits may be from the module's: folding rounds elsewhere, but never so far.
 TOLERANCE = 1e-3
 
@@ -37,6 +37,7 @@ class TorchScript:
     is_exact: ClassVar[bool] = True
     converts: ClassVar[bool] = False
     elsewhere: ClassVar[str | None] = None
+    needs_source: ClassVar[bool] = False
 
     def supports(self, subject: Subject, variant: Variant) -> Support:
         """Return yes: every variant is measured as such a file."""
@@ -82,6 +83,9 @@ def _passes(how: str) -> tuple[Pass, ...]:
     if how == TRACED:
         why = "The trace answers as the model does, so its source need not be compiled."
         return Pass("trace", True), Pass("script", False, why), Pass("freeze", True)
+    if how == PROGRAM:
+        why = "It came as TorchScript."
+        return Pass("trace", False, why), Pass("script", False, why), Pass("freeze", True)
     why = "The model takes another path for each picture, which a trace cannot follow."
     return Pass("trace", False, why), Pass("script", True), Pass("freeze", True)
 
@@ -108,24 +112,27 @@ def export(
 
     script, how = captured(module, example)
     with torch.no_grad():
-        frozen = torch.jit.freeze(script)
+        frozen = script if how == PROGRAM else torch.jit.freeze(script)
         if not _answers_alike(frozen, module, example):
             raise _unfaithful()
-    # Said only of the few that are scripted.
-    extra = {CAPTURED: how} if how == SCRIPTED else {}
+    # Said only of the few that are not traced.
+    extra = {} if how == TRACED else {CAPTURED: how}
     save(frozen, backend, {**metadata, **extra}, path)
 
 
 def captured(module: "nn.Module", example: "Tensor") -> tuple[Any, str]:
     """Return the module as TorchScript, not frozen yet, and how: `traced` or `scripted`.
 
-    Scripted only where a trace does not answer as the module does.
+    Scripted only where a trace does not answer as the module does. What is TorchScript already
+    stays as it is, frozen.
 
     Raises:
         UnsupportedError: neither does.
     """
     import torch
 
+    if isinstance(module, torch.jit.ScriptModule):
+        return module, PROGRAM
     module.eval()
     # torch's fused attention is one opaque operator; the plain ones can be counted and exported.
     torch.backends.mha.set_fastpath_enabled(False)

@@ -123,6 +123,22 @@ def weights_are_here(spec: ModelSpec, ready_quantized_for: str | None = None) ->
     return bundled_file(f"{'checkpoints' if engine is None else 'quantized'}/{name}").is_file()
 
 
+def weights_files(spec: ModelSpec) -> tuple[Path, ...]:
+    """Return the files outside the project that published weights are read from, if they are here.
+
+    Uploads have folders of their own.
+    """
+    from quantcore.models import torchvision
+    from quantcore.models.catalogue import find
+
+    if spec.source != "torchvision" or spec.is_random:
+        return ()
+    info = find(spec)
+    names = filter(None, (info.weights_file, *info.pretrained_weights.values()))
+    paths = (torchvision.hub_folder() / name for name in names)
+    return tuple(path for path in paths if path.is_file())
+
+
 def _weights_path(info: "ModelInfo", engine: str | None) -> Path:
     from quantcore.models import bundled, torchvision
 

@@ -3,7 +3,6 @@
 A program is only ever loaded by a child of the locked-in worker; who calls `build` sees to that.
 """
 
-from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,16 @@ from quantcore.errors import RequestError
 from quantcore.specs import ModelSpec
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from quantcore.models.catalogue import ModelInfo
 
 WEIGHTS = "weights.safetensors"
 PROGRAM = "model.pt"
+POSITIONS = "encoder.pos_embedding"
+PATCHES = "conv_proj.weight"
+# Counters and tables that a module makes for itself where a file lacks them.
+REMADE = ("num_batches_tracked", "relative_position_index", "relative_coords_table")
 
 
 def path(name: str, *, is_program: bool) -> Path:
@@ -56,44 +59,93 @@ def build(info: "ModelInfo") -> "nn.Module":
 
     file = path(info.name, is_program=info.is_program)
     if info.is_program:
-        program: nn.Module = torch.jit.load(file, map_location="cpu")
-        return program.eval()
-    from quantcore.models.empty import EmptyParameters
-
-    with EmptyParameters():
-        model = architecture(info)
-    return filled(model, file)
-
-
-def filled(model: "nn.Module", file: Path) -> "nn.Module":
-    """Return the module in eval mode with the numbers of a safetensors file, name by name."""
-    from safetensors.torch import load_file
-
-    state: Any = OrderedDict(load_file(file))
-    # Some architectures ask which version of themselves wrote a state dict; safetensors forget it.
-    state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
-    model.load_state_dict(state, assign=True)
-    return model.eval()
-
-
-def architecture(info: "ModelInfo") -> "nn.Module":
-    """Return torchvision's plain module, as wide as the upload and without auxiliary classifier."""
-    return _made(info, info.architecture)
+        return frozen(torch.jit.load(file, map_location="cpu"))
+    return assembled(info.architecture, info.classes, file)
 
 
 def twin(info: "ModelInfo") -> "nn.Module":
-    """Return torchvision's quantizable module, as wide as the upload, with fresh weights."""
-    return _made(info, f"quantized_{info.architecture}", quantize=False)
+    """Return torchvision's quantizable twin with fresh weights and no auxiliary classifier."""
+    return empty_twin(info.architecture, info.classes)
 
 
-def _made(info: "ModelInfo", name: str, **options: bool) -> "nn.Module":
+def frozen(program: Any) -> "nn.Module":
+    """Return a program with its numbers folded into its graph; some come that way."""
+    import torch
+
+    # What was frozen before has no modes any more.
+    if not hasattr(program, "training"):
+        module: nn.Module = program
+        return module
+    with torch.no_grad():
+        module = torch.jit.freeze(program.eval())
+    return module
+
+
+def assembled(architecture: str, classes: int, path: Path) -> "nn.Module":
+    """Return the float module with the weights of a file, in eval mode, with one output.
+
+    Raises:
+        RequestError: the weights do not fit the architecture with that many classes.
+    """
+    from safetensors.torch import load_file
+
+    from quantcore.models import architectures
+    from quantcore.models.empty import EmptyParameters
+    from quantcore.models.torchvision_import import torchvision
+
+    weights = load_file(path)
+    with EmptyParameters():
+        model = architectures.drop_auxiliary(
+            torchvision().models.get_model(
+                architecture,
+                weights=None,
+                num_classes=classes,
+                **architectures.options(architecture),
+                **_size_option(weights),
+            ),
+            architecture,
+        )
+    _load(model, weights, architecture)
+    return model.eval()
+
+
+def empty_twin(architecture: str, classes: int) -> "nn.Module":
+    """Return torchvision's quantizable twin with fresh weights and no auxiliary classifier."""
     from quantcore.models import architectures
     from quantcore.models.torchvision_import import torchvision
 
-    options |= architectures.options(info.architecture)
-    if "aux_logits" in options:
+    options = architectures.options(architecture)
+    if options:
         options["aux_logits"] = False
     model: nn.Module = torchvision().models.get_model(
-        name, weights=None, num_classes=info.classes, **options
+        f"quantized_{architecture}", weights=None, quantize=False, num_classes=classes, **options
     )
     return model
+
+
+def _size_option(weights: "dict[str, Tensor]") -> dict[str, Any]:
+    """Return the picture size that a vision transformer's positions are laid out for."""
+    if POSITIONS not in weights or PATCHES not in weights:
+        return {}
+    side = round(float(weights[POSITIONS].shape[1] - 1) ** 0.5)
+    return {"image_size": side * weights[PATCHES].shape[-1]}
+
+
+def _load(model: "nn.Module", weights: "dict[str, Tensor]", architecture: str) -> None:
+    # Without the versions of a state dict's parts, modules take it for one of an older torchvision.
+    versions = model.state_dict()._metadata  # type: ignore[attr-defined]
+    state = type(model.state_dict())(weights)
+    state._metadata = versions  # type: ignore[attr-defined]
+    try:
+        left = model.load_state_dict(state, strict=False, assign=True)
+    except RuntimeError as error:
+        raise _misfit(architecture, str(error).splitlines()[-1].strip()) from error
+    missing = [name for name in left.missing_keys if not name.endswith(REMADE)]
+    if missing or left.unexpected_keys:
+        raise _misfit(architecture, f"at fault: {[*missing, *left.unexpected_keys][0]}")
+
+
+def _misfit(architecture: str, what: str) -> RequestError:
+    return RequestError(
+        f"The stored weights do not fit {architecture} ({what}).", "Upload the model again."
+    )

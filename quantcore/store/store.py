@@ -85,6 +85,20 @@ class Store:
                 self._share(artifact.sha256)
         return artifact
 
+    @contextmanager
+    def tray(self) -> Iterator[Path]:
+        """Yield an empty folder for files on their way here; what is left in it goes.
+
+        Raises:
+            StoreError: the disk is full or cannot be written to, also where a child met that.
+        """
+        with (
+            explained(self._root),
+            self._files.workspace() as folder,
+            explained_if_full(self._root),
+        ):
+            yield folder
+
     def path(self, sha256: str) -> Path:
         """Return where an artifact lies. Looks only whether it is there; hold `using` to keep it.
 

@@ -10,6 +10,7 @@ from quantcore import models
 from quantcore.backends import Backend
 from quantcore.backends.qconfigs import mapping
 from quantcore.errors import RequestError, UnsupportedError
+from quantcore.workflows import graph
 from quantcore.workflows.base import Material, Report
 from quantcore.workflows.equalize import equalize
 
@@ -55,6 +56,8 @@ def prepared(
     """
     from torch.ao import quantization
 
+    if material.model.static_mode == graph.MODE:
+        return graph.observed(material, qconfig)
     if material.model.static_mode == "eager":
         module = models.build_quantizable(material.spec)
         if equalized:
@@ -91,7 +94,8 @@ def calibrate(module: "nn.Module", material: Material, count: int, report: Repor
 
     split = material.images.calibration
     total = min(count, len(split))
-    module.eval()
+    if hasattr(module, "training"):
+        module.eval()
     seen = 0
     with torch.inference_mode():
         for images, _ in split.batches(BATCH, total):
@@ -105,6 +109,8 @@ def converted(module: "nn.Module", material: Material) -> "nn.Module":
     from torch.ao import quantization
     from torch.ao.quantization import quantize_fx
 
+    if material.model.static_mode == graph.MODE:
+        return graph.converted(module)
     module.eval()
     eager = material.model.static_mode == "eager"
     convert: Any = quantization.convert if eager else quantize_fx.convert_fx

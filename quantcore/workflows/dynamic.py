@@ -8,6 +8,7 @@ from pydantic import BeforeValidator
 from quantcore import models
 from quantcore.backends import Backend
 from quantcore.errors import RequestError
+from quantcore.workflows import graph
 from quantcore.workflows.base import YES, Material, Report, Subject, Support, runs_here
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ class Dynamic:
                 f"{backend.title} has no kernels for float16 weights.",
                 "Use qint8 here, or float16 on x86 or fbgemm.",
             )
+        if subject.model.is_program and self.layers != LAYER_TYPES:
+            return Support(
+                False,
+                "A program's layers cannot be chosen one by one.",
+                "Leave layers as it is: every linear layer is converted.",
+            )
         by_type = set(self.layers) <= set(LAYER_TYPES)
         if by_type and not any(subject.model.dynamic_layers.get(each) for each in self.layers):
             return Support(
@@ -91,6 +98,8 @@ class Dynamic:
         import torch
         from torch.ao.quantization import quantize_dynamic
 
+        if material.model.static_mode == graph.MODE:
+            return graph.dynamic(material, self.dtype)
         module = models.build(material.spec)
         spec = self._qconfig_spec(module)
         dtype = {"qint8": torch.qint8, "float16": torch.float16}[self.dtype]

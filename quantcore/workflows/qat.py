@@ -19,7 +19,7 @@ from quantcore import models
 from quantcore.backends import Backend, runtime
 from quantcore.backends.qconfigs import qat_qconfig
 from quantcore.errors import RequestError
-from quantcore.workflows import calibration
+from quantcore.workflows import calibration, graph
 from quantcore.workflows.base import Material, Report, Subject, Support
 from quantcore.workflows.static import observable
 
@@ -87,6 +87,8 @@ class Qat:
                 "Random weights have learned nothing that fine-tuning could keep.",
                 f"Choose {subject.model.name} without @random, or static for size and latency.",
             )
+        if subject.model.static_mode == graph.MODE:
+            return Support(False, graph.NO_SOURCE, "Use static, or upload the weights alone.")
         if not subject.labelled:
             return Support(
                 False,

@@ -42,6 +42,12 @@ class Static:
 
     def supports(self, subject: Subject, backend: Backend) -> Support:
         """Return yes where torch can observe this architecture."""
+        if subject.model.is_program and self.equalize:
+            return Support(
+                False,
+                "Layers of a program cannot be balanced before they are converted.",
+                "Leave equalize as it is.",
+            )
         return observable(subject, backend)
 
     def qconfig(self, backend: Backend) -> str:

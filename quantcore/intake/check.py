@@ -1,0 +1,111 @@
+"""What can be said against a file before any of it is loaded."""
+
+from pathlib import Path
+
+from quantcore.errors import RequestError
+from quantcore.intake import programs
+from quantcore.intake.archive import open_archive
+from quantcore.intake.sniff import Kind, Sniffed, sniff
+from quantcore.intake.tensors import (
+    Contents,
+    check_torchscript,
+    read_legacy,
+    read_safetensors,
+    read_torch_zip,
+    root_of,
+)
+
+WEIGHTS: tuple[Kind, ...] = ("torch_zip", "torch_legacy", "safetensors")
+TAKEN = "Upload PyTorch weights (.pt, .pth, .safetensors), TorchScript or a .pt2 of torch.export."
+CODE_BYTES = 64 * 2**20
+REFUSALS: dict[Kind, tuple[str, str]] = {
+    "onnx": (
+        "ONNX files are not taken yet.",
+        "Upload the PyTorch weights or TorchScript it was exported from.",
+    ),
+    "pickle": (
+        "This is a Python pickle that torch.save did not write. A pickle is a program, and is not "
+        "opened.",
+        programs.SAVE,
+    ),
+    "torch_tar": (
+        "This is a tar file. PyTorch wrote such files before 2017, and they are not read.",
+        f"Unpack it; or, if it is a PyTorch file, load it and save it again. {TAKEN}",
+    ),
+    "keras": (
+        "This is a Keras model or another HDF5 file, and only PyTorch models are taken.",
+        TAKEN,
+    ),
+    "tflite": (
+        "This is a TensorFlow Lite model, made to be run and not to be converted further.",
+        f"Bring the PyTorch model it came from. {TAKEN}",
+    ),
+    "executorch": (
+        "This is an ExecuTorch program, made to be run and not to be converted further.",
+        f"Bring the PyTorch model it came from. {TAKEN}",
+    ),
+    "gguf": ("This is a GGUF file, which holds a language model.", TAKEN),
+    "numpy": ("This is a file of NumPy, and only PyTorch models are taken.", TAKEN),
+    "html": (
+        "This is a web page, not a model: the download gave its page instead of the file.",
+        "Download it again with the page's download button (on GitHub: Raw), and look at its size.",
+    ),
+    "lfs_pointer": (
+        "This is a Git LFS pointer: a few lines that say where the model is, not the model.",
+        "Run git lfs pull in the repository, and upload the file it fetches.",
+    ),
+    "text": ("This is text, not a model.", TAKEN),
+    "packed": ("This is a packed file.", f"Unpack it, and upload the model in it. {TAKEN}"),
+    "zip": ("This zip holds neither a model nor pictures.", TAKEN),
+    "empty": ("The file is empty.", "Save or download it again."),
+    "unknown": ("This file is no model that can be read: its content is of no known kind.", TAKEN),
+}
+
+
+def check(path: Path) -> Sniffed:
+    """Return what a file is, its structure checked, as `inspect` says."""
+    sniffed = sniff(path)
+    if sniffed.kind in REFUSALS:
+        raise RequestError(*REFUSALS[sniffed.kind])
+    if sniffed.kind in WEIGHTS:
+        read_weights(path, sniffed.kind)
+    elif sniffed.kind == "torchscript":
+        check_torchscript(path)
+    elif sniffed.kind == "exported_program":
+        check_exported(path)
+    return sniffed
+
+
+def read_weights(path: Path, kind: Kind) -> Contents:
+    """Return a file's checked tensors, if it holds no program.
+
+    Raises:
+        RequestError: it is damaged, or names a program.
+    """
+    if kind == "safetensors":
+        return read_safetensors(path)
+    contents = read_torch_zip(path) if kind == "torch_zip" else read_legacy(path)
+    programs.refuse(contents)
+    return contents
+
+
+def check_exported(path: Path) -> None:
+    """Check what a .pt2 holds beside its program: no compiled code, and no pickled objects.
+
+    Raises:
+        RequestError: it does, or the zip is damaged.
+    """
+    archive = open_archive(path)
+    root = root_of(archive)
+    for name in archive.entries:
+        inside = name.removeprefix(root)
+        if "aotinductor" in inside or inside.endswith((".so", ".o", ".cpp", ".cubin", ".pyd")):
+            raise RequestError(
+                "The .pt2 holds compiled code, which runs on the machine it was made for only.",
+                "Save the exported program itself: torch.export.save(program, path).",
+            )
+        if inside.endswith("_config.json") and programs.pickles(archive.read(name, CODE_BYTES)):
+            raise RequestError(
+                "The .pt2 holds pickled objects beside its tensors, and a pickle is a program.",
+                "Export the model with plain tensors only, on the CPU.",
+            )

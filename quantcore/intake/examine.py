@@ -1,0 +1,225 @@
+"""What a child process does with a stranger's file, locked so that it reaches nothing else.
+
+Weights are read without torch and written anew: `weights.safetensors`, float32, under the names
+that torchvision gives them today. No byte of the stranger's file but these numbers goes on. Of
+TorchScript and exported programs, which are programs, a TorchScript file `model.pt` is kept; it is
+never to be loaded outside of such a child.
+"""
+
+import json
+import re
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantcore.errors import RequestError
+from quantcore.intake.archive import MAGIC, open_archive
+from quantcore.intake.check import WEIGHTS, check, read_weights
+from quantcore.intake.fingerprints import CLASSES, Fingerprint, fingerprints
+from quantcore.intake.recognise import Candidate, recognise, sources
+from quantcore.intake.sniff import Kind, Sniffed
+from quantcore.intake.tensors import Tensor
+from quantcore.intake.unwrap import unwrap
+from quantcore.models.catalogue import catalogue
+
+WEIGHTS_FILE = "weights.safetensors"
+PROGRAM_FILE = "model.pt"
+MADE_BY_TRAINING = re.compile(
+    r"(^|\.)(running_mean|running_var|num_batches_tracked|relative_position_index|"
+    r"relative_coords_table)$"
+)
+WHOLE_NUMBERS = re.compile(r"(^|\.)(num_batches_tracked|relative_position_index)$")
+REMADE = re.compile(r"(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table)$")
+
+
+@dataclass(frozen=True)
+class Offered:
+    """An architecture that a file's weights fit.
+
+    Attributes:
+        architecture: as torchvision names it.
+        title: as people write it.
+        classes: that its last layer tells apart.
+        image_size: side in px that pictures have for it unless asked otherwise.
+    """
+
+    architecture: str
+    title: str
+    classes: int
+    image_size: int
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found in a file.
+
+    Attributes:
+        kind: weights alone, or which form of program.
+        file: name of what was written into the folder.
+        candidates: architectures that the weights fit, best first; none for a program.
+        parameters: numbers that were learned.
+        outputs: numbers that the model answers a picture with, one a class.
+        channels: of the pictures it takes.
+        image_size: side in px that it takes; for a program, the first that worked.
+        any_batch: it takes several pictures at once.
+        labels: class names, if the file carries as many as there are outputs.
+        dynamic_layers: how many layers of each type dynamic quantization would find.
+        notes: sentences about what was left out or supposed.
+    """
+
+    kind: Literal["state_dict", "torchscript", "exported_program"]
+    file: str
+    candidates: tuple[Offered, ...]
+    parameters: int
+    outputs: int
+    channels: int
+    image_size: int
+    any_batch: bool
+    labels: tuple[str, ...] = ()
+    dynamic_layers: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def preload(kind: Kind) -> None:
+    """Import what `examine` needs for a kind of file, while files can still be opened."""
+    fingerprints()
+    catalogue()
+    if kind not in WEIGHTS:
+        from quantcore.intake import programs_run
+
+        programs_run.preload(kind)
+
+
+def examine(path: Path, folder: Path) -> Examined:
+    """Return what a file holds, and write into the folder what is kept of it.
+
+    To be run in a child process: a TorchScript file or a .pt2 is loaded, and run on zeros.
+
+    Raises:
+        RequestError: the file is refused; the sentences say why, and what to bring instead.
+    """
+    sniffed = check(path)
+    _whole(path)
+    if sniffed.kind in WEIGHTS:
+        return _examine_weights(path, sniffed, folder)
+    if sniffed.kind in {"torchscript", "exported_program"}:
+        from quantcore.intake import programs_run
+
+        return programs_run.examine(path, sniffed.kind, folder)
+    raise RequestError(
+        f"This is {sniffed.title}, not a model.",
+        "Upload PyTorch weights, a TorchScript file or a .pt2 of torch.export.",
+    )
+
+
+def _whole(path: Path) -> None:
+    """Read a zip's members once, which holds them against their checksums."""
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return
+    archive = open_archive(path)
+    for name in archive.entries:
+        for _ in archive.chunks(name):
+            pass
+
+
+def _examine_weights(path: Path, sniffed: Sniffed, folder: Path) -> Examined:
+    unwrapped = unwrap(read_weights(path, sniffed.kind))
+    recognition = recognise({name: tensor.shape for name, tensor in unwrapped.tensors.items()})
+    best = recognition.best
+    _refuse_one_class(best)
+    parameters = _write(path, unwrapped.tensors, best, folder / WEIGHTS_FILE)
+    offered = tuple(_offered(candidate) for candidate in recognition.candidates)
+    halves = {tensor.kind for tensor in unwrapped.tensors.values()} & {"float16", "bfloat16"}
+    half = ("The weights are in half precision; they are compared from float32.",) if halves else ()
+    return Examined(
+        kind="state_dict",
+        file=WEIGHTS_FILE,
+        candidates=offered,
+        parameters=parameters,
+        outputs=best.classes,
+        channels=best.channels,
+        image_size=offered[0].image_size,
+        any_batch=True,
+        labels=unwrapped.labels(best.classes),
+        dynamic_layers=catalogue()[f"torchvision/{best.architecture}"].dynamic_layers,
+        notes=(*unwrapped.notes, *best.notes, *half),
+    )
+
+
+def _refuse_one_class(best: Candidate) -> None:
+    if best.classes < 2:
+        raise RequestError(
+            f"The last layer of this {best.title} gives one number only, and what is compared here "
+            "is which of several classes a picture is given.",
+            "Make it two: in Python, put a row of zeros before the last layer's weight and bias "
+            "(torch.cat([torch.zeros_like(w), w])), which answers the same.",
+        )
+
+
+def _offered(candidate: Candidate) -> Offered:
+    info = catalogue()[f"torchvision/{candidate.architecture}"]
+    size = candidate.image_size or info.image_size
+    return Offered(candidate.architecture, candidate.title, candidate.classes, size)
+
+
+def _write(path: Path, tensors: dict[str, Tensor] | object, best: Candidate, target: Path) -> int:
+    """Write the candidate's own tensors as safetensors, one at a time; return the parameters."""
+    assert isinstance(tensors, dict)
+    fingerprint = fingerprints()[best.architecture]
+    taken = {
+        name: tensors[ours]
+        for name, ours in sources(tensors, best).items()
+        if _usable(name, tensors[ours], best, fingerprint)
+    }
+    header: dict[str, object] = {}
+    position = 0
+    for name, tensor in taken.items():
+        whole = WHOLE_NUMBERS.search(name) is not None
+        size = (8 if whole else 4) * int(np.prod(tensor.shape, dtype=np.int64))
+        header[name] = {
+            "dtype": "I64" if whole else "F32",
+            "shape": list(tensor.shape),
+            "data_offsets": [position, position + size],
+        }
+        position += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with target.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name, tensor in taken.items():
+            file.write(_numbers(path, name, tensor).tobytes())
+    return sum(
+        int(np.prod(tensor.shape, dtype=np.int64))
+        for name, tensor in taken.items()
+        if not MADE_BY_TRAINING.search(name)
+    )
+
+
+def _usable(name: str, tensor: Tensor, best: Candidate, fingerprint: Fingerprint) -> bool:
+    """Return whether a tensor is written; tables of another shape are made anew by the module."""
+    expected = tuple(best.classes if side == CLASSES else side for side in fingerprint.shapes[name])
+    if REMADE.search(name):
+        return tensor.shape == expected
+    if not tensor.is_float:
+        raise RequestError(
+            f"The numbers of {name} are of kind {tensor.kind}, and weights are fractions.",
+            "Save the model in float32: model.float().",
+        )
+    return True
+
+
+def _numbers(path: Path, name: str, tensor: Tensor) -> NDArray[np.generic]:
+    numbers = tensor.read(path)
+    if WHOLE_NUMBERS.search(name):
+        return numbers.astype("<i8")
+    if not np.isfinite(numbers).all():
+        raise RequestError(
+            f"The weights of {name} hold numbers that are infinite or no numbers at all.",
+            "Training went wrong there (or the weights outgrew their kind). Save an earlier epoch.",
+        )
+    return numbers.astype("<f4", copy=False)

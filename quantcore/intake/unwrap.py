@@ -1,0 +1,197 @@
+"""From what a file of weights holds to the one state dict in it, and what else it tells.
+
+Training programs wrap a state dict: under `state_dict` or `model`, beside the optimizer's numbers,
+the epoch, an averaged copy. Where there is the model and an averaged copy of it (`ema`), the model
+is taken and the copy named: which of the two is wanted, the file does not say.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quantcore.errors import RequestError
+from quantcore.intake.recognise import listed
+from quantcore.intake.tensors import ALREADY, ALREADY_REMEDY, Contents, Tensor
+
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "module",
+    "weights",
+    "params",
+    "classifier",
+)
+DEPTH = 3
+AVERAGED = re.compile(r"(^|[._])(ema|averaged|swa|teacher)([._]|$)", re.IGNORECASE)
+TRAINING = re.compile(r"optim|sched|scaler|rng|loss|callback|history", re.IGNORECASE)
+LABEL_KEYS = re.compile(
+    r"(class|label|category)[_ ]?names?|classes|labels|categories|names|"
+    r"(idx|id|index)(_to_|2)(class|label|name)|(class|label|name)(_to_|2)(idx|id|index)",
+    re.IGNORECASE,
+)
+MAX_LABEL = 100
+MAX_LABELS = 100_000
+OBSERVERS = ("fake_quant", "activation_post_process")
+EIGHT_BITS = frozenset({"int8", "uint8", "quantized", "float8"})
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """The state dict of a file.
+
+    Attributes:
+        tensors: by the names they have in the file.
+        label_lists: lists of class names that the file holds; at most one fits the model.
+        notes: sentences about what was left out.
+    """
+
+    tensors: Mapping[str, Tensor]
+    label_lists: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+    def labels(self, classes: int) -> tuple[str, ...]:
+        """Return the class names, if the file holds as many as the model has classes."""
+        fitting = [names for names in self.label_lists if len(names) == classes]
+        return fitting[0] if fitting else ()
+
+
+def unwrap(contents: Contents) -> Unwrapped:
+    """Return the state dict in a file's contents.
+
+    Raises:
+        RequestError: there is none, or its weights are in 8 bits.
+    """
+    found = sorted(_state_dicts(contents.value, ()), key=_preference)
+    if not found:
+        raise RequestError(
+            "The file holds no weights by name.",
+            'Save the model\'s state_dict: torch.save(model.state_dict(), "model.pt").',
+        )
+    place, held = found[0]
+    tensors = {
+        name: item
+        for name, item in held.items()
+        if isinstance(name, str) and isinstance(item, Tensor)
+    }
+    _refuse_eight_bits(tensors)
+    return Unwrapped(
+        tensors,
+        tuple(_label_lists(contents)),
+        tuple(_notes(place, held, found[1:], contents.value)),
+    )
+
+
+_Place = tuple[str, ...]
+_Found = tuple[_Place, Mapping[Any, Any]]
+
+
+def _state_dicts(value: Any, place: _Place) -> Iterator[_Found]:
+    """Yield every dict that holds tensors by name, and how it is reached."""
+    if not isinstance(value, dict):
+        return
+    if any(isinstance(name, str) and isinstance(item, Tensor) for name, item in value.items()):
+        yield place, value
+    if len(place) < DEPTH:
+        for name, item in value.items():
+            if isinstance(name, str) and not TRAINING.search(name):
+                yield from _state_dicts(item, (*place, name))
+
+
+def _preference(found: _Found) -> tuple[bool, int, int]:
+    """Order: no averaged copy, then the most tensors, then the best known name."""
+    place, held = found
+    number = sum(isinstance(item, Tensor) for item in held.values())
+    known = [WRAPPERS.index(name) for name in place if name in WRAPPERS]
+    averaged = any(AVERAGED.search(name) for name in place)
+    return averaged, -number, min(known, default=len(WRAPPERS))
+
+
+def _notes(
+    place: _Place, held: Mapping[Any, Any], others: list[_Found], whole: Any
+) -> Iterator[str]:
+    ignored = [str(name)[:MAX_LABEL] for name, item in held.items() if not isinstance(item, Tensor)]
+    reached = {".".join(path) for path, _ in others}
+    if place:
+        yield f"The weights were taken from {'.'.join(place)}."
+        ignored = [str(name)[:MAX_LABEL] for name in whole if str(name) != place[0]]
+    copies = [path for path in reached if AVERAGED.search(path)]
+    if copies and not any(AVERAGED.search(name) for name in place):
+        yield (
+            f"The file also holds an averaged copy of the weights ({listed(sorted(copies))}), "
+            "which was not taken. To compare that one, save it alone."
+        )
+    left = [name for name in ignored if name not in copies]
+    if left:
+        yield f"Not weights, and ignored: {listed(left)}."
+
+
+def _refuse_eight_bits(tensors: Mapping[str, Tensor]) -> None:
+    names = [name for name in tensors if not any(word in name for word in OBSERVERS)]
+    scaled = {name.removesuffix(".scale") for name in names if name.endswith(".scale")}
+    pointed = {name.removesuffix(".zero_point") for name in names if name.endswith(".zero_point")}
+    if (
+        scaled & pointed
+        or any("_packed_params" in name for name in names)
+        or any(tensors[name].kind in EIGHT_BITS and len(tensors[name].shape) >= 2 for name in names)
+    ):
+        raise RequestError(ALREADY, ALREADY_REMEDY)
+
+
+def _label_lists(contents: Contents) -> Iterator[tuple[str, ...]]:
+    for key, value in (contents.metadata or {}).items():
+        if LABEL_KEYS.fullmatch(key):
+            yield from as_labels(_parsed(value))
+    yield from _labels_within(contents.value, DEPTH)
+
+
+def _labels_within(value: Any, depth: int) -> Iterator[tuple[str, ...]]:
+    if not isinstance(value, dict) or depth == 0:
+        return
+    for key, item in value.items():
+        if isinstance(key, str) and LABEL_KEYS.fullmatch(key):
+            yield from as_labels(item)
+        yield from _labels_within(item, depth - 1)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def as_labels(value: Any) -> Iterator[tuple[str, ...]]:
+    """Yield the names in their order, where a value lists or numbers them."""
+    if isinstance(value, dict):
+        value = _numbered(value)
+    if (
+        isinstance(value, (list, tuple))
+        and 2 <= len(value) <= MAX_LABELS
+        and all(isinstance(name, str) and name.strip() for name in value)
+    ):
+        yield tuple(_plain(name) for name in value)
+
+
+def _numbered(value: dict[Any, Any]) -> list[Any] | None:
+    """Return names by number, from `{0: "cat"}`, `{"0": "cat"}` or `{"cat": 0}`."""
+    pairs = {_number(key): name for key, name in value.items()}
+    if not all(type(key) is int for key in pairs):
+        pairs = {number: name for name, number in value.items() if type(number) is int}
+    if sorted(key for key in pairs if type(key) is int) != list(range(len(value))):
+        return None
+    return [pairs[number] for number in range(len(value))]
+
+
+def _number(key: Any) -> Any:
+    written = isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 9
+    return int(key) if written else key
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in name).strip()[:MAX_LABEL]
