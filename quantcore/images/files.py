@@ -22,7 +22,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from quantcore import uploads
 from quantcore.bundle import file_digest
 from quantcore.errors import RequestError
-from quantcore.images import listed
+from quantcore.images.listed import MAX_BYTES as MAX_TABLE_BYTES
+from quantcore.images.listed import find_table, is_table, read_table
 from quantcore.models.catalogue import ModelInfo
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -164,11 +165,11 @@ def _read_folder(folder: Path) -> PictureFolder:
     contents = hashlib.sha256()
     for name, digest in zip(names, digests, strict=True):
         contents.update(f"{name}\0{digest}\n".encode())
-    table = listed.find(name for name in paths if not is_hidden(name))
+    table = find_table(name for name in paths if not is_hidden(name))
     classes = None
     if table is not None:
         contents.update(f"{table}\0{file_digest(paths[table])}\n".encode())
-        classes = listed.read(paths[table].read_bytes(), table, names)
+        classes = read_table(paths[table].read_bytes(), table, names)
     return PictureFolder(
         name=folder.resolve().name,
         files=tuple(PictureFile(name, path.read_bytes) for name, path in pictures),
@@ -212,8 +213,8 @@ def _listed_classes(
     members: Iterable[str], pictures: Sequence[PurePosixPath], read: Callable[[str], bytes]
 ) -> tuple[str, ...] | None:
     names = {PurePosixPath(name): name for name in members}
-    table = listed.find(path for path in names if not is_hidden(path))
-    return None if table is None else listed.read(read(names[table]), table, pictures)
+    table = find_table(path for path in names if not is_hidden(path))
+    return None if table is None else read_table(read(names[table]), table, pictures)
 
 
 def _same_members(
@@ -263,8 +264,8 @@ def _check_member(title: str, member: zipfile.ZipInfo) -> None:
         )
     if member.flag_bits & 1:
         raise RequestError(f"{title} is encrypted.", "Pack it without a password.")
-    limit = listed.MAX_BYTES if listed.is_table(name) else MAX_FILE_BYTES
-    if member.file_size > limit and (_is_picture(name) or listed.is_table(name)):
+    limit = MAX_TABLE_BYTES if is_table(name) else MAX_FILE_BYTES
+    if member.file_size > limit and (_is_picture(name) or is_table(name)):
         raise RequestError(
             f"{member.filename} in {title} is larger than {limit // 2**20} MiB.",
             "Scale it down." if _is_picture(name) else "Name each picture in it once.",

@@ -24,7 +24,7 @@ def is_table(path: PurePosixPath) -> bool:
     return path.name.lower() == NAME
 
 
-def find(paths: Iterable[PurePosixPath]) -> PurePosixPath | None:
+def find_table(paths: Iterable[PurePosixPath]) -> PurePosixPath | None:
     """Return the table among files, the outermost one; None without any.
 
     Raises:
@@ -41,7 +41,7 @@ def find(paths: Iterable[PurePosixPath]) -> PurePosixPath | None:
     return found[0]
 
 
-def read(
+def read_table(
     content: bytes, table: PurePosixPath, pictures: Sequence[PurePosixPath]
 ) -> tuple[str, ...]:
     """Return each picture's class, as the table says.
