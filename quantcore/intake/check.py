@@ -64,16 +64,36 @@ REFUSALS: dict[Kind, tuple[str, str]] = {
 
 def check(path: Path) -> Sniffed:
     """Return what a file is, its structure checked, as `inspect` says."""
+    sniffed = taken(path)
+    if sniffed.kind in WEIGHTS:
+        read_weights(path, sniffed.kind)
+    else:
+        check_program(path, sniffed.kind)
+    return sniffed
+
+
+def taken(path: Path) -> Sniffed:
+    """Return what a file is, by its content alone, if it is of a kind that is taken.
+
+    Raises:
+        RequestError: it is of another kind.
+    """
     sniffed = sniff(path)
     if sniffed.kind in REFUSALS:
         raise RequestError(*REFUSALS[sniffed.kind])
-    if sniffed.kind in WEIGHTS:
-        read_weights(path, sniffed.kind)
-    elif sniffed.kind == "torchscript":
-        check_torchscript(path)
-    elif sniffed.kind == "exported_program":
-        check_exported(path)
     return sniffed
+
+
+def check_program(path: Path, kind: Kind) -> None:
+    """Check the structure of TorchScript or of an exported program.
+
+    Raises:
+        RequestError: it is damaged, or holds what is not opened.
+    """
+    if kind == "torchscript":
+        check_torchscript(path)
+    elif kind == "exported_program":
+        check_exported(path)
 
 
 def read_weights(path: Path, kind: Kind) -> Contents:

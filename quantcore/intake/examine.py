@@ -9,6 +9,7 @@ never to be loaded outside of such a child.
 import json
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 
 from quantcore.errors import RequestError
 from quantcore.intake.archive import MAGIC, open_archive
-from quantcore.intake.check import WEIGHTS, check, read_weights
+from quantcore.intake.check import WEIGHTS, check_program, read_weights, taken
 from quantcore.intake.fingerprints import CLASSES, Fingerprint, fingerprints
-from quantcore.intake.recognise import Candidate, recognise, sources
+from quantcore.intake.recognise import REMADE, Candidate, recognise, sources
 from quantcore.intake.sniff import Kind, Sniffed
 from quantcore.intake.tensors import Tensor
 from quantcore.intake.unwrap import unwrap
@@ -33,7 +34,6 @@ MADE_BY_TRAINING = re.compile(
     r"relative_coords_table)$"
 )
 WHOLE_NUMBERS = re.compile(r"(^|\.)(num_batches_tracked|relative_position_index)$")
-REMADE = re.compile(r"(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table)$")
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,14 @@ def examine(path: Path, folder: Path) -> Examined:
     Raises:
         RequestError: the file is refused; the sentences say why, and what to bring instead.
     """
-    sniffed = check(path)
-    _whole(path)
+    sniffed = taken(path)
     if sniffed.kind in WEIGHTS:
         return _examine_weights(path, sniffed, folder)
     if sniffed.kind in {"torchscript", "exported_program"}:
         from quantcore.intake import programs_run
 
+        check_program(path, sniffed.kind)
+        _whole(path)
         return programs_run.examine(path, sniffed.kind, folder)
     raise RequestError(
         f"This is {sniffed.title}, not a model.",
@@ -129,6 +130,7 @@ def _whole(path: Path) -> None:
 
 def _examine_weights(path: Path, sniffed: Sniffed, folder: Path) -> Examined:
     unwrapped = unwrap(read_weights(path, sniffed.kind))
+    _whole(path)
     recognition = recognise({name: tensor.shape for name, tensor in unwrapped.tensors.items()})
     best = recognition.best
     _refuse_one_class(best)
@@ -167,9 +169,8 @@ def _offered(candidate: Candidate) -> Offered:
     return Offered(candidate.architecture, candidate.title, candidate.classes, size)
 
 
-def _write(path: Path, tensors: dict[str, Tensor] | object, best: Candidate, target: Path) -> int:
+def _write(path: Path, tensors: Mapping[str, Tensor], best: Candidate, target: Path) -> int:
     """Write the candidate's own tensors as safetensors, one at a time; return the parameters."""
-    assert isinstance(tensors, dict)
     fingerprint = fingerprints()[best.architecture]
     taken = {
         name: tensors[ours]

@@ -22,7 +22,7 @@ NEEDED = re.compile(
     r"|torch\._tensor\._rebuild_from_type_v2|torch\.serialization\._get_layout"
     r"|torch\.(Size|Tensor|device|nn\.parameter\.(Parameter|Buffer))"
     rf"|torch\.(storage\.|cuda\.)?({'|'.join(STORAGES)}|TypedStorage)"
-    r"|torch\.(b?float\d+\w*|float|double|half|u?int\d+|long|int|short|bool|complex\d+|q\w+int\w+)"
+    r"|torch\.(b?float\d+\w*|float|double|half|u?int\d+|long|int|short|bool|complex\d+|q\w*int\w+)"
     r"|torch\.per_(tensor|channel)_\w+"
 )
 HARMLESS = re.compile(
