@@ -131,7 +131,7 @@ def deep_pickle(chance: random.Random) -> tuple[str, bytes]:
     return "a.pt", files.legacy()[: files.legacy().index(b"}q")] + b"}." + body + b"\x80\x02]."
 
 
-@family("damaged")
+@family("damaged|far more")
 def hashing_deep_keys(chance: random.Random) -> tuple[str, bytes]:
     """A nested tuple as the key of a dict, which would be hashed as deep as it is."""
     deep = b")" + b"\x85" * chance.choice([10_000, 1_000_000])
