@@ -28,6 +28,7 @@ WRAPPERS = (
     "classifier",
 )
 DEPTH = 3
+LOOKED_INTO = 6
 AVERAGED = re.compile(r"(^|[._])(ema|averaged|swa|teacher)([._]|$)", re.IGNORECASE)
 TRAINING = re.compile(r"optim|sched|scaler|rng|loss|callback|history", re.IGNORECASE)
 LABEL_KEYS = re.compile(
@@ -61,11 +62,11 @@ class Unwrapped:
         return fitting[0] if fitting else ()
 
 
-def unwrap(contents: Contents) -> Unwrapped:
-    """Return the state dict in a file's contents.
+def unwrap(contents: Contents) -> tuple[Unwrapped, ...]:
+    """Return the state dicts in a file's contents, the likeliest to be the model first.
 
     Raises:
-        RequestError: there is none, or its weights are in 8 bits.
+        RequestError: there is none.
     """
     found = sorted(_state_dicts(contents.value, ()), key=_preference)
     if not found:
@@ -73,17 +74,18 @@ def unwrap(contents: Contents) -> Unwrapped:
             "The file holds no weights by name.",
             'Save the model\'s state_dict: torch.save(model.state_dict(), "model.pt").',
         )
-    place, held = found[0]
-    tensors = {
-        name: item
-        for name, item in held.items()
-        if isinstance(name, str) and isinstance(item, Tensor)
-    }
-    _refuse_eight_bits(tensors)
-    return Unwrapped(
-        tensors,
-        tuple(_label_lists(contents)),
-        tuple(_notes(place, held, found[1:], contents.value)),
+    labels = tuple(_label_lists(contents))
+    return tuple(
+        Unwrapped(
+            {
+                name: item
+                for name, item in held.items()
+                if isinstance(name, str) and isinstance(item, Tensor)
+            },
+            labels,
+            tuple(_notes(place, held, found, contents.value)),
+        )
+        for place, held in found[:LOOKED_INTO]
     )
 
 
@@ -104,19 +106,19 @@ def _state_dicts(value: Any, place: _Place) -> Iterator[_Found]:
 
 
 def _preference(found: _Found) -> tuple[bool, int, int]:
-    """Order: no averaged copy, then the most tensors, then the best known name."""
+    """Order: no averaged copy, then the best known name, then the most tensors."""
     place, held = found
     number = sum(isinstance(item, Tensor) for item in held.values())
     known = [WRAPPERS.index(name) for name in place if name in WRAPPERS]
     averaged = any(AVERAGED.search(name) for name in place)
-    return averaged, -number, min(known, default=len(WRAPPERS))
+    return averaged, min(known, default=len(WRAPPERS)), -number
 
 
 def _notes(
-    place: _Place, held: Mapping[Any, Any], others: list[_Found], whole: Any
+    place: _Place, held: Mapping[Any, Any], found: list[_Found], whole: Any
 ) -> Iterator[str]:
     ignored = [str(name)[:MAX_LABEL] for name, item in held.items() if not isinstance(item, Tensor)]
-    reached = {".".join(path) for path, _ in others}
+    reached = {".".join(path) for path, _ in found if path != place}
     if place:
         yield f"The weights were taken from {'.'.join(place)}."
         ignored = [str(name)[:MAX_LABEL] for name in whole if str(name) != place[0]]
@@ -131,7 +133,12 @@ def _notes(
         yield f"Not weights, and ignored: {listed(left)}."
 
 
-def _refuse_eight_bits(tensors: Mapping[str, Tensor]) -> None:
+def refuse_eight_bits(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are whole numbers with a scale.
+
+    Raises:
+        RequestError: they are.
+    """
     names = [name for name in tensors if not any(word in name for word in OBSERVERS)]
     scaled = {name.removesuffix(".scale") for name in names if name.endswith(".scale")}
     pointed = {name.removesuffix(".zero_point") for name in names if name.endswith(".zero_point")}

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from quantcore.errors import RequestError
 from quantcore.intake import inspect
-from quantcore.intake.examine import Examined, examine, preload
+from quantcore.intake.examine import examine, preload
+from quantcore.intake.examined import Examined
 from quantcore.models import uploads
 from quantcore.models.architectures import AUXILIARY, drop_auxiliary, options
 from tests.intake import files
@@ -102,6 +103,14 @@ def test_weights_are_written_in_float32_under_todays_names(tmp_path: Path) -> No
 def test_the_averaged_copy_is_taken_where_there_is_no_other(tmp_path: Path) -> None:
     found = brought(tmp_path, files.saved({"ema": files.small_state(), "epoch": 3}))
     assert found.candidates[0].architecture == files.SMALL
+
+
+def test_of_several_parts_the_one_that_is_known_is_taken(tmp_path: Path) -> None:
+    weights = {"class_weights": torch.ones(3)}
+    value = {"weights": weights, "critic": files.small_state(), "other": {"a.b": torch.ones(2, 2)}}
+    found = brought(tmp_path, files.saved(value))
+    assert found.candidates[0].architecture == files.SMALL
+    assert "The weights were taken from critic." in found.notes
 
 
 def test_torchscript_is_tried_until_a_size_works(tmp_path: Path) -> None:

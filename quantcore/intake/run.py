@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from quantcore.errors import RequestError
 from quantcore.intake.archive import open_archive
+from quantcore.intake.examined import PROGRAM_FILE, Examined
 from quantcore.intake.tensors import ALREADY, ALREADY_REMEDY
 from quantcore.intake.unwrap import as_labels
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from quantcore.intake.examine import Examined
 
 SIZES: tuple[int, ...] = (
     224,
@@ -71,15 +70,13 @@ def preload(kind: str) -> None:
     torch.set_num_threads(1)
 
 
-def examine(path: Path, kind: str, folder: Path) -> "Examined":
+def examine(path: Path, kind: str, folder: Path) -> Examined:
     """Return what a program takes and answers, and write it into the folder as TorchScript.
 
     Raises:
         RequestError: it cannot be loaded or run, or does something else than name classes.
     """
     import torch
-
-    from quantcore.intake.examine import PROGRAM_FILE, Examined
 
     target = folder / PROGRAM_FILE
     with torch.no_grad():
