@@ -17,6 +17,7 @@ from quantcore.intake.tensors import (
 
 WEIGHTS: tuple[Kind, ...] = ("torch_zip", "torch_legacy", "safetensors")
 TAKEN = "Upload PyTorch weights (.pt, .pth, .safetensors), TorchScript or a .pt2 of torch.export."
+LEGACY_PROGRAM = "serialized_exported_program.json"
 CODE_BYTES = 64 * 2**20
 REFUSALS: dict[Kind, tuple[str, str]] = {
     "onnx": (
@@ -124,6 +125,8 @@ def check_exported(path: Path) -> None:
                 "The .pt2 holds compiled code, which runs on the machine it was made for only.",
                 "Save the exported program itself: torch.export.save(program, path).",
             )
+        if inside.startswith("models/") or inside == LEGACY_PROGRAM:
+            programs.check_sizes(archive.read(name, CODE_BYTES))
         if inside.endswith("_config.json") and programs.pickles(archive.read(name, CODE_BYTES)):
             raise RequestError(
                 "The .pt2 holds pickled objects beside its tensors, and a pickle is a program.",

@@ -177,7 +177,7 @@ def _numbers(path: Path, name: str, tensor: Tensor) -> NDArray[np.generic]:
         return numbers.astype("<i8")
     if not np.isfinite(numbers).all():
         raise RequestError(
-            f"The weights of {name} hold numbers that are infinite or no numbers at all.",
+            f"The weights of {name} hold numbers that are infinite or undefined.",
             "Training went wrong there (or the weights outgrew their kind). Save an earlier epoch.",
         )
     return numbers.astype("<f4", copy=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import open_archive
+from quantcore.intake.archive import open_archive, shown
 from quantcore.intake.examined import PROGRAM_FILE, Examined
 from quantcore.intake.tensors import ALREADY, ALREADY_REMEDY
 from quantcore.intake.unwrap import as_labels
@@ -122,7 +122,7 @@ def _load(path: Path) -> "nn.Module":
             raise RequestError(ALREADY, ALREADY_REMEDY)
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise RequestError(
-                f"The weights of {name} hold numbers that are infinite or no numbers at all.",
+                f"The weights of {shown(name)} hold numbers that are infinite or undefined.",
                 "Training went wrong there. Save an earlier epoch.",
             )
     if any(parameter.dtype in {torch.float16, torch.bfloat16} for parameter in model.parameters()):

@@ -122,7 +122,7 @@ def deep_json(chance: random.Random) -> tuple[str, bytes]:
 
 @family("no weights by name|damaged|far more|more than the")
 def deep_pickle(chance: random.Random) -> tuple[str, bytes]:
-    depth = chance.choice([5_000, 100_000, 1_500_000])
+    depth = chance.choice([5_000, 100_000, 600_000])
     step = chance.choice([b"\x85", b"]q\x00a", b"}q\x00X\x01\x00\x00\x00as"])
     start = b"]" * depth + b"a" * (depth - 1) if step != b"\x85" else b")" + b"\x85" * depth
     body = b"\x80\x02" + start + b"."
@@ -134,8 +134,28 @@ def deep_pickle(chance: random.Random) -> tuple[str, bytes]:
 @family("damaged|far more")
 def hashing_deep_keys(chance: random.Random) -> tuple[str, bytes]:
     """A nested tuple as the key of a dict, which would be hashed as deep as it is."""
-    deep = b")" + b"\x85" * chance.choice([10_000, 1_000_000])
+    deep = b")" + b"\x85" * chance.choice([10_000, 300_000])
     return "a.pt", files.zipped(b"\x80\x02}" + deep + b"K\x01s" + b"0" * 3 + b".")
+
+
+@family("names more than|more than 20,000")
+def many_names(chance: random.Random) -> tuple[str, bytes]:
+    """One tensor, or many, under too many names."""
+    one = files.promise("0", 4, (4,), (1,))
+    if chance.random() < 0.5:
+        value = {f"a{number}": one for number in range(30_000)}
+    else:
+        value = {"a" * 600: one}
+    return "a.pt", files.zipped(files.pickled(value), {"0": files.floats(4)})
+
+
+@family("by name")
+def many_times_over(chance: random.Random) -> tuple[str, bytes]:
+    """A dict that holds one dict under many names, which holds one dict under many, and so on."""
+    inner: dict[str, Any] = {"class_names": 10**5_000}
+    for _ in range(chance.choice([3, 5, 8])):
+        inner = {f"\ud800{number}": inner for number in range(2_000)}
+    return "a.pt", files.zipped(files.pickled(inner))
 
 
 @family("other numbers|shape|damaged")
@@ -183,7 +203,7 @@ def impossible_strides(chance: random.Random) -> tuple[str, bytes]:
     return "a.pt", files.zipped(files.pickled(value), {"0": files.floats(4)})
 
 
-@family("infinite or no numbers")
+@family("infinite or undefined")
 def not_numbers(chance: random.Random) -> tuple[str, bytes]:
     state = OrderedDict(files.small_state())
     name = chance.choice([key for key in state if not key.endswith("tracked")])
@@ -524,14 +544,19 @@ def odd_torchscript(chance: random.Random) -> tuple[str, bytes]:
     return "a.pt", files.plain_zip(members)
 
 
-@family("compiled code|pickled objects|cannot be loaded|more than one folder")
+@family("compiled code|pickled objects|loaded|than one folder|graph cannot|holds code")
 def odd_pt2(chance: random.Random) -> tuple[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(files.pt2())) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     root = next(iter(members)).partition("/")[0]
     config = next(name for name in members if name.endswith("weights_config.json"))
-    kind = chance.randrange(6)
-    if kind == 0:
+    kind = chance.randrange(7)
+    if kind == 6:
+        graph = f"{root}/models/model.json"
+        call = f"__import__('os').system('touch {_mark()}')".encode()
+        assert b"Symbol('" in members[graph]
+        members[graph] = re.sub(rb"Symbol\('[^)]*\)", call, members[graph])
+    elif kind == 0:
         members[f"{root}/data/aotinductor/model/x.so"] = b"\x7fELF"
     elif kind == 1:
         members[config] = members[config].replace(b'"use_pickle": false', b'"use_pickle": true')
