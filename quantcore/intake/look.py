@@ -7,7 +7,8 @@ from pathlib import Path
 from quantcore.children import report
 from quantcore.errors import RequestError
 from quantcore.intake.check import WEIGHTS, check
-from quantcore.intake.examine import Examined, examine
+from quantcore.intake.examine import examine
+from quantcore.intake.examined import Examined
 
 PROGRAMS = ("torchscript", "exported_program")
 PICTURES = ("pictures", "zip")
