@@ -35,8 +35,8 @@ FORMS = {
 PREVIEW_SENTENCE = (
     "On one scale for all models: what ImageNet's mean and std make black is black here. Where a "
     "model was trained with them, wrong numbers show as too dark, too pale or tinted, and a wrong "
-    "channel order as swapped colours. Numbers of 0 to 1 look paler, and −1 to 1 darker, even "
-    "where they are right."
+    "channel order as swapped colours. Numbers of 0 to 1 or −1 to 1 look pale even where they are "
+    "right."
 )
 INPUT_HELP = "Side of the square the model sees, as it was trained."
 RESIZE_HELP = "Shorter side of the picture before the square is cut out of its middle."

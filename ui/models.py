@@ -194,25 +194,24 @@ def _ask() -> None:
         left, right = st.columns([2.2, 1])
         left.text_input("Find a model", key=FIND, placeholder="resnet, mobile, vit …")
         right.selectbox("Order", list(ORDERS), key=SORT, format_func=lambda name: ORDERS[name][0])
-        for each, column in zip(FILTERS, st.columns(len(FILTERS)), strict=True):
-            column.selectbox(
-                each.label,
-                list(each.options),
-                index=None,
-                key=each.key,
-                format_func=each.says,
-                placeholder="Any",
-                help=each.help,
-            )
+        with st.container(key="filters"):
+            for each, column in zip(FILTERS, st.columns(len(FILTERS)), strict=True):
+                column.selectbox(
+                    each.label,
+                    list(each.options),
+                    index=None,
+                    key=each.key,
+                    format_func=each.says,
+                    placeholder="Any",
+                    help=each.help,
+                )
 
 
 def _chosen(count: int) -> None:
     """Say how many models fit, and draw the button that compares the chosen."""
     chosen: list[str] = st.session_state[CHOSEN]
     with st.container(horizontal=True, vertical_alignment="center", key="chosen-models"):
-        of = f"{words.count(count, 'model')} of {len(offered())}"
-        named = words.joined([theme.plain(offered()[name].title) for name in chosen])
-        st.markdown(f"{of}. **Chosen: {named}.**" if chosen else f"{of}. Choose one or more.")
+        st.markdown(f"{words.count(count, 'model')} of {len(offered())}. {_named(chosen)}")
         if chosen:
             st.button("Choose none", on_click=_choose_none)
         label = "Compare it" if len(chosen) == 1 else "Compare these"
@@ -225,6 +224,11 @@ def _chosen(count: int) -> None:
             help=None if chosen else "Choose a model first.",
         ):
             _compare(chosen)
+
+
+def _named(chosen: Sequence[str]) -> str:
+    titles_of = [theme.plain(title) for title in titles.models(chosen).values()]
+    return f"**Chosen: {words.joined(titles_of)}.**" if titles_of else "Choose one or more."
 
 
 def _compare(chosen: Sequence[str]) -> None:
