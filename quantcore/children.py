@@ -491,7 +491,7 @@ def _printable(text: object) -> str:
 
 def _lock_modules(locked: bool) -> tuple[str, ...]:
     """Return what the lock itself needs imported: inside it, nothing could be looked for."""
-    return ("quantcore.lockdown",) if locked else ()
+    return ("quantcore.lockdown", "quantcore.lockdown.seccomp") if locked else ()
 
 
 def _environment(locked: bool) -> dict[str, str]:
