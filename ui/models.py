@@ -172,21 +172,24 @@ def draw() -> None:
 def found() -> list[ModelInfo]:
     """Return the models that fit all that is asked for, in the order that is."""
     asked = {each: st.session_state.get(each.key) for each in FILTERS}
-    wanted = _plain(str(st.session_state.get(FIND) or "")).split()
+    wanted = _words(str(st.session_state.get(FIND) or ""))
     fitting = [
         info
         for info in offered().values()
-        if all(part in _plain(f"{info.title} {info.name}") for part in wanted)
+        if all(part in _findable(info) for part in wanted)
         and all(value is None or each.fits(info, str(value)) for each, value in asked.items())
     ]
     _, order = ORDERS[str(st.session_state.get(SORT) or "listed")]
     return sorted(fitting, key=order)
 
 
-def _plain(text: str) -> str:
-    """Return a text in which `ResNet-18` is `resnet 18`, as `resnet18` is."""
-    apart = "".join(letter if letter.isalnum() else " " for letter in text.casefold())
-    return f"{apart} {apart.replace(' ', '')}"
+def _words(text: str) -> list[str]:
+    return "".join(each if each.isalnum() else " " for each in text.casefold()).split()
+
+
+def _findable(info: ModelInfo) -> str:
+    """Return a model's names in which both `resnet 18` and `resnet18` are found."""
+    return " ".join([*_words(info.name), *_words(info.title), "".join(_words(info.title))])
 
 
 def _ask() -> None:
