@@ -17,9 +17,9 @@ from streamlit.testing.v1 import AppTest
 from quantcore import answers
 from quantcore.draw import titles
 from quantcore.errors import RequestError
+from quantcore.images.classes import unmatched
 from quantcore.images.preview import preview
 from quantcore.intakes import IntakeState, IntakeView
-from quantcore.ledger import JobSummary
 from quantcore.models.catalogue import find, offered
 from quantcore.results import Comparison
 from quantcore.specs import CompareRequest, ImageSpec, ModelSpec
@@ -28,7 +28,7 @@ from tests import canned
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.pages.test_try import FakeTrials
-from ui import brought, describing, hosts, kept, models, state, visitor, widgets
+from ui import brought, describing, hosts, kept, models, state, widgets
 
 PROJECT = Path(__file__).parents[2]
 APP, PAGE = PROJECT / "app.py", PROJECT / "pages" / "Models.py"
@@ -676,42 +676,6 @@ def test_somebody_elses_upload_is_refused_when_asked_for_by_hand(
     assert [request.model.name for request in fake.started] == [own.name]
 
 
-def summary(name: str, owner: str, *, private: bool) -> JobSummary:
-    return JobSummary(
-        id="job",
-        owner=owner,
-        asked_by="",
-        name="",
-        model=name,
-        models=1,
-        place="here",
-        host="",
-        created=time.time(),
-        ended=None,
-        state="done",
-        cells=1,
-        measured=1,
-        failed=0,
-        refused=0,
-        waiting=0,
-        share=1.0,
-        message="",
-        private=private,
-    )
-
-
-def test_comparisons_of_uploads_are_listed_for_their_owner_alone(
-    fake: FakeComparisons, browse_as: Browse
-) -> None:
-    mine = bring(fake)
-    private = summary(mine.name, ME, private=True)
-    public = summary("bundled/resnet18", ME, private=False)
-    assert visitor.may_see(private)
-    browse_as("somebody else")
-    assert not visitor.may_see(private)
-    assert visitor.may_see(public)
-
-
 def test_a_program_is_not_exported(open_page: Open, fake: FakeComparisons) -> None:
     export = PROJECT / "pages" / "Export.py"
     page = open_page(export, model=bring(fake, PROGRAM).name)
@@ -726,3 +690,11 @@ def test_an_upload_is_called_after_its_file(fake: FakeComparisons) -> None:
     assert titles.model(ModelSpec(mine.name)) == "my.pets"
     fake.uploads.delete(mine.token)
     assert titles.model(ModelSpec(mine.name)) == "a deleted upload"
+
+
+def test_classes_that_fit_a_label_by_number_or_not_at_all_are_told_apart() -> None:
+    info = replace(find(ModelSpec("bundled/resnet18")), classes=3, labels=("a b", "c", "C"))
+    assert unmatched(["A-B", "c", "x"], info) == ["x"]
+    assert unmatched(["0", "2", "3"], info) == ["3"]
+    # Two labels differ only in case, so a third way to write it could mean either.
+    assert unmatched(["A-B", "-c"], info) == ["-c", "A-B"]
