@@ -48,6 +48,7 @@ NURSERY_MODULES = (
 # Of the machine, not of a data folder: two servers with folders of their own share the processor.
 MACHINE_LOCK = Path(tempfile.gettempdir()) / f"quantcore-measures-{os.getuid()}.lock"
 FLOAT32 = Variant("float32", None)
+NOT_LOCKED = "An uploaded program is only run in the locked-in worker, and this is another."
 
 _RESULT = TypeAdapter(VariantResult)
 
@@ -109,8 +110,8 @@ class Job:
         Raises:
             UnsupportedError: it would run somebody's program, and nothing locks it in here.
         """
-        if self.refusal and find(self.request.model).is_program:
-            raise UnsupportedError(self.refusal, locked.REMEDY)
+        if find(self.request.model).is_program and not self.nursery.locked:
+            raise UnsupportedError(self.refusal or NOT_LOCKED, locked.REMEDY)
         named = files_of(self.request)
         return self.nursery.spawn(function, *arguments, reads=(*reads, *named), writes=writes)
 

@@ -149,23 +149,25 @@ class Intakes:
 
     def _run(self, record: "_Record") -> None:
         """Look at one file. The one place where any failure becomes a view of it."""
-        token = record.view.upload.token
         try:
             with self._turn:
                 record.stop_if_asked()
                 self._look(record)
         except CancelledError as error:
-            record.end("cancelled", error)
+            self._refuse(record, "cancelled", error)
         except QuantcoreError as error:
-            record.end("failed", error)
+            self._refuse(record, "failed", error)
         except Exception as error:
             what = f"The file could not be looked at: {type(error).__name__}: {error}"
-            record.end("failed", QuantcoreError(what, "Bring it again, or another file."))
+            problem = QuantcoreError(what, "Bring it again, or another file.")
+            self._refuse(record, "failed", problem)
         else:
             record.end("done")
-            return
-        # What is not taken is not kept.
-        self._uploads.delete(token)
+
+    def _refuse(self, record: "_Record", state: IntakeState, problem: QuantcoreError) -> None:
+        """Take note of a problem; what is not taken is not kept."""
+        self._uploads.delete(record.view.upload.token)
+        record.end(state, problem)
 
     def _look(self, record: "_Record") -> None:
         upload = record.view.upload

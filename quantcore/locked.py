@@ -7,19 +7,13 @@ and numbers and pictures are read by ordinary children, which have limits of mem
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
-from pydantic import TypeAdapter
 
 from quantcore import lockdown
 from quantcore.children import Nursery
-from quantcore.errors import ChildDiedError, UnsupportedError
+from quantcore.errors import UnsupportedError
 from quantcore.settings import Settings
 
 REMEDY = "Upload the weights as a state dict or safetensors."
-_PROOF_TIMEOUT_S = 120.0
-_ATTEMPTS = TypeAdapter(tuple[lockdown.Attempt, ...])
 
 
 @dataclass(frozen=True)
@@ -47,30 +41,21 @@ class Worker:
 def start(settings: Settings, modules: Sequence[str]) -> Worker:
     """Start the worker and let it try what it must not be able to do."""
     limits = settings.memory_limit_bytes, settings.timeout_s
-    refusal = cannot()
-    if not refusal:
-        nursery = Nursery(modules, *limits, data=settings.data, locked=True)
-        refusal = _proven(nursery)
-        if not refusal:
-            return Worker(nursery, "")
-        nursery.close()
-    return Worker(Nursery(modules, *limits, data=settings.data), refusal)
+    refusal = cannot() or _sentence(_proven())
+    nursery = Nursery(modules, *limits, data=settings.data, locked=not refusal)
+    return Worker(nursery, refusal)
+
+
+def _sentence(proof: lockdown.Proof) -> str:
+    return "" if proof.holds else proof.sentence
+
+
+def cannot() -> str:
+    """Return why nothing can be locked in here, as far as that shows without trying."""
+    return lockdown.why_unavailable() or ""
 
 
 @cache
-def cannot() -> str:
-    """Return why nothing can be locked in here, as far as that shows without trying."""
-    return lockdown.missing()
-
-
-def _proven(nursery: Nursery) -> str:
-    """Return what came through the lock, in a sentence; empty where nothing did."""
-    function = "quantcore.lockdown:run_attempts_child"
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        try:
-            with nursery.spawn(function, folder, writes=(folder,)) as child:
-                found = _ATTEMPTS.validate_python(child.receive(timeout_s=_PROOF_TIMEOUT_S))
-        except (ChildDiedError, ValueError) as error:
-            return f"The lock for uploaded programs could not be tried here ({error})."
-    return lockdown.Proof(found).sentence
+def _proven() -> lockdown.Proof:
+    """Return what came of trying to get out, which is tried once by each process that asks."""
+    return lockdown.prove()
