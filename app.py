@@ -5,7 +5,7 @@ from starlette.middleware import Middleware
 
 from quantcore.draw import titles
 from quantcore.results import JobView
-from ui import progress, sections, server, site, state, theme, tour, widgets
+from ui import brought, progress, sections, server, site, state, theme, tour, widgets
 
 REFRESH_S = 0.5
 TITLE = "Quantization what-if"
@@ -18,10 +18,12 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="top"):
         theme.header(TITLE, PROMISE)
         progress.check_settings()
+        site.link_to_models()
         site.link_to_sweep()
         site.link_to_jobs()
     unread = state.read_address()
     state.follow_job()
+    unread += brought.leave_foreign()
     tour.draw()
     widgets.ask()
     progress.show_notices(unread)

@@ -1,6 +1,6 @@
 """Several models and settings in one go: what is chosen, how much that is, and its start."""
 
-from ui import progress, state, sweeps, theme
+from ui import choices, progress, state, sweeps, theme
 
 SUBTITLE = (
     "Several models and settings in one go. Every combination is measured, beside its float32."
@@ -15,7 +15,9 @@ def main() -> None:
     if state.problem():
         progress.show_notices()
         return
-    sweeps.ask()
+    unread = state.read_address(choices.parameters())
+    sweeps.ask(unread)
+    state.write_address(choices.parameters())
 
 
 main()

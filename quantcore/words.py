@@ -87,9 +87,9 @@ def accurate(lost_points: float) -> str:
     return f"{points(abs(lost_points))} {'less' if lost_points > 0 else 'more'} accurate"
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 variant`, `17 variants`, `2,000 images`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 variant`, `17 variants`, `2,000 images`, `2 classes`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
 
 
 def count_of(number: int) -> str:
@@ -121,6 +121,14 @@ def about(seconds: float) -> str:
         return f"about {max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"about {minutes} min" if minutes < 100 else f"about {round(minutes / 60)} h"
+
+
+def until(seconds: float) -> str:
+    """Return how far off something is: `within the hour`, `in 5 h`, `in 6 days`."""
+    hours = round(seconds / 3_600)
+    if hours < 1:
+        return "within the hour"
+    return f"in {hours} h" if hours < 48 else f"in {count(round(hours / 24), 'day')}"
 
 
 def ago(seconds: float) -> str:

@@ -63,7 +63,7 @@ def _offered(job: JobView, chosen: str | None) -> dict[str, JobView]:
         summary.id
         for summary in state.comparisons().summaries()
         if (summary.model, summary.models) == (model, 1) and summary.measured
-        if summary.host != host
+        if summary.host != host and visitor.may_see(summary)
     ]
     offered = [
         *fitting[:MOST_OFFERED],

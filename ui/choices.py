@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import streamlit as st
@@ -13,7 +14,9 @@ from quantcore.specs import RANDOM, Setting
 from quantcore.sweep import Sweep
 from quantcore.workflows import WORKFLOWS
 from ui import fields, state, values, widgets
+from ui.state import Parameter
 
+MODELS = "models"
 OWN_SIZE = "Own"
 SIZES = (32, 64, 96, 128, 160, 192, 224)
 EVALUATION_IMAGES = (500, 1_000, 2_000, 5_000, 10_000)
@@ -28,6 +31,12 @@ SETTINGS_HELP = (
     "Choose several values and each is measured, in every combination. Layer types are one value "
     "together. Numbers can be typed."
 )
+
+
+@cache
+def parameters() -> tuple[Parameter, ...]:
+    """Return everything the address of the page holds: which models are chosen."""
+    return (Parameter(MODELS, (state.DEFAULT_MODEL,), tuple(offered()), many=True),)
 
 
 def chosen() -> Sweep | None:
@@ -68,8 +77,7 @@ def _models() -> tuple[str, ...]:
     named = st.multiselect(
         "Models",
         list(models),
-        default=[state.DEFAULT_MODEL],
-        key="sweep.models",
+        key=MODELS,
         format_func=lambda name: widgets.model_line(models[name]),
         help=MODELS_HELP,
         placeholder="Choose one or more",

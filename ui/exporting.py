@@ -14,13 +14,13 @@ from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError
 from quantcore.exporters import EXPORTERS, exporter
 from quantcore.exports_queue import Exports
-from quantcore.models.catalogue import ModelInfo, find, offered
+from quantcore.models.catalogue import ModelInfo, find
 from quantcore.neighbours import variant_of
 from quantcore.report import figures
 from quantcore.results import Failure, VariantResult
 from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.workflows import WORKFLOWS, workflow
-from ui import fields, progress, state, theme, visitor, widgets
+from ui import brought, fields, progress, state, theme, visitor, widgets
 from ui.state import Parameter, Shown
 
 # A variant that was measured, and what was proved of a file made from it.
@@ -35,6 +35,14 @@ EMPTY = (
     "proof: loaded by a fresh process, asked the same pictures as the variant it comes from, "
     "timed, and read back. Press <b>Make the file</b>.</p></div>"
 )
+FOREIGN = (
+    "**Somebody else brought this model, or it is gone.** Bring the file yourself on the Models "
+    "page, then export that."
+)
+PROGRAM = (
+    "**This model came as a program, which only ever runs locked in here, so no file is made of "
+    "it.** Bring its state dict instead: the numbers alone, for an architecture of torchvision."
+)
 FAILED_FOLD = "Download anyway"
 FAILED_SENTENCE = (
     "A check did not hold, so what the file does in an app is not what was measured. It is here "
@@ -46,7 +54,7 @@ FAILED_SENTENCE = (
 def parameters() -> tuple[Parameter, ...]:
     """Return everything the address of this page holds."""
     return (
-        Parameter("model", (state.DEFAULT_MODEL,), tuple(offered())),
+        Parameter("model", (state.DEFAULT_MODEL,), state.ModelNames()),
         Parameter("weights", ("trained",), ("trained", "random")),
         Parameter("workflow", ("static",), tuple(WORKFLOWS)),
         Parameter("backend", ("qnnpack",), tuple(titles.backends())),
@@ -66,6 +74,8 @@ def link(row: VariantResult, images: ImageSpec) -> dict[str, str]:
     own_size = _own_size(row.model)
     if own_size is None or images.source is not None or images.seed != ImageSpec().seed:
         return {}
+    if brought.is_foreign(row.model) or find(ModelSpec(row.model)).is_program:
+        return {}
     model = ModelSpec(row.model)
     address = {
         "model": model.listed,
@@ -84,7 +94,7 @@ def ask() -> ExportSpec | None:
         left, middle, right = st.columns([1.2, 1, 1], gap="medium")
         with left:
             info = widgets.choose_model(on_change=_forget_size)
-            if info.source != "bundled":
+            if info.source == "torchvision":
                 widgets.choose_weights(on_change=None)
         with middle:
             name = _choose("Workflow", "workflow", list(WORKFLOWS), titles.workflow, WORKFLOW_HELP)
@@ -95,6 +105,9 @@ def ask() -> ExportSpec | None:
             settings = _fields(name, WORKFLOWS[name], SETTINGS_KEY)
             options = _fields(format, EXPORTERS[format], OPTIONS_KEY)
             size = _size(info)
+        if refused := _refused(info):
+            st.warning(refused)
+            return None
         try:
             return exports.planned(
                 state.chosen_model(),
@@ -107,6 +120,13 @@ def ask() -> ExportSpec | None:
         except QuantcoreError as error:
             st.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
             return None
+
+
+def _refused(info: ModelInfo) -> str:
+    """Return why no file is made of a model that somebody brought; empty where one is."""
+    if brought.is_foreign(info.name):
+        return FOREIGN
+    return PROGRAM if info.is_program else ""
 
 
 def _choose(

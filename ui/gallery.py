@@ -21,7 +21,7 @@ from quantcore.models.catalogue import find
 from quantcore.neighbours import variant_of
 from quantcore.results import VariantResult
 from quantcore.specs import ImageSpec, ModelSpec
-from ui import site, state, theme
+from ui import brought, site, state, theme
 from ui.state import Parameter, Shown
 
 PAGE_LENGTH = 24
@@ -150,7 +150,7 @@ def _pair(shown: Shown, key: str, name: str) -> Pair | None:
         evaluation_images=row.fidelity_images,
         image_size=row.image_size,
     )
-    if not are_the_same(shown, row):
+    if brought.facts(ModelSpec(row.model)) is None or not are_the_same(shown, row):
         return None
     labels = answers.labels_of(images, row)
     if len(before) != row.fidelity_images or (labels is not None and len(labels) != len(before)):

@@ -84,6 +84,19 @@ FILES: Meanings = {
     "QDQ": "How an ONNX file says that numbers have 8 bits: a pair of steps, quantize and "
     "dequantize, around each operator. ONNX Runtime turns them into 8-bit kernels.",
 }
+BROUGHT: Meanings = {
+    "Upload": "A file that you brought. Only you see it; it goes by itself after some days, with "
+    "all that was made of it, or at once when you delete it.",
+    "State dict": "A model's numbers by name, without its architecture. It holds no program, so "
+    "it is the safest form to bring; one of torchvision's architectures is built around it.",
+    "safetensors": "A file of numbers by name, as a state dict, that cannot hold a program.",
+    "TorchScript program": "A model with its numbers as a program that PyTorch runs without "
+    "Python. To look at one is to run it, so it is only ever run locked in.",
+    "Exported program": "What torch.export writes: a model with its numbers as a graph of "
+    "operators. It, too, is only ever run locked in.",
+    "Normalisation": "Taking the mean from each colour and dividing by its spread (std), as was "
+    "done when the model was trained. Other values make it see worse.",
+}
 REQUESTS: Meanings = {
     "Job": "One comparison that was asked for. It goes on when the page is closed, and after a "
     "restart of the server.",
@@ -106,6 +119,7 @@ def groups() -> Mapping[str, Meanings]:
         "From 32 bits to 8": NUMBERS,
         "Workflows": {float32.title: float32.summary, **titles.workflow_summaries()},
         "Backends": {**KERNELS, **titles.backend_summaries()},
+        "Your own model": BROUGHT,
         "Files for apps": {**FILES, **formats, **versions},
         "Asking": REQUESTS,
     }

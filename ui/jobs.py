@@ -49,7 +49,7 @@ class Listed:
 def look() -> Listed:
     """Return every comparison as it stands."""
     comparisons = state.comparisons()
-    jobs = comparisons.summaries()
+    jobs = [job for job in comparisons.summaries() if visitor.may_see(job)]
     is_open = any(job.state in ("queued", "running") for job in jobs)
     return Listed(jobs, comparisons.line() if is_open else {})
 

@@ -15,11 +15,13 @@ JOBS = PAGES / "Jobs.py"
 SWEEP = PAGES / "Sweep.py"
 EXPORT = PAGES / "Export.py"
 GALLERY = PAGES / "Gallery.py"
+MODELS = PAGES / "Models.py"
 TRY = PAGES / "Try.py"
 ICONS = {
     "Export": ":material/package_2:",
     "Gallery": ":material/compare:",
     "Jobs": ":material/checklist:",
+    "Models": ":material/category:",
     "Sweep": ":material/stacks:",
     "Try": ":material/image_search:",
 }
@@ -59,6 +61,11 @@ def link_to_jobs() -> None:
     """Draw a link to the list of comparisons, with how many wait or run."""
     count = state.open_jobs()
     st.page_link(JOBS, label=f"Jobs · {count}" if count else "Jobs", icon=ICONS[JOBS.stem])
+
+
+def link_to_models() -> None:
+    """Draw a link to all models, and to where one's own are brought."""
+    st.page_link(MODELS, label=MODELS.stem, icon=ICONS[MODELS.stem])
 
 
 def link_to_sweep() -> None:

@@ -1,6 +1,6 @@
 """What outlives one run of a page: the server's comparisons, and the state in the address."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
@@ -9,10 +9,11 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from quantcore import uploads
 from quantcore.compare import Comparisons, shipped_comparison
 from quantcore.draw import titles
 from quantcore.environment import current_environment
-from quantcore.errors import QuantcoreError
+from quantcore.errors import QuantcoreError, RequestError
 from quantcore.models.catalogue import offered
 from quantcore.results import Comparison, Failure, JobView, VariantResult
 from quantcore.settings import Settings
@@ -20,6 +21,7 @@ from quantcore.specs import RANDOM, ModelSpec
 from ui.once import Rows
 
 DEFAULT_MODEL = "bundled/mobilenet_v2"
+IMAGES = "images"
 Origin = Literal["shipped", "earlier", "current", "elsewhere"]
 AXIS_NAMES = ("latency", "size", "accuracy", "agreement", "memory")
 # Limits in the address, in MB, ms, points and MB.
@@ -103,7 +105,7 @@ class Parameter:
 
     key: str
     default: tuple[str, ...]
-    options: tuple[str, ...] | None
+    options: Container[str] | None
     many: bool = False
 
     def read(self, text: str) -> tuple[object, list[str]]:
@@ -126,17 +128,37 @@ class Parameter:
         return ",".join(value) if isinstance(value, list) else str(value)
 
 
+class UploadNames(Container[str]):
+    """Every name that an upload may have, whoever's it is, there or gone: a page says which."""
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether this may be the name of an upload."""
+        try:
+            return isinstance(name, str) and bool(uploads.token_of(name))
+        except RequestError:
+            return False
+
+
+class ModelNames(UploadNames):
+    """The names of the models offered to everybody, and every name of an upload."""
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether this may be the name of a model."""
+        return name in offered() or super().__contains__(name)
+
+
 @cache
 def parameters() -> tuple[Parameter, ...]:
     """Return everything the address of the first page holds."""
     workflows, backends = tuple(titles.workflows()), tuple(titles.backends())
     return (
-        Parameter("model", (DEFAULT_MODEL,), tuple(offered())),
+        Parameter("model", (DEFAULT_MODEL,), ModelNames()),
         Parameter("weights", ("trained",), ("trained", "random")),
         Parameter("workflows", workflows, workflows, many=True),
         Parameter("backends", backends, backends, many=True),
         Parameter("x", ("latency",), AXIS_NAMES),
         Parameter("y", ("accuracy",), AXIS_NAMES),
+        Parameter(IMAGES, (), UploadNames()),
         Parameter("job", (), None),
         Parameter("beside", (), None),
         *(Parameter(key, (), None) for key in BUDGET_KEYS),
@@ -223,7 +245,7 @@ def choice_of(model: ModelSpec) -> dict[str, str]:
 def chosen_model() -> ModelSpec:
     """Return the model the widgets name."""
     name = str(st.session_state["model"])
-    random = st.session_state["weights"] == "random" and not name.startswith("bundled/")
+    random = st.session_state["weights"] == "random" and name.startswith("torchvision/")
     return ModelSpec(name + RANDOM if random else name)
 
 

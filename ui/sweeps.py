@@ -31,8 +31,12 @@ observer = ["histogram", "minmax"]
 """
 
 
-def ask() -> None:
-    """Draw the sweep, what it comes to, and the one button that starts it."""
+def ask(unread: Sequence[str] = ()) -> None:
+    """Draw the sweep, what it comes to, and the one button that starts it.
+
+    Args:
+        unread: what the address names in vain.
+    """
     with st.container(border=True, key="sweep"):
         how = st.segmented_control(
             "How to ask", WAYS, default=WAYS[0], required=True, key="sweep.how"
@@ -47,7 +51,7 @@ def ask() -> None:
         if host is not None and requests:
             progress.guarded(lambda: _say_outlook(requests, host))
         _actions(sweep, requests, host)
-    progress.show_notices()
+    progress.show_notices(unread)
     _link()
 
 

@@ -18,7 +18,7 @@ from quantcore.models.catalogue import find
 from quantcore.specs import ImageSpec, ModelSpec
 from quantcore.trial import EMPTY_FILE, MAX_BYTES, Picture, TrialSpec, TrialView
 from quantcore.trials import Trials
-from ui import budgets, site, state, theme
+from ui import brought, budgets, site, state, theme
 from ui.judged import recommended
 from ui.once import once
 from ui.state import Parameter, Shown
@@ -210,7 +210,8 @@ def _brought(source: str, shown: Shown) -> bytes | None:
             max_upload_size=MAX_BYTES // 10**6,
             key="try-file",
         )
-    if find(shown.comparison.request.model).dataset == "fashion_mnist":
+    info = brought.facts(shown.comparison.request.model)
+    if info is not None and info.dataset == "fashion_mnist":
         st.caption(GREY)
     st.caption(PRIVATE)
     return None if file is None else file.getvalue()

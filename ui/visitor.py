@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from quantcore.ledger import JobSummary
 from ui import state
 from ui.server import COOKIE
 
@@ -74,6 +75,14 @@ def owns(owner: str) -> bool:
 def may_change(owner: str) -> bool:
     """Return whether the visitor may cancel, retry, name or delete a comparison of this owner."""
     return state.settings().shared_jobs == "open" or owns(owner)
+
+
+def may_see(job: JobSummary) -> bool:
+    """Return whether a comparison is listed for the visitor: of what somebody brought, only theirs.
+
+    Whoever has its link may look all the same.
+    """
+    return not job.private or owns(job.owner)
 
 
 def called(owner: str, asked_by: str) -> str:

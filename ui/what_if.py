@@ -15,7 +15,7 @@ from quantcore.models.catalogue import find
 from quantcore.neighbours import STEPS, neighbours, variant_of
 from quantcore.results import VariantResult
 from quantcore.specs import CompareRequest, Variant
-from ui import hosts, theme, widgets
+from ui import brought, hosts, theme, widgets
 from ui.state import Shown
 
 HELP = "Each is the same workflow with one setting changed. They are measured like all others."
@@ -26,6 +26,8 @@ def draw(shown: Shown, evidence: Evidence, found: Verdict) -> None:
     row = nearest_in_8_bits(evidence, found)
     request = _request(shown, row) if row is not None else None
     if row is None or request is None or row.workflow not in STEPS:
+        return
+    if not brought.may_measure(request):
         return
     title = f"What if? Other settings of {titles.variant(row.workflow, row.backend)}"
     with st.expander(title, key="what-if", on_change="rerun") as fold:

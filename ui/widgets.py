@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from quantcore import words
+from quantcore import uploads, words
 from quantcore.compare import plan
 from quantcore.draw import titles
 from quantcore.ledger import Host
 from quantcore.models.catalogue import ModelInfo, find, offered
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, Setting
+from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS
-from ui import fields, hosts, progress, state, visitor
+from ui import brought, fields, hosts, progress, state, visitor
 
 WORKFLOW_HELP = "How the numbers become 8 bits wide. float32, unchanged, is always measured too."
 BACKEND_HELP = "The kernels that run the 8-bit numbers; each is made for certain processors."
@@ -23,13 +23,29 @@ RANDOM_HELP = (
 )
 
 
+MODEL_HELP = (
+    "Bundled models ship with the project and run offline. torchvision's fetch their published "
+    "weights once. Yours are brought on the Models page, and only you see them."
+)
+ORIGINS = {"bundled": "ready to run", "torchvision": "torchvision", "upload": "yours"}
+FOREIGN = (
+    "Somebody else brought this model, or it is gone: its figures can be looked at here, and not "
+    "measured."
+)
+OWN_IMAGES = "The model's own"
+IMAGES_HELP = (
+    "Which images calibrate and judge the variants. You bring your own on the Models page, as a "
+    "zip."
+)
+
+
 def ask() -> None:
     """Draw the request, and the one button that measures it."""
     with st.container(border=True, key="ask"):
         left, middle, right = st.columns([1.2, 1.2, 1.1], gap="medium")
         with left:
             info = choose_model()
-            if info.source != "bundled":
+            if info.source == "torchvision":
                 choose_weights()
         with middle:
             workflows = choose_workflows()
@@ -39,7 +55,7 @@ def ask() -> None:
             settings = workflow_settings(workflows)
             images, timing = measurement(info)
         host = hosts.choose()
-        if _pressed(host, ready=bool(workflows and backends)) and host:
+        if _pressed(host, _missing(info, workflows, backends)) and host:
             model = state.chosen_model()
             progress.guarded(
                 lambda: start([plan(model, workflows, backends, settings, images, timing)], host)
@@ -47,20 +63,32 @@ def ask() -> None:
             st.rerun()
 
 
-def _pressed(host: Host | None, *, ready: bool) -> bool:
+def _missing(info: ModelInfo, workflows: Sequence[str], backends: Sequence[str]) -> str:
+    """Return why nothing can be measured as it is chosen; empty where it can."""
+    if brought.is_foreign(info.name):
+        return "Somebody else brought this model, or it is gone. Choose another."
+    return "" if workflows and backends else "Choose at least one workflow and one backend."
+
+
+def _pressed(host: Host | None, missing: str) -> bool:
     elsewhere = host is not None and host.place == "cluster"
     return st.button(
         "Measure there" if elsewhere else "Measure here",
         type="primary",
-        disabled=not ready or host is None,
+        disabled=bool(missing) or host is None,
         icon=":material/speed:",
-        help=None if ready else "Choose at least one workflow and one backend.",
+        help=missing or None,
         key="measure",
     )
 
 
 def start(requests: Sequence[CompareRequest], host: Host, name: str = "") -> str:
-    """Start a comparison, or a sweep of several, for who looks at the page; return its id."""
+    """Start a comparison, or a sweep of several, for who looks at the page; return its id.
+
+    Raises:
+        QuantcoreError: it asks for somebody else's upload, or for what cannot be read.
+    """
+    brought.require_own(requests)
     asking = visitor.current()
     job_id = state.comparisons().start(
         requests, owner=asking.owner, asked_by=asking.name, host=host, name=name
@@ -71,24 +99,29 @@ def start(requests: Sequence[CompareRequest], host: Host, name: str = "") -> str
 
 def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
     """Draw the model selector; `on_change` is called where another is chosen."""
-    models = offered()
+    # Read anew by whoever looks: what they brought is offered to them alone.
+    models = {**brought.models(), **offered()}
+    shown = str(st.session_state["model"])
+    if shown not in models:
+        models = {shown: brought.facts(ModelSpec(shown)) or brought.stand_in(shown), **models}
     name = st.selectbox(
         "Model",
         list(models),
         key="model",
         format_func=lambda name: model_line(models[name]),
-        help="Bundled models ship with the project and run offline. "
-        "torchvision's fetch their published weights once.",
+        help=MODEL_HELP,
         on_change=on_change,
     )
-    st.caption(_facts(find(state.chosen_model())))
-    return models[str(name)]
+    info = models[str(name)]
+    st.caption(FOREIGN if brought.is_foreign(info.name) else _facts(find(state.chosen_model())))
+    return info
 
 
 def model_line(info: ModelInfo) -> str:
     """Return a model as a list of them shows it."""
-    ready = "ready to run" if info.source == "bundled" else "torchvision"
-    return f"{info.title} · {ready}"
+    if brought.is_foreign(info.name):
+        return f"{info.title} · not yours"
+    return f"{info.title} · {ORIGINS[info.source]}"
 
 
 def _facts(info: ModelInfo) -> str:
@@ -162,7 +195,9 @@ def workflow_settings(workflows: list[str]) -> dict[str, dict[str, Setting]]:
 def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
     """Draw how many images judge the model and how it is timed."""
     st.markdown("**Images and timing**")
-    images, size, batch, threads, *_ = st.columns(fields.COLUMNS)
+    source, images, size, batch, threads, *_ = st.columns(fields.COLUMNS)
+    with source:
+        pictures = choose_images()
     evaluation = images.number_input(
         "Evaluation images",
         1,
@@ -195,8 +230,22 @@ def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
     )
     return (
         ImageSpec(
+            source=pictures,
             evaluation_images=int(evaluation),
             image_size=None if side == info.image_size else int(side),
         ),
         MeasureSpec(threads=int(cores), batch=int(together)),
     )
+
+
+def choose_images() -> str | None:
+    """Draw the choice between the model's own images and those the visitor brought."""
+    found = brought.images()
+    chosen: str | None = st.selectbox(
+        "Images",
+        [None, *found],
+        key=state.IMAGES,
+        format_func=lambda name: uploads.title(found[name]) if name else OWN_IMAGES,
+        help=IMAGES_HELP,
+    )
+    return chosen

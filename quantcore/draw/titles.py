@@ -14,6 +14,9 @@ from quantcore.specs import CompareRequest, ModelSpec, Variant
 from quantcore.sweep import cells_of
 from quantcore.workflows import WORKFLOWS
 
+GONE = "a deleted upload"
+_ORIGINS = {"bundled": "of bundled", "torchvision": "of torchvision", "upload": "that was brought"}
+
 
 def workflows() -> Sequence[str]:
     """Return the names of the workflows that quantize, in the registry's order."""
@@ -56,7 +59,7 @@ def model(spec: ModelSpec) -> str:
     try:
         return find(spec).title
     except RequestError:
-        return spec.name
+        return GONE if spec.source == "upload" else spec.name
 
 
 def models(names: Iterable[str]) -> dict[str, str]:
@@ -64,7 +67,7 @@ def models(names: Iterable[str]) -> dict[str, str]:
     found = {name: model(ModelSpec(name)) for name in dict.fromkeys(names)}
     many = Counter(found.values())
     return {
-        name: title if many[title] == 1 else f"{title} of {ModelSpec(name).source}"
+        name: title if many[title] == 1 else f"{title} {_ORIGINS[ModelSpec(name).source]}"
         for name, title in found.items()
     }
 

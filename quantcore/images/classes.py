@@ -47,7 +47,7 @@ def match_labels(folders: Sequence[str], info: ModelInfo) -> NDArray[np.int64] |
         RequestError: a folder matches no class, or more than one.
     """
     names = sorted(set(folders))
-    matched = _by_name(names, info) or _by_index(names, info) or _by_wordnet(names, info)
+    matched = _matched(names, info)
     if not matched and len(names) == 1:
         return None
     unmatched = [name for name in names if name not in matched]
@@ -58,6 +58,21 @@ def match_labels(folders: Sequence[str], info: ModelInfo) -> NDArray[np.int64] |
             f"The classes are {_listing(info.labels)}.",
         )
     return np.array([matched[folder] for folder in folders], np.int64)
+
+
+def unmatched(folders: Sequence[str], info: ModelInfo) -> list[str]:
+    """Return the folders that fit no class of the model by themselves, or more than one."""
+    names = sorted(set(folders))
+    try:
+        matched = _matched(names, info)
+    except RequestError:
+        # Somebody has to say it of at least one; then they may say it of all.
+        return names
+    return [name for name in names if name not in matched]
+
+
+def _matched(names: Sequence[str], info: ModelInfo) -> dict[str, int]:
+    return _by_name(names, info) or _by_index(names, info) or _by_wordnet(names, info)
 
 
 def _by_name(names: Sequence[str], info: ModelInfo) -> dict[str, int]:

@@ -34,6 +34,7 @@ from quantcore.settings import Settings
 from quantcore.specs import CompareRequest, Variant
 from quantcore.store.database import Database, Schema
 from quantcore.store.faults import explained
+from quantcore.uploads import PREFIX
 from quantcore.workflows import settings_of
 
 JOBS = Schema(
@@ -553,6 +554,8 @@ def _summary(row: Row) -> JobSummary:
         waiting=row["waiting"],
         share=row["share"],
         message=row["message"],
+        # Only a name of a model or of pictures begins so; reading all requests takes far longer.
+        private=f'"{PREFIX}' in row["requests"],
     )
 
 

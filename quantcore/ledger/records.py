@@ -127,7 +127,10 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class JobSummary:
-    """One comparison as a line of the list of all; times in seconds since 1970."""
+    """One comparison as a line of the list of all; times in seconds since 1970.
+
+    It is `private` where it asks for what a visitor brought: a model, or pictures.
+    """
 
     id: str
     owner: str
@@ -147,6 +150,7 @@ class JobSummary:
     waiting: int
     share: float
     message: str
+    private: bool = False
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ def cells_of(requests: Sequence[CompareRequest]) -> list[Asked]:
             variant.workflow,
             variant.backend,
             settings_told(variant),
-            request.images.image_size or find(request.model).image_size,
+            request.images.image_size or _own_size(request.model),
             request.measure.threads,
             request.measure.batch,
             request.images.evaluation_images,
@@ -178,6 +178,14 @@ def cells_of(requests: Sequence[CompareRequest]) -> list[Asked]:
         for request in requests
         for variant in request.variants
     ]
+
+
+def _own_size(model: ModelSpec) -> int:
+    """Return the side in px a model was made for; 0 where it is gone, so that all are alike."""
+    try:
+        return find(model).image_size
+    except RequestError:
+        return 0
 
 
 def labels_of(requests: Sequence[CompareRequest]) -> list[str]:

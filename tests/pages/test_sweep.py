@@ -69,7 +69,7 @@ def test_at_first_it_is_the_full_grid_of_one_model(open_page: Open) -> None:
 
 def test_lists_are_multiplied_and_start_as_one_job(open_page: Open, fake: FakeComparisons) -> None:
     page = narrowed(open_page())
-    page.multiselect(key="sweep.models").set_value(["bundled/mobilenet_v2", "bundled/resnet18"])
+    page.multiselect(key="models").set_value(["bundled/mobilenet_v2", "bundled/resnet18"])
     page.multiselect(key="sweep.static.calibration_images").set_value([64, 256])
     page.pills(key="sweep.static.observer").set_value([0, 1])
     page.multiselect(key="sweep.image_sizes").set_value([None, 96])
@@ -118,7 +118,7 @@ def test_numbers_can_be_typed_and_others_are_left_out_aloud(
 
 def test_random_weights_are_asked_for_by_name(open_page: Open, fake: FakeComparisons) -> None:
     page = narrowed(open_page())
-    page.multiselect(key="sweep.models").set_value(["bundled/resnet18", "torchvision/resnet18"])
+    page.multiselect(key="models").set_value(["bundled/resnet18", "torchvision/resnet18"])
     page.run()
     page.segmented_control(key="sweep.weights").set_value("random").run()
     start(page)
@@ -130,7 +130,7 @@ def test_random_weights_are_asked_for_by_name(open_page: Open, fake: FakeCompari
 
 def test_without_a_model_nothing_can_be_started(open_page: Open) -> None:
     page = open_page()
-    page.multiselect(key="sweep.models").set_value([]).run()
+    page.multiselect(key="models").set_value([]).run()
     assert page.button(key="sweep.start").disabled
     assert any("at least one model" in caption.value for caption in page.caption)
 
