@@ -57,7 +57,10 @@ REFUSALS: dict[Kind, tuple[str, str]] = {
     ),
     "text": ("This is text, not a model.", TAKEN),
     "packed": ("This is a packed file.", f"Unpack it, and upload the model in it. {TAKEN}"),
-    "zip": ("This zip holds neither a model nor pictures.", TAKEN),
+    "zip": (
+        "This zip holds neither a model as torch.save wrote it nor pictures.",
+        f"If a model file is in it, unpack it and upload that file. {TAKEN}",
+    ),
     "empty": ("The file is empty.", "Save or download it again."),
     "unknown": ("This file is no model that can be read: its content is of no known kind.", TAKEN),
 }
