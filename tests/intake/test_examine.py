@@ -53,7 +53,7 @@ def test_the_model_built_again_answers_the_same(name: str, tmp_path: Path) -> No
     drop_auxiliary(model, name)
     assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
     pictures = torch.rand(2, 3, 64, 64)
-    again = uploads.build(name, 5, tmp_path / found.file)
+    again = uploads.assembled(name, 5, tmp_path / found.file)
     assert not again.training
     with torch.no_grad():
         torch.testing.assert_close(again(pictures), model(pictures), rtol=1e-3, atol=1e-5)
@@ -64,8 +64,9 @@ def test_the_twin_answers_the_same(name: str, tmp_path: Path) -> None:
     model = files.build(name, 5, **options(name))
     found = brought(tmp_path, files.saved(model.state_dict()))
     pictures = torch.rand(2, 3, 64, 64)
-    twin = uploads.twin(name, 5, tmp_path / found.file)
-    plain = uploads.build(name, 5, tmp_path / found.file)
+    plain = uploads.assembled(name, 5, tmp_path / found.file)
+    twin = uploads.empty_twin(name, 5).eval()
+    twin.load_state_dict(plain.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(twin(pictures), plain(pictures), rtol=1e-3, atol=1e-5)
 
@@ -74,7 +75,7 @@ def test_weights_of_another_architecture_are_not_built(tmp_path: Path) -> None:
     found = brought(tmp_path, files.torch_zip())
     for name, classes in (("resnet18", 3), (files.SMALL, 4)):
         with pytest.raises(RequestError, match="do not fit"):
-            uploads.build(name, classes, tmp_path / found.file)
+            uploads.assembled(name, classes, tmp_path / found.file)
 
 
 def test_a_vision_transformer_is_built_for_its_own_size(tmp_path: Path) -> None:
