@@ -26,13 +26,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from quantcore import errors
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError
+from quantcore.lockdown.lock import Lock
 
 PROJECT = Path(__file__).parent.parent
 # Dask sets these in its workers. Inherited, they would pin every child to one thread, and hand a
@@ -55,6 +56,9 @@ _PIECE_TIMEOUT_S = 30
 _MOST_CHARACTERS = 20_000
 _LONGEST_STAGE = 120
 _REPORTS_EVERY_S = 0.05
+# Converting and judging a large model takes a while on all cores; an endless loop takes longer.
+_LOCKED_CPU_S = 4 * 3_600
+_LOCKED_FILE_BYTES = 8 * 10**9
 
 
 @dataclass(frozen=True)
@@ -287,7 +291,7 @@ class Nursery:
             "memory_limit_bytes": self.memory_limit_bytes,
         }
         if self.locked:
-            request["lock"] = {"reads": [*map(str, reads)], "writes": [*map(str, writes)]}
+            request["lock"] = self._lock_of(reads, writes).to_dict()
         ours, theirs = socket.socketpair()
         if self.locked:
             # A message of which only the beginning comes must not be waited for.
@@ -299,6 +303,16 @@ class Nursery:
             child = Child(self, int(pid), Connection(ours.detach()))
         child.send(arguments)
         return child
+
+    def _lock_of(self, reads: Sequence[Path], writes: Sequence[Path]) -> Lock:
+        lock = Lock(
+            reads=tuple(path.absolute() for path in reads),
+            writes=tuple(path.absolute() for path in writes),
+            cpu_s=_LOCKED_CPU_S,
+            file_bytes=_LOCKED_FILE_BYTES,
+        )
+        limit = self.memory_limit_bytes
+        return lock if limit is None else replace(lock, memory_bytes=limit)
 
     def reap(self, pid: int) -> int | None:
         """Wait for a child that is ending; return its wait status, None if it was reaped before."""
@@ -419,12 +433,7 @@ def _lock_in(request: dict[str, Any], descriptor: int) -> None:
     """Leave this child nothing but its runtime, its files and its one connection."""
     from quantcore import lockdown
 
-    reads, writes = ([Path(path) for path in request["lock"][key]] for key in ("reads", "writes"))
-    limit = request["memory_limit_bytes"]
-    limits = {"memory_bytes": limit} if limit else {}
-    lockdown.enter(
-        lockdown.Lock(reads=tuple(reads), writes=tuple(writes), **limits), keep=(descriptor,)
-    )
+    lockdown.enter(lockdown.Lock.from_dict(request["lock"]), keep=(descriptor,))
 
 
 class _Teller:
@@ -491,7 +500,7 @@ def _printable(text: object) -> str:
 
 def _lock_modules(locked: bool) -> tuple[str, ...]:
     """Return what the lock itself needs imported: inside it, nothing could be looked for."""
-    return ("quantcore.lockdown",) if locked else ()
+    return ("quantcore.lockdown.libraries",) if locked else ()
 
 
 def _environment(locked: bool) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """`python -m quantcore`: the same comparisons as the page, without a browser."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from quantcore import arguments, outputs
+from quantcore import arguments, bring, outputs
 from quantcore import sweep as sweeps
 from quantcore.backends import BACKENDS
 from quantcore.compare import Comparisons, plan
@@ -78,7 +78,11 @@ def environment() -> None:
 @app.command()
 def compare(
     model: Annotated[
-        str, typer.Argument(help="bundled/NAME, torchvision/NAME or torchvision/NAME@random.")
+        str,
+        typer.Argument(
+            help="bundled/NAME, torchvision/NAME, torchvision/NAME@random, or a file: weights "
+            "(state dict, safetensors), TorchScript or .pt2."
+        ),
     ],
     workflows: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(WORKFLOWS),
     backends: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(BACKENDS),
@@ -92,6 +96,9 @@ def compare(
     ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder or zip of class folders or loose pictures.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="For a file: class names, one a line or a JSON list.")
     ] = None,
     batch: Annotated[int, typer.Option(help="Pictures per timed call.")] = 1,
     threads: Annotated[int | None, typer.Option(help="Threads per timed call.")] = None,
@@ -114,15 +121,23 @@ def compare(
         chosen.setdefault("static", {})["calibration_images"] = calibration_images
     if qat_steps is not None:
         chosen.setdefault("qat", {})["steps"] = qat_steps
-    request = plan(
-        ModelSpec(model),
-        arguments.names(workflows),
-        arguments.names(backends),
-        chosen,
-        ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size),
-        MeasureSpec(threads=settings.threads if threads is None else threads, batch=batch),
-    )
-    _answer(_measured(settings, [request]), files, budgets)
+
+    def ask(spec: ModelSpec) -> list[CompareRequest]:
+        request = plan(
+            spec,
+            arguments.names(workflows),
+            arguments.names(backends),
+            chosen,
+            ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size),
+            MeasureSpec(threads=settings.threads if threads is None else threads, batch=batch),
+        )
+        return [request]
+
+    if bring.is_file(model):
+        _answer(_measured_file(settings, model, labels, ask), files, budgets)
+    if labels is not None:
+        raise RequestError(f"{model} has its own class names.", "Leave --labels out.")
+    _answer(_measured(settings, ask(ModelSpec(model))), files, budgets)
 
 
 @app.command()
@@ -233,10 +248,33 @@ def _answer(
     raise typer.Exit(0 if comparison.results else EXIT_NOTHING_MEASURED)
 
 
-def _measured(settings: Settings, requests: Sequence[CompareRequest], name: str = "") -> Comparison:
+def _measured_file(
+    settings: Settings,
+    file: str,
+    labels: Path | None,
+    ask: Callable[[ModelSpec], list[CompareRequest]],
+) -> Comparison:
+    """Return the comparison of a model file, which is looked at first."""
+
+    def asked(comparisons: Comparisons) -> list[CompareRequest]:
+        return ask(bring.model(comparisons, file, OWNER, labels, _tell))
+
+    return _measured(settings, asked)
+
+
+def _tell(stage: str) -> None:
+    typer.echo(stage, err=True)
+
+
+def _measured(
+    settings: Settings,
+    requests: Sequence[CompareRequest] | Callable[[Comparisons], list[CompareRequest]],
+    name: str = "",
+) -> Comparison:
     try:
         with _comparisons(settings) as comparisons:
-            job_id = comparisons.start(requests, owner=OWNER, asked_by=ASKED_BY, name=name)
+            found = requests(comparisons) if callable(requests) else requests
+            job_id = comparisons.start(found, owner=OWNER, asked_by=ASKED_BY, name=name)
             try:
                 return _run(comparisons, job_id).comparison
             except KeyboardInterrupt:

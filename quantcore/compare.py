@@ -5,8 +5,10 @@ that it does not matter which process asks, which one hands out the work, and wh
 """
 
 import secrets
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -17,7 +19,7 @@ from quantcore.bundle import bundled_file
 from quantcore.dispatch import Dispatcher
 from quantcore.engine import cached_results, cell_key
 from quantcore.environment import current_environment
-from quantcore.errors import RequestError, SchedulerError
+from quantcore.errors import QuantcoreError, RequestError, SchedulerError
 from quantcore.exports_queue import Exports
 from quantcore.grid import plan, refusals
 from quantcore.intakes import Intakes
@@ -29,12 +31,13 @@ from quantcore.settings import Settings
 from quantcore.specs import CompareRequest, ModelSpec, Variant
 from quantcore.store import Store
 from quantcore.trials import Trials
-from quantcore.uploads import Uploads
+from quantcore.uploads import PREFIX, Uploads, is_named
 from quantcore.workflows import WORKFLOWS, settings_of
 
 __all__ = ["Comparisons", "plan", "shipped_comparison"]
 
 POLL_S = 0.05
+SWEEP_EVERY_S = 3_600.0
 # Random bytes in a comparison's id: whoever has the link may look, so it must not be guessed.
 ID_BYTES = 12
 NOBODY = ""
@@ -68,7 +71,7 @@ class Comparisons:
         exports: the exports of this process, which take turns with comparisons on one worker.
         trials: single pictures asked of every variant, by readers of this process.
         uploads: what visitors brought.
-        intakes: the looks of this process at what is brought.
+        intakes: the looks of this process at what they bring.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -81,12 +84,14 @@ class Comparisons:
         self.uploads = Uploads(settings)
         self.intakes = Intakes(settings, self.uploads)
         self._dispatcher = Dispatcher(settings, self._ledger, self._workers, self._remember)
+        self._sweeper: threading.Timer | None = None
         self._read: dict[str, tuple[tuple[int, int], JobRecord]] = {}
         self._listed: tuple[tuple[int, int], list[JobSummary]] | None = None
         self._lined: tuple[tuple[int, int], dict[str, turns.Forecast]] | None = None
 
     def resume(self) -> None:
-        """Go on with what was under way when the last server ended."""
+        """Go on with what was under way when the last server ended; let go of what expired."""
+        self._sweep_now_and_then()
         self._dispatcher.start()
 
     def start(
@@ -190,8 +195,30 @@ class Comparisons:
             self._workers.cancel(ticket)
 
     def delete_upload(self, token: str) -> None:
-        """Remove an upload, and every comparison that asks for it."""
+        """Remove an upload with all it produced: its comparisons, its figures, its files.
+
+        Raises:
+            StoreError: the data folder cannot be written to.
+        """
+        self.intakes.cancel(token)
+        name = PREFIX + token
+        for job_id in self._ledger.naming(name):
+            self.delete(job_id)
+        self.store.forget(name)
         self.uploads.delete(token)
+
+    def _sweep_now_and_then(self) -> None:
+        """Let go of what expired, now and every hour from now on."""
+        with suppress(QuantcoreError):
+            self.sweep_uploads()
+        self._sweeper = threading.Timer(SWEEP_EVERY_S, self._sweep_now_and_then)
+        self._sweeper.daemon = True
+        self._sweeper.start()
+
+    def sweep_uploads(self) -> None:
+        """Remove the uploads whose time is up, with all they produced."""
+        for upload in self.uploads.expired():
+            self.delete_upload(upload.token)
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> JobView:
         """Return the view once something changed, it is over, or the time is."""
@@ -215,8 +242,11 @@ class Comparisons:
 
     def close(self) -> None:
         """Leave no process behind. What was under way goes on in the next process."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         self._dispatcher.stop()
         self.trials.close()
+        self.intakes.close()
         self.exports.close()
         self._workers.close()
         self._ledger.close()
@@ -268,7 +298,9 @@ class Comparisons:
 
     def _remember(self, row: VariantResult) -> None:
         """Keep what a worker elsewhere measured, so that it is known here the next time."""
-        self.store.put("result", row.key, _RESULT.dump_json(row).decode())
+        origins = [row.model] if is_named(row.model) else []
+        store = self.store.made_from(*origins)
+        store.put("result", row.key, _RESULT.dump_json(row).decode())
 
 
 def weight(variant: Variant) -> float:

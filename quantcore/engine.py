@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from quantcore import keys, metrics, tray, uploads
+from quantcore import keys, locked, metrics, tray, uploads
 from quantcore.children import Child, Nursery, Progress, ShouldStop, not_an_answer
 from quantcore.convert import Conversion
 from quantcore.environment import Environment, current_environment
@@ -24,6 +24,7 @@ from quantcore.errors import (
     ChildDiedError,
     DamagedArtifactError,
     QuantcoreError,
+    UnsupportedError,
 )
 from quantcore.images import load_labels
 from quantcore.measure import Subject as TimedSubject
@@ -47,6 +48,7 @@ NURSERY_MODULES = (
 # Of the machine, not of a data folder: two servers with folders of their own share the processor.
 MACHINE_LOCK = Path(tempfile.gettempdir()) / f"quantcore-measures-{os.getuid()}.lock"
 FLOAT32 = Variant("float32", None)
+NOT_LOCKED = "An uploaded program is only run in the locked-in worker, and this is another."
 
 _RESULT = TypeAdapter(VariantResult)
 
@@ -64,7 +66,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Job:
-    """All that the steps of one cell need."""
+    """All that the steps of one cell need. `refusal` says why this machine runs no program."""
 
     request: CompareRequest
     settings: Settings
@@ -72,6 +74,7 @@ class Job:
     nursery: Nursery
     report: ReportStage
     should_stop: ShouldStop
+    refusal: str = ""
 
     def run(
         self,
@@ -102,7 +105,13 @@ class Job:
     def spawn(
         self, function: str, *arguments: Any, reads: Sequence[Path], writes: Sequence[Path] = ()
     ) -> Child:
-        """Start a child that may read what the request names, and `reads`."""
+        """Start a child that may read what the request names, and `reads`.
+
+        Raises:
+            UnsupportedError: it would run somebody's program, and nothing locks it in here.
+        """
+        if find(self.request.model).is_program and not self.nursery.locked:
+            raise UnsupportedError(self.refusal or NOT_LOCKED, locked.REMEDY)
         named = files_of(self.request)
         return self.nursery.spawn(function, *arguments, reads=(*reads, *named), writes=writes)
 
@@ -124,10 +133,20 @@ class Job:
         return listen
 
 
+def origins(request: CompareRequest) -> tuple[str, ...]:
+    """Return the uploads that everything measured of a request is made from."""
+    return tuple(
+        name
+        for name in (request.model.name, request.images.source)
+        if name and uploads.is_named(name)
+    )
+
+
 def files_of(request: CompareRequest) -> tuple[Path, ...]:
     """Return the files and folders that a request's model and pictures are read from."""
-    named = [name for name in (request.model.name, request.images.source) if uploads.is_named(name)]
-    return (*map(uploads.folder, filter(None, named)), *weights_files(request.model))
+    source = request.images.source
+    own = () if source is None or uploads.is_named(source) else (Path(source).expanduser(),)
+    return (*map(uploads.folder, origins(request)), *own, *weights_files(request.model))
 
 
 def is_locked(request: CompareRequest) -> bool:

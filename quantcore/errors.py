@@ -48,3 +48,7 @@ class DoesNotRunError(QuantcoreError):
 
 class ChildDiedError(QuantcoreError):
     """A child process ended before it answered: killed, out of memory, or crashed."""
+
+
+class LockError(QuantcoreError):
+    """The lock for uploaded files cannot be closed here: the kernel or a library is missing."""

@@ -48,9 +48,17 @@ def take(folder: Path, store: Store) -> dict[str, Artifact]:
     return {artifact.sha256: artifact for artifact in artifacts}
 
 
+def is_plain(path: Path) -> bool:
+    """Return whether a path is a file of its own: there, no link, and not out of all measure."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size <= MOST_BYTES
+
+
 def _taken(path: Path, store: Store) -> Artifact:
-    status = path.lstat()
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_size > MOST_BYTES:
+    if not is_plain(path):
         raise _strange()
     named, _, format = path.name.partition(".")
     artifact = store.add(path.rename, format)

@@ -1,12 +1,13 @@
 """One picture asked of every variant's file: the question, the answers, the children that answer.
 
-A picture somebody brings is decoded in a child of its own, which ends with it. Files are kept
-loaded by readers, one child for each backend, since torch's quantized engine is global.
+A picture somebody brings is decoded in a locked child of its own, which ends with it. Files are
+kept loaded by readers, one child for each backend, since torch's quantized engine is global.
 """
 
 import io
 import resource
 import time
+from base64 import b64decode, b64encode
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from quantcore import uploads
 from quantcore.backends import Predictor, runtime
 from quantcore.cards import Guess, named_first
 from quantcore.errors import QuantcoreError, RequestError
@@ -91,6 +93,52 @@ class Prepared:
 
     seen: Seen
     pixels: dict[Sight, Pixels]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A `Prepared` as plain data, which is all that a locked child can send: bytes in base64."""
+
+    shown: str
+    by_model: str
+    sides: tuple[int, int]
+    label: str | None
+    note: str
+    pixels: tuple[tuple[str, int, str], ...]
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> "Told":
+        """Return what a locked child sends."""
+        seen = prepared.seen
+        pixels = (
+            (model, size, _text(values.tobytes()))
+            for (model, size), values in prepared.pixels.items()
+        )
+        pictures = _text(seen.shown), _text(seen.by_model)
+        return cls(*pictures, seen.sides, seen.label, seen.note, tuple(pixels))
+
+    def prepared(self, sights: tuple[Sight, ...]) -> Prepared:
+        """Return what was sent, if it is what was asked for.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        pixels = {
+            (model, size): np.frombuffer(_bytes(text), np.float32).reshape(3, size, size)
+            for model, size, text in self.pixels
+        }
+        if set(pixels) != set(sights):
+            raise ValueError("The picture was prepared for others than asked.")
+        shown, by_model = _bytes(self.shown), _bytes(self.by_model)
+        return Prepared(Seen(shown, by_model, self.sides, self.label, self.note), pixels)
+
+
+def _text(content: bytes) -> str:
+    return b64encode(content).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return b64decode(text, validate=True)
 
 
 @dataclass(frozen=True)
@@ -170,6 +218,18 @@ def check(picture: Picture) -> None:
         )
 
 
+def is_brought(picture: Picture, images: ImageSpec) -> bool:
+    """Return whether a picture is somebody's own, which only a locked child may decode."""
+    return not isinstance(picture, int) or uploads.is_named(images.source)
+
+
+def run_told_child(
+    _: Connection, picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]
+) -> Told:
+    """Return what `run_prepare_child` does, as a locked child can send it; its limits are set."""
+    return Told.of(_prepared(picture, images, sights))
+
+
 def run_prepare_child(
     _: Connection, picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]
 ) -> Prepared:
@@ -179,6 +239,10 @@ def run_prepare_child(
         RequestError: it is no picture, a damaged one, of another format, or too large.
     """
     _limit_memory()
+    return _prepared(picture, images, sights)
+
+
+def _prepared(picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]) -> Prepared:
     if isinstance(picture, int):
         return _of_evaluation(picture, images, sights)
     try:
@@ -227,8 +291,12 @@ def _of_evaluation(place: int, images: ImageSpec, sights: tuple[Sight, ...]) -> 
                 f"There is no picture {place + 1}: the set has {len(evaluation):,}.",
                 "Choose one of those shown.",
             )
-        tensor = evaluation.pictures.tensors(evaluation.places[place : place + 1])
-        pixels[model, size] = np.ascontiguousarray(tensor[0].numpy())
+        if uploads.is_named(images.source):
+            # As `tensors` does, without the seconds that importing torch takes.
+            pixels[model, size] = prepare(evaluation.thumbnail(place), info, size)
+        else:
+            tensor = evaluation.pictures.tensors(evaluation.places[place : place + 1])
+            pixels[model, size] = np.ascontiguousarray(tensor[0].numpy())
         if picture is None:
             picture = evaluation.thumbnail(place)
             label = None if evaluation.labels is None else info.labels[evaluation.labels[place]]

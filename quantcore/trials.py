@@ -12,7 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from quantcore.children import Child, Nursery
+from pydantic import TypeAdapter
+
+from quantcore import locked, uploads
+from quantcore.children import Child, Nursery, not_an_answer
 from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import (
     CancelledError,
@@ -21,18 +24,25 @@ from quantcore.errors import (
     QuantcoreError,
     RequestError,
 )
+from quantcore.models.catalogue import find
 from quantcore.results import VariantResult
 from quantcore.settings import Settings
+from quantcore.specs import ImageSpec, ModelSpec
 from quantcore.store import Store, locks
 from quantcore.trial import (
+    DECODER_MEMORY_BYTES,
     Answer,
+    Picture,
     Prepared,
     Question,
+    Sight,
+    Told,
     TrialSpec,
     TrialState,
     TrialView,
     Unanswered,
     check,
+    is_brought,
     sight,
 )
 
@@ -48,6 +58,8 @@ IN_LINE = "waits until another picture is answered"
 STARTING = "starting torch, which takes a few seconds the first time"
 READING = "reading the picture"
 NOT_HERE = "Its file is not on this machine: it was measured elsewhere, or removed to make room."
+A_PROGRAM = "It came as a program, and programs of others are not kept loaded to be asked."
+WEIGHTS_ALONE = "Upload the weights alone to try pictures."
 MEASURE = "Measure it here; what is known already returns at once."
 
 
@@ -102,6 +114,7 @@ class Trials:
         # Held by the one trial that runs, and by whoever ends the readers.
         self._turn = threading.Lock()
         self._nursery: Nursery | None = None
+        self._locked: Nursery | None = None
         self._readers: dict[str | None, Child] = {}
         self._idle: threading.Timer | None = None
         self._closed = False
@@ -159,8 +172,9 @@ class Trials:
         if self._idle is not None:
             self._idle.cancel()
         # Not `_turn`: a trial that is under way ends because its reader does.
-        if self._nursery is not None:
-            self._nursery.close()
+        for nursery in (self._nursery, self._locked):
+            if nursery is not None:
+                nursery.close()
 
     def _record(self, trial_id: str) -> _Record | None:
         with self._mutex:
@@ -209,10 +223,12 @@ class Trials:
             record.add(self._ask(row, prepared))
 
     def _prepared(self, spec: TrialSpec) -> Prepared:
-        nursery = self._started_nursery()
+        asked = spec.picture, spec.images, spec.sights
         try:
-            with nursery.spawn(
-                "quantcore.trial:run_prepare_child", spec.picture, spec.images, spec.sights
+            if is_brought(spec.picture, spec.images):
+                return self._brought(*asked)
+            with self._started_nursery().spawn(
+                "quantcore.trial:run_prepare_child", *asked
             ) as child:
                 prepared: Prepared = child.receive(timeout_s=ANSWER_TIMEOUT_S)
         except ChildDiedError as error:
@@ -222,9 +238,29 @@ class Trials:
             ) from error
         return prepared
 
+    def _brought(self, picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]) -> Prepared:
+        """Let a locked child decode what somebody brought."""
+        if self._locked is None or not self._locked.is_alive:
+            # Without torch, which decoding needs not.
+            least_gb = min(self._settings.memory_gb, DECODER_MEMORY_BYTES / 1e9)
+            limited = replace(self._settings, memory_gb=least_gb)
+            self._locked = locked.start(limited, ["quantcore.trial"]).nursery
+        names = {images.source, *(model for model, _ in sights)}
+        reads = [uploads.folder(name) for name in names if name and uploads.is_named(name)]
+        with self._locked.spawn(
+            "quantcore.trial:run_told_child", picture, images, sights, reads=reads
+        ) as child:
+            answer = child.receive(timeout_s=ANSWER_TIMEOUT_S)
+        try:
+            return _TOLD.validate_python(answer).prepared(sights)
+        except ValueError as error:
+            raise not_an_answer() from error
+
     def _ask(self, row: VariantResult, prepared: Prepared) -> Answer | Unanswered:
         sha256 = row.artifact.sha256
         try:
+            if find(ModelSpec(row.model)).is_program:
+                return Unanswered(row.key, A_PROGRAM, WEIGHTS_ALONE)
             with self._store.using(sha256) as (path,):
                 pixels = prepared.pixels[sight(row)]
                 size_bytes = row.artifact.size_bytes
@@ -286,6 +322,12 @@ class Trials:
         if self._nursery is not None:
             self._nursery.close()
             self._nursery = None
+        if self._locked is not None:
+            self._locked.close()
+            self._locked = None
+
+
+_TOLD = TypeAdapter(Told)
 
 
 def _unanswered(key: str, error: Exception) -> Unanswered:

@@ -7,9 +7,10 @@ import uuid
 from functools import cache
 from typing import Any
 
+from quantcore import locked
 from quantcore.cards import ExportSpec, ProofCard
 from quantcore.children import Nursery
-from quantcore.engine import Job, is_locked, run_cell
+from quantcore.engine import Job, is_locked, origins, run_cell
 from quantcore.environment import Environment, current_environment
 from quantcore.exports import NURSERY_MODULES, attempt
 from quantcore.results import Failure, VariantResult
@@ -23,7 +24,7 @@ TOPIC = "quantcore-progress"
 PROCESS = uuid.uuid4().hex
 
 _cancelled: set[str] = set()
-_nurseries: dict[bool, Nursery] = {}
+_nurseries: dict[bool, tuple[Nursery, str]] = {}
 
 
 # A worker with several threads still measures one cell at a time.
@@ -87,13 +88,15 @@ def dask_setup(_: object) -> None:
 
 
 def _job(ticket: str, request: CompareRequest, settings: Settings) -> Job:
+    nursery, refusal = _nursery(settings, is_locked(request))
     job = Job(
         request=request,
         settings=settings,
-        store=_store(settings),
-        nursery=_nursery(settings, locked=is_locked(request)),
+        store=_store(settings).made_from(*origins(request)),
+        nursery=nursery,
         report=_Reporter(ticket),
         should_stop=lambda: ticket in _cancelled,
+        refusal=refusal,
     )
     job.report("starting", 0.0)
     return job
@@ -104,20 +107,22 @@ def _store(settings: Settings) -> Store:
     return Store.open(settings)
 
 
-def _nursery(settings: Settings, *, locked: bool) -> Nursery:
-    """Return a living nursery: the one before, unless something ended it."""
-    known = _nurseries.get(locked)
-    if known is not None and not known.is_alive:
-        _nurseries.pop(locked).close()
-    if locked not in _nurseries:
-        _nurseries[locked] = Nursery(
-            NURSERY_MODULES,
-            settings.memory_limit_bytes,
-            settings.timeout_s,
-            data=settings.data,
-            locked=locked,
-        )
-    return _nurseries[locked]
+def _nursery(settings: Settings, is_locked: bool) -> tuple[Nursery, str]:
+    """Return a living nursery, the one before unless something ended it, and why it has no lock."""
+    known = _nurseries.get(is_locked)
+    if known is not None and not known[0].is_alive:
+        _nurseries.pop(is_locked)[0].close()
+    if is_locked not in _nurseries:
+        _nurseries[is_locked] = _started(settings, is_locked)
+    return _nurseries[is_locked]
+
+
+def _started(settings: Settings, is_locked: bool) -> tuple[Nursery, str]:
+    if is_locked:
+        worker = locked.start(settings, NURSERY_MODULES)
+        return worker.nursery, worker.refusal
+    limits = settings.memory_limit_bytes, settings.timeout_s
+    return Nursery(NURSERY_MODULES, *limits, data=settings.data), ""
 
 
 class _Reporter:

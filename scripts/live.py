@@ -52,11 +52,12 @@ def live_server(data: Path, **variables: str) -> Iterator[LiveServer]:
     port = _free_port()
     data.mkdir(parents=True, exist_ok=True)
     log = data / "server.log"
+    env = os.environ | {"QUANTCORE_DATA": str(data)} | variables
     with log.open("wb") as output:
         process = subprocess.Popen(
-            streamlit_command(HOST, port),
+            streamlit_command(HOST, port, env),
             cwd=PROJECT,
-            env=os.environ | {"QUANTCORE_DATA": str(data)} | variables,
+            env=env,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -171,6 +171,9 @@ SCENES = (
             Shot("jobs-empty", "Jobs", "Nothing has been asked for yet"),
             Shot("sweep", "Sweep", "float32 included"),
             Shot("words", "Words", "Asking"),
+            Shot("models", "Models", "ResNet-18"),
+            Shot("models-bring", "Models?part=bring", "Only you see it."),
+            Shot("models-mine-empty", "Models?part=mine", "You have not brought anything yet"),
             Shot("export-not-made", EXPORTED, "has not been made yet"),
             Shot(
                 "export-refused",

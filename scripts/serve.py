@@ -6,11 +6,16 @@ prints the address as soon as it answers.
 
 import argparse
 import errno
+import math
 import os
 import re
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+from quantcore.errors import QuantcoreError
+from quantcore.settings import DEFAULT_UPLOAD_MB, Settings
 
 PROJECT = Path(__file__).parents[1]
 DEFAULT_PORT = 8501
@@ -43,15 +48,26 @@ def require_free(host: str, port: int) -> None:
             raise ValueError(_refusal(error, host, port)) from error
 
 
-def streamlit_command(host: str, port: int) -> list[str]:
+def streamlit_command(host: str, port: int, env: Mapping[str, str] = os.environ) -> list[str]:
     """Return the command that serves `app.py`; the rest is in `.streamlit/config.toml`."""
     options = {
+        "server.maxUploadSize": str(upload_limit(env)),
         "server.address": host,
         "server.port": str(port),
         "browser.serverAddress": "localhost" if host in {"127.0.0.1", "0.0.0.0"} else host,
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-m", "streamlit", "run", "app.py", *flags]
+
+
+def upload_limit(env: Mapping[str, str]) -> int:
+    """Return how many megabytes one upload may have, as Streamlit takes them."""
+    try:
+        limit_mb = Settings.from_env(env).upload_mb
+    # The pages say what cannot be read.
+    except QuantcoreError:
+        limit_mb = DEFAULT_UPLOAD_MB
+    return max(1, math.ceil(limit_mb))
 
 
 def main() -> None:

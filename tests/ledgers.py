@@ -29,6 +29,7 @@ def add(
     where: Host | None = None,
     model: str = canned.MODEL,
     title: str = "",
+    source: str | None = None,
 ) -> str:
     """Write down a comparison with these rows and so many cells that wait; return its id."""
     asked = [(row.workflow, row.backend, row.settings, row) for row in rows]
@@ -37,7 +38,7 @@ def add(
     variants += [
         Variant("static", "x86", (("calibration_images", 1 + place),)) for place in range(waiting)
     ]
-    request = CompareRequest(ModelSpec(model), tuple(variants), ImageSpec(), MeasureSpec())
+    request = CompareRequest(ModelSpec(model), tuple(variants), ImageSpec(source), MeasureSpec())
     cells = [NewCell(row.key, 4.0, row) for row in rows]
     cells += [NewCell(f"{name}-{place}", 4.0) for place in range(waiting)]
     ledger.add(NewJob(name, owner, asked_by, (request,), where or host(), title), cells)

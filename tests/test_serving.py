@@ -14,6 +14,7 @@ from quantcore.ledger import Host, Ledger, NewCell, NewJob
 from quantcore.settings import Settings
 from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
 from scripts.live import live_server
+from scripts.serve import streamlit_command
 from tests.processes import is_gone, soon
 
 TINY = "torchvision/shufflenet_v2_x0_5@random"
@@ -68,3 +69,11 @@ def test_a_server_without_a_data_folder_answers(tmp_path: Path) -> None:
         log = (folder / "server.log").read_text()
     assert "Nothing can be measured." in log
     assert str(in_the_way) in log
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit"), [(None, "1000"), ("30", "30"), ("0.2", "1"), ("much", "1000")]
+)
+def test_the_server_takes_files_as_large_as_the_settings_say(asked: str | None, limit: str) -> None:
+    env = {} if asked is None else {"QUANTCORE_UPLOAD_MB": asked}
+    assert f"--server.maxUploadSize={limit}" in streamlit_command("127.0.0.1", 8501, env)

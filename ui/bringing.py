@@ -97,9 +97,7 @@ def _field(label: str, kind: str) -> None:
     # What was taken in is let go of, so each file gets a field of its own.
     number = st.session_state.setdefault(TIMES_BROUGHT, 0)
     limit = max(1, int(state.settings().upload_mb))
-    file = st.file_uploader(
-        f"{label}, at most {limit:,} MB", key=f"bring-{kind}-{number}", max_upload_size=limit
-    )
+    file = st.file_uploader(label, key=f"bring-{kind}-{number}", max_upload_size=limit)
     if file is None:
         return
     st.session_state[TIMES_BROUGHT] = number + 1

@@ -18,8 +18,11 @@ REMEDY = "Bring the file yourself on the Models page, then measure that."
 
 
 def mine() -> list[Upload]:
-    """Return the visitor's own uploads, the newest first."""
-    return state.comparisons().uploads.of(visitor.current().owner)
+    """Return the visitor's own uploads, the newest first; none where the data folder fails."""
+    try:
+        return state.comparisons().uploads.of(visitor.current().owner)
+    except QuantcoreError:
+        return []
 
 
 def models() -> dict[str, ModelInfo]:

@@ -35,8 +35,8 @@ FORMS = {
 PREVIEW_SENTENCE = (
     "On one scale for all models: what ImageNet's mean and std make black is black here. Where a "
     "model was trained with them, wrong numbers show as too dark, too pale or tinted, and a wrong "
-    "channel order as swapped colours. Numbers of 0 to 1 look paler, and −1 to 1 darker, even "
-    "where they are right."
+    "channel order as swapped colours. Numbers of 0 to 1 or −1 to 1 look pale even where they are "
+    "right."
 )
 INPUT_HELP = "Side of the square the model sees, as it was trained."
 RESIZE_HELP = "Shorter side of the picture before the square is cut out of its middle."
@@ -112,8 +112,7 @@ def _form(upload: Upload, model: UploadedModel, candidates: Sequence[str]) -> Dr
         *_wrong_labels(labels, model.classes),
     ]
     made = replace(
-        model,
-        architecture=architecture,
+        _built_as(model, architecture),
         image_size=side,
         resize_size=resize,
         channels=channels,
@@ -142,6 +141,20 @@ def _architecture(upload: Upload, model: UploadedModel, candidates: Sequence[str
         help=CANDIDATES_HELP,
     )
     return chosen
+
+
+def _built_as(model: UploadedModel, architecture: str | None) -> UploadedModel:
+    """Return the model with all that another architecture means for its layers."""
+    if architecture is None or architecture == model.architecture:
+        return model
+    like = catalogue()[architecture]
+    return replace(
+        model,
+        architecture=architecture,
+        interpolation=like.interpolation,
+        dynamic_layers=tuple(sorted(like.dynamic_layers.items())),
+        float_attention=like.float_attention,
+    )
 
 
 def _side(upload: Upload, name: str, label: str, first: int, help: str) -> int:

@@ -172,21 +172,24 @@ def draw() -> None:
 def found() -> list[ModelInfo]:
     """Return the models that fit all that is asked for, in the order that is."""
     asked = {each: st.session_state.get(each.key) for each in FILTERS}
-    wanted = _plain(str(st.session_state.get(FIND) or "")).split()
+    wanted = _words(str(st.session_state.get(FIND) or ""))
     fitting = [
         info
         for info in offered().values()
-        if all(part in _plain(f"{info.title} {info.name}") for part in wanted)
+        if all(part in _findable(info) for part in wanted)
         and all(value is None or each.fits(info, str(value)) for each, value in asked.items())
     ]
     _, order = ORDERS[str(st.session_state.get(SORT) or "listed")]
     return sorted(fitting, key=order)
 
 
-def _plain(text: str) -> str:
-    """Return a text in which `ResNet-18` is `resnet 18`, as `resnet18` is."""
-    apart = "".join(letter if letter.isalnum() else " " for letter in text.casefold())
-    return f"{apart} {apart.replace(' ', '')}"
+def _words(text: str) -> list[str]:
+    return "".join(each if each.isalnum() else " " for each in text.casefold()).split()
+
+
+def _findable(info: ModelInfo) -> str:
+    """Return a model's names in which both `resnet 18` and `resnet18` are found."""
+    return " ".join([*_words(info.name), *_words(info.title), "".join(_words(info.title))])
 
 
 def _ask() -> None:
@@ -194,25 +197,24 @@ def _ask() -> None:
         left, right = st.columns([2.2, 1])
         left.text_input("Find a model", key=FIND, placeholder="resnet, mobile, vit …")
         right.selectbox("Order", list(ORDERS), key=SORT, format_func=lambda name: ORDERS[name][0])
-        for each, column in zip(FILTERS, st.columns(len(FILTERS)), strict=True):
-            column.selectbox(
-                each.label,
-                list(each.options),
-                index=None,
-                key=each.key,
-                format_func=each.says,
-                placeholder="Any",
-                help=each.help,
-            )
+        with st.container(key="filters"):
+            for each, column in zip(FILTERS, st.columns(len(FILTERS)), strict=True):
+                column.selectbox(
+                    each.label,
+                    list(each.options),
+                    index=None,
+                    key=each.key,
+                    format_func=each.says,
+                    placeholder="Any",
+                    help=each.help,
+                )
 
 
 def _chosen(count: int) -> None:
     """Say how many models fit, and draw the button that compares the chosen."""
     chosen: list[str] = st.session_state[CHOSEN]
     with st.container(horizontal=True, vertical_alignment="center", key="chosen-models"):
-        of = f"{words.count(count, 'model')} of {len(offered())}"
-        named = words.joined([theme.plain(offered()[name].title) for name in chosen])
-        st.markdown(f"{of}. **Chosen: {named}.**" if chosen else f"{of}. Choose one or more.")
+        st.markdown(f"{words.count(count, 'model')} of {len(offered())}. {_named(chosen)}")
         if chosen:
             st.button("Choose none", on_click=_choose_none)
         label = "Compare it" if len(chosen) == 1 else "Compare these"
@@ -225,6 +227,11 @@ def _chosen(count: int) -> None:
             help=None if chosen else "Choose a model first.",
         ):
             _compare(chosen)
+
+
+def _named(chosen: Sequence[str]) -> str:
+    titles_of = [theme.plain(title) for title in titles.models(chosen).values()]
+    return f"**Chosen: {words.joined(titles_of)}.**" if titles_of else "Choose one or more."
 
 
 def _compare(chosen: Sequence[str]) -> None:

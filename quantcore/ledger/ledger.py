@@ -5,6 +5,7 @@ claims cells and settles them. Order is kept by sequence numbers, never by the c
 set back.
 """
 
+import json
 import time
 import uuid
 from collections.abc import Container, Iterable, Sequence
@@ -401,6 +402,14 @@ class Ledger:
             ).fetchall()
             db.execute("DELETE FROM jobs WHERE number = ?", (number,))
         return [ticket for (ticket,) in running]
+
+    def naming(self, name: str) -> list[str]:
+        """Return the ids of the comparisons whose requests name a model or pictures."""
+        with self._database.reading() as db:
+            found = db.execute(
+                "SELECT id FROM jobs WHERE instr(requests, ?)", (json.dumps(name),)
+            ).fetchall()
+        return [job_id for (job_id,) in found]
 
     def has_waiting(self, place: Place) -> bool:
         """Return whether cells wait to be measured here, or by a scheduler's workers."""

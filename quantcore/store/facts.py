@@ -9,7 +9,7 @@ from quantcore.store.database import Database, Schema
 
 FACTS = Schema(
     name="facts",
-    version=1,
+    version=2,
     tables="""
 CREATE TABLE IF NOT EXISTS facts (
     kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, what TEXT NOT NULL,
@@ -21,6 +21,11 @@ CREATE TABLE IF NOT EXISTS uses (
     FOREIGN KEY (kind, key) REFERENCES facts ON DELETE CASCADE
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS uses_by_sha256 ON uses (sha256);
+CREATE TABLE IF NOT EXISTS origins (
+    origin TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+    PRIMARY KEY (origin, kind, key),
+    FOREIGN KEY (kind, key) REFERENCES facts ON DELETE CASCADE
+) WITHOUT ROWID;
 """,
     probe="SELECT 1 FROM facts JOIN uses USING (kind, key) LIMIT 1",
 )
@@ -63,7 +68,15 @@ class Facts:
                 db.executemany("UPDATE facts SET last_used = ? WHERE kind = ? AND key = ?", stale)
         return {key: value for key, value, _ in rows}
 
-    def put(self, kind: str, key: str, value: str, what: str, sha256s: Sequence[str]) -> None:
+    def put(
+        self,
+        kind: str,
+        key: str,
+        value: str,
+        what: str,
+        sha256s: Sequence[str],
+        origins: Sequence[str] = (),
+    ) -> None:
         """Write one fact, in place of an older one of its kind and key."""
         now = time.time()
         with self._database.writing() as db:
@@ -75,6 +88,32 @@ class Facts:
                 "INSERT OR IGNORE INTO uses VALUES (?, ?, ?)",
                 [(kind, key, sha256) for sha256 in sha256s],
             )
+            db.executemany(
+                "INSERT OR IGNORE INTO origins VALUES (?, ?, ?)",
+                [(origin, kind, key) for origin in origins],
+            )
+
+    def forget_origin(self, origin: str) -> list[str]:
+        """Remove the facts that were made from an origin; return the artifacts now without one."""
+        with self._database.writing() as db:
+            found = db.execute(
+                "SELECT DISTINCT sha256 FROM uses JOIN origins USING (kind, key) WHERE origin = ?",
+                (origin,),
+            ).fetchall()
+            db.execute(
+                "DELETE FROM facts WHERE (kind, key) IN"
+                " (SELECT kind, key FROM origins WHERE origin = ?)",
+                (origin,),
+            )
+            left = {
+                sha256
+                for (sha256,) in db.execute(
+                    "SELECT DISTINCT sha256 FROM uses"
+                    " WHERE sha256 IN (SELECT value FROM json_each(?))",
+                    (json.dumps([sha256 for (sha256,) in found]),),
+                )
+            }
+        return [sha256 for (sha256,) in found if sha256 not in left]
 
     def delete(self, kind: str, key: str) -> None:
         """Remove one fact, if it is there."""

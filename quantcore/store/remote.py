@@ -64,6 +64,17 @@ class Remote:
                 return False
         return True
 
+    def remove(self, sha256: str) -> None:
+        """Remove a file, if it is there.
+
+        Raises:
+            StoreError: the storage does not answer, or does not allow it.
+        """
+        with self._explained():
+            files, place = self._place(sha256)
+            with suppress(FileNotFoundError):
+                files.rm_file(place)
+
     def damaged(self, sha256: str) -> DamagedArtifactError:
         """Remove a damaged file, where that is allowed, and return the error that says so."""
         # While it is there, `upload` would take it for the whole one.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 
@@ -33,6 +34,7 @@ class Store:
         self._facts = Facts(database)
         self._root = settings.data
         self._remote = Remote(settings.artifacts) if settings.artifacts else None
+        self._origins: tuple[str, ...] = ()
         self.quota_bytes = int(settings.quota_gb * 1e9)
 
     @classmethod
@@ -48,6 +50,37 @@ class Store:
             files.sweep()
             database = Database.open(settings.data, FACTS)
         return cls(files, database, settings)
+
+    def made_from(self, *origins: str) -> "Store":
+        """Return the same store, which notes of every fact put from now on what it was made from.
+
+        `forget` takes all that was made from one of them away again.
+        """
+        marked = copy(self)
+        marked._origins = origins
+        return marked
+
+    def forget(self, origin: str) -> Freed:
+        """Remove the facts made from an origin, and the files that are of no other fact.
+
+        Raises:
+            StoreError: the folder, or the storage, cannot be written to.
+        """
+        gone, size_bytes, in_use = 0, 0, 0
+        sha256s = self._facts.forget_origin(origin)
+        with explained(self._root):
+            for sha256 in sha256s:
+                path = self._files.location(sha256)
+                if self._remote is not None:
+                    self._remote.remove(sha256)
+                if not path.exists():
+                    continue
+                bytes_there = path.stat().st_size
+                if self._files.remove(sha256):
+                    gone, size_bytes = gone + 1, size_bytes + bytes_there
+                else:
+                    in_use += 1
+        return Freed(gone, size_bytes, len(sha256s), in_use)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -180,7 +213,7 @@ class Store:
         """
         self._share(*artifacts)
         with self.using(*(() if kind in LASTING_KINDS else artifacts)):
-            self._facts.put(kind, key, value, describe(value), artifacts)
+            self._facts.put(kind, key, value, describe(value), artifacts, self._origins)
 
     def delete(self, kind: str, key: str) -> None:
         """Remove a fact, if it is there. Its artifacts stay until they are evicted."""

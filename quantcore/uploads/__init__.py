@@ -11,6 +11,7 @@ from quantcore.uploads.records import (
     Upload,
     UploadedImages,
     UploadedModel,
+    placeholders,
     title,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "find",
     "folder",
     "is_named",
+    "placeholders",
     "title",
     "token_of",
 ]

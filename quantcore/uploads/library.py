@@ -1,5 +1,6 @@
 """The folder of uploads: received in pieces, read by token, removed with all that is in it."""
 
+import hashlib
 import re
 import secrets
 import shutil
@@ -86,7 +87,7 @@ class Uploads:
         place = self._root / token
         try:
             place.mkdir(mode=0o700, parents=True)
-            size_bytes = _write(place / CONTENT, chunks, self._most_bytes)
+            size_bytes, content = _write(place / CONTENT, chunks, self._most_bytes)
             now = time.time()
             record = Upload(
                 token=token,
@@ -95,6 +96,7 @@ class Uploads:
                 size_bytes=size_bytes,
                 created_s=now,
                 expires_s=now + self._settings.upload_days * DAY_S,
+                content=content,
             )
             _save(place, record)
         except OSError as error:
@@ -186,8 +188,9 @@ def _harmless(filename: str) -> str:
     return shown[-LONGEST_FILENAME:] or "file"
 
 
-def _write(path: Path, chunks: Iterable[bytes], most_bytes: int) -> int:
-    size_bytes = 0
+def _write(path: Path, chunks: Iterable[bytes], most_bytes: int) -> tuple[int, str]:
+    """Write a file in pieces; return its size in bytes and its SHA-256."""
+    size_bytes, total = 0, hashlib.sha256()
     with path.open("xb") as file:
         for chunk in chunks:
             size_bytes += len(chunk)
@@ -198,9 +201,10 @@ def _write(path: Path, chunks: Iterable[bytes], most_bytes: int) -> int:
                     "Bring a smaller one: weights in half precision are half as large.",
                 )
             file.write(chunk)
+            total.update(chunk)
     if not size_bytes:
         raise RequestError("This file is empty: it has 0 bytes.", "Bring another file.")
-    return size_bytes
+    return size_bytes, total.hexdigest()
 
 
 def _save(place: Path, record: Upload) -> None:

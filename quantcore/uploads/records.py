@@ -89,6 +89,7 @@ class Upload:
         expires_s: when it goes, seconds since 1970.
         model: what was recognised, where it is a model.
         images: what was found, where it is pictures.
+        content: SHA-256 of the file as it was brought.
     """
 
     token: str
@@ -99,6 +100,7 @@ class Upload:
     expires_s: float
     model: UploadedModel | None = None
     images: UploadedImages | None = None
+    content: str = ""
 
     @property
     def name(self) -> str:
@@ -125,3 +127,8 @@ _UPLOAD = TypeAdapter(Upload)
 def title(upload: Upload) -> str:
     """Return an upload as people name it: its file, without folder and ending."""
     return PurePosixPath(upload.filename.replace("\\", "/")).stem or "upload"
+
+
+def placeholders(classes: int) -> tuple[str, ...]:
+    """Return names for classes that nobody has named yet: `class 0`, `class 1`, …."""
+    return tuple(f"class {index}" for index in range(classes))

@@ -1,14 +1,18 @@
 """A stand-in for `quantcore.compare.Comparisons`: jobs with known views, and what was asked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from quantcore.compare import Outlook
 from quantcore.errors import QuantcoreError, RequestError
+from quantcore.intakes import IntakeView
 from quantcore.ledger import Host, JobSummary
 from quantcore.results import CellProgress, Comparison, Failure, JobState, JobView
+from quantcore.settings import Settings
 from quantcore.specs import CompareRequest
 from quantcore.turns import Forecast
+from quantcore.uploads import Upload, Uploads
 from tests import canned
 from ui import visitor
 
@@ -52,6 +56,34 @@ def waiting(ahead: int, starts_in_s: float | None) -> JobView:
     return replace(found, share=0.0, ahead=ahead, starts_in_s=starts_in_s)
 
 
+class FakeIntakes:
+    """Shows the looks it was given, and notes what it was asked to do."""
+
+    def __init__(self) -> None:
+        self.views: dict[str, IntakeView] = {}
+        self.started: list[Upload] = []
+        self.cancelled: list[str] = []
+        self.refused = ""
+        # What a look that starts is at, until a test says more.
+        self.first: Callable[[Upload], IntakeView] = lambda upload: IntakeView(
+            "running", "reading the numbers", 0.4, upload
+        )
+
+    def start(self, upload: Upload) -> None:
+        self.started.append(upload)
+        self.views[upload.token] = self.first(upload)
+
+    def view(self, token: str) -> IntakeView | None:
+        return self.views.get(token)
+
+    def cancel(self, token: str) -> None:
+        self.cancelled.append(token)
+        self.views[token] = replace(self.views[token], state="cancelled")
+
+    def programs_refused(self) -> str:
+        return self.refused
+
+
 class FakeComparisons:
     """Answers with the views it was given, and notes what it was asked to do."""
 
@@ -64,6 +96,12 @@ class FakeComparisons:
         self.cancelled: list[str] = []
         self.retried: list[str] = []
         self.refusal: QuantcoreError | None = None
+        # Of a folder that is not there: nobody brought anything, but where a test says so.
+        self.uploads = Uploads(Settings(data=Path("nowhere")))
+        self.intakes = FakeIntakes()
+
+    def delete_upload(self, token: str) -> None:
+        self.uploads.delete(token)
 
     def start(
         self,

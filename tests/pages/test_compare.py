@@ -331,6 +331,6 @@ def test_a_browser_without_cookies_keeps_its_comparisons_until_it_is_reloaded(
 def test_the_link_to_the_list_counts_what_waits_or_runs(
     open_page: Open, fake: FakeComparisons
 ) -> None:
-    assert link_labels(open_page()) == ["Sweep", "Jobs"]
+    assert link_labels(open_page()) == ["Models", "Sweep", "Jobs"]
     fake.places = {"a": Forecast(), "b": Forecast(3)}
-    assert link_labels(open_page()) == ["Sweep", "Jobs · 2"]
+    assert link_labels(open_page()) == ["Models", "Sweep", "Jobs · 2"]

@@ -208,3 +208,17 @@ def test_a_data_folder_that_fails_is_said(open_page: Open, monkeypatch: pytest.M
         == "**The data folder cannot be written.** Set QUANTCORE_DATA."
     )
     assert headings(page) == []
+
+
+def test_what_is_about_uploads_is_listed_for_its_owner_alone(
+    ledger: Ledger, open_page: Open, browse_as: Browse
+) -> None:
+    upload = "upload/" + "A" * 32
+    row = canned.float32()
+    ledgers.add(ledger, "public", [row], owner=ME)
+    ledgers.add(ledger, "model", [row], owner=ME, model=upload)
+    ledgers.add(ledger, "images", [row], owner=ME, source=upload)
+    ledgers.add(ledger, "folder", [row], owner=ME, source="/uploads/pets")
+    assert shown(open_page()) == ["folder", "images", "model", "public"]
+    browse_as("somebody else")
+    assert shown(open_page()) == ["folder", "public"]

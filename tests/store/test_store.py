@@ -266,3 +266,28 @@ def test_locks_leave_no_descriptor_open(store: Store) -> None:
 
 def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_forgetting_an_origin_takes_what_was_made_from_it_alone(store: Store) -> None:
+    ours = store.add(writer(b"made from the upload"), "torchscript").sha256
+    shared = store.add(writer(b"made from both"), "torchscript").sha256
+    marked = store.made_from("upload/ours", "upload/images")
+    marked.put("conversion", "a", "{}", [ours])
+    marked.put("result", "b", "{}", [shared])
+    store.put("conversion", "c", "{}", [shared])
+    freed = store.forget("upload/ours")
+    assert freed.artifacts == 1
+    assert store.get("conversion", "a") is None
+    assert store.get("result", "b") is None
+    assert store.get("conversion", "c") == "{}"
+    assert store.path(shared).exists()
+    with pytest.raises(DamagedArtifactError):
+        store.path(ours)
+    assert store.forget("upload/images").artifacts == 0
+
+
+def test_an_origin_is_forgotten_with_the_fact_that_had_it(store: Store) -> None:
+    store.made_from("upload/ours").put("result", "a", "{}")
+    store.put("result", "a", "{}")
+    store.forget("upload/ours")
+    assert store.get("result", "a") == "{}"

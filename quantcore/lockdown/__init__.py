@@ -1,0 +1,26 @@
+"""The lock in which files that strangers brought are parsed and run.
+
+A child process that is about to open such a file calls `enter`: from there on it reads what Python
+and the libraries need and what its `Lock` names, writes only into its scratch folders, and can
+neither start a process, nor reach another one, nor the network, whatever the file makes it do.
+`prove` tries a list of forbidden things inside a lock and says whether it holds on this machine.
+docs/security.md says what that promises, and what it does not.
+"""
+
+from quantcore.lockdown.enter import enter
+from quantcore.lockdown.lock import Lock
+from quantcore.lockdown.proof import Attempt, Proof, attempts, judge, prove, why_unavailable
+from quantcore.lockdown.runtime import quiet_environment, runtime_paths
+
+__all__ = [
+    "Attempt",
+    "Lock",
+    "Proof",
+    "attempts",
+    "enter",
+    "judge",
+    "prove",
+    "quiet_environment",
+    "runtime_paths",
+    "why_unavailable",
+]

@@ -1,0 +1,70 @@
+"""What every locked process may read: the parts of the machine that Python and torch run on."""
+
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+# The project's own code and what ships with it; never the whole folder, in which a data folder, a
+# repository's history or a settings file may lie.
+_OURS = ("quantcore", "bundled")
+_PACKAGES = ("site-packages", "dist-packages")
+_LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
+_MACHINE = (
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+    "/dev/urandom",
+)
+# Not all of /proc/self: its `environ` and `mem` are nobody's business, and its `net` tells of
+# everybody's connections.
+_ITSELF = ("status", "stat", "statm", "maps", "task")
+# The rest of the environment is where credentials are.
+_KEPT_VARIABLES = (
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "PYTHONWARNINGS",
+    # Where the uploads are of which a locked process may read its own.
+    "QUANTCORE_DATA",
+    "TORCH_CPP_LOG_LEVEL",
+)
+
+
+@cache
+def runtime_paths() -> tuple[Path, ...]:
+    """Return the files and folders that may always be read, those that exist, links resolved.
+
+    What the kernel says about the process itself is not among them: that has another place in
+    every process, and `enter` finds it.
+    """
+    wanted = [*_python(), *map(Path, _LIBRARIES), *map(Path, _MACHINE)]
+    wanted += [PROJECT / name for name in _OURS]
+    found = {path.resolve() for path in wanted if path.exists()}
+    return tuple(sorted(path for path in found if not found.intersection(path.parents)))
+
+
+def _python() -> Iterator[Path]:
+    """Yield where the standard library and the installed packages are."""
+    for name in ("stdlib", "platstdlib", "purelib", "platlib"):
+        yield Path(sysconfig.get_path(name))
+    yield Path(sysconfig.get_path("stdlib", vars={"base": sys.base_prefix}))
+    for folder in [*sys.path, *site.getsitepackages()]:
+        if Path(folder).name in _PACKAGES:
+            yield Path(folder)
+
+
+def own_paths() -> tuple[Path, ...]:
+    """Return what the kernel tells the calling process about itself, as far as it may be read."""
+    return tuple(Path("/proc/self", name) for name in _ITSELF)
+
+
+def quiet_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the few variables that a locked process, and the one it is forked from, needs."""
+    return {name: environment[name] for name in _KEPT_VARIABLES if name in environment}

@@ -1,0 +1,61 @@
+"""The locked-in worker: a nursery for what strangers bring, which proves itself before it works.
+
+Where the kernel cannot lock children in, programs are refused with the sentence that is found here,
+and numbers and pictures are read by ordinary children, which have limits of memory and time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from quantcore import lockdown
+from quantcore.children import Nursery
+from quantcore.errors import UnsupportedError
+from quantcore.settings import Settings
+
+REMEDY = "Upload the weights as a state dict or safetensors."
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A nursery for uploads.
+
+    Attributes:
+        nursery: whose children read them.
+        refusal: why programs are not run here; empty where the lock holds.
+    """
+
+    nursery: Nursery
+    refusal: str
+
+    def require(self) -> None:
+        """Refuse to run a program where nothing locks it in.
+
+        Raises:
+            UnsupportedError: the sentence says why.
+        """
+        if self.refusal:
+            raise UnsupportedError(self.refusal, REMEDY)
+
+
+def start(settings: Settings, modules: Sequence[str]) -> Worker:
+    """Start the worker and let it try what it must not be able to do."""
+    limits = settings.memory_limit_bytes, settings.timeout_s
+    refusal = cannot() or _sentence(_proven())
+    nursery = Nursery(modules, *limits, data=settings.data, locked=not refusal)
+    return Worker(nursery, refusal)
+
+
+def _sentence(proof: lockdown.Proof) -> str:
+    return "" if proof.holds else proof.sentence
+
+
+def cannot() -> str:
+    """Return why nothing can be locked in here, as far as that shows without trying."""
+    return lockdown.why_unavailable() or ""
+
+
+@cache
+def _proven() -> lockdown.Proof:
+    """Return what came of trying to get out, which is tried once by each process that asks."""
+    return lockdown.prove()

@@ -1,0 +1,700 @@
+"""The page of models: found and chosen, brought as files, described, kept and deleted."""
+
+import html as entities
+import io
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.testing.v1 import AppTest
+
+from quantcore import answers
+from quantcore.draw import titles
+from quantcore.errors import RequestError
+from quantcore.images.classes import unmatched
+from quantcore.images.preview import preview
+from quantcore.intakes import IntakeState, IntakeView
+from quantcore.models.catalogue import find, offered
+from quantcore.results import Comparison
+from quantcore.specs import CompareRequest, ImageSpec, ModelSpec
+from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
+from tests import canned
+from tests.pages.conftest import Browse
+from tests.pages.fakes import ME, FakeComparisons, view
+from tests.pages.test_try import FakeTrials
+from ui import brought, describing, hosts, kept, models, state, widgets
+
+PROJECT = Path(__file__).parents[2]
+APP, PAGE = PROJECT / "app.py", PROJECT / "pages" / "Models.py"
+Open = Callable[..., AppTest]
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PETS = UploadedModel(
+    form="state_dict",
+    architecture="torchvision/resnet18",
+    classes=3,
+    labels=("class 0", "class 1", "class 2"),
+    image_size=64,
+    resize_size=72,
+    mean=IMAGENET[0],
+    std=IMAGENET[1],
+    parameters=11_178_051,
+    weights="0" * 64,
+    dynamic_layers=(("Linear", 1),),
+    notes=("The names began with 'module.', which was taken off.",),
+)
+PROGRAM = replace(PETS, form="torchscript", architecture=None)
+PICTURES = UploadedImages(
+    17, (("cat", 9), ("dog", 6), ("bear", 2)), (), ("Class bear has only 2 pictures.",)
+)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeComparisons:
+    monkeypatch.setenv("QUANTCORE_DATA", str(tmp_path))
+    fake = FakeComparisons(new=view(canned.typical()))
+    fake.uploads = Uploads(state.settings())
+    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "shipped", canned.typical)
+    return fake
+
+
+@pytest.fixture
+def open_page(fake: FakeComparisons) -> Open:
+    def open_page(path: Path = PAGE, **address: str) -> AppTest:
+        page = AppTest.from_file(str(path), default_timeout=60)
+        page.query_params.update(address)
+        return page.run()
+
+    return open_page
+
+
+@pytest.fixture
+def open_site(open_page: Open) -> Open:
+    """The page as part of the site, so that it can lead to others."""
+
+    def open_site(**address: str) -> AppTest:
+        page = open_page(APP).switch_page("pages/Models.py")
+        page.query_params.clear()
+        page.query_params.update(address)
+        return page.run()
+
+    return open_site
+
+
+def bring(
+    fake: FakeComparisons,
+    found: UploadedModel | UploadedImages | None = PETS,
+    filename: str = "pets.pt",
+    owner: str = ME,
+) -> Upload:
+    upload = fake.uploads.receive(filename, [b"numbers"], owner=owner)
+    if isinstance(found, UploadedModel):
+        return fake.uploads.describe(upload.token, model=found)
+    if isinstance(found, UploadedImages):
+        return fake.uploads.describe(upload.token, images=found)
+    return upload
+
+
+def look(fake: FakeComparisons, upload: Upload, how: IntakeState = "done", **more: object) -> None:
+    fake.intakes.views[upload.token] = IntakeView(how, "", 1.0, upload, **more)  # type: ignore[arg-type]
+
+
+def said(page: AppTest) -> str:
+    """Return all that the page says, without markup."""
+    assert not page.exception
+    kinds = (page.markdown, page.caption, page.info, page.warning, page.error, page.subheader)
+    texts = [element.value for kind in kinds for element in kind]
+    texts += [re.sub("<[^>]+>", " ", element.proto.body) for element in page.html]
+    return entities.unescape(" ".join(" ".join(texts).replace("\\", "").replace("*", "").split()))
+
+
+def cards(page: AppTest) -> list[str]:
+    return [box.label.strip("*").replace("\\", "") for box in page.checkbox]
+
+
+def buttons(page: AppTest) -> list[str]:
+    return [button.label for button in page.button]
+
+
+def field(page: AppTest, upload: Upload, name: str) -> str:
+    return f"describe-{upload.token}-{name}"
+
+
+# The models offered to everybody
+
+
+def test_all_models_are_there_and_say_what_they_are(open_page: Open) -> None:
+    page = open_page()
+    assert f"{len(offered())} models of {len(offered())}" in said(page)
+    assert cards(page)[0] == "MobileNet v2"
+    assert "92.4 % top-1 on Fashion-MNIST" in said(page)
+    assert "8 bits: static, by torchvision's 8-bit twin; ready-made for x86" in said(page)
+    assert page.query_params == {}
+
+
+@pytest.mark.parametrize("words", ["resnet18", "ResNet-18", "18 resnet"])
+def test_a_model_is_found_however_its_name_is_written(open_page: Open, words: str) -> None:
+    page = open_page()
+    page.text_input(key="find").set_value(words).run()
+    assert cards(page) == ["ResNet-18", "ResNet-18"]
+    assert page.query_params["find"] == words
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fits"),
+    [
+        ("source", "bundled", lambda info: info.source == "bundled"),
+        ("mb", "10", lambda info: models.size_mb(info) <= 10),
+        ("gflops", "0.5", lambda info: info.gflops <= 0.5),
+        ("top1", "85", lambda info: (info.published_top1 or 0) >= 0.85),
+        ("way", "dynamic", lambda info: info.static_mode is None),
+        ("way", "eager", lambda info: info.static_mode == "eager"),
+        ("ready", "qnnpack", lambda info: "qnnpack" in info.pretrained_engines),
+    ],
+)
+def test_each_filter_lets_through_what_it_says(
+    open_page: Open, key: str, value: str, fits: Callable[[object], bool]
+) -> None:
+    page = open_page(**{key: value})
+    wanted = [info.title for info in offered().values() if fits(info)]
+    assert 0 < len(wanted) < len(offered())
+    assert f"{len(wanted)} model" in said(page)
+    assert cards(page) == wanted[: models.PAGE_LENGTH]
+    page.selectbox(key=key).set_value(None).run()
+    assert key not in page.query_params
+    assert f"{len(offered())} models of" in said(page)
+
+
+def test_filters_that_let_nothing_through_say_so(open_page: Open) -> None:
+    page = open_page(mb="10", top1="90", ready="onednn")
+    assert "No model is all of that" in said(page)
+    assert cards(page) == []
+
+
+def test_models_are_put_in_order(open_page: Open) -> None:
+    assert cards(open_page(sort="size"))[0] == "Row LSTM"
+    assert (
+        cards(open_page(sort="accuracy", source="torchvision"))[0]
+        == max(
+            (info for info in offered().values() if info.source == "torchvision"),
+            key=lambda info: info.published_top1 or 0.0,
+        ).title
+    )
+
+
+def test_an_address_that_names_no_such_filter_says_so(open_page: Open) -> None:
+    assert "names something unknown" in said(open_page(mb="7"))
+
+
+def test_several_chosen_models_go_to_the_sweep(open_site: Open) -> None:
+    page = open_site()
+    assert page.button(key="compare-chosen").disabled
+    for name in ("resnet18", "vit_tiny"):
+        box = next(box for box in page.checkbox if f"bundled/{name}" in str(box.key))
+        box.check().run()
+    assert page.query_params["chosen"] == "bundled/resnet18,bundled/vit_tiny"
+    assert "Chosen: ResNet-18 and ViT Tiny." in said(page)
+    page.button(key="compare-chosen").click().run()
+    assert page.multiselect(key="models").value == ["bundled/resnet18", "bundled/vit_tiny"]
+    assert page.query_params == {"models": "bundled/resnet18,bundled/vit_tiny"}
+
+
+def test_one_chosen_model_goes_to_the_first_page(open_site: Open) -> None:
+    page = open_site(chosen="torchvision/resnet18")
+    assert page.button(key="compare-chosen").label == "Compare it"
+    page.button(key="compare-chosen").click().run()
+    assert page.selectbox(key="model").value == "torchvision/resnet18"
+
+
+def test_the_choice_outlives_a_filter_and_can_be_undone(open_page: Open) -> None:
+    page = open_page(chosen="bundled/resnet18", source="torchvision")
+    assert "Chosen: ResNet-18." in said(page)
+    next(button for button in page.button if button.label == "Choose none").click().run()
+    assert "chosen" not in page.query_params
+    page.selectbox(key="source").set_value(None).run()
+    assert not any(box.value for box in page.checkbox)
+
+
+# A file is brought
+
+
+def upload(page: AppTest, content: bytes, name: str, place: int = 0) -> AppTest:
+    page.file_uploader[place].upload(name, content, "application/octet-stream").run()
+    return page
+
+
+def test_a_file_is_received_whole_and_looked_at(open_page: Open, fake: FakeComparisons) -> None:
+    content = bytes(range(256)) * 10_000
+    page = upload(open_page(part="bring"), content, "../my model.pt")
+    (started,) = fake.intakes.started
+    assert (started.filename, started.owner) == ("my model.pt", ME)
+    assert fake.uploads.content(started.token).read_bytes() == content
+    assert page.query_params == {"part": "bring", "upload": started.token}
+    assert "Looking at my model.pt." in page.get("progress")[0].proto.text.replace("\\", "")
+    assert "reading the numbers" in page.get("progress")[0].proto.text
+
+
+def test_what_is_received_is_let_go_of(
+    open_page: Open, fake: FakeComparisons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone: list[str] = []
+    monkeypatch.setattr(
+        MemoryUploadedFileManager, "remove_file", lambda self, session, file: gone.append(file)
+    )
+    upload(open_page(part="bring"), b"PK", "pets.zip", place=1)
+    assert len(gone) == 1
+
+
+def test_an_empty_file_is_refused_and_another_can_be_brought(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    page = upload(open_page(part="bring"), b"", "empty.pt")
+    assert "This file is empty: it has 0 bytes. Bring another file." in said(page)
+    assert not fake.intakes.started
+    upload(page, b"numbers", "full.pt")
+    assert [each.filename for each in fake.intakes.started] == ["full.pt"]
+
+
+def test_the_field_takes_as_much_as_the_settings_say(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTCORE_UPLOAD_MB", "30")
+    state.settings.cache_clear()
+    page = open_page(part="bring")
+    assert [each.proto.max_upload_size_mb for each in page.file_uploader] == [30, 30]
+
+
+def test_it_says_where_programs_are_not_taken(open_page: Open, fake: FakeComparisons) -> None:
+    assert not open_page(part="bring").info
+    fake.intakes.refused = "TorchScript is not taken here: nothing locks it in."
+    assert "TorchScript is not taken here" in said(open_page(part="bring"))
+
+
+def test_a_look_can_be_stopped(open_page: Open, fake: FakeComparisons) -> None:
+    page = upload(open_page(part="bring"), b"numbers", "pets.pt")
+    page.button(key="cancel").click().run()
+    assert fake.intakes.cancelled == [fake.intakes.started[0].token]
+    page.run()
+    assert "Stopped. Nothing of pets.pt was kept." in said(page)
+    page.button(key="another").click().run()
+    assert len(page.file_uploader) == 2
+
+
+def test_a_refusal_says_why_and_what_to_do(open_page: Open, fake: FakeComparisons) -> None:
+    mine = bring(fake, None)
+    problem = RequestError("Its numbers fit no architecture.", "Bring a TorchScript program.")
+    look(fake, mine, "failed", problem=problem)
+    fake.uploads.delete(mine.token)
+    page = open_page(part="bring", upload=mine.token)
+    assert "pets is not taken." in said(page)
+    assert "Its numbers fit no architecture. Bring a TorchScript program." in said(page)
+    page.button(key="another").click().run()
+    assert page.query_params == {"part": "bring"}
+
+
+@pytest.mark.parametrize("how", ["running", "failed", "done"])
+def test_nobody_else_sees_a_look(
+    open_page: Open, fake: FakeComparisons, browse_as: Browse, how: IntakeState
+) -> None:
+    mine = bring(fake)
+    look(fake, mine, how, problem=RequestError("Secret."))
+    browse_as("somebody else")
+    page = open_page(part="bring", upload=mine.token)
+    assert "This upload is not here" in said(page)
+    assert "pets" not in said(page)
+
+
+@pytest.mark.parametrize("token", ["nothing", "../../etc", "A" * 32])
+def test_an_upload_that_never_was_is_not_here(open_page: Open, token: str) -> None:
+    assert "This upload is not here" in said(open_page(part="bring", upload=token))
+
+
+def test_a_file_nobody_looked_at_can_still_be(open_page: Open, fake: FakeComparisons) -> None:
+    mine = bring(fake, None)
+    page = open_page(part="bring", upload=mine.token)
+    assert "Nobody has looked at pets.pt yet" in said(page)
+    page.button(key="look").click().run()
+    assert fake.intakes.started == [mine]
+
+
+# A model is described
+
+
+def test_what_was_recognised_is_said_in_words(open_page: Open, fake: FakeComparisons) -> None:
+    page = open_page(part="bring", upload=bring(fake).token)
+    assert "ResNet-18 with 3 classes, 11.2 M parameters. A state dict" in said(page)
+    assert "which was taken off" in said(page)
+    program = open_page(part="bring", upload=bring(fake, PROGRAM).token)
+    assert "only ever runs locked in" in said(program)
+
+
+def test_the_form_is_kept_and_leads_to_the_comparison(
+    open_site: Open, fake: FakeComparisons
+) -> None:
+    mine, images = bring(fake), bring(fake, PICTURES, "pets.zip")
+    page = open_site(part="bring", upload=mine.token)
+    page.number_input(key=field(page, mine, "size")).set_value(96)
+    page.number_input(key=field(page, mine, "resize")).set_value(128)
+    page.selectbox(key=field(page, mine, "channels")).set_value("BGR")
+    page.text_input(key=field(page, mine, "mean")).set_value("0.5")
+    page.text_input(key=field(page, mine, "std")).set_value("0.5, 0.25 0.2")
+    page.text_area(key=field(page, mine, "labels")).set_value("cat\n dog \n\nbear\n").run()
+    assert "Not saved yet." in said(page)
+    page.button(key="compare-upload").click().run()
+    model = fake.uploads.get(mine.token).model
+    assert model == replace(
+        PETS,
+        image_size=96,
+        resize_size=128,
+        channels="BGR",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.25, 0.2),
+        labels=("cat", "dog", "bear"),
+    )
+    assert page.selectbox(key="model").value == mine.name
+    assert page.query_params == {"model": mine.name, "images": images.name}
+
+
+def test_nothing_changed_is_nothing_to_save(open_page: Open, fake: FakeComparisons) -> None:
+    page = open_page(part="bring", upload=bring(fake).token)
+    assert page.button(key="save-model").disabled
+    assert page.button(key="compare-upload").label == "Compare it"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("labels", "cat\ndog", "There are 2 labels for 3 classes: add 1."),
+        ("labels", "a\nb\nc\nd", "There are 4 labels for 3 classes: take 1 out."),
+        ("labels", "cat", "There is 1 label for 3 classes: add 2."),
+        ("mean", "0.5, 0.5", "The mean is three numbers"),
+        ("mean", "nan", "The mean is three numbers"),
+        ("std", "much", "The std is three numbers"),
+        ("std", "0.5, 0, 0.5", "Every number of the std is above 0"),
+    ],
+)
+def test_what_is_wrong_is_said_and_not_kept(
+    open_page: Open, fake: FakeComparisons, name: str, value: str, sentence: str
+) -> None:
+    mine = bring(fake)
+    page = open_page(part="bring", upload=mine.token)
+    widget = page.text_area if name == "labels" else page.text_input
+    widget(key=field(page, mine, name)).set_value(value).run()
+    assert sentence in said(page)
+    assert page.button(key="compare-upload").disabled
+    assert page.button(key="save-model").disabled
+
+
+def test_a_square_larger_than_the_picture_is_refused(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    mine = bring(fake)
+    page = open_page(part="bring", upload=mine.token)
+    page.number_input(key=field(page, mine, "size")).set_value(128).run()
+    assert "A picture of 72 px has no square of 128 px in it" in said(page)
+
+
+def test_a_preset_writes_mean_and_std(open_page: Open, fake: FakeComparisons) -> None:
+    mine = bring(fake)
+    page = open_page(part="bring", upload=mine.token)
+    preset = page.segmented_control(key=field(page, mine, "preset"))
+    assert preset.value == "ImageNet"
+    preset.set_value("−1 to 1").run()
+    assert page.text_input(key=field(page, mine, "mean")).value == "0.5, 0.5, 0.5"
+    page.text_input(key=field(page, mine, "std")).set_value("1").run()
+    assert page.segmented_control(key=field(page, mine, "preset")).value is None
+
+
+def test_an_architecture_that_fits_as_well_can_be_taken(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    mine = bring(fake)
+    look(fake, mine, candidates=("torchvision/resnet18", "torchvision/swin_t"))
+    page = open_page(part="bring", upload=mine.token)
+    page.selectbox(key=field(page, mine, "architecture")).set_value("torchvision/swin_t").run()
+    page.button(key="save-model").click().run()
+    model = fake.uploads.get(mine.token).model
+    assert model is not None
+    assert model.architecture == "torchvision/swin_t"
+    assert model.interpolation == find(ModelSpec("torchvision/swin_t")).interpolation == "bicubic"
+
+
+def test_labels_come_from_a_file_or_from_the_folders_of_images(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    mine, images = bring(fake), bring(fake, PICTURES, "pets.zip")
+    page = open_page(part="bring", upload=mine.token)
+    key = field(page, mine, "labels")
+    page.file_uploader[0].upload("names.json", b'{"0": "x", "2": "z", "1": "y"}', "text/json").run()
+    assert page.text_area(key=key).value == "x\ny\nz"
+    page.button(key=f"{key}-{images.token}").click().run()
+    assert page.text_area(key=key).value == "cat\ndog\nbear"
+
+
+@pytest.mark.parametrize(
+    ("filename", "content", "labels"),
+    [
+        ("a.txt", "\ufeffcat\r\n\r\ndog \n".encode(), ["cat", "dog"]),
+        ("a.json", b'["cat", "dog"]', ["cat", "dog"]),
+        ("a.json", b'{"dog": 1, "cat": 0}', ["cat", "dog"]),
+        ("a.json", b'{"10": "z", "9": "a"}', ["a", "z"]),
+        ("a.json", b'{"0": ["n01440764", "tench"]}', ["tench"]),
+    ],
+)
+def test_labels_are_read_in_every_usual_form(
+    filename: str, content: bytes, labels: list[str]
+) -> None:
+    assert describing.labels_in(filename, content) == labels
+
+
+@pytest.mark.parametrize("content", [b"{", b"3", b"[1, 2]", b'{"a": "b"}', b"[[]]", b"null"])
+def test_a_file_without_labels_is_refused(content: bytes) -> None:
+    with pytest.raises(RequestError, match="holds no list of labels"):
+        describing.labels_in("a.json", content)
+
+
+def test_the_picture_shows_what_the_preparation_does() -> None:
+    right = replace(find(ModelSpec("torchvision/resnet18")), image_size=64, resize_size=72)
+    shown = preview(right)
+    before, after = (np.asarray(each, int) for each in (shown.before, shown.after))
+    assert abs(before - after).max() <= 1
+    swapped = np.asarray(preview(replace(right, channels="BGR")).after, int)
+    assert not np.array_equal(swapped, after)
+    dark = preview(replace(right, mean=(1.0, 1.0, 1.0)))
+    assert np.asarray(dark.after).mean() < before.mean() / 2
+    assert dark.clipped > 0.05
+    grey = np.asarray(preview(replace(right, channels="grey")).before)
+    assert np.array_equal(grey[..., 0], grey[..., 2])
+
+
+# Pictures are brought
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_pictures_are_counted_shown_and_warned_of(open_page: Open, fake: FakeComparisons) -> None:
+    mine = bring(fake, PICTURES, "pets.zip")
+    look(fake, mine, thumbnails=(("cat", png()), ("<b>", png())))
+    page = open_page(part="bring", upload=mine.token)
+    assert "17 pictures of 3 classes." in said(page)
+    assert "cat 9 dog 6 bear 2" in said(page)
+    assert "Class bear has only 2 pictures." in said(page)
+    markup = "".join(element.proto.body for element in page.html)
+    assert 'alt="cat"' in markup
+    assert "<b>&lt;b&gt;" not in markup
+    assert 'alt="&lt;b&gt;"' in markup
+
+
+def test_without_labels_there_is_agreement_only(open_page: Open, fake: FakeComparisons) -> None:
+    mine = bring(fake, UploadedImages(40), "loose.zip")
+    page = open_page(part="bring", upload=mine.token)
+    assert "40 pictures without labels" in said(page)
+    assert "agreement with float32 is measured instead of accuracy" in said(page)
+
+
+def test_only_classes_that_fit_no_label_are_mapped_by_hand(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    bring(fake, replace(PETS, labels=("Cat", "hound", "bear")))
+    mine = bring(fake, PICTURES, "pets.zip")
+    page = open_page(part="bring", upload=mine.token)
+    mapped = [box for box in page.selectbox if str(box.key).startswith("map-")]
+    assert [box.label for box in mapped] == ["dog"]
+    assert page.button(key="save-labels").disabled
+    mapped[0].set_value("hound").run()
+    page.button(key="save-labels").click().run()
+    images = fake.uploads.get(mine.token).images
+    assert images is not None
+    assert images.labels_of == (("dog", "hound"),)
+    again = open_page(part="bring", upload=mine.token)
+    assert [box.value for box in again.selectbox if str(box.key).startswith("map-")] == ["hound"]
+
+
+def test_pictures_whose_classes_all_fit_need_no_mapping(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    bring(fake, replace(PETS, labels=("cat", "dog", "bear")))
+    page = open_page(part="bring", upload=bring(fake, PICTURES, "pets.zip").token)
+    assert "Every class of these pictures fits a label" in said(page)
+
+
+# What the visitor has
+
+
+def test_before_anything_is_brought_it_says_what_will_be_here(open_page: Open) -> None:
+    page = open_page(part="mine")
+    assert "You have not brought anything yet" in said(page)
+    page.button[0].click().run()
+    assert len(page.file_uploader) == 2
+
+
+def test_uploads_are_listed_with_what_they_are_and_when_they_go(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    bring(fake)
+    bring(fake, PICTURES, "pets.zip")
+    bring(fake, PETS, "theirs.pt", owner="somebody else")
+    page = open_page(part="mine")
+    assert "pets.pt, ResNet-18 with 3 classes" in said(page)
+    assert "pets.zip, 17 pictures of 3 classes" in said(page)
+    assert said(page).count("goes in 7 days") == 2
+    assert "theirs" not in said(page)
+    soon = replace(brought.mine()[0], expires_s=time.time() + 600)
+    assert kept.facts(soon).endswith("goes within the hour")
+
+
+def test_an_upload_is_edited_and_compared(open_site: Open, fake: FakeComparisons) -> None:
+    mine = bring(fake)
+    page = open_site(part="mine")
+    page.button(key=f"edit-{mine.token}").click().run()
+    assert page.query_params == {"part": "bring", "upload": mine.token}
+    page = open_site(part="mine")
+    page.button(key=f"compare-{mine.token}").click().run()
+    assert page.selectbox(key="model").value == mine.name
+
+
+def test_an_upload_is_deleted_when_asked_twice(open_page: Open, fake: FakeComparisons) -> None:
+    mine = bring(fake)
+    page = open_page(part="mine")
+    assert f"delete-{mine.token}" not in {button.key for button in page.button}
+    page.session_state[f"delete-fold-{mine.token}"] = True
+    page.run()
+    assert "its comparisons included" in said(page)
+    page.button(key=f"delete-{mine.token}").click().run()
+    assert "You have not brought anything yet" in said(page)
+    assert not fake.uploads.place(mine.token).exists()
+
+
+# On the other pages
+
+
+def of_upload(name: str, images: str | None = None) -> Comparison:
+    """Return the typical comparison as one of an upload."""
+    whole = canned.typical()
+    request = replace(whole.request, model=ModelSpec(name), images=ImageSpec(source=images))
+    rows = tuple(replace(row, model=name) for row in whole.results)
+    return replace(whole, request=request, results=rows, failures=())
+
+
+def request_of(name: str, images: str | None = None) -> CompareRequest:
+    return of_upload(name, images).request
+
+
+def press(page: AppTest, label: str) -> AppTest:
+    return next(button for button in page.button if button.label == label).click().run()
+
+
+def test_the_first_page_offers_ones_own_models_and_images(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    mine, images = bring(fake), bring(fake, PICTURES, "pets.zip")
+    page = open_page(APP, model=mine.name, images=images.name)
+    assert "pets · yours" in page.selectbox(key="model").options
+    assert "pets has not been measured yet" in said(page)
+    assert not any(control.key == "weights" for control in page.segmented_control)
+    press(page, "Measure here")
+    (request,) = fake.started
+    assert request.model.name == mine.name
+    assert request.images.source == images.name
+
+
+def test_nobody_else_is_offered_them(
+    open_page: Open, fake: FakeComparisons, browse_as: Browse
+) -> None:
+    mine, images = bring(fake), bring(fake, PICTURES, "pets.zip")
+    browse_as("somebody else")
+    page = open_page(APP, model=mine.name, images=images.name)
+    assert page.selectbox(key="model").value == state.DEFAULT_MODEL
+    assert page.selectbox(key="images").value is None
+    assert not any("pets" in option for option in page.selectbox(key="model").options)
+    assert "names something unknown" in said(page)
+    assert page.query_params == {}
+
+
+def test_a_shared_comparison_is_shown_but_not_measured(
+    open_page: Open, fake: FakeComparisons, browse_as: Browse
+) -> None:
+    mine = bring(fake)
+    fake.views["shared"] = view(of_upload(mine.name))
+    browse_as("somebody else")
+    page = open_page(APP, model=mine.name, job="shared")
+    assert page.selectbox(key="model").value == mine.name
+    assert "Somebody else brought this model" in said(page)
+    assert page.button(key="measure").disabled
+    assert "names something unknown" not in said(page)
+    assert "Ship QAT on oneDNN" in said(page)
+
+
+def test_a_comparison_of_a_deleted_upload_is_still_drawn(
+    open_page: Open, fake: FakeComparisons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "upload/" + "A" * 32
+    fake.views["gone"] = view(of_upload(name))
+    fake.store, fake.trials = None, FakeTrials(here=True)  # type: ignore[attr-defined]
+    monkeypatch.setattr(answers, "logits_of", lambda *_: np.eye(10)[[0] * 2_000])
+    page = open_page(APP, job="gone")
+    assert page.selectbox(key="model").options[0] == "a deleted upload · not yours"
+    assert page.button(key="measure").disabled
+    assert "Ship QAT on oneDNN" in said(page)
+    for other, sentence in {
+        "Gallery": "not kept here",
+        "Try": "no longer here",
+        "Export": "Somebody else brought this model, or it is gone",
+        "Sweep": "float32 included",
+    }.items():
+        assert sentence in said(
+            open_page(PROJECT / "pages" / f"{other}.py", model=name, job="gone")
+        )
+
+
+@pytest.mark.parametrize("what", ["model", "images"])
+def test_somebody_elses_upload_is_refused_when_asked_for_by_hand(
+    fake: FakeComparisons, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "remember_job", lambda *_: None)
+    theirs = bring(fake, PETS if what == "model" else PICTURES, owner="somebody else")
+    asked = (
+        request_of(theirs.name)
+        if what == "model"
+        else request_of("bundled/mobilenet_v2", theirs.name)
+    )
+    with pytest.raises(RequestError, match=f"Somebody else brought the?[si]s?e? {what}"):
+        widgets.start([canned.typical().request, asked], hosts.here())
+    assert not fake.started
+    own = bring(fake)
+    widgets.start([request_of(own.name)], hosts.here())
+    assert [request.model.name for request in fake.started] == [own.name]
+
+
+def test_a_program_is_not_exported(open_page: Open, fake: FakeComparisons) -> None:
+    export = PROJECT / "pages" / "Export.py"
+    page = open_page(export, model=bring(fake, PROGRAM).name)
+    assert "This model came as a program" in said(page)
+    assert "Make the file" not in buttons(page)
+    theirs = open_page(export, model=bring(fake, owner="somebody else").name)
+    assert "Somebody else brought this model, or it is gone" in said(theirs)
+
+
+def test_an_upload_is_called_after_its_file(fake: FakeComparisons) -> None:
+    mine = bring(fake, PETS, "my.pets.pt")
+    assert titles.model(ModelSpec(mine.name)) == "my.pets"
+    fake.uploads.delete(mine.token)
+    assert titles.model(ModelSpec(mine.name)) == "a deleted upload"
+
+
+def test_classes_that_fit_a_label_by_number_or_not_at_all_are_told_apart() -> None:
+    info = replace(find(ModelSpec("bundled/resnet18")), classes=3, labels=("a b", "c", "C"))
+    assert unmatched(["A-B", "c", "x"], info) == ["x"]
+    assert unmatched(["0", "2", "3"], info) == ["3"]
+    # Two labels differ only in case, so a third way to write it could mean either.
+    assert unmatched(["A-B", "-c"], info) == ["-c", "A-B"]

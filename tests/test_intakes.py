@@ -1,0 +1,185 @@
+"""Uploads from the file to the record, in the real locked-in worker."""
+
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from quantcore import locked
+from quantcore.errors import QuantcoreError
+from quantcore.intakes import Intakes, IntakeView
+from quantcore.models.torchvision_import import torchvision
+from quantcore.settings import Settings
+from quantcore.uploads import Uploads
+
+WAIT_S = 120
+CLASSES = 3
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(data=tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def uploads(settings: Settings) -> Uploads:
+    return Uploads(settings)
+
+
+@pytest.fixture(scope="module")
+def intakes(settings: Settings, uploads: Uploads) -> Iterator[Intakes]:
+    found = Intakes(settings, uploads)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    module: nn.Module = torchvision().models.get_model(
+        "shufflenet_v2_x0_5", weights=None, num_classes=CLASSES
+    )
+    return module.eval()
+
+
+def looked_at(intakes: Intakes, uploads: Uploads, path: Path) -> IntakeView:
+    upload = uploads.receive(path.name, [path.read_bytes()], "me")
+    intakes.start(upload)
+    view = intakes.wait(upload.token, WAIT_S)
+    assert not view.is_open
+    return view
+
+
+def kept(uploads: Uploads, view: IntakeView) -> set[str]:
+    place = uploads.place(view.upload.token)
+    return {path.name for path in place.rglob("*")} if place.exists() else set()
+
+
+def test_weights_are_recognised_and_only_numbers_are_kept(
+    intakes: Intakes, uploads: Uploads, network: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "ours.pth"
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 9}, path)
+    view = looked_at(intakes, uploads, path)
+    model = view.upload.model
+    assert (view.state, view.problem) == ("done", None)
+    assert model is not None
+    assert (model.form, model.architecture) == ("state_dict", "torchvision/shufflenet_v2_x0_5")
+    assert (model.classes, model.labels) == (CLASSES, ("class 0", "class 1", "class 2"))
+    assert view.candidates[0] == model.architecture
+    assert kept(uploads, view) == {"record.json", "weights.safetensors"}
+
+
+def test_a_program_is_tried_and_kept_as_it_came(
+    intakes: Intakes, uploads: Uploads, network: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "ours.pt"
+    torch.jit.trace(network, torch.zeros(2, 3, 64, 64)).save(path)
+    view = looked_at(intakes, uploads, path)
+    model = view.upload.model
+    assert view.problem is None
+    assert model is not None
+    assert (model.form, model.architecture, model.classes) == ("torchscript", None, CLASSES)
+    assert model.is_program
+    assert kept(uploads, view) == {"record.json", "model.pt"}
+
+
+def test_a_program_for_other_pictures_is_told_what_to_do(
+    intakes: Intakes, uploads: Uploads, tmp_path: Path
+) -> None:
+    class Grey(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(1, CLASSES, 3)
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = self.layer(pictures).mean((2, 3))
+            return answer
+
+    path = tmp_path / "grey.pt"
+    torch.jit.trace(Grey().eval(), torch.zeros(2, 1, 64, 64)).save(path)
+    view = looked_at(intakes, uploads, path)
+    assert view.state == "failed"
+    assert view.problem is not None
+    assert "1 channel" in view.problem.reason
+
+
+@pytest.mark.parametrize("content", ["module", "text"])
+def test_what_is_refused_is_not_kept(
+    intakes: Intakes, uploads: Uploads, network: nn.Module, tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "ours.pt"
+    if content == "module":
+        torch.save(network, path)
+    else:
+        path.write_bytes(pickle.dumps("hello"))
+    view = looked_at(intakes, uploads, path)
+    assert view.state == "failed"
+    assert view.problem is not None
+    assert "torch.save(model.state_dict()" in view.problem.remedy
+    assert kept(uploads, view) == set()
+
+
+def test_a_program_that_never_ends_is_stopped(
+    intakes: Intakes, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless(nn.Module):
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            count = 0
+            while bool((pictures < 1e9).all()):
+                count += 1
+            return pictures.mean((2, 3)) * count
+
+    path = tmp_path / "endless.pt"
+    torch.jit.script(Endless()).save(path)
+    monkeypatch.setattr("quantcore.intakes.LOOK_TIMEOUT_S", 3.0)
+    view = looked_at(intakes, uploads, path)
+    assert view.problem is not None
+    assert "took longer than 3 s" in view.problem.reason
+    assert kept(uploads, view) == set()
+
+
+def test_a_cancelled_look_leaves_nothing(
+    intakes: Intakes, uploads: Uploads, network: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "ours.pth"
+    torch.save(network.state_dict(), path)
+    upload = uploads.receive(path.name, [path.read_bytes()], "me")
+    with held(intakes):
+        intakes.start(upload)
+        intakes.cancel(upload.token)
+    view = intakes.wait(upload.token, WAIT_S)
+    assert view.state == "cancelled"
+    assert not uploads.place(upload.token).exists()
+
+
+def held(intakes: Intakes) -> threading.Lock:
+    """Return the lock under which files are looked at, so that one has to wait."""
+    return intakes._turn
+
+
+def test_without_a_lock_programs_are_refused_and_numbers_are_not(
+    uploads: Uploads,
+    settings: Settings,
+    network: nn.Module,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(locked, "cannot", lambda: "This kernel has no Landlock.")
+    intakes = Intakes(settings, uploads)
+    try:
+        assert intakes.programs_refused() == "This kernel has no Landlock."
+        program, weights = tmp_path / "ours.pt", tmp_path / "ours.pth"
+        torch.jit.trace(network, torch.zeros(2, 3, 64, 64)).save(program)
+        torch.save(network.state_dict(), weights)
+        refused = looked_at(intakes, uploads, program).problem
+        assert isinstance(refused, QuantcoreError)
+        assert refused.reason.startswith("This kernel has no Landlock.")
+        assert "state dict" in refused.remedy
+        assert looked_at(intakes, uploads, weights).state == "done"
+    finally:
+        intakes.close()

@@ -1,0 +1,72 @@
+"""What a child leaves for the store: taken where it is what it says, and nothing else."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quantcore import tray
+from quantcore.errors import ChildDiedError
+from quantcore.settings import Settings
+from quantcore.store import Store
+
+CONTENT = b"weights"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def store(settings: Settings) -> Store:
+    return Store.open(settings)
+
+
+def test_files_pass_from_a_child_into_the_store(store: Store) -> None:
+    with store.tray() as folder:
+        artifact = tray.Tray(folder).add(lambda path: path.write_bytes(CONTENT), "torchscript")
+        taken = tray.take(folder, store)
+    assert taken == {SHA256: artifact}
+    assert store.checked_path(SHA256).read_bytes() == CONTENT
+    assert not folder.exists()
+
+
+def test_what_is_half_written_is_not_taken(store: Store) -> None:
+    with store.tray() as folder:
+        (folder / "draft").write_bytes(CONTENT)
+        assert tray.take(folder, store) == {}
+    assert store.size_bytes() == 0
+
+
+def link(folder: Path) -> None:
+    (folder / f"{SHA256}.torchscript").symlink_to("/etc/passwd")
+
+
+def hard_link(folder: Path) -> None:
+    other = folder.parent / "other"
+    other.write_bytes(CONTENT)
+    os.link(other, folder / f"{SHA256}.torchscript")
+
+
+def pipe(folder: Path) -> None:
+    os.mkfifo(folder / f"{SHA256}.torchscript")
+
+
+def nested(folder: Path) -> None:
+    (folder / f"{SHA256}.torchscript").mkdir()
+
+
+def lie(folder: Path) -> None:
+    (folder / f"{SHA256}.torchscript").write_bytes(b"other weights")
+
+
+def many(folder: Path) -> None:
+    for index in range(tray.MOST_FILES + 1):
+        (folder / f"{index}.torchscript").write_bytes(CONTENT)
+
+
+@pytest.mark.parametrize("leave", [link, hard_link, pipe, nested, lie, many])
+def test_what_a_tray_never_holds_is_refused(store: Store, leave: Callable[[Path], None]) -> None:
+    with store.tray() as folder:
+        leave(folder)
+        with pytest.raises(ChildDiedError, match="not what it said"):
+            tray.take(folder, store)
