@@ -26,6 +26,7 @@ from benchmarks import (
     sessions,
     sizes,
     speed,
+    transfer,
 )
 from benchmarks.lines import Figure, absent, count
 from quantcore.environment import current_environment
@@ -59,6 +60,7 @@ BENCHMARKS = {
     "sizes": Benchmark("The recipe's own table of sizes", sizes.lines),
     "accuracy": Benchmark("Accuracy kept on the 10,000 test images", accuracy.lines),
     "repeat": Benchmark("The same speed-up twice, also on a busy machine", repeat.lines),
+    "transfer": Benchmark("New classes from 400 pictures, to 8-bit", transfer.lines),
     "exports": Benchmark("Exported files: how small, how faithful, how long", exports.lines),
     "scaling": Benchmark(
         "A sweep on 1, 2 and 4 workers, its stages replaced by sleeps", scaling.lines

@@ -30,6 +30,7 @@ from quantcore.results import CellProgress, Comparison, Failure, JobView, Varian
 from quantcore.settings import Settings
 from quantcore.specs import CompareRequest, ModelSpec, Variant
 from quantcore.store import Store
+from quantcore.transfers import Transfers
 from quantcore.trials import Trials
 from quantcore.uploads import PREFIX, Uploads, is_named
 from quantcore.workflows import WORKFLOWS, settings_of
@@ -72,6 +73,7 @@ class Comparisons:
         trials: single pictures asked of every variant, by readers of this process.
         uploads: what visitors brought.
         intakes: the looks of this process at what they bring.
+        transfers: the models that this process teaches classes of one's own.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -83,6 +85,7 @@ class Comparisons:
         self.trials = Trials(settings, self.store)
         self.uploads = Uploads(settings)
         self.intakes = Intakes(settings, self.uploads)
+        self.transfers = Transfers(settings, self.uploads)
         self._dispatcher = Dispatcher(settings, self._ledger, self._workers, self._remember)
         self._sweeper: threading.Timer | None = None
         self._read: dict[str, tuple[tuple[int, int], JobRecord]] = {}
@@ -246,6 +249,7 @@ class Comparisons:
             self._sweeper.cancel()
         self._dispatcher.stop()
         self.trials.close()
+        self.transfers.close()
         self.intakes.close()
         self.exports.close()
         self._workers.close()

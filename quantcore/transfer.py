@@ -47,6 +47,8 @@ HEAD_BATCH = 64
 HEAD_RATE = 1e-2
 RATE = 1e-3
 WEIGHT_DECAY = 1e-4
+# Of the gradient's norm: without it, the first steps undo much of what the backbone knows.
+LARGEST_STEP = 1.0
 # Of the picture's side: how far a picture is moved, at most, so that no place in it is learnt.
 SHIFT = 1 / 16
 # Shares of the work at which reading the pictures, and training the last layer, are done.
@@ -297,7 +299,7 @@ def _tuned(
             for group in optimizer.param_groups:
                 group["lr"] = _rate(done, steps)
             moved = _moved(_floats(images[batch]), order)
-            total += len(batch) * _step(optimizer, model(moved), labels[batch])
+            total += len(batch) * _step(optimizer, model(moved), labels[batch], LARGEST_STEP)
             share = HEAD_AT + (1 - HEAD_AT) * done / steps
             tell(f"training, epoch {epoch + 1} of {spec.epochs}", share)
         yield total / len(labels)
@@ -314,8 +316,8 @@ def _set_training(model: "nn.Module") -> None:
 
 
 def _rate(step: int, steps: int) -> float:
-    """Return the learning rate: it rises for a tenth of the steps, then falls along a cosine."""
-    rising = max(1, steps // 10)
+    """Return the learning rate: it rises for a third of the steps, then falls along a cosine."""
+    rising = max(1, steps // 3)
     if step < rising:
         return RATE * (step + 1) / rising
     return RATE * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
@@ -342,12 +344,16 @@ def _moved(images: "Tensor", chance: "torch.Generator") -> "Tensor":
     return torch.stack(mirrored).contiguous(memory_format=torch.channels_last)
 
 
-def _step(optimizer: Any, logits: "Tensor", labels: "Tensor") -> float:
-    from torch.nn import functional
+def _step(optimizer: Any, logits: "Tensor", labels: "Tensor", largest: float = math.inf) -> float:
+    """Take one step, its gradient's norm at most `largest`; return the loss before it."""
+    from torch.nn import functional, utils
 
     loss = functional.cross_entropy(logits, labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    utils.clip_grad_norm_(
+        (each for group in optimizer.param_groups for each in group["params"]), largest
+    )
     optimizer.step()
     return float(loss.detach())
 

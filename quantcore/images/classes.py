@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from quantcore.errors import RequestError
 from quantcore.models.catalogue import ModelInfo
+from quantcore.uploads import placeholders
 
 SHOWN = 12
 WORDNET_ID = re.compile(r"n\d{8}")
@@ -81,13 +82,8 @@ def unmatched(folders: Sequence[str], info: ModelInfo) -> list[str]:
 
 
 def is_placeholder(labels: Sequence[str]) -> bool:
-    """Return whether labels only count: `class 0`, `class 1`, as where a file named none."""
-    return all(label == placeholder(place) for place, label in enumerate(labels))
-
-
-def placeholder(place: int) -> str:
-    """Return what a class is called of which only the place among the logits is known."""
-    return f"class {place}"
+    """Return whether labels only count, `class 0`, `class 1`, as where a file named none."""
+    return tuple(labels) == placeholders(len(labels))
 
 
 def lacking(labels: NDArray[np.int64], info: ModelInfo) -> str:

@@ -1,0 +1,96 @@
+"""Two new classes from 400 drawings: taught to a bundled model, then made 8-bit, start to plot."""
+
+import time
+from collections.abc import Iterator
+from unittest.mock import patch
+
+from benchmarks.app import cold_settings
+from benchmarks.drawings import KINDS, packed
+from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
+from quantcore.compare import Comparisons
+from quantcore.grid import FLOAT32
+from quantcore.results import VariantResult
+from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.transfer import TransferSpec
+from quantcore.transfers import TransferView
+from quantcore.uploads import Upload
+
+BACKBONE = ModelSpec("bundled/mobilenet_v2")
+PICTURES = 400
+OWNER = "benchmark"
+LEAST_TOP1 = 0.9
+LIMIT_S = 120.0
+WAIT_S = 900.0
+QUANTIZED = (Variant("static", "x86"), Variant("qat", "x86"))
+
+
+def lines() -> Iterator[Figure | str]:
+    """Yield the seconds of each step, and how many drawings the 8-bit files name right."""
+    # Uploads are found through the environment, in children and in this process alike.
+    with cold_settings() as settings, patch.dict("os.environ", QUANTCORE_DATA=str(settings.data)):
+        comparisons = Comparisons(settings)
+        try:
+            yield from _lines(comparisons, settings.threads)
+        finally:
+            comparisons.close()
+
+
+def _lines(comparisons: Comparisons, threads: int) -> Iterator[Figure | str]:
+    drawings = comparisons.uploads.receive("drawings.zip", [packed(PICTURES)], OWNER)
+    began = time.monotonic()
+    looked_at = comparisons.intakes
+    looked_at.start(drawings)
+    found = looked_at.wait(drawings.token, WAIT_S)
+    if found.state != "done":
+        yield absent("the look at the drawings", str(found.problem))
+        return
+    looked_s = time.monotonic() - began
+    yield shown(f"looking through {PICTURES} drawings", looked_s, "s")
+    lesson = comparisons.transfers.start(TransferSpec(BACKBONE, drawings.name), OWNER)
+    comparisons.transfers.wait(lesson, WAIT_S)
+    view = comparisons.transfers.view(lesson)
+    if view is None or view.upload is None:
+        yield absent("the lesson", str(view.problem if view else "forgotten"))
+        return
+    taught_s = time.monotonic() - began
+    yield shown("teaching them to MobileNet v2", taught_s - looked_s, "s")
+    yield note(_told(view))
+    rows = _compared(comparisons, view.upload, drawings, threads)
+    total_s = time.monotonic() - began
+    for row in rows:
+        if row.accuracy is None:
+            yield absent(row.workflow, "it has no accuracy")
+            continue
+        what = f"top-1 of {row.workflow} on drawings that nothing was tuned with"
+        top1 = row.accuracy.top1
+        is_bound = row.workflow != FLOAT32.workflow
+        yield (
+            at_least(what, top1, "", LEAST_TOP1, "the issue") if is_bound else shown(what, top1, "")
+        )
+    yield at_most("from the pictures to the plot", total_s, "s", LIMIT_S, "the issue")
+
+
+def _told(view: TransferView) -> str:
+    first, last = view.curve[0], view.curve[-1]
+    return (
+        f"Held-out: {first.accuracy:.0%} with the new last layer alone, {last.accuracy:.0%} after "
+        f"{last.epoch} epochs. Two kinds of drawing: {' and '.join(KINDS)}."
+    )
+
+
+def _compared(
+    comparisons: Comparisons, model: Upload, drawings: Upload, threads: int
+) -> tuple[VariantResult, ...]:
+    request = CompareRequest(
+        ModelSpec(model.name),
+        (FLOAT32, *QUANTIZED),
+        ImageSpec(drawings.name),
+        MeasureSpec(threads=threads),
+    )
+    job = comparisons.start(request, owner=OWNER)
+    deadline = time.monotonic() + WAIT_S
+    while (view := comparisons.wait(job, 5.0)).is_open and time.monotonic() < deadline:
+        pass
+    for failure in view.comparison.failures:
+        raise RuntimeError(f"{failure.workflow}: {failure.reason}\n{failure.details}")
+    return view.comparison.results

@@ -1,0 +1,213 @@
+"""A model taught classes of one's own: in a locked child, from drawings to a model to compare."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.drawings import KINDS, packed
+from quantcore import models
+from quantcore.children import Progress
+from quantcore.errors import RequestError
+from quantcore.images import load_images
+from quantcore.models.catalogue import find
+from quantcore.settings import Settings
+from quantcore.specs import ImageSpec, ModelSpec
+from quantcore.store import locks
+from quantcore.transfer import (
+    Point,
+    TransferSpec,
+    _splits,
+    check_backbone,
+    point_in,
+    run_transfer_child,
+    stage,
+)
+from quantcore.transfers import Transfers, TransferView
+from quantcore.uploads import Upload, UploadedImages, Uploads
+
+BACKBONE = ModelSpec("bundled/mobilenet_v2")
+COUNT, EPOCHS = 200, 4
+TIMEOUT_S = 240
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUANTCORE_DATA", str(tmp_path_factory.mktemp("data")))
+        yield Settings.from_env()
+
+
+@pytest.fixture(scope="module")
+def uploads(settings: Settings) -> Uploads:
+    return Uploads(settings)
+
+
+def bring(uploads: Uploads, content: bytes, classes: tuple[tuple[str, int], ...]) -> Upload:
+    upload = uploads.receive("my drawings.zip", [content], "me")
+    return uploads.describe(upload.token, images=UploadedImages(COUNT, classes))
+
+
+@pytest.fixture(scope="module")
+def drawings(uploads: Uploads) -> Upload:
+    return bring(uploads, packed(COUNT), tuple((kind, COUNT // 2) for kind in KINDS))
+
+
+@pytest.fixture(scope="module")
+def transfers(
+    settings: Settings, uploads: Uploads, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Transfers]:
+    made = Transfers(settings, uploads, tmp_path_factory.mktemp("lock") / "machine.lock")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def taught(transfers: Transfers, drawings: Upload) -> TransferView:
+    lesson = transfers.start(TransferSpec(BACKBONE, drawings.name, EPOCHS), "me")
+    transfers.wait(lesson, TIMEOUT_S)
+    view = transfers.view(lesson)
+    assert view is not None
+    assert view.state == "done", view
+    return view
+
+
+def test_what_comes_out_is_a_model_of_its_own_with_the_classes_of_the_pictures(
+    taught: TransferView, uploads: Uploads, drawings: Upload
+) -> None:
+    upload = taught.upload
+    assert upload is not None
+    assert upload.model is not None
+    assert upload.model.labels == KINDS
+    assert [each.token for each in uploads.of("me")] == [upload.token, drawings.token]
+    info = find(ModelSpec(upload.name))
+    like = find(BACKBONE)
+    assert info.title == "my drawings on MobileNet v2"
+    assert (info.channels, info.image_size, info.static_mode) == ("grey", 64, "eager")
+    assert (info.mean, info.std) == (like.mean, like.std)
+    assert upload.model.parameters == sum(
+        each.numel() for each in models.build(ModelSpec(upload.name)).parameters()
+    )
+
+
+def test_it_learnt_what_the_pictures_show(taught: TransferView, drawings: Upload) -> None:
+    assert taught.upload is not None
+    spec = ModelSpec(taught.upload.name)
+    model = models.build(spec)
+    evaluation = load_images(ImageSpec(drawings.name), find(spec)).evaluation
+    assert evaluation.labels is not None
+    with torch.inference_mode():
+        named = torch.cat([model(images).argmax(1) for images, _ in evaluation.batches(64)])
+    right = (named.numpy() == evaluation.labels).mean()
+    assert right > 0.75
+
+
+def test_the_curve_has_a_point_for_each_epoch_and_keeps_the_best(taught: TransferView) -> None:
+    assert [point.epoch for point in taught.curve] == list(range(EPOCHS + 1))
+    assert taught.curve[-1].loss < taught.curve[1].loss
+    assert taught.share == 1.0
+
+
+def test_its_quantizable_twin_is_the_same_function(taught: TransferView) -> None:
+    assert taught.upload is not None
+    spec = ModelSpec(taught.upload.name)
+    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        plain, twin = (make(spec)(images) for make in (models.build, models.build_quantizable))
+    assert torch.allclose(plain, twin, atol=0.02)
+
+
+def test_what_judges_is_never_trained_on(drawings: Upload) -> None:
+    trained_on, held_out, labels = _splits(TransferSpec(BACKBONE, drawings.name))
+    assert labels == KINDS
+    own = replace(find(BACKBONE), classes=2, labels=labels, dataset="own")
+    data = load_images(ImageSpec(drawings.name), own)
+    seen = set(trained_on.places.tolist()) | set(held_out.places.tolist())
+    assert len(seen) == len(trained_on) + len(held_out)
+    assert not seen & set(data.evaluation.places.tolist())
+
+
+def test_while_something_is_measured_it_waits_and_can_be_cancelled(
+    settings: Settings, uploads: Uploads, drawings: Upload, tmp_path: Path
+) -> None:
+    lock = tmp_path / "machine.lock"
+    transfers = Transfers(settings, uploads, lock)
+    before = uploads.of("me")
+    with locks.exclusive(lock):
+        lesson = transfers.start(TransferSpec(BACKBONE, drawings.name), "me")
+        transfers.wait(lesson, 0.3)
+        view = transfers.view(lesson)
+        assert view is not None
+        assert (view.state, view.is_open) == ("waiting", True)
+        assert "measurement" in view.stage
+        transfers.cancel(lesson)
+        transfers.wait(lesson, 20)
+    view = transfers.view(lesson)
+    assert view is not None
+    assert view.state == "cancelled"
+    assert uploads.of("me") == before
+    transfers.close()
+    with pytest.raises(RequestError, match="is ending"):
+        transfers.start(TransferSpec(BACKBONE, drawings.name), "me")
+
+
+def test_whose_pictures_they_are_not_cannot_train_with_them(
+    transfers: Transfers, drawings: Upload
+) -> None:
+    with pytest.raises(RequestError, match="no longer here"):
+        transfers.start(TransferSpec(BACKBONE, drawings.name), "somebody else")
+
+
+def test_pictures_without_classes_are_refused(transfers: Transfers, uploads: Uploads) -> None:
+    loose = bring(uploads, packed(4), ())
+    with pytest.raises(RequestError, match=r"my drawings\.zip does not hold pictures of two"):
+        transfers.start(TransferSpec(BACKBONE, loose.name), "me")
+    uploads.delete(loose.token)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("bundled/row_lstm", "layers of its own"),
+        ("bundled/vit_tiny", "layers of its own"),
+        ("torchvision/resnet18@random", "has learned nothing"),
+        ("torchvision/nothing", "no model"),
+    ],
+)
+def test_models_that_cannot_be_taught_say_why(name: str, part: str) -> None:
+    with pytest.raises(RequestError, match=part) as error:
+        check_backbone(ModelSpec(name))
+    assert error.value.remedy
+
+
+class Listener:
+    """Takes what a child tells."""
+
+    def __init__(self) -> None:
+        self.told: list[Progress] = []
+
+    def send(self, progress: Progress) -> None:
+        self.told.append(progress)
+
+
+def test_too_few_pictures_are_refused_in_the_child(uploads: Uploads, tmp_path: Path) -> None:
+    few = bring(uploads, packed(30), tuple((kind, 15) for kind in KINDS))
+    with pytest.raises(RequestError, match="too few to train on"):
+        run_transfer_child(Listener(), TransferSpec(BACKBONE, few.name), tmp_path)  # type: ignore[arg-type]
+    uploads.delete(few.token)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_carries_its_point() -> None:
+    point = Point(3, 0.314, 0.933)
+    assert stage(point, 8) == "epoch 3 of 8: loss 0.314, 93.3 % right"
+    assert point_in(stage(point, 8)) == Point(3, 0.314, pytest.approx(0.933))  # type: ignore[arg-type]
+    assert point_in("training, epoch 3 of 8") is None
+
+
+@pytest.mark.parametrize("epochs", [0, 101])
+def test_impossible_numbers_of_epochs_are_refused(epochs: int) -> None:
+    with pytest.raises(RequestError, match=f"{epochs} epochs"):
+        TransferSpec(BACKBONE, "upload/x", epochs)
