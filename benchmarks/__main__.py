@@ -26,6 +26,7 @@ from benchmarks import (
     sessions,
     sizes,
     speed,
+    uploads,
 )
 from benchmarks.lines import Figure, absent, count
 from quantcore.environment import current_environment
@@ -42,6 +43,8 @@ SHELL_SETTINGS = (
     "TIMEOUT_S",
     "ARTIFACTS",
     "SHARED_JOBS",
+    "UPLOAD_MB",
+    "UPLOAD_DAYS",
 )
 
 
@@ -66,6 +69,7 @@ BENCHMARKS = {
     "recovery": Benchmark("After a worker's death", recovery.lines),
     "sessions": Benchmark("Fifty visitors while a comparison runs", sessions.lines),
     "lists": Benchmark("Pages on a full ledger", lists.lines),
+    "uploads": Benchmark("A model that is brought: recognised, and what it costs", uploads.lines),
     "page": Benchmark("The first page: time to chart, memory, delay", page.lines),
 }
 
