@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,23 @@ def test_attempts_are_refused_inside_and_only_there(nursery: Nursery, lock: Lock
     elsewhere.add("open another process's memory")
     refused = {each["name"] for each in free if not each["allowed"] and each["worked"] is False}
     assert refused <= elsewhere
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 5])
+def test_kernels_that_know_less_of_landlock_hold_too(
+    nursery: Nursery, lock: Lock, tmp_path: Path, version: int
+) -> None:
+    """What these let through, emptying files and the network, seccomp still refuses."""
+    readable = tmp_path / "readable"
+    readable.write_text("words")
+    old = replace(lock, reads=(readable,))
+    arguments = (version, str(lock.writes[0]), str(readable), None)
+    function = f"{WORKS}:tried_on_old"
+    answer = ask(nursery, old, function, *arguments, prepare=f"{WORKS}:pretend_old")
+    assert "value" in answer, answer
+    assert judge(Attempt(**each) for each in answer["value"]["attempts"]).holds
+    assert answer["value"]["emptied"] == [errno.EPERM] * 2
+    assert readable.read_text() == "words"
 
 
 def test_a_single_attempt_that_comes_through_is_named(tmp_path: Path) -> None:

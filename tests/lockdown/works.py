@@ -81,9 +81,7 @@ def surroundings() -> dict[str, Any]:
         "temporary": tempfile.gettempdir(),
         "variables": sorted(os.environ),
         "mode": _mode_of_new_file(),
-        "limits": {
-            each: resource.getrlimit(getattr(resource, f"RLIMIT_{each}")) for each in limits
-        },
+        "limits": {each: resource.getrlimit(getattr(resource, f"RLIMIT_{each}")) for each in names},
         "standard": [os.fstat(number).st_rdev == null for number in range(3)],
     }
 
@@ -127,3 +125,25 @@ def nest(scratch: str, depth: int) -> int:
         Path(path).mkdir()
     Path("closed").mkdir(0)
     return len(path)
+
+
+def pretend_old(version: int, *_: Any) -> int:
+    """Let this process know no more of Landlock than its first versions did."""
+    import landlock.plumbing
+
+    landlock.plumbing.landlock_abi_version = lambda: version
+    return version
+
+
+def tried_on_old(_: int, __: int, scratch: str, readable: str, ___: None) -> dict[str, Any]:
+    emptied = []
+    for way in (_empty_by_opening, os.truncate):
+        try:
+            way(readable, 0)
+        except OSError as error:
+            emptied.append(error.errno)
+    return {"attempts": tried(scratch), "emptied": emptied}
+
+
+def _empty_by_opening(path: str, _: int) -> None:
+    os.close(os.open(path, os.O_RDONLY | os.O_TRUNC))
