@@ -145,9 +145,7 @@ def choose_part() -> str:
             key=PART,
             required=True,
             label_visibility="collapsed",
-            format_func=lambda part: (
-                f"{PARTS[part]} · {count}" * (part == "mine" and count > 0) or PARTS[part]
-            ),
+            format_func=labels.__getitem__,
         )
     )
 
