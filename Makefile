@@ -50,8 +50,9 @@ bundle: setup-dev  ## Make the bundled images and checkpoints again (hours); goe
 screenshots: setup-dev chromium  ## Photograph the pages into docs/screenshots
 	$(python) -m scripts.screenshots
 
-docs: setup-dev  ## Write docs/schema.json and the model catalogue again
+docs: setup-dev  ## Write docs/schema.json, the model catalogue and the fingerprints again
 	$(python) -m quantcore.models.catalogue
+	$(python) -m quantcore.intake.fingerprints
 	$(python) -m scripts.schema
 
 clean:  ## Remove .venv and what checks and tests left behind

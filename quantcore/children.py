@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -305,14 +305,14 @@ class Nursery:
         return child
 
     def _lock_of(self, reads: Sequence[Path], writes: Sequence[Path]) -> Lock:
-        limits = (
-            {} if self.memory_limit_bytes is None else {"memory_bytes": self.memory_limit_bytes}
+        lock = Lock(
+            reads=tuple(path.absolute() for path in reads),
+            writes=tuple(path.absolute() for path in writes),
+            cpu_s=_LOCKED_CPU_S,
+            file_bytes=_LOCKED_FILE_BYTES,
         )
-        folders = {
-            "reads": tuple(path.absolute() for path in reads),
-            "writes": tuple(path.absolute() for path in writes),
-        }
-        return Lock(**folders, **limits, cpu_s=_LOCKED_CPU_S, file_bytes=_LOCKED_FILE_BYTES)
+        limit = self.memory_limit_bytes
+        return lock if limit is None else replace(lock, memory_bytes=limit)
 
     def reap(self, pid: int) -> int | None:
         """Wait for a child that is ending; return its wait status, None if it was reaped before."""

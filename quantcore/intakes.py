@@ -17,7 +17,7 @@ from quantcore.bundle import file_digest
 from quantcore.children import Progress, not_an_answer
 from quantcore.errors import CancelledError, QuantcoreError, RequestError
 from quantcore.intake.check import check
-from quantcore.intake.examine import Examined
+from quantcore.intake.examined import Examined
 from quantcore.intake.look import Found
 from quantcore.locked import Worker
 from quantcore.models.catalogue import catalogue

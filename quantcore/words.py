@@ -104,6 +104,12 @@ def joined(parts: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
 
 
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names and how many more there are: 'a, b, c and 4 more'."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def either(numbers: Iterable[int]) -> str:
     """Return different numbers as a choice: `1`, `1 or 2`, `1, 2 or 8`."""
     *rest, last = (f"{number:,}" for number in sorted(set(numbers)))

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bundled import photos
+from quantcore import uploads
 from quantcore.errors import RequestError
 from quantcore.images import (
     Split,
+    classes,
     collected,
     files,
     images_digest,
@@ -26,7 +28,9 @@ from quantcore.images import (
 )
 from quantcore.models.catalogue import ModelInfo, catalogue
 from quantcore.models.torchvision_import import torchvision
+from quantcore.settings import Settings
 from quantcore.specs import ImageSpec
+from quantcore.uploads import UploadedImages, Uploads
 
 PROJECT = Path(__file__).parents[1]
 FASHION = catalogue()["bundled/resnet18"]
@@ -392,6 +396,194 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(
         load(source)
 
 
+# Tables of labels
+
+
+def listed(folder: Path, table: str, name: str = "labels.csv") -> str:
+    source = write_folder(folder, [f"{part}/{n}.png" for part in ("a", "b") for n in range(2)])
+    (folder / name).write_bytes(table.encode("utf-8"))
+    return source
+
+
+TABLES = {
+    "plain": "file,label\na/0.png,tench\na/1.png,goldfish\nb/0.png,tench\nb/1.png,goldfish\n",
+    "bom": "\ufefffilename;n;class\na/0.png;1;Tench\na/1.png;2;Goldfish\nb/0.png;3;tench\n"
+    "b/1.png;4;goldfish",
+    "tabs": "label\tpath\r\ntench\ta\\0.png\r\ngoldfish\ta/1.png\r\ntench\t./b/0.png\r\n"
+    "goldfish\tb/1.png\r\n",
+    "headless": "a/0.png,tench\na/1.png,goldfish\n\nb/0.png,tench\nb/1.png,goldfish\n",
+}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_table_says_what_pictures_show_whatever_their_folders(
+    tmp_path: Path, table: str, packed: bool
+) -> None:
+    source = listed(tmp_path / "set", table, "Labels.CSV")
+    if packed:
+        members = {
+            f"set/{path.relative_to(source)}": path.read_bytes()
+            for path in Path(source).rglob("*.*")
+        }
+        source = write_zip(tmp_path / "set.zip", members)
+    for split in load(source):
+        paths = [split.pictures.files[place].path for place in split.places]  # type: ignore[attr-defined]
+        assert split.labels is not None
+        assert split.labels.tolist() == [int(path.stem) for path in paths]
+
+
+def test_a_table_may_name_pictures_without_their_folders(tmp_path: Path) -> None:
+    source = write_folder(tmp_path, ["x/1.png", "y/2.png", "y/3.png"])
+    (tmp_path / "labels.csv").write_text("file,label\n1.png,tench\n2.png,tench\n3.png,goldfish\n")
+    labels = np.concatenate([split.labels for split in load(source)])
+    assert sorted(labels.tolist()) == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("table", "part"),
+    [
+        (TABLES["plain"] + "c/7.png,tench\n", "names c/7.png, which is not there"),
+        (TABLES["plain"].replace("b/1.png,goldfish\n", ""), "has no row for b/1.png"),
+        (TABLES["plain"] + "b/1.png,tench\n", "names b/1.png twice"),
+        (TABLES["plain"].replace("a/0.png,tench", "a/0.png,"), "names a/0.png without a label"),
+        ("file,label\n0.png,tench\n", "0.png, which is the name of 2 pictures"),
+        ("file,kind\na/0.png,tench\n", "has no column named label"),
+        ("what,label\na/0.png,tench\n", "has no column named file"),
+        ("", "labels.csv is empty"),
+        ("file,label\na/0.png\n", "Row 2 of labels.csv has too few columns"),
+    ],
+)
+def test_a_table_that_does_not_fit_its_pictures_says_where(
+    tmp_path: Path, table: str, part: str
+) -> None:
+    with pytest.raises(RequestError, match=part) as error:
+        load(listed(tmp_path, table))
+    assert error.value.remedy
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    source = listed(tmp_path, "")
+    (tmp_path / "labels.csv").write_bytes("file,label\na/0.png,Hündin\n".encode("latin-1"))
+    with pytest.raises(RequestError, match="not text in UTF-8"):
+        load(source)
+
+
+def test_the_digest_moves_with_the_table(tmp_path: Path) -> None:
+    spec = ImageSpec(source=listed(tmp_path, TABLES["plain"]))
+    before = images_digest(spec, IMAGENET)
+    (tmp_path / "labels.csv").write_text(TABLES["plain"].replace("goldfish", "hen"))
+    assert images_digest(spec, IMAGENET) != before
+
+
+# Labels
+
+
+def test_placeholders_take_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
+    unnamed = replace(IMAGENET, classes=3, labels=("class 0", "class 1", "class 2"))
+    source = write_folder(tmp_path, [f"{name}/{n}.png" for name in "bca" for n in range(4)])
+    for split in load(source, unnamed):
+        paths = [split.pictures.files[place].path for place in split.places]  # type: ignore[attr-defined]
+        assert split.labels is not None
+        assert split.labels.tolist() == ["abc".index(path.parts[0]) for path in paths]
+    named = replace(unnamed, labels=("class 0", "class 1", "other"))
+    with pytest.raises(RequestError, match="a, b, c: no such class"):
+        load(source, named)
+
+
+def test_what_matches_by_no_name_is_as_its_owner_said() -> None:
+    folders = ["tench", "puss", "doggy", "Cardigan"]
+    said = {"puss": "tabby", "doggy": "beagle", "tench": "hen", "other": "cock"}
+    found = classes.match_labels(folders, IMAGENET, said)
+    assert found is not None
+    wanted = [IMAGENET.labels.index(name) for name in ("hen", "tabby", "beagle", "Cardigan")]
+    assert found.tolist() == wanted
+    both = {"CARDIGAN": "Cardigan", "tench": "hen"}
+    found = classes.match_labels(["CARDIGAN"], IMAGENET, both)
+    assert found is not None
+    assert found.tolist() == [264]
+    by_itself = classes.match_labels(["tench", "goldfish"], IMAGENET, both)
+    assert by_itself is not None
+    assert by_itself.tolist() == [0, 1]
+    with pytest.raises(RequestError, match="puss: no such class"):
+        classes.match_labels(["puss", "tench"], IMAGENET, {"puss": "a class of another model"})
+
+
+def test_classes_of_the_model_that_no_picture_shows_are_said(tmp_path: Path) -> None:
+    source = write_folder(tmp_path, [f"{name}/{n}.png" for name in range(9) for n in range(2)])
+    note = load_images(ImageSpec(source=source, evaluation_images=2), FASHION).note
+    assert "show 9 of the model's 10 classes; there is none of Ankle boot." in note
+
+
+# Uploads
+
+
+@pytest.fixture
+def brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploads:
+    monkeypatch.setenv("QUANTCORE_DATA", str(tmp_path / "data"))
+    return Uploads(Settings.from_env())
+
+
+def bring(brought: Uploads, members: dict[str, bytes], **said: str) -> ImageSpec:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    upload = brought.receive("C:\\my pets.zip", [buffer.getvalue()])
+    images = UploadedImages(len(members), (("x", 1),), tuple(said.items()))
+    brought.describe(upload.token, images=images)
+    return ImageSpec(source=upload.name)
+
+
+PETS = {f"{label}/{n}.png": png(noise(n)) for label in ("puss", "dog") for n in range(30)}
+
+
+def test_an_upload_is_read_as_its_zip_with_what_its_owner_said(brought: Uploads) -> None:
+    spec = bring(brought, PETS, puss="tabby", dog="beagle")
+    data = load_images(spec, IMAGENET)
+    assert data.name == "my pets.zip"
+    assert data.evaluation.labels is not None
+    wanted = {IMAGENET.labels.index(name) for name in ("tabby", "beagle")}
+    assert set(data.evaluation.labels.tolist()) == wanted
+    token = uploads.token_of(str(spec.source))
+    before = images_digest(spec, IMAGENET)
+    other = UploadedImages(60, (("x", 1),), (("dog", "tabby"), ("puss", "tabby")))
+    brought.describe(token, images=other)
+    assert images_digest(spec, IMAGENET) != before
+    assert set(load_images(spec, IMAGENET).evaluation.labels) == {IMAGENET.labels.index("tabby")}
+
+
+def take_all(source: str, info: ModelInfo) -> None:
+    for split in load(source, info):
+        split.tensor(len(split))
+
+
+def test_errors_of_an_upload_name_its_file_and_no_folder(brought: Uploads, tmp_path: Path) -> None:
+    texts = []
+    for members, info in (
+        (PETS, IMAGENET),
+        ({"../1.png": b"1", "2.png": b"2"}, IMAGENET),
+        ({"1.gif": b"1"}, IMAGENET),
+        ({"1.png": png(noise(1))}, IMAGENET),
+        ({"1.png": png(noise(1)), "2.png": b"GIF89a"}, IMAGENET),
+    ):
+        spec = bring(brought, members)
+        with pytest.raises(RequestError) as error:
+            take_all(str(spec.source), info)
+        texts.append(str(error.value))
+    assert all(str(tmp_path) not in text for text in texts)
+    assert all("my pets.zip" in text for text in texts[1:4])
+    brought.delete(uploads.token_of(str(spec.source)))
+    with pytest.raises(RequestError, match="no longer here"):
+        load(str(spec.source))
+
+
+def test_an_upload_that_is_a_model_holds_no_pictures(brought: Uploads) -> None:
+    upload = brought.receive("net.pth", [b"numbers"])
+    with pytest.raises(RequestError, match=r"net\.pth does not hold pictures"):
+        load(upload.name)
+
+
 # Digests
 
 
@@ -421,3 +613,56 @@ def test_allocation_never_loses_or_doubles_a_picture() -> None:
             assert sorted(together.tolist()) == list(range(count))
             assert {"calibration", "evaluation"} <= set(parts)
             assert len(parts["calibration"]) <= 1_024
+
+
+def test_the_same_picture_is_never_in_two_splits() -> None:
+    for seed in range(30):
+        chance = np.random.default_rng(seed)
+        count = int(chance.integers(2, 200))
+        kinds = chance.integers(0, chance.integers(2, count + 1), count)
+        kinds[:2] = 0, 1
+        same = [np.flatnonzero(kinds == kind).tolist() for kind in set(kinds.tolist())]
+        groups = [places for places in same if len(places) > 1]
+        parts = collected.allocate(count, seed, True, groups)
+        assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(count))
+        assert {"calibration", "evaluation"} <= set(parts)
+        assert ("qat" in parts) == ("qat_held_out" in parts)
+        seen = [set(kinds[part].tolist()) for part in parts.values()]
+        assert sum(map(len, seen)) == len(set.union(*seen))
+
+
+def test_sizes_of_splits_stay_about_the_same_where_pictures_are_there_twice() -> None:
+    groups = [(place, place + 100) for place in range(100)]
+    parts = collected.allocate(200, 0, True, groups)
+    assert [len(part) for part in parts.values()] == [40, 70, 10, 80]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_there_twice_is_kept_in_one_split_and_changes_the_digest(
+    tmp_path: Path, packed: bool
+) -> None:
+    contents = [png(noise(n)) for n in range(20)]
+    members = {
+        f"{label}/{n}-{copy}.png": contents[n + 10 * place]
+        for place, label in enumerate(("tench", "goldfish"))
+        for n in range(10)
+        for copy in range(3)
+    }
+    source = str(tmp_path / "folder")
+    if packed:
+        source = write_zip(tmp_path / "twice.zip", members)
+    else:
+        for name, content in members.items():
+            (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "folder" / name).write_bytes(content)
+    names = [
+        {
+            str(split.pictures.files[place].path).partition("-")[0]  # type: ignore[attr-defined]
+            for place in split.places
+        }
+        for split in load(source)
+    ]
+    assert len(names) == 4
+    assert sum(map(len, names)) == 20
+    with pytest.raises(RequestError, match="the same picture only"):
+        load(write_zip(tmp_path / "one.zip", {f"{n}.png": contents[0] for n in range(4)}))

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -37,17 +37,26 @@ def class_folders(paths: Sequence[PurePosixPath]) -> list[str] | None:
     return [part[0] for part in parts]
 
 
-def match_labels(folders: Sequence[str], info: ModelInfo) -> NDArray[np.int64] | None:
+def match_labels(
+    folders: Sequence[str], info: ModelInfo, labels_of: Mapping[str, str] | None = None
+) -> NDArray[np.int64] | None:
     """Return each picture's class index; None where one lone folder names no class.
 
     Folders are matched by name, without regard to case, spaces and punctuation; by class index
-    where none matches by name; and a full set of WordNet ids in sorted order, as ImageNet comes.
+    where none matches by name; a full set of WordNet ids in sorted order, as ImageNet comes; and
+    in sorted order too where the model's labels are but placeholders, one for each folder. What is
+    not matched so is as its owner said.
+
+    Args:
+        folders: of each picture.
+        info: the model.
+        labels_of: the label of a folder, where the owner said which.
 
     Raises:
         RequestError: a folder matches no class, or more than one.
     """
     names = sorted(set(folders))
-    matched = _matched(names, info)
+    matched = _matched_or_said(names, info, labels_of or {})
     if not matched and len(names) == 1:
         return None
     unmatched = [name for name in names if name not in matched]
@@ -71,8 +80,51 @@ def unmatched(folders: Sequence[str], info: ModelInfo) -> list[str]:
     return [name for name in names if name not in matched]
 
 
+def is_placeholder(labels: Sequence[str]) -> bool:
+    """Return whether labels only count: `class 0`, `class 1`, as where a file named none."""
+    return all(label == placeholder(place) for place, label in enumerate(labels))
+
+
+def placeholder(place: int) -> str:
+    """Return what a class is called of which only the place among the logits is known."""
+    return f"class {place}"
+
+
+def lacking(labels: NDArray[np.int64], info: ModelInfo) -> str:
+    """Return a sentence on the model's classes that no picture shows, or nothing."""
+    shown = set(labels.tolist())
+    missing = [label for place, label in enumerate(info.labels) if place not in shown]
+    if not missing:
+        return ""
+    return (
+        f"The pictures show {info.classes - len(missing):,} of the model's {info.classes:,} "
+        f"classes; there is none of {_listing(missing)}."
+    )
+
+
+def _matched_or_said(
+    names: Sequence[str], info: ModelInfo, labels_of: Mapping[str, str]
+) -> dict[str, int]:
+    """Return what matches by itself where all does; else what was said goes first."""
+    place = {label: index for index, label in enumerate(info.labels)}
+    said = {name: place[labels_of[name]] for name in names if labels_of.get(name) in place}
+    if not said or not unmatched(names, info):
+        return _matched(names, info)
+    return {**_matched([name for name in names if name not in said], info), **said}
+
+
 def _matched(names: Sequence[str], info: ModelInfo) -> dict[str, int]:
-    return _by_name(names, info) or _by_index(names, info) or _by_wordnet(names, info)
+    return (
+        _by_name(names, info)
+        or _by_index(names, info)
+        or _by_wordnet(names, info)
+        or _by_order(names, info)
+    )
+
+
+def _by_order(names: Sequence[str], info: ModelInfo) -> dict[str, int]:
+    fits = len(names) == info.classes and is_placeholder(info.labels)
+    return {name: index for index, name in enumerate(names)} if fits else {}
 
 
 def _by_name(names: Sequence[str], info: ModelInfo) -> dict[str, int]:

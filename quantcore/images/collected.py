@@ -1,6 +1,8 @@
 """Collections of picture files: what people bring, and the stand-in photographs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 
 from quantcore.bundle import bundled_file, file_digest
 from quantcore.errors import RequestError
-from quantcore.images.classes import class_folders, match_labels
+from quantcore.images.classes import class_folders, lacking, match_labels
 from quantcore.images.files import PictureFile, PictureFolder, prepare, read_source
 from quantcore.images.split import ImageData, Split, combined, fewer_note
 from quantcore.models.catalogue import ModelInfo
@@ -87,18 +89,21 @@ def load_brought(
     Raises:
         RequestError: there are fewer than two, or folders match no class.
     """
-    if len(folder.files) < 2:
+    different = len(folder.files) - sum(len(places) - 1 for places in folder.same)
+    if different < 2:
+        many = "a single picture" if len(folder.files) == 1 else "the same picture only"
         raise RequestError(
-            f"{spec.source!r} holds a single picture.",
+            f"{folder.name} holds {many}.",
             "Bring at least 2: one to calibrate with and another to judge with.",
         )
     labels = _labels(folder, info)
     pictures = FilePictures(folder.files, info, size)
+    roles = allocate(len(folder.files), spec.seed, labels is not None, folder.same)
     splits = {
         role: Split(
             pictures, places, None if labels is None else labels[places], combined(digest, role)
         )
-        for role, places in allocate(len(folder.files), spec.seed, labels is not None).items()
+        for role, places in roles.items()
     }
     evaluation = splits["evaluation"].first(spec.evaluation_images)
     return ImageData(
@@ -109,27 +114,70 @@ def load_brought(
         class_names=info.labels,
         labelled=labels is not None,
         name=folder.name,
-        note=_note(fewer_note(len(evaluation), spec.evaluation_images), labels, splits),
+        note=_note(fewer_note(len(evaluation), spec.evaluation_images), labels, splits, info),
     )
 
 
 def _labels(folder: PictureFolder, info: ModelInfo) -> NDArray[np.int64] | None:
-    folders = class_folders([file.path for file in folder.files])
-    return None if folders is None else match_labels(folders, info)
+    classes = classes_of(folder)
+    return None if classes is None else match_labels(classes, info, dict(folder.labels_of))
 
 
-def allocate(count: int, seed: int, labelled: bool) -> dict[str, NDArray[np.int64]]:
-    """Return which of `count` pictures each split takes, by role, in a seeded order."""
+def classes_of(folder: PictureFolder) -> Sequence[str] | None:
+    """Return the class that each picture's owner put it into; None where they are loose.
+
+    Raises:
+        RequestError: some pictures are in class folders and some beside them.
+    """
+    if folder.classes is not None:
+        return folder.classes
+    return class_folders([file.path for file in folder.files])
+
+
+def allocate(
+    count: int, seed: int, labelled: bool, same: Sequence[Sequence[int]] = ()
+) -> dict[str, NDArray[np.int64]]:
+    """Return which of `count` pictures each split takes, by role, in a seeded order.
+
+    Pictures that are the same, as each group in `same` is, go into one split together: what is
+    trained on must not judge. There must be two different ones.
+    """
     calibration = max(1, min(CALIBRATION_MOST, int(count * CALIBRATION_SHARE)))
     qat = min(QAT_MOST, int(count * QAT_SHARE)) if labelled else 0
     qat = qat if qat >= QAT_LEAST else 0
     held_out = int(qat * HELD_OUT_SHARE)
     order = np.random.default_rng(seed).permutation(count)
-    parts = np.split(order, np.cumsum([calibration, qat - held_out, held_out]))
+    ends = np.cumsum([calibration, qat - held_out, held_out])
+    parts = _cut(order, ends, same) if same else np.split(order, ends)
+    if not (len(parts[1]) and len(parts[2])):
+        parts = [parts[0], order[:0], order[:0], np.concatenate(parts[1:])]
     roles = ("calibration", "qat", "qat_held_out", "evaluation")
     return {role: part for role, part in zip(roles, parts, strict=True) if len(part)}
 
 
-def _note(fewer: str, labels: NDArray[np.int64] | None, splits: dict[str, Split]) -> str:
-    kind = LOOSE_NOTE if labels is None else "" if "qat" in splits else FEW_NOTE
-    return " ".join(filter(None, (fewer, kind)))
+def _cut(
+    order: NDArray[np.int64], ends: NDArray[np.int64], same: Sequence[Sequence[int]]
+) -> list[NDArray[np.int64]]:
+    """Return the order cut near `ends`, groups of the same picture whole and side by side."""
+    group_of = {place: group for group in same for place in group}
+    units: list[NDArray[np.int64]] = []
+    taken: set[int] = set()
+    for place in order.tolist():
+        if place not in taken:
+            unit = group_of.get(place, (place,))
+            taken.update(unit)
+            units.append(np.array(unit, np.int64))
+    filled = np.cumsum([len(unit) for unit in units])
+    # Each part goes on to the end of the unit that its last picture is in; the last part gets one.
+    cuts = np.minimum(np.searchsorted(filled, ends) + 1, len(units) - 1)
+    bounds = [0, *cuts.tolist(), len(units)]
+    return [np.concatenate([order[:0], *units[start:end]]) for start, end in pairwise(bounds)]
+
+
+def _note(
+    fewer: str, labels: NDArray[np.int64] | None, splits: dict[str, Split], info: ModelInfo
+) -> str:
+    if labels is None:
+        return " ".join(filter(None, (fewer, LOOSE_NOTE)))
+    few = "" if "qat" in splits else FEW_NOTE
+    return " ".join(filter(None, (fewer, few, lacking(labels, info))))

@@ -1,4 +1,4 @@
-"""Read pictures from folders and zips that people bring, and prepare them as a model expects.
+"""Read pictures from folders, zips and uploads, and prepare them as a model expects.
 
 Nothing is unpacked to disk: zip members are read into memory one at a time, so a member's name can
 harm nothing, and limits on count and size keep a small zip from filling the machine.
@@ -6,9 +6,12 @@ harm nothing, and limits on count and size keep a small zip from filling the mac
 
 import hashlib
 import io
+import os
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
@@ -16,24 +19,38 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from quantcore import uploads
 from quantcore.bundle import file_digest
 from quantcore.errors import RequestError
+from quantcore.images import listed
 from quantcore.models.catalogue import ModelInfo
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+# What is taken as an upload: as for a single picture, what browsers show and phones write.
+UPLOADED_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+UPLOADED_FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PICTURES = 200_000
 MAX_FILE_BYTES = 64 * 2**20
 MAX_ZIP_BYTES = 8 * 2**30
 MAX_PIXELS = 64 * 10**6
+# What reading a member of a zip raises where its bytes are not those that were packed.
+DAMAGED = (OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """One encoded picture: its path inside the source, and how to get its bytes."""
+    """One encoded picture.
+
+    Attributes:
+        path: inside its source.
+        read: gets its bytes.
+        formats: as Pillow names them, that it may have; None takes any.
+    """
 
     path: PurePosixPath
     read: Callable[[], bytes]
+    formats: tuple[str, ...] | None = None
 
     def open(self) -> Image.Image:
         """Return the picture upright, `L` or `RGB`, transparency laid on white.
@@ -42,8 +59,8 @@ class PictureFile:
             RequestError: the picture is damaged or too large; the sentence names it.
         """
         try:
-            return _decode(self.read())
-        except (OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
+            return _decode(self.read(), self.formats)
+        except (*DAMAGED, ValueError, SyntaxError) as error:
             # SyntaxError is what Pillow raises for a broken PNG chunk.
             raise RequestError(
                 f"{self.path} cannot be read as a picture ({error}).",
@@ -53,37 +70,84 @@ class PictureFile:
 
 @dataclass(frozen=True)
 class PictureFolder:
-    """The pictures of a folder or zip, sorted by path, and the digest of their contents."""
+    """The pictures of a folder or zip, sorted by path.
+
+    Attributes:
+        name: of the folder or file, for people.
+        files: its pictures.
+        digest: of all that decides what they are: contents, names, labels.
+        classes: what `labels.csv` says of each file; None without one.
+        labels_of: the model's label for a class, where the owner said which; by class.
+        same: places of files that have the same bytes, for each such group.
+    """
 
     name: str
     files: tuple[PictureFile, ...]
     digest: str
+    classes: tuple[str, ...] | None = None
+    labels_of: tuple[tuple[str, str], ...] = ()
+    same: tuple[tuple[int, ...], ...] = ()
 
 
 def read_source(source: str) -> PictureFolder:
-    """Return the pictures of a folder or zip file.
+    """Return the pictures of a folder, a zip file, or an upload.
 
     Raises:
-        RequestError: it is missing, empty, damaged, or larger than the limits.
+        RequestError: it is missing, empty, damaged, or larger than the limits; or `labels.csv` and
+            the pictures do not agree.
     """
+    if uploads.is_named(source):
+        return _read_upload(source)
     path = Path(source).expanduser()
     if path.is_dir():
         folder = _read_folder(path)
     elif path.is_file():
-        folder = _read_zip(path)
+        folder = _read_zip(path, path.stat().st_mtime_ns, path.name, SUFFIXES, None)
     else:
         raise RequestError(f"There is no folder or zip file {source!r}.", "Check the path.")
+    return _not_empty(folder, source, SUFFIXES)
+
+
+def _read_upload(name: str) -> PictureFolder:
+    upload = uploads.find(name)
+    path = uploads.folder(name) / uploads.CONTENT
+    if upload.images is None or not path.is_file():
+        raise RequestError(
+            f"{upload.filename} does not hold pictures.", "Choose another, or bring a zip of them."
+        )
+    folder = read_uploaded(path, upload.filename)
+    labels_of = upload.images.labels_of
+    if labels_of:
+        said = hashlib.sha256(f"{folder.digest}{sorted(labels_of)}".encode()).hexdigest()
+        folder = replace(folder, digest=said, labels_of=labels_of)
+    return _not_empty(folder, upload.filename, UPLOADED_SUFFIXES)
+
+
+def read_uploaded(path: Path, title: str) -> PictureFolder:
+    """Return the pictures of a zip that was uploaded, none where there are none.
+
+    Raises:
+        RequestError: as `read_source`; the sentences name the zip by this title.
+    """
+    modified_ns = path.stat().st_mtime_ns
+    return _read_zip(path, modified_ns, title, UPLOADED_SUFFIXES, UPLOADED_FORMATS)
+
+
+def _not_empty(folder: PictureFolder, name: str, suffixes: Iterable[str]) -> PictureFolder:
     if not folder.files:
         raise RequestError(
-            f"{source!r} holds no pictures.",
-            f"Pictures end in {', '.join(sorted(SUFFIXES))}.",
+            f"{name!r} holds no pictures.", f"Pictures end in {', '.join(sorted(suffixes))}."
         )
     return folder
 
 
-def _is_picture(path: PurePosixPath) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+def is_hidden(path: PurePosixPath) -> bool:
+    """Return whether a file is none of its owner's: programs leave such beside pictures."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def _is_picture(path: PurePosixPath, suffixes: Iterable[str] = SUFFIXES) -> bool:
+    return path.suffix.lower() in suffixes and not is_hidden(path)
 
 
 def _read_folder(folder: Path) -> PictureFolder:
@@ -92,75 +156,144 @@ def _read_folder(folder: Path) -> PictureFolder:
         for path in folder.rglob("*")
         if path.is_file()
     )
+    paths = dict(found)
     pictures = [(name, path) for name, path in found if _is_picture(name)]
-    _check_count(folder, len(pictures))
+    names = [name for name, _ in pictures]
+    _check_count(folder.name, len(pictures))
+    digests = [file_digest(path) for _, path in pictures]
     contents = hashlib.sha256()
-    for name, path in pictures:
-        contents.update(f"{name}\0{file_digest(path)}\n".encode())
-    files = tuple(PictureFile(name, path.read_bytes) for name, path in pictures)
-    return PictureFolder(folder.resolve().name, files, contents.hexdigest())
-
-
-def _read_zip(path: Path) -> PictureFolder:
-    members = _zip_members(path, path.stat().st_mtime_ns)
-    pictures = sorted(name for name in members if _is_picture(PurePosixPath(name)))
-    _check_count(path, len(pictures))
-    files = tuple(
-        PictureFile(PurePosixPath(name), partial(_read_member, path, name)) for name in pictures
+    for name, digest in zip(names, digests, strict=True):
+        contents.update(f"{name}\0{digest}\n".encode())
+    table = listed.find(name for name in paths if not is_hidden(name))
+    classes = None
+    if table is not None:
+        contents.update(f"{table}\0{file_digest(paths[table])}\n".encode())
+        classes = listed.read(paths[table].read_bytes(), table, names)
+    return PictureFolder(
+        name=folder.resolve().name,
+        files=tuple(PictureFile(name, path.read_bytes) for name, path in pictures),
+        digest=contents.hexdigest(),
+        classes=classes,
+        same=_groups(digests),
     )
-    return PictureFolder(path.name, files, file_digest(path))
 
 
 @lru_cache(maxsize=8)
-def _zip_members(path: Path, _modified_ns: int) -> tuple[str, ...]:
+def _read_zip(
+    path: Path,
+    modified_ns: int,
+    title: str,
+    suffixes: frozenset[str],
+    formats: tuple[str, ...] | None,
+) -> PictureFolder:
+    members = _zip_members(path, title)
+    names = sorted(name for name in members if _is_picture(PurePosixPath(name), suffixes))
+    _check_count(title, len(names))
+    paths = [PurePosixPath(name) for name in names]
+    read = partial(_read_member, path, modified_ns)
+    try:
+        return PictureFolder(
+            name=title,
+            files=tuple(
+                PictureFile(place, partial(read, name), formats)
+                for place, name in zip(paths, names, strict=True)
+            ),
+            digest=file_digest(path),
+            classes=_listed_classes(members, paths, read),
+            same=_same_members([members[name] for name in names], read),
+        )
+    except DAMAGED as error:
+        raise RequestError(
+            f"{title} is damaged: not all that is in it can be read ({error}).", "Pack it again."
+        ) from error
+
+
+def _listed_classes(
+    members: Iterable[str], pictures: Sequence[PurePosixPath], read: Callable[[str], bytes]
+) -> tuple[str, ...] | None:
+    names = {PurePosixPath(name): name for name in members}
+    table = listed.find(path for path in names if not is_hidden(path))
+    return None if table is None else listed.read(read(names[table]), table, pictures)
+
+
+def _same_members(
+    members: Sequence[zipfile.ZipInfo], read: Callable[[str], bytes]
+) -> tuple[tuple[int, ...], ...]:
+    """Return the places of members with equal bytes; only those that may be equal are read."""
+    candidates = _groups([(member.CRC, member.file_size) for member in members])
+    found: list[tuple[int, ...]] = []
+    for places in candidates:
+        contents = [hashlib.sha256(read(members[each].filename)).digest() for each in places]
+        found += [tuple(places[each] for each in group) for group in _groups(contents)]
+    return tuple(found)
+
+
+def _groups(keys: Sequence[Hashable]) -> tuple[tuple[int, ...], ...]:
+    """Return the places that share a key, for each key that stands in several."""
+    places = defaultdict(list)
+    for place, key in enumerate(keys):
+        places[key].append(place)
+    return tuple(tuple(group) for group in places.values() if len(group) > 1)
+
+
+def _zip_members(path: Path, title: str) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, OSError) as error:
         raise RequestError(
-            f"{path.name} cannot be read as a zip file ({error}).", "Bring a folder or a zip file."
+            f"{title} cannot be read as a zip file ({error}).", "Bring a folder or a zip file."
         ) from error
     for member in members:
-        _check_member(path, member)
+        _check_member(title, member)
     if sum(member.file_size for member in members) > MAX_ZIP_BYTES:
         raise RequestError(
-            f"{path.name} unpacks to more than {MAX_ZIP_BYTES // 2**30} GiB.",
+            f"{title} unpacks to more than {MAX_ZIP_BYTES // 2**30} GiB.",
             "Bring fewer pictures, or unpack it and name the folder.",
         )
-    return tuple(member.filename for member in members)
+    return {member.filename: member for member in members}
 
 
-def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
+def _check_member(title: str, member: zipfile.ZipInfo) -> None:
     name = PurePosixPath(member.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts:
         raise RequestError(
-            f"{path.name} holds the path {member.filename!r}, which points out of it.",
+            f"{title} holds the path {member.filename!r}, which points out of it.",
             "Pack the folder again; such a zip is not safe to open.",
         )
     if member.flag_bits & 1:
-        raise RequestError(f"{path.name} is encrypted.", "Pack it without a password.")
-    if member.file_size > MAX_FILE_BYTES and _is_picture(name):
+        raise RequestError(f"{title} is encrypted.", "Pack it without a password.")
+    limit = listed.MAX_BYTES if listed.is_table(name) else MAX_FILE_BYTES
+    if member.file_size > limit and (_is_picture(name) or listed.is_table(name)):
         raise RequestError(
-            f"{member.filename} in {path.name} is larger than {MAX_FILE_BYTES // 2**20} MiB.",
-            "Scale it down.",
+            f"{member.filename} in {title} is larger than {limit // 2**20} MiB.",
+            "Scale it down." if _is_picture(name) else "Name each picture in it once.",
         )
 
 
-def _check_count(path: Path, count: int) -> None:
+def _check_count(title: str, count: int) -> None:
     if count > MAX_PICTURES:
         raise RequestError(
-            f"{path.name} holds {count:,} pictures; {MAX_PICTURES:,} is the most.", "Bring fewer."
+            f"{title} holds {count:,} pictures; {MAX_PICTURES:,} is the most.", "Bring fewer."
         )
 
 
-def _read_member(path: Path, name: str) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        return archive.read(name)
+def _read_member(path: Path, modified_ns: int, name: str) -> bytes:
+    return _opened(path, modified_ns, os.getpid()).read(name)
 
 
-def _decode(content: bytes) -> Image.Image:
+@lru_cache(maxsize=2)
+def _opened(path: Path, _modified_ns: int, _process: int) -> zipfile.ZipFile:
+    """Return a zip that stays open: its list of contents would take long to read for each picture.
+
+    Each process has its own, since forked ones would share the place in the file.
+    """
+    return zipfile.ZipFile(path)
+
+
+def _decode(content: bytes, formats: tuple[str, ...] | None) -> Image.Image:
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with Image.open(io.BytesIO(content), formats=formats) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f"{picture.width} × {picture.height} pixels are too many")
             upright = ImageOps.exif_transpose(picture)

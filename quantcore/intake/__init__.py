@@ -10,7 +10,7 @@ from quantcore.intake.sniff import Sniffed
 
 
 def inspect(path: Path) -> Sniffed:
-    """Return what a file is, if it is a model that can be taken or a zip of pictures.
+    """Return what a file is, if it is a model that can be taken, a picture or a zip of pictures.
 
     Its structure is checked as far as that goes without torch: a zip's parts agree, every tensor
     that the file claims to hold is in it, and a pickle names no program. Nothing is run.

@@ -71,7 +71,7 @@ class Archive:
         """
         if self.entries[name].size > limit:
             raise RequestError(
-                f"{_short(name)} inside the file holds {self.entries[name].size:,} bytes, more "
+                f"{shown(name)} inside the file holds {self.entries[name].size:,} bytes, more "
                 f"than the {limit:,} that are read.",
                 "Save the model's state_dict alone, without the rest of the training.",
             )
@@ -94,7 +94,7 @@ class Archive:
                 yield piece
         if total != entry.size or checksum != entry.checksum:
             raise RequestError(
-                f"{_short(name)} inside the file is damaged: its bytes are not those that were "
+                f"{shown(name)} inside the file is damaged: its bytes are not those that were "
                 "written.",
                 AGAIN,
             )
@@ -135,7 +135,7 @@ def _entries(file: BinaryIO, length: int, pictures: bool) -> dict[str, Entry]:
         entry, first, last = _local(file, entry, header, length)
         ends.append((first, last, entry.name))
         if entry.name.casefold() in folded:
-            raise RequestError(f"The file holds {_short(entry.name)} twice.", AGAIN)
+            raise RequestError(f"The file holds {shown(entry.name)} twice.", AGAIN)
         folded.add(entry.name.casefold())
         entries[entry.name] = entry
         total += entry.size
@@ -227,16 +227,16 @@ def _central(directory: bytes, position: int, pictures: bool) -> tuple[Entry, by
         raise RequestError("The zip is locked with a password.", "Upload it without a password.")
     if method not in {STORED, DEFLATED}:
         raise RequestError(
-            f"{_short(name)} inside the zip is packed in a way that is not read here.",
+            f"{shown(name)} inside the zip is packed in a way that is not read here.",
             "Zip it in the ordinary way (deflate), or upload the file as torch.save wrote it.",
         )
     _ordinary(name, attributes >> 16, disk)
     size, packed, header = _wide(extra, size, packed, header)
     if method == STORED and size != packed:
-        raise _damaged(f"{_short(name)} has two sizes")
+        raise _damaged(f"{shown(name)} has two sizes")
     if method == DEFLATED and size > SMALL_BYTES and size > MAX_RATIO * packed:
         raise RequestError(
-            f"{_short(name)} inside the zip would unpack to {size:,} bytes from {packed:,}.",
+            f"{shown(name)} inside the zip would unpack to {size:,} bytes from {packed:,}.",
             "Such files are made to fill a machine. Upload the model as torch.save wrote it.",
         )
     taken = CENTRAL.size + name_length + extra_length + comment_length
@@ -247,11 +247,11 @@ def _ordinary(name: str, mode: int, disk: int) -> None:
     kind = stat.S_IFMT(mode)
     if stat.S_ISLNK(mode):
         raise RequestError(
-            f"{_short(name)} inside the zip is a link to another file.",
+            f"{shown(name)} inside the zip is a link to another file.",
             "Zip the files themselves.",
         )
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or disk not in {0, 0xFFFF}:
-        raise _damaged(f"{_short(name)} is not a file")
+        raise _damaged(f"{shown(name)} is not a file")
 
 
 def _wide(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
@@ -302,7 +302,7 @@ def _name(raw: bytes, flags: int, pictures: bool) -> str:
         or len(parts) > MAX_DEPTH
     ):
         raise RequestError(
-            f"{_short(name)!r} inside the zip names a place outside of it, or is no plain path.",
+            f"{shown(name)!r} inside the zip names a place outside of it, or is no plain path.",
             "Zip the files with plain names: folder/name.",
         )
     return name
@@ -312,23 +312,23 @@ def _local(file: BinaryIO, entry: Entry, raw: bytes, length: int) -> tuple[Entry
     """Hold the header before a member against the directory; return its first and last byte."""
     header = entry.start
     if header + LOCAL.size > length:
-        raise _damaged(f"{_short(entry.name)} lies outside of the file")
+        raise _damaged(f"{shown(entry.name)} lies outside of the file")
     file.seek(header)
     fields = LOCAL.unpack(file.read(LOCAL.size))
     magic, _, flags, method, _, _, checksum, packed, size, name_length, extra_length = fields
     name, extra = file.read(name_length), file.read(extra_length)
     if magic != MAGIC or name != raw or method != entry.method or flags & ENCRYPTED:
-        raise _damaged(f"its list of contents and what stands before {_short(entry.name)} disagree")
+        raise _damaged(f"its list of contents and what stands before {shown(entry.name)} disagree")
     size, packed, _ = _wide(extra, size, packed, 0)
     told = (checksum, packed, size)
     meant = (entry.checksum, entry.packed, entry.size)
     if told != meant and not (
         flags & SIZES_FOLLOW and all(x in {0, y} for x, y in zip(told, meant, strict=True))
     ):
-        raise _damaged(f"two sizes are given for {_short(entry.name)}")
+        raise _damaged(f"two sizes are given for {shown(entry.name)}")
     start = header + LOCAL.size + name_length + extra_length
     if start + entry.packed > length:
-        raise _damaged(f"{_short(entry.name)} reaches beyond its end")
+        raise _damaged(f"{shown(entry.name)} reaches beyond its end")
     last = start + entry.packed + (LONGEST_DESCRIPTOR if flags & SIZES_FOLLOW else 0)
     placed = Entry(entry.name, entry.size, entry.packed, method, entry.checksum, start)
     return placed, header, last
@@ -342,7 +342,7 @@ def _no_overlap(ends: list[tuple[int, int, str]], directory: int, pictures: bool
     position = 0
     for first, last, name in [*sorted(ends), (directory, directory, "its list of contents")]:
         if first < position - LONGEST_DESCRIPTOR:
-            raise RequestError(f"{_short(name)} and another file in the zip share bytes.", AGAIN)
+            raise RequestError(f"{shown(name)} and another file in the zip share bytes.", AGAIN)
         if first > position and not pictures:
             raise _damaged("something stands before or between its parts")
         position = max(position, last)
@@ -368,8 +368,10 @@ def _unpacked(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
             return
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 80 else f"{name[:77]}..."
+def shown(name: str) -> str:
+    """Return a stranger's name as it can stand in a sentence: printable, and not too long."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in name[:100])
+    return plain if len(plain) <= 80 else f"{plain[:77]}..."
 
 
 def _damaged(how: str) -> RequestError:

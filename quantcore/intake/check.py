@@ -17,6 +17,7 @@ from quantcore.intake.tensors import (
 
 WEIGHTS: tuple[Kind, ...] = ("torch_zip", "torch_legacy", "safetensors")
 TAKEN = "Upload PyTorch weights (.pt, .pth, .safetensors), TorchScript or a .pt2 of torch.export."
+LEGACY_PROGRAM = "serialized_exported_program.json"
 CODE_BYTES = 64 * 2**20
 REFUSALS: dict[Kind, tuple[str, str]] = {
     "onnx": (
@@ -56,7 +57,10 @@ REFUSALS: dict[Kind, tuple[str, str]] = {
     ),
     "text": ("This is text, not a model.", TAKEN),
     "packed": ("This is a packed file.", f"Unpack it, and upload the model in it. {TAKEN}"),
-    "zip": ("This zip holds neither a model nor pictures.", TAKEN),
+    "zip": (
+        "This zip holds neither a model as torch.save wrote it nor pictures.",
+        f"If a model file is in it, unpack it and upload that file. {TAKEN}",
+    ),
     "empty": ("The file is empty.", "Save or download it again."),
     "unknown": ("This file is no model that can be read: its content is of no known kind.", TAKEN),
 }
@@ -64,16 +68,36 @@ REFUSALS: dict[Kind, tuple[str, str]] = {
 
 def check(path: Path) -> Sniffed:
     """Return what a file is, its structure checked, as `inspect` says."""
+    sniffed = taken(path)
+    if sniffed.kind in WEIGHTS:
+        read_weights(path, sniffed.kind)
+    else:
+        check_program(path, sniffed.kind)
+    return sniffed
+
+
+def taken(path: Path) -> Sniffed:
+    """Return what a file is, by its content alone, if it is of a kind that is taken.
+
+    Raises:
+        RequestError: it is of another kind.
+    """
     sniffed = sniff(path)
     if sniffed.kind in REFUSALS:
         raise RequestError(*REFUSALS[sniffed.kind])
-    if sniffed.kind in WEIGHTS:
-        read_weights(path, sniffed.kind)
-    elif sniffed.kind == "torchscript":
-        check_torchscript(path)
-    elif sniffed.kind == "exported_program":
-        check_exported(path)
     return sniffed
+
+
+def check_program(path: Path, kind: Kind) -> None:
+    """Check the structure of TorchScript or of an exported program.
+
+    Raises:
+        RequestError: it is damaged, or holds what is not opened.
+    """
+    if kind == "torchscript":
+        check_torchscript(path)
+    elif kind == "exported_program":
+        check_exported(path)
 
 
 def read_weights(path: Path, kind: Kind) -> Contents:
@@ -104,6 +128,8 @@ def check_exported(path: Path) -> None:
                 "The .pt2 holds compiled code, which runs on the machine it was made for only.",
                 "Save the exported program itself: torch.export.save(program, path).",
             )
+        if inside.startswith("models/") or inside == LEGACY_PROGRAM:
+            programs.check_sizes(archive.read(name, CODE_BYTES))
         if inside.endswith("_config.json") and programs.pickles(archive.read(name, CODE_BYTES)):
             raise RequestError(
                 "The .pt2 holds pickled objects beside its tensors, and a pickle is a program.",

@@ -9,79 +9,28 @@ never to be loaded outside of such a child.
 import json
 import re
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.errors import RequestError
 from quantcore.intake.archive import MAGIC, open_archive
-from quantcore.intake.check import WEIGHTS, check, read_weights
+from quantcore.intake.check import WEIGHTS, check_program, read_weights, taken
+from quantcore.intake.examined import WEIGHTS_FILE, Examined, Offered
 from quantcore.intake.fingerprints import CLASSES, Fingerprint, fingerprints
-from quantcore.intake.recognise import Candidate, recognise, sources
+from quantcore.intake.recognise import REMADE, Candidate, Recognition, recognise, sources
 from quantcore.intake.sniff import Kind, Sniffed
 from quantcore.intake.tensors import Tensor
-from quantcore.intake.unwrap import unwrap
+from quantcore.intake.unwrap import Unwrapped, refuse_eight_bits, unwrap
 from quantcore.models.catalogue import catalogue
 
-WEIGHTS_FILE = "weights.safetensors"
-PROGRAM_FILE = "model.pt"
 MADE_BY_TRAINING = re.compile(
     r"(^|\.)(running_mean|running_var|num_batches_tracked|relative_position_index|"
     r"relative_coords_table)$"
 )
 WHOLE_NUMBERS = re.compile(r"(^|\.)(num_batches_tracked|relative_position_index)$")
-REMADE = re.compile(r"(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table)$")
-
-
-@dataclass(frozen=True)
-class Offered:
-    """An architecture that a file's weights fit.
-
-    Attributes:
-        architecture: as torchvision names it.
-        title: as people write it.
-        classes: that its last layer tells apart.
-        image_size: side in px that pictures have for it unless asked otherwise.
-    """
-
-    architecture: str
-    title: str
-    classes: int
-    image_size: int
-
-
-@dataclass(frozen=True)
-class Examined:
-    """What was found in a file.
-
-    Attributes:
-        kind: weights alone, or which form of program.
-        file: name of what was written into the folder.
-        candidates: architectures that the weights fit, best first; none for a program.
-        parameters: numbers that were learned.
-        outputs: numbers that the model answers a picture with, one a class.
-        channels: of the pictures it takes.
-        image_size: side in px that it takes; for a program, the first that worked.
-        any_batch: it takes several pictures at once.
-        labels: class names, if the file carries as many as there are outputs.
-        dynamic_layers: how many layers of each type dynamic quantization would find.
-        notes: sentences about what was left out or supposed.
-    """
-
-    kind: Literal["state_dict", "torchscript", "exported_program"]
-    file: str
-    candidates: tuple[Offered, ...]
-    parameters: int
-    outputs: int
-    channels: int
-    image_size: int
-    any_batch: bool
-    labels: tuple[str, ...] = ()
-    dynamic_layers: dict[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def preload(kind: Kind) -> None:
@@ -89,9 +38,9 @@ def preload(kind: Kind) -> None:
     fingerprints()
     catalogue()
     if kind not in WEIGHTS:
-        from quantcore.intake import programs_run
+        from quantcore.intake import run
 
-        programs_run.preload(kind)
+        run.preload(kind)
 
 
 def examine(path: Path, folder: Path) -> Examined:
@@ -102,14 +51,15 @@ def examine(path: Path, folder: Path) -> Examined:
     Raises:
         RequestError: the file is refused; the sentences say why, and what to bring instead.
     """
-    sniffed = check(path)
-    _whole(path)
+    sniffed = taken(path)
     if sniffed.kind in WEIGHTS:
         return _examine_weights(path, sniffed, folder)
     if sniffed.kind in {"torchscript", "exported_program"}:
-        from quantcore.intake import programs_run
+        from quantcore.intake import run
 
-        return programs_run.examine(path, sniffed.kind, folder)
+        check_program(path, sniffed.kind)
+        _whole(path)
+        return run.examine(path, sniffed.kind, folder)
     raise RequestError(
         f"This is {sniffed.title}, not a model.",
         "Upload PyTorch weights, a TorchScript file or a .pt2 of torch.export.",
@@ -128,8 +78,13 @@ def _whole(path: Path) -> None:
 
 
 def _examine_weights(path: Path, sniffed: Sniffed, folder: Path) -> Examined:
-    unwrapped = unwrap(read_weights(path, sniffed.kind))
-    recognition = recognise({name: tensor.shape for name, tensor in unwrapped.tensors.items()})
+    found = unwrap(read_weights(path, sniffed.kind))
+    _whole(path)
+    recognitions = [_recognised(unwrapped) for unwrapped in found]
+    fitting = [number for number, tried in enumerate(recognitions) if tried.candidates]
+    chosen = fitting[0] if fitting else 0
+    unwrapped, recognition = found[chosen], recognitions[chosen]
+    refuse_eight_bits(unwrapped.tensors)
     best = recognition.best
     _refuse_one_class(best)
     parameters = _write(path, unwrapped.tensors, best, folder / WEIGHTS_FILE)
@@ -151,6 +106,10 @@ def _examine_weights(path: Path, sniffed: Sniffed, folder: Path) -> Examined:
     )
 
 
+def _recognised(unwrapped: Unwrapped) -> Recognition:
+    return recognise({name: tensor.shape for name, tensor in unwrapped.tensors.items()})
+
+
 def _refuse_one_class(best: Candidate) -> None:
     if best.classes < 2:
         raise RequestError(
@@ -167,9 +126,8 @@ def _offered(candidate: Candidate) -> Offered:
     return Offered(candidate.architecture, candidate.title, candidate.classes, size)
 
 
-def _write(path: Path, tensors: dict[str, Tensor] | object, best: Candidate, target: Path) -> int:
+def _write(path: Path, tensors: Mapping[str, Tensor], best: Candidate, target: Path) -> int:
     """Write the candidate's own tensors as safetensors, one at a time; return the parameters."""
-    assert isinstance(tensors, dict)
     fingerprint = fingerprints()[best.architecture]
     taken = {
         name: tensors[ours]
@@ -219,7 +177,7 @@ def _numbers(path: Path, name: str, tensor: Tensor) -> NDArray[np.generic]:
         return numbers.astype("<i8")
     if not np.isfinite(numbers).all():
         raise RequestError(
-            f"The weights of {name} hold numbers that are infinite or no numbers at all.",
+            f"The weights of {name} hold numbers that are infinite or undefined.",
             "Training went wrong there (or the weights outgrew their kind). Save an earlier epoch.",
         )
     return numbers.astype("<f4", copy=False)

@@ -7,7 +7,9 @@ from pathlib import Path
 from quantcore.children import report
 from quantcore.errors import RequestError
 from quantcore.intake.check import WEIGHTS, check
-from quantcore.intake.examine import Examined, examine
+from quantcore.intake.examine import examine
+from quantcore.intake.examined import Examined
+from quantcore.intake.pictures import Looked, look_through
 
 PROGRAMS = ("torchscript", "exported_program")
 PICTURES = ("pictures", "zip")
@@ -18,7 +20,7 @@ class Found:
     """What an upload is: a model or pictures."""
 
     model: Examined | None = None
-    images: None = None
+    images: Looked | None = None
 
 
 def run_look_child(connection: Connection, path: Path, folder: Path, refusal: str) -> Found:
@@ -37,7 +39,7 @@ def run_look_child(connection: Connection, path: Path, folder: Path, refusal: st
     tell("looking at the file's structure", 0.05)
     sniffed = check(path)
     if sniffed.kind in PICTURES:
-        raise NotImplementedError
+        return Found(images=look_through(path, folder, tell))
     if sniffed.kind in PROGRAMS and refusal:
         raise RequestError(
             f"{refusal} So no {sniffed.title.removeprefix('a ')} is opened here.",

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from quantcore.errors import RequestError
 
 MAX_BYTES = 64 * 2**20
-MAX_STEPS = 4_000_000
+MAX_STEPS = 1_000_000
 KEYS = (str, int, float, bytes, bool, type(None))
 CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 VALUES = frozenset(

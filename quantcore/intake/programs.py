@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from quantcore.errors import RequestError
+from quantcore.intake.archive import shown
 from quantcore.intake.pickles import MAPPINGS, Made
 from quantcore.intake.tensors import ALREADY, ALREADY_REMEDY, QUANTIZED, STORAGES, Contents
 
@@ -22,7 +23,7 @@ NEEDED = re.compile(
     r"|torch\._tensor\._rebuild_from_type_v2|torch\.serialization\._get_layout"
     r"|torch\.(Size|Tensor|device|nn\.parameter\.(Parameter|Buffer))"
     rf"|torch\.(storage\.|cuda\.)?({'|'.join(STORAGES)}|TypedStorage)"
-    r"|torch\.(b?float\d+\w*|float|double|half|u?int\d+|long|int|short|bool|complex\d+|q\w+int\w+)"
+    r"|torch\.(b?float\d+\w*|float|double|half|u?int\d+|long|int|short|bool|complex\d+|q\w*int\w+)"
     r"|torch\.per_(tensor|channel)_\w+"
 )
 HARMLESS = re.compile(
@@ -38,6 +39,8 @@ HARMLESS = re.compile(
     r"|omegaconf\.(dictconfig\.DictConfig|listconfig\.ListConfig|nodes\.\w+|base\.\w+)"
     r"|(easydict\.EasyDict|yacs\.config\.CfgNode|addict\.addict\.Dict)|typing\.Any"
 )
+SYMBOL = re.compile(r"Symbol\('[a-z]{1,4}\d+'(, \w+=(True|False))*\)")
+ARITHMETIC = re.compile(r"([A-Z][A-Za-z]*\(|[a-z]\d+|true|false|True|False|oo|[-+*/%<>=\d\s,()])*")
 MODULE_STATE = "_modules"
 EIGHT_BIT = re.compile(r"torch\.(ao\.)?(nn\.)?quantiz|torch\.ao\.nn\.|torch\.classes\.quantized")
 
@@ -59,12 +62,12 @@ def refuse(contents: Contents) -> None:
     module = _module(contents.value)
     if module is not None:
         raise RequestError(
-            f"This file holds a whole pickled module ({_short(module)}), which is a program.", SAVE
+            f"This file holds a whole pickled module ({shown(module)}), which is a program.", SAVE
         )
     if odd:
         more = f" and {len(odd) - 1:,} more" if len(odd) > 1 else ""
         raise RequestError(
-            f"Beside numbers, the file names parts of programs ({_short(odd[0])}{more}) that would "
+            f"Beside numbers, the file names parts of programs ({shown(odd[0])}{more}) that would "
             "run when it is opened the ordinary way.",
             SAVE,
         )
@@ -77,6 +80,34 @@ def pickles(config: bytes) -> bool:
         return any(entry.get("use_pickle") is not False for entry in listed)
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return True
+
+
+def check_sizes(program: bytes) -> None:
+    """Check the sizes in an exported program's graph that are left free.
+
+    torch.export.load has them evaluated as Python, so they must be nothing but arithmetic.
+
+    Raises:
+        RequestError: one is more than that, or the graph cannot be read.
+    """
+    try:
+        waiting = [json.loads(program)]
+    except (ValueError, RecursionError) as error:
+        raise RequestError(
+            "The .pt2 is damaged: its graph cannot be read.", "Save the program again."
+        ) from error
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting.extend(item.values())
+            text = item.get("expr_str", "")
+            if not isinstance(text, str) or not ARITHMETIC.fullmatch(SYMBOL.sub("s0", text)):
+                raise RequestError(
+                    "The .pt2 holds code where the size of a tensor belongs.",
+                    "Export the model again, and upload the file as torch.export.save wrote it.",
+                )
+        elif isinstance(item, list):
+            waiting.extend(item)
 
 
 def _module(value: Any) -> str | None:
@@ -95,8 +126,3 @@ def _instance(made: Made) -> str:
     arguments = made.arguments
     first = arguments[0] if isinstance(arguments, tuple) and arguments else None
     return getattr(first, "path", "")
-
-
-def _short(name: str) -> str:
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return plain if len(plain) <= 80 else f"{plain[:77]}..."

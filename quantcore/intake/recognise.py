@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from quantcore.errors import RequestError
+from quantcore.intake.archive import shown
 from quantcore.intake.fingerprints import CLASSES, Fingerprint, Shape, fingerprints
 from quantcore.models.catalogue import catalogue
 
@@ -328,7 +329,7 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if prefix:
-        notes.append(f"Every name began with {prefix}, which was taken off.")
+        notes.append(f"Every name began with {shown(prefix)}, which was taken off.")
     if any(name.startswith(fingerprint.auxiliary) for name in inside):
         notes.append("Auxiliary classifiers were left out: they are of use in training only.")
     if fingerprint.auxiliary:
@@ -355,9 +356,9 @@ def _chosen(fitting: list[Candidate]) -> tuple[Candidate, ...]:
 
 def listed(names: Iterable[str]) -> str:
     """Return a few names and how many more there are: `a, b, c and 12 more`."""
-    every = [name if len(name) <= 80 else f"{name[:77]}..." for name in names]
-    shown, more = every[:NAMED], len(every) - NAMED
-    return f"{', '.join(shown)} and {more:,} more" if more > 0 else ", ".join(shown)
+    every = list(names)
+    few, more = ", ".join(shown(name) for name in every[:NAMED]), len(every) - NAMED
+    return f"{few} and {more:,} more" if more > 0 else few
 
 
 def _refusal(nearest: tuple[Candidate, ...]) -> RequestError:
@@ -397,8 +398,9 @@ def _refusal(nearest: tuple[Candidate, ...]) -> RequestError:
 def _wrong_channels(best: Candidate) -> RequestError:
     first = fingerprints()[best.architecture].first
     counted = "1 channel" if best.channels == 1 else f"{best.channels:,} channels"
+    name = shown(best.prefix + first)
     remedy = (
-        f'In Python, state["{best.prefix}{first}"] = state["{best.prefix}{first}"]'
+        f'In Python, state["{name}"] = state["{name}"]'
         ".repeat(1, 3, 1, 1) / 3 makes it a model that answers the same to grey pictures in "
         "colour form; save that."
         if best.channels == 1

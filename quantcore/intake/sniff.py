@@ -59,10 +59,11 @@ TITLES: dict[Kind, str] = {
 }
 HEAD_BYTES = 4096
 MAX_SAFETENSORS_HEADER = 100 * 10**6
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# torch.save's number of its older form, as every protocol of pickle writes it.
+LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+LEGACY_WITHIN = 32
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
-    (LEGACY, "torch_legacy"),
     (b"\x89HDF\r\n\x1a\n", "keras"),
     (b"GGUF", "gguf"),
     (b"\x93NUMPY", "numpy"),
@@ -128,6 +129,7 @@ def _by_structure(path: Path, head: bytes, length: int) -> Kind | None:
         "tflite": head[4:8] == b"TFL3",
         "executorch": head[4:6] == b"ET" and head[6:8].isdigit(),
         "torch_tar": head[257:262] == b"ustar",
+        "torch_legacy": head[0] == 0x80 and LEGACY in head[:LEGACY_WITHIN],
         "pickle": head[0] == 0x80 and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"},
         "onnx": _is_onnx(path, head),
     }

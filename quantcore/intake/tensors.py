@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import STORED, Archive, open_archive
+from quantcore.intake.archive import STORED, Archive, open_archive, shown
 from quantcore.intake.pickles import MAX_BYTES, Global, Made, Pickled, Stored, read, read_bytes
 from quantcore.words import count
 
@@ -25,6 +25,7 @@ MAX_TENSORS = 20_000
 MAX_NAME = 512
 MAX_DIMENSIONS = 16
 MAX_SIDE = 2**40
+WRAPPED = 4
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 AGAIN = "Save or download the file again, and upload it as it is."
@@ -186,7 +187,7 @@ def read_safetensors(path: Path) -> Contents:
     position = 0
     for first, last, name in places:
         if first != position:
-            raise _damaged(f"{_short(name)} shares bytes with another tensor, or bytes are unused")
+            raise _damaged(f"{shown(name)} shares bytes with another tensor, or bytes are unused")
         position = last
     if position != length - begin:
         raise _damaged("its tensors do not end where the file does")
@@ -224,7 +225,7 @@ def _offsets(name: str, entry: Any) -> tuple[int, int]:
         or not all(type(place) is int for place in offsets)
         or not 0 <= offsets[0] <= offsets[1]
     ):
-        raise _damaged(f"{_short(name)} has no place in it")
+        raise _damaged(f"{shown(name)} has no place in it")
     return offsets[0], offsets[1]
 
 
@@ -236,12 +237,12 @@ def _from_header(name: str, entry: dict[str, Any], start: int, size: int) -> Ten
     )
     if kind is None:
         raise RequestError(
-            f"{_short(name)} holds numbers of a kind that is not known here.",
+            f"{shown(name)} holds numbers of a kind that is not known here.",
             "Save the model in float32: model.float().",
         )
     shape = _sides(name, entry.get("shape"))
     if math.prod(shape) * np.dtype(KINDS[kind]).itemsize != size:
-        raise _damaged(f"{_short(name)} says it has other numbers than the file holds for it")
+        raise _damaged(f"{shown(name)} says it has other numbers than the file holds for it")
     return Tensor(kind, shape, _contiguous(shape), start)
 
 
@@ -422,15 +423,20 @@ class _Replaced:
 
     def __init__(self, made: Mapping[int, Tensor]) -> None:
         self._made = made
+        self._done: dict[tuple[int, int], Any] = {}
 
     def within(self, value: Any, depth: int = 0) -> Any:
         """Return the value with its tensors; what lies deeper than any wrapper is left."""
         if id(value) in self._made:
             return self._made[id(value)]
         items = value.items if isinstance(value, Made) and value.items else value
-        if isinstance(items, dict) and depth < 4:
-            return {key: self.within(item, depth + 1) for key, item in items.items()}
-        return value
+        if not isinstance(items, dict) or depth == WRAPPED:
+            return value
+        # A few dicts that hold each other many times over would be copied without end.
+        place = (id(items), depth)
+        if place not in self._done:
+            self._done[place] = {key: self.within(item, depth + 1) for key, item in items.items()}
+        return self._done[place]
 
 
 def _tensor(promise: Made, storages: Mapping[str, _Storage], depth: int = 0) -> Tensor | None:
@@ -509,7 +515,7 @@ def _sides(name: str, shape: Any) -> tuple[int, ...]:
         or len(shape) > MAX_DIMENSIONS
         or not all(type(side) is int and 0 <= side < MAX_SIDE for side in shape)
     ):
-        raise _damaged(f"{_short(name)} has a shape that no tensor has")
+        raise _damaged(f"{shown(name)} has a shape that no tensor has")
     return tuple(shape)
 
 
@@ -525,10 +531,6 @@ def _limit(number: int) -> None:
             f"The file holds more than {MAX_TENSORS:,} tensors.",
             "Save the model's state_dict alone.",
         )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 80 else f"{name[:77]}..."
 
 
 def _damaged(how: str) -> RequestError:

@@ -7,13 +7,22 @@ is taken and the copy named: which of the two is wanted, the file does not say.
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from quantcore.errors import RequestError
+from quantcore.intake.archive import shown
 from quantcore.intake.recognise import listed
-from quantcore.intake.tensors import ALREADY, ALREADY_REMEDY, Contents, Tensor
+from quantcore.intake.tensors import (
+    ALREADY,
+    ALREADY_REMEDY,
+    MAX_NAME,
+    MAX_TENSORS,
+    Contents,
+    Tensor,
+)
 
 WRAPPERS = (
     "state_dict",
@@ -28,6 +37,7 @@ WRAPPERS = (
     "classifier",
 )
 DEPTH = 3
+LOOKED_INTO = 6
 AVERAGED = re.compile(r"(^|[._])(ema|averaged|swa|teacher)([._]|$)", re.IGNORECASE)
 TRAINING = re.compile(r"optim|sched|scaler|rng|loss|callback|history", re.IGNORECASE)
 LABEL_KEYS = re.compile(
@@ -61,77 +71,112 @@ class Unwrapped:
         return fitting[0] if fitting else ()
 
 
-def unwrap(contents: Contents) -> Unwrapped:
-    """Return the state dict in a file's contents.
+def unwrap(contents: Contents) -> tuple[Unwrapped, ...]:
+    """Return the state dicts in a file's contents, the likeliest to be the model first.
 
     Raises:
-        RequestError: there is none, or its weights are in 8 bits.
+        RequestError: there is none.
     """
-    found = sorted(_state_dicts(contents.value, ()), key=_preference)
+    found = sorted(_state_dicts(contents.value), key=_preference)
     if not found:
         raise RequestError(
             "The file holds no weights by name.",
             'Save the model\'s state_dict: torch.save(model.state_dict(), "model.pt").',
         )
-    place, held = found[0]
+    labels = tuple(_label_lists(contents))
+    return tuple(
+        Unwrapped(
+            _named_tensors(held),
+            labels,
+            tuple(_notes(place, held, found, contents.value)),
+        )
+        for place, held in found[:LOOKED_INTO]
+    )
+
+
+def _named_tensors(held: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a state dict.
+
+    Raises:
+        RequestError: they are too many, which one tensor can be by its names alone.
+    """
     tensors = {
         name: item
         for name, item in held.items()
         if isinstance(name, str) and isinstance(item, Tensor)
     }
-    _refuse_eight_bits(tensors)
-    return Unwrapped(
-        tensors,
-        tuple(_label_lists(contents)),
-        tuple(_notes(place, held, found[1:], contents.value)),
-    )
+    if len(tensors) > MAX_TENSORS or any(len(name) > MAX_NAME for name in tensors):
+        raise RequestError(
+            f"The file names more than {MAX_TENSORS:,} tensors, or one by more than {MAX_NAME} "
+            "letters.",
+            "Save the model's state_dict alone.",
+        )
+    return tensors
 
 
 _Place = tuple[str, ...]
 _Found = tuple[_Place, Mapping[Any, Any]]
 
 
-def _state_dicts(value: Any, place: _Place) -> Iterator[_Found]:
-    """Yield every dict that holds tensors by name, and how it is reached."""
-    if not isinstance(value, dict):
-        return
-    if any(isinstance(name, str) and isinstance(item, Tensor) for name, item in value.items()):
-        yield place, value
-    if len(place) < DEPTH:
-        for name, item in value.items():
-            if isinstance(name, str) and not TRAINING.search(name):
-                yield from _state_dicts(item, (*place, name))
+def _state_dicts(value: Any) -> Iterator[_Found]:
+    """Yield every dict that holds tensors by name, and how it is reached, each dict once."""
+    for place, held in _dicts(value):
+        if any(isinstance(name, str) and isinstance(item, Tensor) for name, item in held.items()):
+            yield place, held
+
+
+def _dicts(value: Any) -> Iterator[_Found]:
+    """Yield the dicts within a value that may be a model, the outer before the inner."""
+    seen: set[int] = set()
+    waiting: deque[tuple[_Place, Any]] = deque([((), value)])
+    while waiting:
+        place, item = waiting.popleft()
+        if not isinstance(item, dict) or id(item) in seen:
+            continue
+        seen.add(id(item))
+        yield place, item
+        if len(place) < DEPTH:
+            waiting.extend(
+                ((*place, name), inner)
+                for name, inner in item.items()
+                if isinstance(name, str) and isinstance(inner, dict) and not TRAINING.search(name)
+            )
 
 
 def _preference(found: _Found) -> tuple[bool, int, int]:
-    """Order: no averaged copy, then the most tensors, then the best known name."""
+    """Order: no averaged copy, then the best known name, then the most tensors."""
     place, held = found
     number = sum(isinstance(item, Tensor) for item in held.values())
     known = [WRAPPERS.index(name) for name in place if name in WRAPPERS]
     averaged = any(AVERAGED.search(name) for name in place)
-    return averaged, -number, min(known, default=len(WRAPPERS))
+    return averaged, min(known, default=len(WRAPPERS)), -number
 
 
 def _notes(
-    place: _Place, held: Mapping[Any, Any], others: list[_Found], whole: Any
+    place: _Place, held: Mapping[Any, Any], found: list[_Found], whole: Any
 ) -> Iterator[str]:
     ignored = [str(name)[:MAX_LABEL] for name, item in held.items() if not isinstance(item, Tensor)]
-    reached = {".".join(path) for path, _ in others}
+    reached = {".".join(path) for path, _ in found if path != place}
     if place:
-        yield f"The weights were taken from {'.'.join(place)}."
-        ignored = [str(name)[:MAX_LABEL] for name in whole if str(name) != place[0]]
+        yield f"The weights were taken from {shown('.'.join(place))}."
+        ignored = [name for name in whole if name != place[0]]
     copies = [path for path in reached if AVERAGED.search(path)]
     if copies and not any(AVERAGED.search(name) for name in place):
         yield (
             f"The file also holds an averaged copy of the weights ({listed(sorted(copies))}), "
             "which was not taken. To compare that one, save it alone."
         )
-    left = [name for name in ignored if name not in copies]
+    left = [name for name in ignored if isinstance(name, str) and name not in copies]
     if left:
         yield f"Not weights, and ignored: {listed(left)}."
 
 
-def _refuse_eight_bits(tensors: Mapping[str, Tensor]) -> None:
+def refuse_eight_bits(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are whole numbers with a scale.
+
+    Raises:
+        RequestError: they are.
+    """
     names = [name for name in tensors if not any(word in name for word in OBSERVERS)]
     scaled = {name.removesuffix(".scale") for name in names if name.endswith(".scale")}
     pointed = {name.removesuffix(".zero_point") for name in names if name.endswith(".zero_point")}
@@ -147,16 +192,10 @@ def _label_lists(contents: Contents) -> Iterator[tuple[str, ...]]:
     for key, value in (contents.metadata or {}).items():
         if LABEL_KEYS.fullmatch(key):
             yield from as_labels(_parsed(value))
-    yield from _labels_within(contents.value, DEPTH)
-
-
-def _labels_within(value: Any, depth: int) -> Iterator[tuple[str, ...]]:
-    if not isinstance(value, dict) or depth == 0:
-        return
-    for key, item in value.items():
-        if isinstance(key, str) and LABEL_KEYS.fullmatch(key):
-            yield from as_labels(item)
-        yield from _labels_within(item, depth - 1)
+    for _, held in _dicts(contents.value):
+        for key, item in held.items():
+            if isinstance(key, str) and LABEL_KEYS.fullmatch(key):
+                yield from as_labels(item)
 
 
 def _parsed(text: str) -> Any:

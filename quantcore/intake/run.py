@@ -11,16 +11,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import open_archive
+from quantcore.intake.archive import open_archive, shown
+from quantcore.intake.examined import PROGRAM_FILE, Examined
 from quantcore.intake.tensors import ALREADY, ALREADY_REMEDY
 from quantcore.intake.unwrap import as_labels
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from quantcore.intake.examine import Examined
-
-SIZES = (224, 64, 299, 32, 384, 256, 128, 96, 28, 512, 448, 240, 260, 288, 300, 320, 160, 48)
+SIZES: tuple[int, ...] = (
+    224,
+    64,
+    299,
+    32,
+    384,
+    256,
+    128,
+    96,
+    28,
+    512,
+    448,
+    240,
+    260,
+    288,
+    300,
+    320,
+    160,
+    48,
+)
 CHANNELS = (3, 1)
 LAYERS = {"aten::linear": "Linear", "aten::lstm": "LSTM", "aten::gru": "GRU"}
 # Where in their arguments these are told whether they are training.
@@ -52,7 +70,7 @@ def preload(kind: str) -> None:
     torch.set_num_threads(1)
 
 
-def examine(path: Path, kind: str, folder: Path) -> "Examined":
+def examine(path: Path, kind: str, folder: Path) -> Examined:
     """Return what a program takes and answers, and write it into the folder as TorchScript.
 
     Raises:
@@ -60,17 +78,16 @@ def examine(path: Path, kind: str, folder: Path) -> "Examined":
     """
     import torch
 
-    from quantcore.intake.examine import PROGRAM_FILE, Examined
-
     target = folder / PROGRAM_FILE
     with torch.no_grad():
+        sizes = SIZES
         if kind == "exported_program":
-            _trace_exported(path, target)
+            sizes = (_trace_exported(path, target), *SIZES)
         else:
             shutil.copyfile(path, target)
         model = _load(target)
         numbers = _layer_calls(model)
-        channels, size, outputs = _find_input(model)
+        channels, size, outputs = _find_input(model, sizes)
         batches = _takes_batches(model, channels, size, outputs)
     notes = [f"It was tried on zeros: pictures of {size} x {size} px, {channels} channels, work."]
     if not batches:
@@ -105,7 +122,7 @@ def _load(path: Path) -> "nn.Module":
             raise RequestError(ALREADY, ALREADY_REMEDY)
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise RequestError(
-                f"The weights of {name} hold numbers that are infinite or no numbers at all.",
+                f"The weights of {shown(name)} hold numbers that are infinite or undefined.",
                 "Training went wrong there. Save an earlier epoch.",
             )
     if any(parameter.dtype in {torch.float16, torch.bfloat16} for parameter in model.parameters()):
@@ -138,12 +155,12 @@ def _kinds(graph: Any) -> Iterator[str]:
             waiting.extend(node.blocks())
 
 
-def _find_input(model: "nn.Module") -> tuple[int, int, int]:
+def _find_input(model: "nn.Module", sizes: tuple[int, ...]) -> tuple[int, int, int]:
     """Return channels, size and number of outputs of the first zeros that the model answers."""
     import torch
 
     said = ""
-    for size in SIZES:
+    for size in sizes:
         for channels in CHANNELS:
             try:
                 answer = model(torch.zeros(1, channels, size, size))
@@ -153,8 +170,9 @@ def _find_input(model: "nn.Module") -> tuple[int, int, int]:
                 continue
             return channels, size, _classes(answer)
     raise RequestError(
-        f"The model ran on no picture of the sizes tried ({SIZES[0]} px said: {said}).",
-        "It must take one tensor of pictures, [pictures, 3, height, width], in float32.",
+        f"The model ran on no picture of the sizes tried ({sizes[0]} px said: {said}).",
+        "It must take one tensor of pictures, [pictures, 3, height, width], in float32, and one "
+        "picture as well as several: export with dynamic_shapes, trace without fixed sizes.",
     )
 
 
@@ -191,7 +209,8 @@ def _takes_batches(model: "nn.Module", channels: int, size: int, outputs: int) -
     return isinstance(answer, torch.Tensor) and list(answer.shape) == [2, outputs]
 
 
-def _trace_exported(path: Path, target: Path) -> None:
+def _trace_exported(path: Path, target: Path) -> int:
+    """Write an exported program as TorchScript; return the size of picture it was exported for."""
     import torch
 
     try:
@@ -201,7 +220,9 @@ def _trace_exported(path: Path, target: Path) -> None:
         example = _example(program)
         module = _traceable(program.module(check_guards=False))
         traced = torch.jit.trace(module, example, check_trace=False, strict=False)
+        _same_answers(program.module(check_guards=False), traced, example)
         torch.jit.save(traced, target)
+        return int(example[0].shape[2])
     except RequestError:
         raise
     except Exception as error:
@@ -264,22 +285,58 @@ def _refuse_training(program: Any) -> None:
             )
 
 
-def _traceable(module: Any) -> Any:
-    """Return the module with sizes asked of tensors, where its graph asks for symbols.
+def _same_answers(
+    exported: "nn.Module", traced: "nn.Module", example: "tuple[Tensor, ...]"
+) -> None:
+    import torch
 
-    Tracing records the former, and so keeps free what the exporter left free: the batch. The check
-    of inputs goes, since it cannot be traced; what other inputs do is found by trying.
+    noise = torch.rand(example[0].shape, generator=torch.Generator().manual_seed(0))
+    expected, found = exported(noise), traced(noise)
+    if not isinstance(expected, torch.Tensor):
+        _classes(expected)
+    if not torch.allclose(expected, found, rtol=1e-3, atol=1e-4):
+        raise RequestError(
+            "The exported program answers differently once it is traced.",
+            "Upload the model as TorchScript, or its weights.",
+        )
+
+
+def _traceable(module: Any) -> Any:
+    """Return the module with a graph that tracing records without fixing the batch.
+
+    A size is recorded where it is asked of a tensor and given to a tensor's method, not where
+    operators of a graph hand symbols to each other. The check of inputs goes, since it cannot be
+    traced; what other inputs do is found by trying.
     """
-    module._forward_pre_hooks.clear()
     for node in module.graph.nodes:
-        if str(node.target) == "aten.sym_size.int":
-            node.target = _side
+        node.target = RECORDED.get(str(node.target), node.target)
     module.recompile()
+    module._forward_pre_hooks.clear()
     return module
 
 
 def _side(tensor: "Tensor", dimension: int) -> int:
     return tensor.shape[dimension]
+
+
+def _view(tensor: "Tensor", shape: list[int]) -> "Tensor":
+    return tensor.view(shape)
+
+
+def _reshape(tensor: "Tensor", shape: list[int]) -> "Tensor":
+    return tensor.reshape(shape)
+
+
+def _expand(tensor: "Tensor", shape: list[int]) -> "Tensor":
+    return tensor.expand(shape)
+
+
+RECORDED: dict[str, Callable[..., Any]] = {
+    "aten.sym_size.int": _side,
+    "aten.view.default": _view,
+    "aten.reshape.default": _reshape,
+    "aten.expand.default": _expand,
+}
 
 
 def _labels(path: Path, outputs: int) -> tuple[str, ...]:

@@ -1,0 +1,55 @@
+"""What is told of a stranger's file that was taken: plain data, from the child to its parent."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+WEIGHTS_FILE = "weights.safetensors"
+PROGRAM_FILE = "model.pt"
+
+
+@dataclass(frozen=True)
+class Offered:
+    """An architecture that a file's weights fit.
+
+    Attributes:
+        architecture: as torchvision names it.
+        title: as people write it.
+        classes: that its last layer tells apart.
+        image_size: side in px that pictures have for it unless asked otherwise.
+    """
+
+    architecture: str
+    title: str
+    classes: int
+    image_size: int
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found in a file.
+
+    Attributes:
+        kind: weights alone, or which form of program.
+        file: name of what was written into the folder.
+        candidates: architectures that the weights fit, best first; none for a program.
+        parameters: numbers that were learned.
+        outputs: numbers that the model answers a picture with, one a class.
+        channels: of the pictures it takes.
+        image_size: side in px that it takes; for a program, the first that worked.
+        any_batch: it takes several pictures at once.
+        labels: class names, if the file carries as many as there are outputs.
+        dynamic_layers: how many layers of each type dynamic quantization would find.
+        notes: sentences about what was left out or supposed.
+    """
+
+    kind: Literal["state_dict", "torchscript", "exported_program"]
+    file: str
+    candidates: tuple[Offered, ...]
+    parameters: int
+    outputs: int
+    channels: int
+    image_size: int
+    any_batch: bool
+    labels: tuple[str, ...] = ()
+    dynamic_layers: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
