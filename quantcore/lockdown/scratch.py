@@ -34,10 +34,12 @@ def used_bytes(folders: Iterable[Path]) -> int:
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder and all in it, once the process that wrote there has ended.
+    """Remove the folder and all in it, if it is there, once who wrote there has ended.
 
     Nested folders are moved up to where they can be reached, so that none is too deep.
     """
+    if not folder.exists():
+        return
     moved = 0
     while folders := _remove_files(folder):
         for nested in folders:
