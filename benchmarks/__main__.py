@@ -27,6 +27,7 @@ from benchmarks import (
     sizes,
     speed,
     transfer,
+    uploads,
 )
 from benchmarks.lines import Figure, absent, count
 from quantcore.environment import current_environment
@@ -43,6 +44,8 @@ SHELL_SETTINGS = (
     "TIMEOUT_S",
     "ARTIFACTS",
     "SHARED_JOBS",
+    "UPLOAD_MB",
+    "UPLOAD_DAYS",
 )
 
 
@@ -68,6 +71,7 @@ BENCHMARKS = {
     "recovery": Benchmark("After a worker's death", recovery.lines),
     "sessions": Benchmark("Fifty visitors while a comparison runs", sessions.lines),
     "lists": Benchmark("Pages on a full ledger", lists.lines),
+    "uploads": Benchmark("A model that is brought: recognised, and what it costs", uploads.lines),
     "page": Benchmark("The first page: time to chart, memory, delay", page.lines),
 }
 

@@ -34,6 +34,7 @@ from typing import Any
 from quantcore import errors
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError
 from quantcore.lockdown.lock import Lock
+from quantcore.lockdown.runtime import quiet_environment
 
 PROJECT = Path(__file__).parent.parent
 # Dask sets these in its workers. Inherited, they would pin every child to one thread, and hand a
@@ -506,7 +507,7 @@ def _lock_modules(locked: bool) -> tuple[str, ...]:
 def _environment(locked: bool) -> dict[str, str]:
     """Return what a nursery finds in its environment; a locked one, nothing that is ours."""
     if locked:
-        return {"LANG": "C.UTF-8", "PATH": os.defpath}
+        return quiet_environment(os.environ)
     return {key: text for key, text in os.environ.items() if key not in _DASK_VARIABLES}
 
 

@@ -3,8 +3,8 @@
 One object for a process: it starts a look, tells how far it is, and writes down what was found.
 """
 
-import shutil
 import threading
+import time
 from base64 import b64decode
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from quantcore.errors import CancelledError, QuantcoreError, RequestError
 from quantcore.intake.check import check
 from quantcore.intake.examined import Examined
 from quantcore.intake.look import Found
+from quantcore.lockdown.scratch import discard, used_bytes
 from quantcore.locked import Worker
 from quantcore.models.catalogue import catalogue
 from quantcore.models.uploads import PROGRAM, WEIGHTS
@@ -27,6 +28,9 @@ from quantcore.uploads import Upload, UploadedModel, Uploads, placeholders
 
 MOST_REMEMBERED = 100
 SCRATCH = "scratch"
+# Times the size of an upload: half precision doubles, and a program is written once more.
+MOST_WRITTEN = 3.0
+SECONDS_BETWEEN_WEIGHINGS = 1.0
 # Seconds after the last file until the worker is let go.
 IDLE_S = 600.0
 # A large file is read in seconds; a program that never ends is not waited for.
@@ -175,6 +179,8 @@ class Intakes:
         worker = self._started()
         place = self._uploads.place(upload.token)
         folder = place / SCRATCH
+        # Whoever looked before may have been killed in the middle of it.
+        discard(folder)
         folder.mkdir()
         content = self._uploads.content(upload.token)
         try:
@@ -182,7 +188,7 @@ class Intakes:
             record.tell("keeping what was found", 0.95)
             self._keep(record, found, place, folder)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
             self._end_later()
 
     def _asked(self, record: "_Record", worker: Worker, content: Path, folder: Path) -> Found:
@@ -190,7 +196,9 @@ class Intakes:
         with worker.nursery.spawn(
             function, content, folder, worker.refusal, reads=(content,), writes=(folder,)
         ) as child:
-            answer = child.receive(record.watch, lambda: record.cancelled, LOOK_TIMEOUT_S)
+            answer = child.receive(
+                record.watch, lambda: record.stops(folder, self._settings), LOOK_TIMEOUT_S
+            )
         try:
             return _FOUND.validate_python(answer)
         except ValueError as error:
@@ -240,6 +248,7 @@ class _Record:
 
     view: IntakeView
     cancelled: bool = False
+    weighed_at: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
     mutex: threading.Lock = field(default_factory=threading.Lock)
 
@@ -270,6 +279,18 @@ class _Record:
             share = 1.0 if state == "done" else self.view.share
             self.view = replace(self.view, state=state, stage="", share=share, problem=problem)
         self.over.set()
+
+    def stops(self, folder: Path, settings: Settings) -> bool:
+        """Return whether to end the child: nobody waits for it, or it fills the disk."""
+        now = time.monotonic()
+        if not self.cancelled and now - self.weighed_at > SECONDS_BETWEEN_WEIGHINGS:
+            self.weighed_at = now
+            if used_bytes([folder]) > MOST_WRITTEN * settings.upload_mb * 1e6:
+                raise RequestError(
+                    "What the file makes of itself is many times as large as an upload may be.",
+                    "Bring another file.",
+                )
+        return self.cancelled
 
     def stop_if_asked(self) -> None:
         """Raise `CancelledError` if nobody wants the file looked at any more."""

@@ -17,6 +17,7 @@ from typing import Literal
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from quantcore.bundle import bundled_file
 from quantcore.compare import shipped_comparison
 from quantcore.ledger import Host, Ledger, NewCell, NewJob
 from quantcore.results import Comparison, Failure, VariantResult
@@ -41,6 +42,7 @@ MEASURED = (
     "?model=bundled/shufflenet_v2_x1_0&workflows=pretrained,dynamic,static&backends=x86,qnnpack"
 )
 EXPORTED = "Export?model=bundled/shufflenet_v2_x1_0"
+BROUGHT = "checkpoints/resnet18.safetensors"
 PARTLY = "partly-failed"
 FAILED = "static", "onednn"
 
@@ -150,9 +152,21 @@ def export(stage: Stage) -> None:
     expect(card).to_be_visible(timeout=DONE_MS)
 
 
+def bring(stage: Stage) -> None:
+    """Bring a model, and wait until it is recognised."""
+    stage.open("Models?part=bring")
+    expect(stage.page.get_by_text("Only you see it.")).to_be_visible(timeout=DRAWN_MS)
+    stage.page.locator("input[type=file]").first.set_input_files(bundled_file(BROUGHT))
+    described = stage.page.get_by_text("as the model would see it")
+    expect(described).to_be_visible(timeout=DONE_MS)
+
+
 @dataclass(frozen=True)
 class Scene:
-    """States that need the same to be done before; `{job}` in an address is what was measured."""
+    """States that need the same to be done before.
+
+    In an address, `{job}` is what was measured, and `{upload}` what was brought.
+    """
 
     prepare: Callable[[Stage], None]
     shots: tuple[Shot, ...]
@@ -183,6 +197,18 @@ SCENES = (
             Shot("try-elsewhere", "Try", re.compile("not on this machine|first pictures")),
         ),
     ),
+    Scene(
+        bring,
+        (
+            Shot(
+                "models-described",
+                "Models?part=bring&upload={upload}",
+                "as the model would see it",
+                tall=True,
+            ),
+            Shot("models-mine", "Models?part=mine", "goes in"),
+        ),
+    ),
     Scene(begin, (Shot("compare-running", "?job={job}", "Cancel", tall=True),)),
     Scene(
         finish,
@@ -199,20 +225,21 @@ SCENES = (
 
 def play(stage: Stage, only: Collection[str], folder: Path) -> list[Path]:
     """Photograph the scenes, in their order, and return the pictures' paths."""
-    job = ""
+    job = upload = ""
     written: list[Path] = []
     wanted = [[shot for shot in scene.shots if not only or shot.name in only] for scene in SCENES]
     last = max(place for place, shots in enumerate(wanted) if shots)
     for scene, shots in zip(SCENES[: last + 1], wanted, strict=False):
         scene.prepare(stage)
-        job = _job_in(stage.page.url) or job
+        job = _named_in(stage.page.url, "job") or job
+        upload = _named_in(stage.page.url, "upload") or upload
         for shot in shots:
-            written += photograph(stage, shot, shot.address.format(job=job), folder)
+            written += photograph(stage, shot, shot.address.format(job=job, upload=upload), folder)
     return written
 
 
-def _job_in(url: str) -> str:
-    found = re.search(r"job=([\w-]+)", url)
+def _named_in(url: str, key: str) -> str:
+    found = re.search(rf"{key}=([\w-]+)", url)
     return found[1] if found else ""
 
 

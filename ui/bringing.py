@@ -11,7 +11,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from quantcore import words
 from quantcore.errors import QuantcoreError
 from quantcore.intakes import Intakes, IntakeView
-from quantcore.uploads import Upload, Uploads, title
+from quantcore.uploads import Upload, Uploads
 from ui import describing, models, pictures, progress, state, theme, visitor
 
 REFRESH_S = 0.5
@@ -171,7 +171,7 @@ def _done(view: IntakeView) -> None:
 
 
 def _failed(view: IntakeView) -> None:
-    problem, name = view.problem, theme.plain(title(view.upload))
+    problem, name = view.problem, theme.plain(view.upload.filename)
     reason = problem.reason if problem else "It could not be looked at."
     remedy = problem.remedy if problem else "Bring it again."
     st.error(f"**{name} is not taken.** {theme.plain(reason)} {theme.plain(remedy)}")

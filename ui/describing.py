@@ -328,7 +328,8 @@ def _preview(upload: Upload, draft: Draft) -> None:
         return
     model = replace(draft.model, labels=())
     shown = _previewed(upload.name, model)
-    before, after = st.columns(2)
+    with st.container(key="preview"):
+        before, after = st.columns(2)
     before.image(
         shown.before, "Cut out of its middle", "stretch", alt="A photograph, scaled and cut out"
     )

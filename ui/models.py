@@ -16,7 +16,7 @@ from ui.state import Parameter
 
 PAGE_LENGTH = 24
 PART, UPLOAD, CHOSEN, FIND, SORT = "part", "upload", "chosen", "find", "sort"
-PARTS = {"models": "Choose a model", "bring": "Bring your own", "mine": "My uploads"}
+PARTS = {"models": "All models", "bring": "Bring your own", "mine": "Yours"}
 MEGABYTES = ("10", "25", "50", "100", "250", "500")
 GFLOPS = ("0.1", "0.5", "1", "5", "10", "20")
 PERCENT = ("60", "70", "75", "80", "85", "90")
@@ -137,6 +137,7 @@ def parameters() -> tuple[Parameter, ...]:
 def choose_part() -> str:
     """Draw the choice of the page's part; return it."""
     count = len(brought.mine())
+    labels = PARTS | ({"mine": f"{PARTS['mine']} · {count}"} if count else {})
     return str(
         st.segmented_control(
             "Part of this page",
@@ -144,9 +145,7 @@ def choose_part() -> str:
             key=PART,
             required=True,
             label_visibility="collapsed",
-            format_func=lambda part: (
-                f"{PARTS[part]} · {count}" * (part == "mine" and count > 0) or PARTS[part]
-            ),
+            format_func=labels.__getitem__,
         )
     )
 

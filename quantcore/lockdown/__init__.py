@@ -11,16 +11,19 @@ from quantcore.lockdown.enter import enter
 from quantcore.lockdown.lock import Lock
 from quantcore.lockdown.proof import Attempt, Proof, attempts, judge, prove, why_unavailable
 from quantcore.lockdown.runtime import quiet_environment, runtime_paths
+from quantcore.lockdown.scratch import discard, used_bytes
 
 __all__ = [
     "Attempt",
     "Lock",
     "Proof",
     "attempts",
+    "discard",
     "enter",
     "judge",
     "prove",
     "quiet_environment",
     "runtime_paths",
+    "used_bytes",
     "why_unavailable",
 ]

@@ -23,7 +23,7 @@ _MACHINE = (
 )
 # Not all of /proc/self: its `environ` and `mem` are nobody's business, and its `net` tells of
 # everybody's connections.
-_ITSELF = ("status", "stat", "statm", "maps", "task")
+_ITSELF = ("status", "stat", "statm", "maps")
 # The rest of the environment is where credentials are.
 _KEPT_VARIABLES = (
     "LANG",

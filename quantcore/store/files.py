@@ -3,14 +3,14 @@
 import hashlib
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from quantcore.errors import DamagedArtifactError
+from quantcore.lockdown.scratch import discard
 from quantcore.store import locks
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -45,7 +45,7 @@ class Files:
         for folder in list(self._tmp.iterdir()):
             with locks.unused(self._locks / folder.name, create=True) as is_dead:
                 if is_dead:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _clear(folder)
         for lock in list(self._locks.iterdir()):
             with locks.unused(lock) as is_dead:
                 if is_dead:
@@ -74,7 +74,7 @@ class Files:
             try:
                 yield folder
             finally:
-                shutil.rmtree(folder, ignore_errors=True)
+                _clear(folder)
 
     @contextmanager
     def admitted(self, draft: Path, sha256: str) -> Iterator[None]:
@@ -190,6 +190,12 @@ def _rename_durably(source: Path, target: Path) -> None:
         _fsync(target.parent.parent)
     source.replace(target)
     _fsync(target.parent)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a folder that a hostile process may have written in, as far as that can be done."""
+    with suppress(OSError):
+        discard(folder)
 
 
 def _fsync(path: Path) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -12,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from quantcore.errors import RequestError, StoreError
+from quantcore.lockdown.scratch import discard
 from quantcore.settings import Settings
 from quantcore.uploads.records import PREFIX, Upload, UploadedImages, UploadedModel
 
@@ -100,12 +100,12 @@ class Uploads:
             )
             _save(place, record)
         except OSError as error:
-            shutil.rmtree(place, ignore_errors=True)
+            _remove(place)
             raise StoreError(
                 f"The file could not be kept ({error.strerror}).", "Make room, then bring it again."
             ) from error
         except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
+            _remove(place)
             raise
         return record
 
@@ -163,7 +163,7 @@ class Uploads:
 
     def delete(self, token: str) -> None:
         """Remove an upload's files. What it produced is for `Comparisons` to remove."""
-        shutil.rmtree(self.place(token), ignore_errors=True)
+        _remove(self.place(token))
 
     def expired(self) -> list[Upload]:
         """Return the uploads whose time is up."""
@@ -179,6 +179,12 @@ class Uploads:
             places = [place for place in self._root.iterdir() if _TOKEN.fullmatch(place.name)]
             return [found for place in places if (found := _read(place)) is not None]
         return []
+
+
+def _remove(place: Path) -> None:
+    # Another process may be removing it at this moment.
+    with suppress(OSError):
+        discard(place)
 
 
 def _harmless(filename: str) -> str:

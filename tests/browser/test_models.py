@@ -19,7 +19,7 @@ from tests.conftest import SCREEN
 
 pytestmark = pytest.mark.browser
 
-SLOW_MS = 180_000
+SLOW_MS = 120_000
 CLASSES = ("cat", "dog", "owl")
 PICTURES_EACH = 12
 NARROW = {"width": 390, "height": 844}

@@ -292,7 +292,7 @@ def test_a_refusal_says_why_and_what_to_do(open_page: Open, fake: FakeComparison
     look(fake, mine, "failed", problem=problem)
     fake.uploads.delete(mine.token)
     page = open_page(part="bring", upload=mine.token)
-    assert "pets is not taken." in said(page)
+    assert "pets.pt is not taken." in said(page)
     assert "Its numbers fit no architecture. Bring a TorchScript program." in said(page)
     page.button(key="another").click().run()
     assert page.query_params == {"part": "bring"}

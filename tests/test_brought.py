@@ -1,0 +1,171 @@
+"""What was brought, compared end to end through the locked-in worker, and gone afterwards."""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from quantcore import exports
+from quantcore.compare import Comparisons, plan
+from quantcore.errors import RequestError
+from quantcore.models.torchvision_import import torchvision
+from quantcore.results import Comparison
+from quantcore.settings import Settings
+from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
+from quantcore.store import Store
+
+CLASSES = ("blue", "green", "red")
+PICTURES_EACH = 12
+WAIT_S = 240
+FEW: dict[str, dict[str, Setting]] = {"static": {"calibration_images": 4, "observer": "minmax"}}
+VERY_QUICK = MeasureSpec(min_rounds=2, time_budget_s=0.5)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    module: nn.Module = torchvision().models.get_model(
+        "shufflenet_v2_x0_5", weights=None, num_classes=len(CLASSES)
+    )
+    return module.eval()
+
+
+def program() -> bytes:
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(network(), torch.zeros(2, 3, 64, 64)), buffer)
+    return buffer.getvalue()
+
+
+def exported() -> bytes:
+    buffer = io.BytesIO()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    made = torch.export.export(
+        network(), (torch.zeros(2, 3, 64, 64),), dynamic_shapes=({0: batch},)
+    )
+    torch.export.save(made, buffer)
+    return buffer.getvalue()
+
+
+def pictures() -> bytes:
+    noise, buffer = np.random.default_rng(0), io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for channel, name in enumerate(reversed(CLASSES)):
+            for place in range(PICTURES_EACH):
+                pixels = noise.integers(0, 90, (64, 64, 3), np.uint8)
+                pixels[..., channel] += 150
+                picture = io.BytesIO()
+                Image.fromarray(pixels).save(picture, "PNG")
+                archive.writestr(f"{name}/{place}.png", picture.getvalue())
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A data folder that things are brought to."""
+
+    comparisons: Comparisons
+    settings: Settings
+
+    def bring(self, name: str, content: bytes) -> str:
+        """Return the token of what was looked at and taken."""
+        upload = self.comparisons.uploads.receive(name, [content], "me")
+        self.comparisons.intakes.start(upload)
+        view = self.comparisons.intakes.wait(upload.token, WAIT_S)
+        assert view.state == "done", view.problem
+        found = view.upload
+        if found.model is not None:
+            model = replace(found.model, labels=CLASSES, image_size=64, resize_size=64)
+            self.comparisons.uploads.describe(found.token, model=model)
+        return found.token
+
+    def compared(self, model: str, images: str, workflows: tuple[str, ...]) -> Comparison:
+        request = plan(
+            ModelSpec(f"upload/{model}"),
+            workflows,
+            ["x86"],
+            FEW,
+            ImageSpec(f"upload/{images}", evaluation_images=12),
+            VERY_QUICK,
+        )
+        job_id = self.comparisons.start(request, owner="me")
+        view = self.comparisons.view(job_id)
+        while view.is_open:
+            view = self.comparisons.wait(job_id, WAIT_S)
+        return view.comparison
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    settings = Settings(data=tmp_path_factory.mktemp("data"))
+    with pytest.MonkeyPatch.context() as patch, closing(Comparisons(settings)) as comparisons:
+        patch.setenv("QUANTCORE_DATA", str(settings.data))
+        yield Desk(comparisons, settings)
+
+
+@pytest.fixture(scope="module")
+def images(desk: Desk) -> str:
+    return desk.bring("colours.zip", pictures())
+
+
+def artifacts(settings: Settings) -> list[Path]:
+    return [path for path in (settings.data / "artifacts").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("content", [program, exported])
+def test_a_program_is_compared_and_leaves_nothing(
+    desk: Desk, images: str, content: Callable[[], bytes]
+) -> None:
+    token = desk.bring("ours.pt", content())
+    found = desk.compared(token, images, ("static", "dynamic", "qat"))
+    assert [(row.workflow, row.accuracy is not None) for row in found.results] == [
+        ("float32", True),
+        ("static", True),
+        ("dynamic", True),
+    ]
+    static = found.results[1]
+    assert static.artifact.size_bytes < found.results[0].artifact.size_bytes
+    assert static.int8_share > 0.9
+    assert static.fidelity_images == 12
+    (refused,) = found.failures
+    assert "without its source" in refused.reason
+    assert artifacts(desk.settings)
+    desk.comparisons.delete_upload(token)
+    assert not artifacts(desk.settings)
+    assert desk.comparisons.summaries() == []
+    assert not (desk.settings.data / "uploads" / token).exists()
+    with Store.open(desk.settings) as store:
+        assert store.list() == []
+    with pytest.raises(RequestError, match="no longer here"):
+        desk.compared(token, images, ("static",))
+
+
+def test_weights_are_trained_further_on_pictures_that_were_brought(desk: Desk, images: str) -> None:
+    buffer = io.BytesIO()
+    torch.save(network().state_dict(), buffer)
+    token = desk.bring("ours.pth", buffer.getvalue())
+    spec = exports.planned(
+        ModelSpec(f"upload/{token}"),
+        Variant("static", "x86", tuple(FEW["static"].items())),
+        "onnx",
+        {},
+        ImageSpec(f"upload/{images}", evaluation_images=12),
+    )
+    assert exports.supports(spec).ok
+    found = desk.compared(token, images, ("static",))
+    assert len(found.results) == 2
+    desk.comparisons.delete_upload(images)
+    assert not artifacts(desk.settings)
+
+
+def test_a_program_has_no_format_that_needs_its_source(desk: Desk) -> None:
+    token = desk.bring("ours.pt", program())
+    for format, is_offered in (("onnx", False), ("mobile", True), ("torchscript", True)):
+        spec = exports.planned(ModelSpec(f"upload/{token}"), Variant("float32", None), format, {})
+        assert exports.supports(spec).ok == is_offered
