@@ -23,7 +23,7 @@ from quantcore.children import report
 from quantcore.errors import RequestError
 from quantcore.images import collected, load_images
 from quantcore.images.files import read_source
-from quantcore.models.catalogue import ModelInfo, catalogue, find
+from quantcore.models.catalogue import ModelInfo, catalogue, find, offered
 from quantcore.settings import default_threads
 from quantcore.specs import ImageSpec, ModelSpec
 from quantcore.words import percent
@@ -118,6 +118,15 @@ class Trained:
     curve: tuple[Point, ...]
     held_out_accuracy: float
     seconds: float
+
+
+def teachable() -> dict[str, ModelInfo]:
+    """Return the models that classes can be taught to by name, the bundled ones first."""
+    return {
+        name: info
+        for name, info in offered().items()
+        if f"torchvision/{info.architecture}" in catalogue()
+    }
 
 
 def check_backbone(spec: ModelSpec) -> ModelInfo:

@@ -54,6 +54,7 @@ class TransferView:
 
     Attributes:
         stage: what it is at, in plain words.
+        spec: what is taught to which model.
         share: of the work that is done, 0 to 1.
         seconds_left: about, once that can be said.
         curve: a point for each epoch so far.
@@ -63,6 +64,7 @@ class TransferView:
 
     state: TransferState
     stage: str
+    spec: TransferSpec
     share: float = 0.0
     seconds_left: float | None = None
     curve: tuple[Point, ...] = ()
@@ -105,7 +107,7 @@ class Transfers:
             )
         if self._closed:
             raise RequestError("The server is ending.", "Try again in a moment.")
-        record = _Record()
+        record = _Record(TransferView("waiting", IN_LINE, spec))
         lesson = _Lesson(spec, info, pictures)
         with self._mutex:
             transfer_id = secrets.token_urlsafe(ID_BYTES)
@@ -263,7 +265,7 @@ class _Lesson:
 class _Record:
     """One lesson under way, or over."""
 
-    view: TransferView = TransferView("waiting", IN_LINE)
+    view: TransferView
     cancelled: bool = False
     began_s: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)

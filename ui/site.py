@@ -16,6 +16,7 @@ SWEEP = PAGES / "Sweep.py"
 EXPORT = PAGES / "Export.py"
 GALLERY = PAGES / "Gallery.py"
 MODELS = PAGES / "Models.py"
+TRANSFER = PAGES / "Transfer.py"
 TRY = PAGES / "Try.py"
 ICONS = {
     "Export": ":material/package_2:",
@@ -23,6 +24,7 @@ ICONS = {
     "Jobs": ":material/checklist:",
     "Models": ":material/category:",
     "Sweep": ":material/stacks:",
+    "Transfer": ":material/school:",
     "Try": ":material/image_search:",
 }
 LOGIN_TITLE = "Log in"
@@ -66,6 +68,11 @@ def link_to_jobs() -> None:
 def link_to_models() -> None:
     """Draw a link to all models, and to where one's own are brought."""
     st.page_link(MODELS, label=MODELS.stem, icon=ICONS[MODELS.stem])
+
+
+def link_to_transfer(label: str, address: Mapping[str, str]) -> None:
+    """Draw a link to where a model is taught the classes of one's own pictures."""
+    st.page_link(TRANSFER, label=label, icon=ICONS[TRANSFER.stem], query_params=dict(address))
 
 
 def link_to_sweep() -> None:

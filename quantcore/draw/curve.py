@@ -1,0 +1,69 @@
+"""How a model gets better while it is taught: a line for accuracy, one for loss, and words."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from quantcore import words
+from quantcore.transfer import Point
+
+HEIGHT_PX = 260
+# Told apart by every kind of colour vision, and by dashes.
+RIGHT, LOSS = "#0072b2", "#d55e00"
+
+
+def figure(curve: Sequence[Point], epochs: int) -> go.Figure:
+    """Return held-out accuracy and loss by epoch, on a canvas as wide as all epochs to come."""
+    at = [point.epoch for point in curve]
+    drawn = go.Figure(
+        [
+            go.Scatter(
+                x=at,
+                y=[100 * point.accuracy for point in curve],
+                name="Held-out images named right",
+                mode="lines+markers",
+                line={"color": RIGHT, "width": 3},
+                hovertemplate="%{y:.1f} % right<extra></extra>",
+            ),
+            go.Scatter(
+                x=at,
+                y=[point.loss for point in curve],
+                name="Loss in training",
+                mode="lines+markers",
+                line={"color": LOSS, "dash": "dot"},
+                yaxis="y2",
+                hovertemplate="loss %{y:.2f}<extra></extra>",
+            ),
+        ]
+    )
+    drawn.update_layout(
+        height=HEIGHT_PX,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        dragmode=False,
+        hovermode="x unified",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        xaxis={"title": {"text": "epoch"}, "range": [-0.2, epochs + 0.2], "tickformat": "d"},
+        yaxis={"title": {"text": "right, %"}, "range": [0, 103]},
+        yaxis2={
+            "title": {"text": "loss"},
+            "overlaying": "y",
+            "side": "right",
+            "rangemode": "tozero",
+            "showgrid": False,
+        },
+    )
+    return drawn
+
+
+def text(curve: Sequence[Point]) -> str:
+    """Return the curve in words."""
+    first, last = curve[0], curve[-1]
+    start = f"{words.percent(first.accuracy)} of the held-out images right"
+    if last.epoch == first.epoch:
+        return f"With the new last layer alone, {start}."
+    best = max(curve, key=lambda point: point.accuracy)
+    return (
+        f"With the new last layer alone, {start}; after epoch {last.epoch}, "
+        f"{words.percent(last.accuracy)}, and {words.percent(best.accuracy)} at best. Loss went "
+        f"from {words.digits(first.loss)} to {words.digits(last.loss)}."
+    )

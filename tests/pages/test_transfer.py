@@ -1,0 +1,269 @@
+"""The page that teaches a model one's own classes, in each of its states, without a browser."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Element
+
+from quantcore.draw import curve
+from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
+from quantcore.settings import Settings
+from quantcore.specs import ModelSpec
+from quantcore.transfer import Point, TransferSpec
+from quantcore.transfers import TransferState, TransferView
+from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
+from tests.pages.conftest import Browse
+from tests.pages.fakes import ME, FakeComparisons
+from ui import site, state
+
+PROJECT = Path(__file__).parents[2]
+PAGE, MODELS = PROJECT / "pages" / "Transfer.py", PROJECT / "pages" / "Models.py"
+Open = Callable[..., AppTest]
+CURVE = (Point(0, 0.7, 0.55), Point(1, 0.5, 0.9), Point(2, 0.31, 0.8))
+LABELS = ("cat", "dog")
+
+
+@dataclass
+class FakeTransfers:
+    """Answers with the view it was given, and notes what it was asked."""
+
+    views: dict[str, TransferView] = field(default_factory=dict)
+    started: list[tuple[TransferSpec, str]] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    refusal: QuantcoreError | None = None
+
+    def start(self, spec: TransferSpec, owner: str) -> str:
+        if self.refusal:
+            raise self.refusal
+        self.started.append((spec, owner))
+        self.views["new"] = TransferView("waiting", "waits until another model is taught", spec)
+        return "new"
+
+    def view(self, transfer_id: str) -> TransferView | None:
+        return self.views.get(transfer_id)
+
+    def cancel(self, transfer_id: str) -> None:
+        self.cancelled.append(transfer_id)
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploads:
+    monkeypatch.setenv("QUANTCORE_DATA", str(tmp_path))
+    return Uploads(Settings(data=tmp_path))
+
+
+@pytest.fixture
+def fake(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> FakeTransfers:
+    fake, comparisons = FakeTransfers(), FakeComparisons()
+    comparisons.uploads = uploads
+    comparisons.transfers = fake  # type: ignore[attr-defined]
+    monkeypatch.setattr(state, "comparisons", lambda: comparisons)
+    return fake
+
+
+@pytest.fixture
+def open_page(fake: FakeTransfers) -> Open:
+    def open_page(**address: str) -> AppTest:
+        page = AppTest.from_file(str(PAGE), default_timeout=30)
+        page.query_params.update(address)
+        return page.run()
+
+    return open_page
+
+
+def bring(uploads: Uploads, name: str = "pets.zip", labelled: bool = True) -> Upload:
+    upload = uploads.receive(name, [b"zip"], ME)
+    classes = (("cat", 60), ("dog", 40)) if labelled else ()
+    return uploads.describe(upload.token, images=UploadedImages(100, classes))
+
+
+@pytest.fixture
+def pets(uploads: Uploads) -> Upload:
+    return bring(uploads)
+
+
+def taught(uploads: Uploads) -> Upload:
+    upload = uploads.receive("pets on MobileNet v2.safetensors", [b"story"], ME)
+    model = UploadedModel(
+        form="state_dict",
+        architecture="torchvision/mobilenet_v2",
+        classes=2,
+        labels=LABELS,
+        image_size=64,
+        resize_size=64,
+        mean=(0.3,) * 3,
+        std=(0.3,) * 3,
+        parameters=2_226_434,
+        weights="0" * 64,
+        channels="grey",
+    )
+    return uploads.describe(upload.token, model=model)
+
+
+def lesson(fake: FakeTransfers, pets: Upload, state: TransferState, **facts: object) -> None:
+    spec = TransferSpec(ModelSpec("bundled/mobilenet_v2"), pets.name, 8)
+    fake.views["known"] = TransferView(state, spec=spec, **{"stage": "", **facts})  # type: ignore[arg-type]
+
+
+def html(page: AppTest) -> str:
+    assert not page.exception
+    return "\n".join(element.proto.body for element in page.html)
+
+
+def captions(page: AppTest) -> str:
+    return "\n".join(each.value for each in page.caption).replace("\\", "")
+
+
+def text(elements: Iterable[Element]) -> str:
+    return "\n".join(str(each.value) for each in elements).replace("\\", "")
+
+
+def labels(page: AppTest) -> list[str]:
+    return [button.label for button in page.button]
+
+
+def test_without_images_it_leads_to_where_they_are_brought(
+    open_page: Open, uploads: Uploads
+) -> None:
+    bring(uploads, "loose.zip", labelled=False)
+    page = open_page()
+    assert "Bring images first" in html(page)
+    assert labels(page) == ["Bring images"]
+    assert not page.selectbox
+
+
+def test_a_lesson_is_asked_for_with_what_is_chosen(
+    open_page: Open, fake: FakeTransfers, uploads: Uploads, pets: Upload
+) -> None:
+    birds = bring(uploads, "birds.zip")
+    page = open_page()
+    assert "Nothing taught yet" in html(page)
+    options = page.selectbox(key="images").options
+    assert sorted(options) == [f"{name}: 100 pictures of 2 classes" for name in ("birds", "pets")]
+    page.selectbox(key="images").set_value(pets.name)
+    page.selectbox(key="backbone").set_value("bundled/resnet18")
+    page.number_input(key="epochs").set_value(4)
+    page.button(key="teach").click().run()
+    assert not page.exception
+    assert fake.started == [(TransferSpec(ModelSpec("bundled/resnet18"), pets.name, 4), ME)]
+    assert page.query_params["lesson"] == "new"
+    assert "Cancel" in labels(page)
+    assert birds.name not in str(fake.started)
+
+
+def test_models_that_cannot_be_taught_are_not_offered(open_page: Open, pets: Upload) -> None:
+    options = " ".join(open_page().selectbox(key="backbone").options)
+    assert "MobileNet v2, bundled, 64 px" in options
+    assert "ResNet-18, torchvision, 224 px" in options
+    assert "LSTM" not in options
+    assert "ViT-Tiny" not in options
+
+
+def test_images_of_somebody_else_are_not_offered(
+    open_page: Open, pets: Upload, browse_as: Browse
+) -> None:
+    browse_as("another")
+    assert "Bring images first" in html(open_page(images=pets.name))
+
+
+def test_a_refusal_is_said(open_page: Open, fake: FakeTransfers, pets: Upload) -> None:
+    fake.refusal = RequestError("These images are too few.", "Bring more.")
+    page = open_page()
+    page.button(key="teach").click().run()
+    assert "These images are too few." in text(page.error)
+    assert not fake.started
+
+
+def test_while_it_learns_stage_time_and_curve_are_there_and_it_can_be_stopped(
+    open_page: Open, fake: FakeTransfers, pets: Upload
+) -> None:
+    lesson(
+        fake,
+        pets,
+        "running",
+        stage="epoch 2 of 8: loss 0.310, 80.0 % right",
+        share=0.4,
+        seconds_left=33.0,
+        curve=CURVE,
+    )
+    page = open_page(lesson="known")
+    assert not page.exception
+    said = str(page.get("progress")[0].proto)
+    assert "Epoch 2 of 8: loss 0.310, 80.0 % right" in said
+    assert "33 s" in said
+    assert "MobileNet v2 learns the classes of pets." in captions(page)
+    assert "55.0 % of the held-out images right; after epoch 2, 80.0 %" in captions(page)
+    assert len(page.get("plotly_chart")) == 1
+    assert labels(page) == ["Cancel"]
+    page.button(key="cancel-lesson").click().run()
+    assert fake.cancelled == ["known"]
+
+
+def test_at_first_there_is_no_curve(open_page: Open, fake: FakeTransfers, pets: Upload) -> None:
+    lesson(fake, pets, "waiting", stage="waits until the measurement that runs is done")
+    page = open_page(lesson="known")
+    assert "Waits until the measurement" in str(page.get("progress")[0].proto)
+    assert not page.get("plotly_chart")
+
+
+def test_what_was_taught_is_compared_on_the_images_it_learnt_from(
+    open_page: Open,
+    fake: FakeTransfers,
+    uploads: Uploads,
+    pets: Upload,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = taught(uploads)
+    lesson(fake, pets, "done", share=1.0, curve=CURVE, upload=made)
+    led: list[tuple[object, object]] = []
+    monkeypatch.setattr(
+        "ui.transferring.st.switch_page",
+        lambda page, query_params: led.append((page, query_params)),
+    )
+    page = open_page(lesson="known")
+    assert not page.exception
+    assert "**pets on MobileNet v2** tells cat and dog." in text(page.markdown)
+    assert "Loss went from 0.7 to 0.31." in captions(page)
+    assert "Teach it" in labels(page)
+    page.button(key="compare-taught").click().run()
+    assert led == [(site.COMPARE, {"model": made.name, "images": pets.name})]
+
+
+@pytest.mark.parametrize(
+    ("ended", "problem", "kind"),
+    [
+        ("failed", ChildDiedError("The process that trains ended.", "Try again."), "error"),
+        ("cancelled", CancelledError("The training was cancelled.", "Start again."), "info"),
+    ],
+)
+def test_how_it_ended_otherwise_is_said_and_it_can_be_asked_for_again(
+    open_page: Open,
+    fake: FakeTransfers,
+    pets: Upload,
+    ended: TransferState,
+    problem: QuantcoreError,
+    kind: str,
+) -> None:
+    lesson(fake, pets, ended, problem=problem, curve=CURVE[:1])
+    page = open_page(lesson="known")
+    assert problem.reason in text(getattr(page, kind))
+    assert "With the new last layer alone, 55.0 %" in captions(page)
+    page.button(key="teach").click().run()
+    assert len(fake.started) == 1
+
+
+def test_a_lesson_that_is_not_known_is_said(open_page: Open, pets: Upload) -> None:
+    page = open_page(lesson="of-yesterday")
+    assert "no longer known here" in page.warning[0].value
+    assert "Teach it" in labels(page)
+
+
+def test_the_curve_is_drawn_with_room_for_the_epochs_to_come() -> None:
+    figure = curve.figure(CURVE, 8)
+    assert list(figure.data[0].y) == pytest.approx([55, 90, 80])
+    assert list(figure.data[1].y) == [0.7, 0.5, 0.31]
+    assert figure.layout.xaxis.range[1] > 8
+    assert curve.text(CURVE).endswith("90.0 % at best. Loss went from 0.7 to 0.31.")
