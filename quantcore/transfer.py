@@ -181,12 +181,17 @@ def run_transfer_child(connection: Connection, spec: TransferSpec, folder: Path)
     _train_head(model, head, seen)
     curve = [Point(0, _judged(model, seen)[1], _judged(model, judging)[0])]
     best = _Best(model, _judged(model, judging))
-    tell(stage(curve[0], spec.epochs), HEAD_AT)
-    for epoch, loss in enumerate(_tuned(model, seen, spec, tell), 1):
+
+    # What the last epoch came to is said at every step: of what is told fast, some is not heard.
+    def at(share: float) -> None:
+        tell(stage(curve[-1], spec.epochs), HEAD_AT + (1 - HEAD_AT) * share)
+
+    at(0.0)
+    for epoch, loss in enumerate(_tuned(model, seen, spec, at), 1):
         judged = _judged(model, judging)
         best.offer(model, judged)
         curve.append(Point(epoch, loss, judged[0]))
-        tell(stage(curve[-1], spec.epochs), HEAD_AT + (1 - HEAD_AT) * epoch / spec.epochs)
+        at(epoch / spec.epochs)
     weights = {name: tensor.contiguous() for name, tensor in best.state.items()}
     save_file(weights, folder / WEIGHTS)
     return Trained(
@@ -289,7 +294,7 @@ def _features(model: "nn.Module", head: "nn.Module", images: "Tensor") -> "Tenso
 
 
 def _tuned(
-    model: "nn.Module", seen: Lesson, spec: TransferSpec, tell: Callable[[str, float], None]
+    model: "nn.Module", seen: Lesson, spec: TransferSpec, tell: Callable[[float], None]
 ) -> Iterator[float]:
     """Train every weight; yield the mean loss after each epoch."""
     import torch
@@ -309,8 +314,7 @@ def _tuned(
                 group["lr"] = _rate(done, steps)
             moved = _moved(_floats(images[batch]), order)
             total += len(batch) * _step(optimizer, model(moved), labels[batch], LARGEST_STEP)
-            share = HEAD_AT + (1 - HEAD_AT) * done / steps
-            tell(f"training, epoch {epoch + 1} of {spec.epochs}", share)
+            tell(done / steps)
         yield total / len(labels)
 
 

@@ -283,7 +283,7 @@ class _Record:
             share = max(self.view.share, progress.share)
             point = point_in(progress.stage)
             curve = self.view.curve
-            if point is not None and point.epoch == len(curve):
+            if point is not None and (not curve or point.epoch > curve[-1].epoch):
                 curve = (*curve, point)
             self.view = replace(
                 self.view,

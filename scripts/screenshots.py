@@ -194,6 +194,7 @@ SCENES = (
                 "Export?model=bundled/row_lstm&workflow=dynamic&backend=x86&format=onnx",
                 "ONNX has no 8-bit LSTM",
             ),
+            Shot("transfer-empty", "Transfer", "Bring images first"),
             Shot("try-elsewhere", "Try", re.compile("not on this machine|first pictures")),
         ),
     ),

@@ -25,7 +25,7 @@ from quantcore.transfer import (
     run_transfer_child,
     stage,
 )
-from quantcore.transfers import Transfers, TransferView
+from quantcore.transfers import Transfers, TransferView, _Record
 from quantcore.uploads import Upload, UploadedImages, Uploads
 
 BACKBONE = ModelSpec("bundled/mobilenet_v2")
@@ -190,6 +190,16 @@ class Listener:
 
     def send(self, progress: Progress) -> None:
         self.told.append(progress)
+
+
+def test_a_point_that_was_not_heard_leaves_the_others() -> None:
+    spec = TransferSpec(BACKBONE, "upload/x")
+    record = _Record(TransferView("running", "", spec))
+    for epoch in (0, 0, 2, 2, 1, 3):
+        record.watch(Progress(stage(Point(epoch, 0.5, 0.5), 16), epoch / 16))
+    assert [point.epoch for point in record.view.curve] == [0, 2, 3]
+    assert record.view.share == 3 / 16
+    assert record.view.seconds_left is not None
 
 
 def test_too_few_pictures_are_refused_in_the_child(uploads: Uploads, tmp_path: Path) -> None:

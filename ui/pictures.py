@@ -100,6 +100,11 @@ def _way_on(upload: Upload) -> ModelInfo:
         )
         if st.button("Compare it", type="primary", icon=":material/speed:", key="compare-images"):
             st.switch_page(site.COMPARE, query_params={"model": name, state.IMAGES: upload.name})
+        many = upload.images is not None and len(upload.images.classes) > 1
+        if many and st.button(
+            "Teach a model these classes", icon=site.ICONS["Transfer"], key="teach-images"
+        ):
+            st.switch_page(site.TRANSFER, query_params={state.IMAGES: upload.name})
     return models[name]
 
 

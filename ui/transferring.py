@@ -1,6 +1,7 @@
 """A model taught one's own classes: what is asked for, how far it is, and what came of it."""
 
 from functools import cache
+from typing import Literal
 
 import streamlit as st
 
@@ -82,7 +83,7 @@ def draw() -> None:
         st.warning(GONE)
     own = labelled()
     if own:
-        _ask(own)
+        _ask(own, is_main=view is None or view.upload is None)
     if view is not None:
         _over(view)
     elif own:
@@ -93,8 +94,8 @@ def draw() -> None:
             st.switch_page(site.MODELS, query_params={"part": "bring"})
 
 
-def _ask(own: dict[str, Upload]) -> None:
-    """Draw what is taught to which model, and the button that begins."""
+def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
+    """Draw what is taught to which model, and the button that begins, the main one of the page."""
     models = teachable()
     if st.session_state.get(state.IMAGES) not in own:
         st.session_state[state.IMAGES] = next(iter(own))
@@ -125,7 +126,8 @@ def _ask(own: dict[str, Upload]) -> None:
                 width=200,
             )
             st.caption(WAY_SENTENCE)
-        st.button("Teach it", type="primary", icon=ICON, on_click=_start, key="teach")
+        kind: Literal["primary", "secondary"] = "primary" if is_main else "secondary"
+        st.button("Teach it", type=kind, icon=ICON, on_click=_start, key="teach")
 
 
 def _title(info: ModelInfo) -> str:

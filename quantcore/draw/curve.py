@@ -48,7 +48,8 @@ def figure(curve: Sequence[Point], epochs: int) -> go.Figure:
             "title": {"text": "loss"},
             "overlaying": "y",
             "side": "right",
-            "rangemode": "tozero",
+            "range": [0, 1.03 * max([1.0, *(point.loss for point in curve)])],
+            "tickmode": "auto",
             "showgrid": False,
         },
     )
@@ -58,12 +59,13 @@ def figure(curve: Sequence[Point], epochs: int) -> go.Figure:
 def text(curve: Sequence[Point]) -> str:
     """Return the curve in words."""
     first, last = curve[0], curve[-1]
-    start = f"{words.percent(first.accuracy)} of the held-out images right"
+    start = f"{words.percent(first.accuracy, 0)} of the held-out images right"
     if last.epoch == first.epoch:
         return f"With the new last layer alone, {start}."
-    best = max(curve, key=lambda point: point.accuracy)
+    best = max(point.accuracy for point in curve)
+    more = f", and {words.percent(best, 0)} at best" if best > last.accuracy else ""
     return (
         f"With the new last layer alone, {start}; after epoch {last.epoch}, "
-        f"{words.percent(last.accuracy)}, and {words.percent(best.accuracy)} at best. Loss went "
-        f"from {words.digits(first.loss)} to {words.digits(last.loss)}."
+        f"{words.percent(last.accuracy, 0)}{more}. Loss went from {first.loss:.2f} to "
+        f"{last.loss:.2f}."
     )

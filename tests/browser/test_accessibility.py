@@ -46,6 +46,7 @@ ENDS = {
     "Export": "This file has not been made yet",
     "Export?model=bundled/row_lstm&workflow=dynamic&backend=x86&format=onnx": "ONNX has no 8-bit",
     "Gallery?job=told": "surest contradiction first",
+    "Transfer": "Bring images first",
     "Try": re.compile("The first pictures|not on this machine"),
 }
 FOLDS = ("Settings", "Why not the others?", "How was this measured?")

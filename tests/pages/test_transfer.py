@@ -195,7 +195,7 @@ def test_while_it_learns_stage_time_and_curve_are_there_and_it_can_be_stopped(
     assert "Epoch 2 of 8: loss 0.310, 80.0 % right" in said
     assert "33 s" in said
     assert "MobileNet v2 learns the classes of pets." in captions(page)
-    assert "55.0 % of the held-out images right; after epoch 2, 80.0 %" in captions(page)
+    assert "55 % of the held-out images right; after epoch 2, 80 %" in captions(page)
     assert len(page.get("plotly_chart")) == 1
     assert labels(page) == ["Cancel"]
     page.button(key="cancel-lesson").click().run()
@@ -226,7 +226,7 @@ def test_what_was_taught_is_compared_on_the_images_it_learnt_from(
     page = open_page(lesson="known")
     assert not page.exception
     assert "**pets on MobileNet v2** tells cat and dog." in text(page.markdown)
-    assert "Loss went from 0.7 to 0.31." in captions(page)
+    assert "Loss went from 0.70 to 0.31." in captions(page)
     assert "Teach it" in labels(page)
     page.button(key="compare-taught").click().run()
     assert led == [(site.COMPARE, {"model": made.name, "images": pets.name})]
@@ -250,7 +250,7 @@ def test_how_it_ended_otherwise_is_said_and_it_can_be_asked_for_again(
     lesson(fake, pets, ended, problem=problem, curve=CURVE[:1])
     page = open_page(lesson="known")
     assert problem.reason in text(getattr(page, kind))
-    assert "With the new last layer alone, 55.0 %" in captions(page)
+    assert "With the new last layer alone, 55 %" in captions(page)
     page.button(key="teach").click().run()
     assert len(fake.started) == 1
 
@@ -266,4 +266,4 @@ def test_the_curve_is_drawn_with_room_for_the_epochs_to_come() -> None:
     assert list(figure.data[0].y) == pytest.approx([55, 90, 80])
     assert list(figure.data[1].y) == [0.7, 0.5, 0.31]
     assert figure.layout.xaxis.range[1] > 8
-    assert curve.text(CURVE).endswith("90.0 % at best. Loss went from 0.7 to 0.31.")
+    assert curve.text(CURVE).endswith("90 % at best. Loss went from 0.70 to 0.31.")
