@@ -101,7 +101,7 @@ class Bench:
         conversion, files = self.conversion(spec), self.files(spec)
         function = "quantcore.export:run_export_child"
         watch = self.job(spec, report).watch(0.0, 1.0)
-        made: Export = self.run(function, spec, conversion, files, watch=watch)
+        made: Export = self.take(function, spec, conversion, files, watch=watch)
         return made
 
     def path(self, spec: ExportSpec) -> Path:
@@ -111,7 +111,7 @@ class Bench:
         """Return what the file says of itself in a child that did not make it."""
         if spec not in self.answered:
             function = "quantcore.proof:run_answers_child"
-            self.answered[spec] = self.run(function, spec, self.path(spec))
+            self.answered[spec] = self.take(function, spec, self.path(spec))
         return self.answered[spec]
 
     def logits(self, spec: ExportSpec) -> Logits:
@@ -122,12 +122,17 @@ class Bench:
         own = replace(spec, format="torchscript", options=())
         if own not in self.variants:
             path = self.store.checked_path(self.conversion(spec).artifact.sha256)
-            found = self.run("quantcore.proof:run_answers_child", own, path)
+            found = self.take("quantcore.proof:run_answers_child", own, path)
             self.variants[own] = load_logits(self.store.checked_path(found.predictions))
         return self.variants[own]
 
-    def run(self, function: str, *arguments: object, watch: Watch = ignore_progress) -> Any:
-        """Return a child's answer, with its files in the store."""
+    def run(self, function: str, *arguments: object) -> Any:
+        """Return a child's answer."""
+        with self.nursery.spawn(function, *arguments) as child:
+            return child.receive(timeout_s=TIMEOUT_S)
+
+    def take(self, function: str, *arguments: object, watch: Watch = ignore_progress) -> Any:
+        """Return the answer of a child that is given a tray, with its files in the store."""
         with self.store.tray() as folder:
             with self.nursery.spawn(function, *arguments, folder) as child:
                 answer = child.receive(watch, timeout_s=TIMEOUT_S)

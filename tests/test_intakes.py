@@ -1,6 +1,7 @@
 """Uploads from the file to the record, in the real locked-in worker."""
 
 import pickle
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from quantcore.intakes import Intakes, IntakeView
 from quantcore.models.torchvision_import import torchvision
 from quantcore.settings import Settings
 from quantcore.uploads import Uploads
+from tests.intake import malformed, malformed_pictures
 
 WAIT_S = 120
 CLASSES = 3
@@ -183,3 +185,55 @@ def test_without_a_lock_programs_are_refused_and_numbers_are_not(
         assert looked_at(intakes, uploads, weights).state == "done"
     finally:
         intakes.close()
+
+
+def brought(intakes: Intakes, uploads: Uploads, content: bytes, name: str) -> IntakeView:
+    upload = uploads.receive(name, [content], "me")
+    intakes.start(upload)
+    return intakes.wait(upload.token, WAIT_S)
+
+
+def every_one_gets_its_sentence(
+    intakes: Intakes, uploads: Uploads, folder: Path, numbers: range
+) -> None:
+    """Bring malformed models and zips; look that each is refused, and the server is as it was."""
+    workers = set()
+    for number in numbers:
+        if number % 3:
+            path, family, about = malformed.make(number, folder)
+            content, name = path.read_bytes(), path.name
+            path.unlink()
+        else:
+            (content, family, about), name = malformed_pictures.make(number), "pictures.zip"
+        if not content:
+            # Refused before anybody looks at it.
+            with pytest.raises(QuantcoreError, match="0 bytes"):
+                uploads.receive(name, [content], "me")
+            continue
+        view = brought(intakes, uploads, content, name)
+        told = f"{number}, {family}: {view.problem}"
+        assert view.state == "failed", told
+        assert view.problem is not None
+        assert view.problem.remedy, told
+        assert re.search(about, view.problem.reason), told
+        assert kept(uploads, view) == set(), told
+        assert intakes._worker is not None
+        workers.add(id(intakes._worker))
+    assert len(workers) == 1, "a worker was lost"
+    assert not (folder / malformed.MARK).exists(), "a pickle was obeyed"
+
+
+def test_malformed_files_each_get_their_sentence(
+    intakes: Intakes, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTAKE_MARK", str(tmp_path))
+    every_one_gets_its_sentence(intakes, uploads, tmp_path, range(36))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1_800)
+def test_five_hundred_malformed_files_each_get_their_sentence(
+    intakes: Intakes, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTAKE_MARK", str(tmp_path))
+    every_one_gets_its_sentence(intakes, uploads, tmp_path, range(500))

@@ -7,6 +7,7 @@ from typing import IO
 import streamlit as st
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRec
 
 from quantcore import words
 from quantcore.errors import QuantcoreError
@@ -34,6 +35,16 @@ UNREAD = (
     "**Nobody has looked at {name} yet.** The server was started again before it was looked at. "
     "The file is still here."
 )
+
+
+def _sharing(self: UploadedFile, _: object) -> UploadedFile:
+    """Return the same file again, its bytes shared: they never change."""
+    record = UploadedFileRec(self.file_id, self.name, self.type, self.getvalue())
+    return UploadedFile(record, self._file_urls)
+
+
+# Streamlit copies what a field holds for every run of the page, a large file with all its bytes.
+UploadedFile.__deepcopy__ = _sharing  # type: ignore[attr-defined]
 
 
 def uploads() -> Uploads:

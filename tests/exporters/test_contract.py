@@ -144,7 +144,7 @@ def test_a_cancelled_export_leaves_no_file(bench: Bench, format: str, report: in
     spec = planned(LSTM, FLOAT32, format)
     arguments = (spec, bench.conversion(spec), bench.files(spec))
     before = _files(bench.settings.data)
-    stopped = bench.run("tests.exports:stop_at", report, *arguments)
+    stopped = bench.take("tests.exports:stop_at", report, *arguments)
     assert stopped == (report <= (1 if format == "torchscript" else 3))
     made = 0 if stopped else 1
     assert len(_files(bench.settings.data) - before) <= made
@@ -161,7 +161,7 @@ def test_a_file_that_is_no_such_thing_is_told_in_the_runtimes_words(bench: Bench
         path = bench.settings.data / f"rotten{EXPORTERS[name].suffix}"
         path.write_bytes(b"not a model" * 100)
         with pytest.raises(QuantcoreError, match=f"{EXPORTERS[name].runtime} says"):
-            bench.run("quantcore.proof:run_answers_child", spec, path)
+            bench.take("quantcore.proof:run_answers_child", spec, path)
 
 
 # The registry
