@@ -12,13 +12,17 @@ from quantcore import models
 from quantcore.children import Progress
 from quantcore.errors import RequestError
 from quantcore.images import load_images
+from quantcore.models import architectures
 from quantcore.models.catalogue import find
+from quantcore.models.empty import EmptyParameters
+from quantcore.models.torchvision_import import torchvision
 from quantcore.settings import Settings
 from quantcore.specs import ImageSpec, ModelSpec
 from quantcore.store import locks
 from quantcore.transfer import (
     Point,
     TransferSpec,
+    _new_head,
     _splits,
     check_backbone,
     point_in,
@@ -221,3 +225,33 @@ def test_a_stage_carries_its_point() -> None:
 def test_impossible_numbers_of_epochs_are_refused(epochs: int) -> None:
     with pytest.raises(RequestError, match=f"{epochs} epochs"):
         TransferSpec(BACKBONE, "upload/x", epochs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet",
+        "convnext_tiny",
+        "densenet121",
+        "googlenet",
+        "inception_v3",
+        "maxvit_t",
+        "mnasnet1_0",
+        "squeezenet1_1",
+        "swin_t",
+        "vgg11",
+        "vit_b_16",
+    ],
+)
+def test_a_new_last_layer_gives_the_plain_architecture_with_other_classes(name: str) -> None:
+    with torch.device("meta"), EmptyParameters():
+        model = architectures.architecture(name)
+        head = _new_head(model, 1_000, 3)
+        like = torchvision().models.get_model(
+            name, weights=None, num_classes=3, **architectures.options(name)
+        )
+        plain = architectures.drop_auxiliary(like, name)
+    assert {key: each.shape for key, each in model.state_dict().items()} == {
+        key: each.shape for key, each in plain.state_dict().items()
+    }
+    assert any(each is head for each in model.modules())
