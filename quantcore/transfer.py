@@ -253,11 +253,12 @@ def _new_head(model: "nn.Module", before: int, classes: int) -> "nn.Module":
         raise RequestError("This model has no last layer that could be replaced.", CHOOSE)
     parent, _, name = found[-1].rpartition(".")
     owner, old = model.get_submodule(parent), model.get_submodule(found[-1])
+    has_bias = old.bias is not None
     head: nn.Module
     if isinstance(old, nn.Linear):
-        head = nn.Linear(old.in_features, classes)
+        head = nn.Linear(old.in_features, classes, bias=has_bias)
     else:
-        head = nn.Conv2d(old.in_channels, classes, old.kernel_size)  # type: ignore[arg-type]
+        head = nn.Conv2d(old.in_channels, classes, old.kernel_size, bias=has_bias)  # type: ignore[arg-type]
     # By name in `_modules`: a part of a Sequential is called by its number.
     owner._modules[name] = head
     return head
