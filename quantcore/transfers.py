@@ -37,6 +37,8 @@ from quantcore.uploads import Upload, UploadedModel, Uploads, title
 
 ID_BYTES = 12
 MOST_REMEMBERED = 100
+# A lesson looks ten times a second whether it is still wanted, but not while weights are fetched.
+END_S = 10.0
 NURSERY_MODULES = ("quantcore.preload", "quantcore.transfer")
 WAITS = "waits until the measurement that runs is done"
 IN_LINE = "waits until another model is taught"
@@ -136,12 +138,12 @@ class Transfers:
             record.cancelled = True
 
     def close(self) -> None:
-        """Stop every lesson, and return when none is left."""
+        """Stop every lesson, and return when none is left, or one does not listen."""
         self._closed = True
         for record in list(self._records.values()):
             record.cancelled = True
         for record in list(self._records.values()):
-            record.over.wait()
+            record.over.wait(END_S)
 
     def _record(self, transfer_id: str) -> "_Record | None":
         with self._mutex:
