@@ -91,7 +91,7 @@ def _cached(command: Sequence[str], environment: dict[str, str]) -> Iterator[Fig
         "python -c 'import typer, rich, pydantic'",
     )
     yield at_most(
-        "all cached, after the interpreter's start", whole_s - interpreter_s, "s", 1.0, "the issue"
+        "all cached, after the interpreter's start", whole_s - interpreter_s, "s", 1.0, "the aim"
     )
 
 

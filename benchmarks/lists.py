@@ -43,7 +43,7 @@ def lines() -> Iterator[Figure | str]:
 
 
 def _limit(what: str, times_s: list[float], limit_ms: float) -> Figure:
-    return at_most(what, 1_000 * statistics.median(times_s), "ms", limit_ms, "the issue", digits=0)
+    return at_most(what, 1_000 * statistics.median(times_s), "ms", limit_ms, "the aim", digits=0)
 
 
 def _add(ledger: Ledger, tag: str, count: int) -> str:

@@ -51,7 +51,7 @@ def lines() -> Iterator[Figure | str]:
                 time.monotonic() - answered,
                 "s",
                 CHART_LIMIT_S,
-                "the issue",
+                "the aim",
             )
         else:
             yield note("The shipped comparison is not in this copy: no first chart to time.")
@@ -62,7 +62,7 @@ def lines() -> Iterator[Figure | str]:
             rss_mb,
             "MB",
             MEMORY_LIMIT_MB,
-            "the issue",
+            "the aim",
         )
 
 
@@ -84,7 +84,7 @@ def _delays(page: Page, url: str, data: Path) -> Iterator[Figure | str]:
         max(delays),
         "s",
         DELAY_LIMIT_S,
-        "the issue",
+        "the aim",
     )
 
 

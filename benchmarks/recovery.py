@@ -34,7 +34,7 @@ def lines() -> Iterator[Figure | str]:
         max(times),
         "s",
         LIMIT_S,
-        "the issue",
+        "the aim",
     )
 
 

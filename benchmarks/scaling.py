@@ -32,7 +32,7 @@ def lines() -> Iterator[Figure | str]:
             VARIANTS * CELL_S / count / elapsed_s,
             "",
             0.9,
-            "the issue",
+            "the aim",
         )
 
 

@@ -51,7 +51,7 @@ def lines() -> Iterator[Figure | str]:
 
 
 def _limit(what: str, value: float, unit: str, limit: float) -> Figure:
-    return at_most(what, value, unit, limit, "the issue")
+    return at_most(what, value, unit, limit, "the aim")
 
 
 def _speedups(settings: Settings, seed: int) -> tuple[str, Mapping[str, float]]:

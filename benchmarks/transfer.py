@@ -65,9 +65,9 @@ def _lines(comparisons: Comparisons, threads: int) -> Iterator[Figure | str]:
         top1 = row.accuracy.top1
         is_bound = row.workflow != FLOAT32.workflow
         yield (
-            at_least(what, top1, "", LEAST_TOP1, "the issue") if is_bound else shown(what, top1, "")
+            at_least(what, top1, "", LEAST_TOP1, "the aim") if is_bound else shown(what, top1, "")
         )
-    yield at_most("from the pictures to the plot", total_s, "s", LIMIT_S, "the issue")
+    yield at_most("from the pictures to the plot", total_s, "s", LIMIT_S, "the aim")
 
 
 def _told(view: TransferView) -> str:

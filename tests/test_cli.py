@@ -77,7 +77,7 @@ from quantcore.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main()
 """
-# What the issue that asked for the command line promises of every row.
+# What the command line promises of every row.
 RESULT_FIELDS = {
     "key": str,
     "model": str,
