@@ -21,6 +21,7 @@ from quantcore.results import Comparison
 from quantcore.settings import Settings
 from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.store import Store
+from quantcore.trial import Answer, TrialSpec
 
 CLASSES = ("blue", "green", "red")
 PICTURES_EACH = 12
@@ -160,8 +161,28 @@ def test_weights_are_trained_further_on_pictures_that_were_brought(desk: Desk, i
     assert exports.supports(spec).ok
     found = desk.compared(token, images, ("static",))
     assert len(found.results) == 2
+    tried_locked_in(desk, found)
     desk.comparisons.delete_upload(images)
     assert not artifacts(desk.settings)
+
+
+def tried_locked_in(desk: Desk, found: Comparison) -> None:
+    """Ask the files one of the pictures, and look at two, which no ordinary process may open."""
+    trials, spec = desk.comparisons.trials, found.request.images
+    first, second = trials.thumbnails(spec, found.request.model.name, [0, 1], 16)
+    assert first != second
+    with Image.open(io.BytesIO(first), formats=["PNG"]) as picture:
+        assert picture.size == (16, 16)
+    trial_id = trials.start(TrialSpec(found.results, spec, 0))
+    trials.wait(trial_id, WAIT_S)
+    view = trials.view(trial_id)
+    assert view is not None
+    assert [type(answer) for answer in view.answers] == [Answer, Answer], view
+    assert trials._vault is not None
+    assert trials._vault.locked
+    assert trials._decoders is not None
+    assert trials._decoders.locked
+    assert not trials._readers
 
 
 def test_a_program_has_no_format_that_needs_its_source(desk: Desk) -> None:
