@@ -220,7 +220,10 @@ class Intakes:
     def _started(self) -> Worker:
         if self._closed:
             raise RequestError("The server is ending.", "Try again in a moment.")
-        if self._worker is None or not self._worker.nursery.is_alive:
+        if self._worker is not None and not self._worker.is_to_be_kept:
+            self._worker.nursery.close()
+            self._worker = None
+        if self._worker is None:
             self._worker = locked.start(self._settings, NURSERY_MODULES)
         return self._worker
 

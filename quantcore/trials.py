@@ -26,6 +26,7 @@ from quantcore.errors import (
     QuantcoreError,
     RequestError,
 )
+from quantcore.locked import Worker
 from quantcore.models.catalogue import find
 from quantcore.results import VariantResult
 from quantcore.settings import Settings
@@ -119,8 +120,8 @@ class Trials:
         self._nursery: Nursery | None = None
         # Held by whoever uses, starts or ends the decoders: one picture is decoded at a time.
         self._decoding = threading.Lock()
-        self._decoders: Nursery | None = None
-        self._vault: Nursery | None = None
+        self._decoders: Worker | None = None
+        self._vault: Worker | None = None
         self._readers: dict[str | None, Child] = {}
         self._idle: threading.Timer | None = None
         self._closed = False
@@ -178,9 +179,10 @@ class Trials:
         if self._idle is not None:
             self._idle.cancel()
         # Not `_turn`: a trial that is under way ends because its reader does.
-        for nursery in (self._nursery, self._decoders, self._vault):
-            if nursery is not None:
-                nursery.close()
+        if self._nursery is not None:
+            self._nursery.close()
+        for worker in (self._decoders, self._vault):
+            _end(worker)
 
     def _record(self, trial_id: str) -> _Record | None:
         with self._mutex:
@@ -281,13 +283,14 @@ class Trials:
         with self._decoding:
             if self._closed:
                 raise RequestError("The server is ending.", "Try again in a moment.")
-            if self._decoders is None or not self._decoders.is_alive:
+            if self._decoders is None or not self._decoders.is_to_be_kept:
+                _end(self._decoders)
                 # Without torch, which decoding needs not.
                 least_gb = min(self._settings.memory_gb, DECODER_MEMORY_BYTES / 1e9)
                 limited = replace(self._settings, memory_gb=least_gb)
-                self._decoders = locked.start(limited, ["quantcore.trial"]).nursery
+                self._decoders = locked.start(limited, ["quantcore.trial"])
             reads = _folders(*of)
-            with self._decoders.spawn(function, *arguments, reads=reads) as child:
+            with self._decoders.nursery.spawn(function, *arguments, reads=reads) as child:
                 return child.receive(timeout_s=ANSWER_TIMEOUT_S)
 
     def _ask(
@@ -323,10 +326,15 @@ class Trials:
         They may have taken that process over, so the file is a program of theirs: it is loaded by a
         locked child that ends with this one answer.
         """
-        if self._vault is None or not self._vault.is_alive:
-            self._vault = locked.start(self._settings, NURSERY_MODULES).nursery
+        if self._closed:
+            raise RequestError("The server is ending.", "Try again in a moment.")
+        if self._vault is None or not self._vault.is_to_be_kept:
+            _end(self._vault)
+            self._vault = locked.start(self._settings, NURSERY_MODULES)
         reads = (question.path, *_folders(question.model))
-        with self._vault.spawn("quantcore.trial:run_reader_child", backend, reads=reads) as child:
+        with self._vault.nursery.spawn(
+            "quantcore.trial:run_reader_child", backend, reads=reads
+        ) as child:
             child.send(question)
             answer = child.receive(timeout_s=ANSWER_TIMEOUT_S)
         try:
@@ -380,18 +388,22 @@ class Trials:
         if self._nursery is not None:
             self._nursery.close()
             self._nursery = None
-        if self._vault is not None:
-            self._vault.close()
-            self._vault = None
+        _end(self._vault)
+        self._vault = None
         with self._decoding:
-            if self._decoders is not None:
-                self._decoders.close()
-                self._decoders = None
+            _end(self._decoders)
+            self._decoders = None
 
 
 _TOLD = TypeAdapter(Told)
 _TEXTS = TypeAdapter(tuple[str, ...])
 _ANSWERED = TypeAdapter(tuple[tuple[Guess, ...], float])
+
+
+def _end(worker: Worker | None) -> None:
+    """End a worker, if there is one."""
+    if worker is not None:
+        worker.nursery.close()
 
 
 def _folders(*names: str | None) -> tuple[Path, ...]:

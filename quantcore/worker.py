@@ -24,7 +24,7 @@ TOPIC = "quantcore-progress"
 PROCESS = uuid.uuid4().hex
 
 _cancelled: set[str] = set()
-_nurseries: dict[bool, tuple[Nursery, str]] = {}
+_nurseries: dict[bool, locked.Worker] = {}
 
 
 # A worker with several threads still measures one cell at a time.
@@ -110,19 +110,19 @@ def _store(settings: Settings) -> Store:
 def _nursery(settings: Settings, is_locked: bool) -> tuple[Nursery, str]:
     """Return a living nursery, the one before unless something ended it, and why it has no lock."""
     known = _nurseries.get(is_locked)
-    if known is not None and not known[0].is_alive:
-        _nurseries.pop(is_locked)[0].close()
+    if known is not None and not known.is_to_be_kept:
+        _nurseries.pop(is_locked).nursery.close()
     if is_locked not in _nurseries:
         _nurseries[is_locked] = _started(settings, is_locked)
-    return _nurseries[is_locked]
+    found = _nurseries[is_locked]
+    return found.nursery, found.refusal
 
 
-def _started(settings: Settings, is_locked: bool) -> tuple[Nursery, str]:
+def _started(settings: Settings, is_locked: bool) -> locked.Worker:
     if is_locked:
-        worker = locked.start(settings, NURSERY_MODULES)
-        return worker.nursery, worker.refusal
+        return locked.start(settings, NURSERY_MODULES)
     limits = settings.memory_limit_bytes, settings.timeout_s
-    return Nursery(NURSERY_MODULES, *limits, data=settings.data), ""
+    return locked.Worker(Nursery(NURSERY_MODULES, *limits, data=settings.data), "")
 
 
 class _Reporter:
