@@ -137,6 +137,13 @@ class Transfers:
         if record is not None:
             record.cancelled = True
 
+    def forget(self, images: str) -> None:
+        """Stop every lesson with pictures that are gone."""
+        with self._mutex:
+            for record in self._records.values():
+                if record.view.spec.images == images:
+                    record.cancelled = True
+
     def close(self) -> None:
         """Stop every lesson, and return when none is left, or one does not listen."""
         self._closed = True

@@ -4,10 +4,12 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from quantcore import locked
+from quantcore import locked, uploads
 from quantcore.cards import ExportSpec, ProofCard
 from quantcore.children import Nursery
 from quantcore.engine import Job, is_locked, origins, run_cell
@@ -63,7 +65,7 @@ def run_ticket(
         CancelledError: `cancel` was called with this ticket.
     """
     job = _job(ticket, request, settings or Settings.from_env())
-    with _one_at_a_time:
+    with _one_at_a_time, _nothing_left(job):
         return run_cell(job, variant)
 
 
@@ -74,8 +76,19 @@ def run_export(ticket: str, spec: ExportSpec, settings: Settings) -> ProofCard |
         CancelledError: `cancel` was called with this ticket.
     """
     job = _job(ticket, spec.request, settings)
-    with _one_at_a_time:
+    with _one_at_a_time, _nothing_left(job):
         return attempt(job, spec)
+
+
+@contextmanager
+def _nothing_left(job: Job) -> Iterator[None]:
+    """Remove what was made of an upload that was deleted while somebody was busy with it."""
+    try:
+        yield
+    finally:
+        for origin in origins(job.request):
+            if not uploads.is_kept(origin):
+                job.store.forget(origin)
 
 
 def dask_setup(_: object) -> None:
