@@ -53,7 +53,12 @@ _ANSWER_TIMEOUT_S = 600.0
 _REQUEST_BYTES = 65_536
 # Of a locked child's answers: longer ones, and those that never end, are no answers.
 _MOST_ANSWER_BYTES = 32 * 2**20
-_PIECE_TIMEOUT_S = 30
+_MESSAGE_TIMEOUT_S = 30.0
+_PIECE_BYTES = 2**20
+# What stands in place of a message's size where that takes eight bytes.
+_LONG_MESSAGE = -1
+# What only this side may say: a cell whose child says so itself would be run again and again.
+_OURS_TO_SAY = (CancelledError,)
 _MOST_CHARACTERS = 20_000
 _LONGEST_STAGE = 120
 _REPORTS_EVERY_S = 0.05
@@ -129,10 +134,17 @@ class Child:
         """
         timeout_s = self._nursery.timeout_s if timeout_s is None else timeout_s
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+
+        def check() -> None:
+            self._check(should_stop, deadline, timeout_s)
+
         while True:
-            self._wait(should_stop, deadline, timeout_s)
+            # Asked first: a child that always has something to say must not outrun its end.
+            check()
+            while not self._connection.poll(_POLL_S):
+                check()
             try:
-                message = self._message()
+                message = self._message(check)
             except (EOFError, ConnectionResetError) as error:
                 raise self._death() from error
             if isinstance(message, Progress):
@@ -143,17 +155,40 @@ class Child:
             else:
                 return message
 
-    def _message(self) -> Any:
+    def _message(self, check: Callable[[], None]) -> Any:
         if not self._nursery.locked:
             return self._connection.recv()
         try:
-            return _from_json(self._connection.recv_bytes(_MOST_ANSWER_BYTES))
+            return _from_json(self._bytes(check))
         except (EOFError, ConnectionResetError):
             raise
-        # Too long, never finished, not JSON, or nested without end.
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        # Too long, never finished, not JSON, nested without end, or a number beyond all measure.
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
             self.kill()
             raise not_an_answer() from error
+
+    def _bytes(self, check: Callable[[], None]) -> bytes:
+        """Return one message as `Connection` frames it, however slowly a locked child sends it."""
+        end = time.monotonic() + _MESSAGE_TIMEOUT_S
+        (size,) = struct.unpack("!i", self._read(4, end, check))
+        if size == _LONG_MESSAGE:
+            (size,) = struct.unpack("!Q", self._read(8, end, check))
+        if not 0 <= size <= _MOST_ANSWER_BYTES:
+            raise ValueError(f"a message of {size} bytes")
+        return self._read(size, end, check)
+
+    def _read(self, size: int, end: float, check: Callable[[], None]) -> bytes:
+        content = bytearray()
+        while len(content) < size:
+            check()
+            if time.monotonic() > end:
+                raise OSError("the message did not end")
+            if self._connection.poll(_POLL_S):
+                piece = os.read(self._connection.fileno(), min(size - len(content), _PIECE_BYTES))
+                if not piece:
+                    raise EOFError
+                content += piece
+        return bytes(content)
 
     def _pass_on(self, progress: Progress, watch: Watch) -> None:
         """Tell of progress; a locked child that tells of it without pause is not listened to."""
@@ -163,23 +198,20 @@ class Child:
         self._reported_at = now
         watch(progress)
 
-    def _wait(
+    def _check(
         self, should_stop: ShouldStop, deadline: float | None, timeout_s: float | None
     ) -> None:
-        while True:
-            # Asked first: a child that always answers quickly must not outrun a cancel.
-            if should_stop():
-                self.kill()
-                raise CancelledError("The work was cancelled.", "Start it again when you like.")
-            if self._connection.poll(_POLL_S):
-                return
-            if deadline is not None and time.monotonic() > deadline:
-                self.kill()
-                raise ChildDiedError(
-                    f"It took longer than {timeout_s:g} s and was stopped.",
-                    "Try fewer images or steps, or a smaller model; QUANTCORE_TIMEOUT_S is how "
-                    "long a step may take.",
-                )
+        """End the child if it was asked to stop, or its time is up."""
+        if should_stop():
+            self.kill()
+            raise CancelledError("The work was cancelled.", "Start it again when you like.")
+        if deadline is not None and time.monotonic() > deadline:
+            self.kill()
+            raise ChildDiedError(
+                f"It took longer than {timeout_s:g} s and was stopped.",
+                "Try fewer images or steps, or a smaller model; QUANTCORE_TIMEOUT_S is how "
+                "long a step may take.",
+            )
 
     def _explained(self, error: Exception) -> Exception:
         limit = self._nursery.memory_limit_bytes
@@ -192,7 +224,7 @@ class Child:
         self._connection.close()
         status = self._nursery.reap(self.pid)
         if status is not None and os.WIFSIGNALED(status):
-            name = signal.Signals(os.WTERMSIG(status)).name
+            name = _signal_name(os.WTERMSIG(status))
             cause = f"Its process was ended by {name}"
             limit = self._nursery.memory_limit_bytes
             if name == "SIGKILL":
@@ -294,11 +326,6 @@ class Nursery:
         if self.locked:
             request["lock"] = self._lock_of(reads, writes).to_dict()
         ours, theirs = socket.socketpair()
-        if self.locked:
-            # A message of which only the beginning comes must not be waited for.
-            ours.setsockopt(
-                socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _PIECE_TIMEOUT_S, 0)
-            )
         with ours, theirs:
             pid = self._ask(request, [theirs.fileno()])
             child = Child(self, int(pid), Connection(ours.detach()))
@@ -361,6 +388,14 @@ class Nursery:
 def _is_out_of_memory(error: Exception) -> bool:
     text = str(error)
     return isinstance(error, MemoryError) or "allocate memory" in text or "bad_alloc" in text
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    # Not all of the signals for one's own use have names.
+    except ValueError:
+        return f"signal {number}"
 
 
 def _limit(limit_bytes: int) -> str:
@@ -486,7 +521,7 @@ def _from_json(content: bytes) -> Any:
     )
     number = message["errno"]
     kind = getattr(errors, name, None)
-    if isinstance(kind, type) and issubclass(kind, QuantcoreError):
+    if isinstance(kind, type) and issubclass(kind, QuantcoreError) and kind not in _OURS_TO_SAY:
         return Raised(kind(reason, remedy), traceback)
     if name == "MemoryError":
         return Raised(MemoryError(reason), traceback)

@@ -32,7 +32,7 @@ from quantcore.specs import CompareRequest, ModelSpec, Variant
 from quantcore.store import Store
 from quantcore.transfers import Transfers
 from quantcore.trials import Trials
-from quantcore.uploads import PREFIX, Uploads, is_named
+from quantcore.uploads import PREFIX, Uploads, is_named, token_of
 from quantcore.workflows import WORKFLOWS, settings_of
 
 __all__ = ["Comparisons", "plan", "shipped_comparison"]
@@ -203,12 +203,19 @@ class Comparisons:
         Raises:
             StoreError: the data folder cannot be written to.
         """
-        self.intakes.cancel(token)
         name = PREFIX + token
+        self.intakes.forget(token)
+        self.transfers.forget(name)
+        self.exports.forget(name)
+        self._delete_naming(name)
+        # Before what came of it: a worker that is still busy with it clears up if it is gone.
+        self.uploads.delete(token)
+        self._delete_naming(name)
+        self.store.forget(name)
+
+    def _delete_naming(self, name: str) -> None:
         for job_id in self._ledger.naming(name):
             self.delete(job_id)
-        self.store.forget(name)
-        self.uploads.delete(token)
 
     def _sweep_now_and_then(self) -> None:
         """Let go of what expired, now and every hour from now on."""
@@ -219,9 +226,14 @@ class Comparisons:
         self._sweeper.start()
 
     def sweep_uploads(self) -> None:
-        """Remove the uploads whose time is up, with all they produced."""
+        """Remove the uploads whose time is up, with all they produced, and what others left."""
         for upload in self.uploads.expired():
             self.delete_upload(upload.token)
+        self.uploads.remove_unfinished()
+        for origin in self.store.origins():
+            # Whoever deleted it was killed, or a file of it was in use.
+            if not self.uploads.place(token_of(origin)).is_dir():
+                self.store.forget(origin)
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> JobView:
         """Return the view once something changed, it is over, or the time is."""

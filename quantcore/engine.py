@@ -31,7 +31,7 @@ from quantcore.measure import Subject as TimedSubject
 from quantcore.measure import Timing, time_against_float, time_alone
 from quantcore.models import weights_are_here, weights_files
 from quantcore.models.catalogue import find
-from quantcore.predict import Probe, load_logits
+from quantcore.predict import Probe, are_logits, load_logits
 from quantcore.results import Accuracy, Failure, VariantResult
 from quantcore.settings import Settings
 from quantcore.specs import CompareRequest, Variant, canonical_json, digest
@@ -96,7 +96,7 @@ class Job:
         """
         with self.store.tray() as folder:
             with self.spawn(function, *arguments, folder, reads=reads, writes=(folder,)) as child:
-                answer = self.receive(kind, child, share)
+                answer = self.receive(kind, child, share, folder)
             taken = tray.take(folder, self.store)
         if not set(filter(None, files(answer))) <= set(taken):
             raise not_an_answer()
@@ -110,14 +110,29 @@ class Job:
         Raises:
             UnsupportedError: it would run somebody's program, and nothing locks it in here.
         """
-        if find(self.request.model).is_program and not self.nursery.locked:
-            raise UnsupportedError(self.refusal or NOT_LOCKED, locked.REMEDY)
+        self.require_lock()
         named = files_of(self.request)
         return self.nursery.spawn(function, *arguments, reads=(*reads, *named), writes=writes)
 
-    def receive(self, kind: type[T], child: Child, share: tuple[float, float]) -> T:
-        """Return a child's next answer, its progress placed between two shares of the cell."""
-        answer = child.receive(self.watch(*share), self.should_stop)
+    def require_lock(self) -> None:
+        """Refuse to run somebody's program where nothing locks it in.
+
+        Raises:
+            UnsupportedError: that is so here.
+        """
+        if find(self.request.model).is_program and not self.nursery.locked:
+            raise UnsupportedError(self.refusal or NOT_LOCKED, locked.REMEDY)
+
+    def receive(
+        self, kind: type[T], child: Child, share: tuple[float, float], folder: Path | None = None
+    ) -> T:
+        """Return a child's next answer, its progress placed between two shares of the cell.
+
+        Raises:
+            ChildDiedError: it answers another thing, or fills the folder that it may write in.
+        """
+        stop = self.should_stop if folder is None else tray.weighed(folder, self.should_stop)
+        answer = child.receive(self.watch(*share), stop)
         try:
             return TypeAdapter(kind).validate_python(answer)
         except ValueError as error:
@@ -247,6 +262,8 @@ def cached_results(
 
 
 def _measured(job: Job, variant: Variant) -> VariantResult:
+    # What is cached needs no child, and timing starts its own.
+    job.require_lock()
     job.report("preparing float32", 0.0)
     reference = convert(job, FLOAT32, 0.0, 0.05)
     conversion = reference if variant == FLOAT32 else convert(job, variant, 0.05, 0.55)
@@ -342,21 +359,30 @@ def judge(
             reads=(path,),
             writes=(folder,),
         ) as child:
-            probe = job.receive(Probe, child, (start, end))
+            probe = job.receive(Probe, child, (start, end), folder)
             predictions = None
             if not job.request.model.is_random:
                 shared = keys.predictions_key(conversion.state_digest, probe.digest, job.request)
                 predictions = job.store.get("predictions", shared)
             if predictions is None and not job.request.model.is_random:
                 child.send("predict")
-                job.receive(str, child, (start, end))
+                job.receive(str, child, (start, end), folder)
         for taken in tray.take(folder, job.store):
+            _require_logits(job, taken)
             predictions = taken
             job.store.put("predictions", shared, predictions, [predictions])
     judgement = Judgement(predictions, probe.float_multiply_adds)
     artifacts = [predictions] if predictions else []
     job.store.put("judgement", key, _JUDGEMENT.dump_json(judgement).decode(), artifacts)
     return judgement
+
+
+def _require_logits(job: Job, sha256: str) -> None:
+    """Hold a child's file of logits against what was asked, before others read it whole."""
+    with job.store.using(sha256) as (path,):
+        classes = find(job.request.model).classes
+        if not are_logits(path, job.request.images.evaluation_images, classes):
+            raise not_an_answer()
 
 
 _JUDGEMENT = TypeAdapter(Judgement)

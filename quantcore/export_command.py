@@ -14,7 +14,7 @@ from quantcore import arguments, exports, report
 from quantcore.cards import ExportSpec, ProofCard
 from quantcore.children import Nursery, never_stop
 from quantcore.delivery import PROOF_SUFFIX, deliver, require_free
-from quantcore.engine import Job
+from quantcore.engine import Job, origins
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.exporters import EXPORTERS
 from quantcore.handover import pack, pack_name
@@ -131,7 +131,8 @@ class _Desk:
     def _served(self, store: Store, nursery: Nursery, spec: ExportSpec, is_all: bool) -> bool:
         try:
             with _progress(spec) as tell:
-                job = Job(spec.request, self.settings, store, nursery, tell, never_stop)
+                made = store.made_from(*origins(spec.request))
+                job = Job(spec.request, self.settings, made, nursery, tell, never_stop)
                 card = exports.make(job, spec)
         except UnsupportedError as error:
             if not is_all:

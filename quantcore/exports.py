@@ -273,6 +273,7 @@ def _pictures(request: CompareRequest) -> list[object]:
 
 
 def _proved(job: Job, spec: ExportSpec) -> ProofCard:
+    job.require_lock()
     conversion = engine.convert(job, spec.variant, 0.0, 0.3)
     narrowed = replace(spec, request=job.request)
     export = _exported(job, narrowed, conversion)

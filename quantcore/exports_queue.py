@@ -14,7 +14,7 @@ from pathlib import Path
 
 from quantcore import exports
 from quantcore.cards import ExportSpec, ExportState, ExportView, ProofCard
-from quantcore.engine import failure
+from quantcore.engine import failure, origins
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError, UnsupportedError
 from quantcore.jobs import ExportEnded, Workers
 from quantcore.results import Failure
@@ -154,6 +154,21 @@ class Exports:
             self._end(record)
         self._workers.cancel(_ticket(export_id))
         return True
+
+    def forget(self, origin: str) -> None:
+        """Stop every export that is made from an upload, whoever asked, and remember none."""
+        with self._mutex:
+            gone = {
+                export_id: record
+                for export_id, record in self._records.items()
+                if origin in origins(record.spec.request)
+            }
+            for export_id in gone:
+                del self._records[export_id]
+        for export_id, record in gone.items():
+            if record.is_open:
+                self._end(record)
+                self._workers.cancel(_ticket(export_id))
 
     def known(self, spec: ExportSpec) -> ProofCard | None:
         """Return the card of a file that was proved here before, if the file is still there.

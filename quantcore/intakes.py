@@ -91,9 +91,15 @@ class Intakes:
         self._closed = False
 
     def start(self, upload: Upload) -> None:
-        """Begin to look at a file that was received; `view` tells how far it is."""
+        """Begin to look at a file that was received; `view` tells how far it is.
+
+        One that is being looked at, or was taken, is not looked at again: its file has moved.
+        """
         record = _Record(IntakeView("waiting", IN_LINE, 0.0, upload))
         with self._mutex:
+            known = self._records.get(upload.token)
+            if known is not None and known.view.state in ("waiting", "running", "done"):
+                return
             self._records[upload.token] = record
             self._forget_the_oldest()
         threading.Thread(
@@ -122,6 +128,12 @@ class Intakes:
         record = self._record(token)
         if record is not None:
             record.cancelled = True
+
+    def forget(self, token: str) -> None:
+        """Stop a look, and keep nothing of what it found: its pictures are gone."""
+        self.cancel(token)
+        with self._mutex:
+            self._records.pop(token, None)
 
     def programs_refused(self) -> str:
         """Return why TorchScript and exported programs are not taken here; empty where they are.
@@ -220,7 +232,10 @@ class Intakes:
     def _started(self) -> Worker:
         if self._closed:
             raise RequestError("The server is ending.", "Try again in a moment.")
-        if self._worker is None or not self._worker.nursery.is_alive:
+        if self._worker is not None and not self._worker.is_to_be_kept:
+            self._worker.nursery.close()
+            self._worker = None
+        if self._worker is None:
             self._worker = locked.start(self._settings, NURSERY_MODULES)
         return self._worker
 

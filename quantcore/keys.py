@@ -78,8 +78,11 @@ def predictions_key(state: str, probe: str, request: CompareRequest) -> str:
         request: which pictures.
     """
     info = find(request.model)
+    # A program chooses what is said of it, and must not answer in the name of another model.
+    own = {"program": request.model.name} if info.is_program else {}
     return digest(
         {
+            **own,
             "version": MEASUREMENT_VERSION,
             "state": state,
             "probe": probe,

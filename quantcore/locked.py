@@ -4,9 +4,9 @@ Where the kernel cannot lock children in, programs are refused with the sentence
 and numbers and pictures are read by ordinary children, which have limits of memory and time.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from quantcore import lockdown
 from quantcore.children import Nursery
@@ -27,6 +27,11 @@ class Worker:
 
     nursery: Nursery
     refusal: str
+
+    @property
+    def is_to_be_kept(self) -> bool:
+        """Return whether it lives, and a new one would not be locked in where this one is not."""
+        return self.nursery.is_alive and (not self.refusal or bool(cannot()))
 
     def require(self) -> None:
         """Refuse to run a program where nothing locks it in.
@@ -55,7 +60,19 @@ def cannot() -> str:
     return lockdown.why_unavailable() or ""
 
 
-@cache
 def _proven() -> lockdown.Proof:
-    """Return what came of trying to get out, which is tried once by each process that asks."""
-    return lockdown.prove()
+    """Return what came of trying to get out, which is tried no more once the lock has held.
+
+    It may also not hold because the machine is swamped, and that passes.
+    """
+    with _PROVING:
+        if not _held:
+            proof = lockdown.prove()
+            if not proof.holds:
+                return proof
+            _held.append(proof)
+        return _held[0]
+
+
+_PROVING = threading.Lock()
+_held: list[lockdown.Proof] = []

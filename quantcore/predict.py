@@ -92,6 +92,17 @@ def load_logits(path: Path) -> NDArray[np.float32]:
     return logits
 
 
+def are_logits(path: Path, most: int, classes: int) -> bool:
+    """Return whether a child stored logits of so many classes, and of `most` pictures at most."""
+    try:
+        # Mapped, not read: how large it is, is for the child to say.
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, OverflowError):
+        return False
+    is_array = isinstance(found, np.ndarray) and found.dtype == np.float32 and found.ndim == 2
+    return is_array and 0 < found.shape[0] <= most and found.shape[1] == classes
+
+
 def _logits(predict: Predictor, split: Split, count: int) -> Iterator[NDArray[np.float32]]:
     import torch
 

@@ -6,6 +6,7 @@ held from reading the pictures to the last epoch. What comes out is an upload li
 
 import json
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -21,6 +22,7 @@ from quantcore.children import Progress, not_an_answer
 from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
 from quantcore.intake.check import check
+from quantcore.lockdown.scratch import discard
 from quantcore.models import torchvision, weights_files
 from quantcore.models.catalogue import ModelInfo, catalogue
 from quantcore.settings import Settings
@@ -137,6 +139,13 @@ class Transfers:
         if record is not None:
             record.cancelled = True
 
+    def forget(self, images: str) -> None:
+        """Stop every lesson with pictures that are gone."""
+        with self._mutex:
+            for record in self._records.values():
+                if record.view.spec.images == images:
+                    record.cancelled = True
+
     def close(self) -> None:
         """Stop every lesson, and return when none is left, or one does not listen."""
         self._closed = True
@@ -177,12 +186,20 @@ class Transfers:
 
     def _taught(self, record: "_Record", lesson: "_Lesson") -> Upload:
         with tempfile.TemporaryDirectory(prefix="quantcore-transfer-") as name:
-            folder = Path(name)
-            with locks.exclusive(self._lock, record.stop_if_asked):
-                record.tell(STARTING)
-                trained = self._trained(record, lesson, folder)
-            record.tell(SAVING)
-            return self._kept(lesson, trained, folder / WEIGHTS)
+            # One of its own in it, which goes however deep a hostile child has nested it.
+            folder = Path(name) / "tray"
+            folder.mkdir()
+            try:
+                return self._taught_in(record, lesson, folder)
+            finally:
+                discard(folder)
+
+    def _taught_in(self, record: "_Record", lesson: "_Lesson", folder: Path) -> Upload:
+        with locks.exclusive(self._lock, record.stop_if_asked):
+            record.tell(STARTING)
+            trained = self._trained(record, lesson, folder)
+        record.tell(SAVING)
+        return self._kept(lesson, trained, folder / WEIGHTS)
 
     def _trained(self, record: "_Record", lesson: "_Lesson", folder: Path) -> Trained:
         spec = lesson.spec
@@ -196,7 +213,8 @@ class Transfers:
                 "quantcore.transfer:run_transfer_child", spec, folder, reads=reads, writes=(folder,)
             ) as child,
         ):
-            answer = child.receive(record.watch, lambda: record.cancelled)
+            stops = tray.weighed(folder, lambda: record.cancelled)
+            answer = child.receive(record.watch, stops)
         try:
             trained = _TRAINED.validate_python(answer)
         except ValueError as error:
@@ -216,9 +234,13 @@ class Transfers:
         upload = self._uploads.receive(
             lesson.filename, [json.dumps(story, indent=1).encode()], lesson.pictures.owner
         )
-        # Another disk than that of the folder, it may be.
-        (self._uploads.place(upload.token) / WEIGHTS).write_bytes(weights.read_bytes())
-        return self._uploads.describe(upload.token, model=model)
+        try:
+            # Another disk than that of the folder, it may be; never whole in this process's memory.
+            shutil.copyfile(weights, self._uploads.place(upload.token) / WEIGHTS)
+            return self._uploads.describe(upload.token, model=model)
+        except BaseException:
+            self._uploads.delete(upload.token)
+            raise
 
 
 @dataclass(frozen=True)

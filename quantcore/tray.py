@@ -6,17 +6,22 @@ held against the file.
 """
 
 import stat
+import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from quantcore.bundle import file_digest
+from quantcore.children import ShouldStop
 from quantcore.errors import ChildDiedError
+from quantcore.lockdown.scratch import used_bytes
 from quantcore.results import Artifact
 from quantcore.store import Store
 
 # Far more than any variant of a model writes.
 MOST_FILES = 8
 MOST_BYTES = 8 * 10**9
+SECONDS_BETWEEN_WEIGHINGS = 1.0
 
 
 class Tray:
@@ -41,11 +46,34 @@ def take(folder: Path, store: Store) -> dict[str, Artifact]:
         ChildDiedError: there is something that a tray never holds.
         StoreError: as `Store.add`.
     """
-    found = sorted(folder.iterdir())
+    # One more than may be there is enough to know; there could be millions.
+    found = sorted(islice(folder.iterdir(), MOST_FILES + 1))
     if len(found) > MOST_FILES:
         raise _strange()
     artifacts = [_taken(path, store) for path in found if path.name != "draft"]
     return {artifact.sha256: artifact for artifact in artifacts}
+
+
+def weighed(folder: Path, should_stop: ShouldStop) -> ShouldStop:
+    """Return what asks the same, and now and then weighs a tray that a child may write on.
+
+    It raises `ChildDiedError` where there is more than a tray may hold.
+    """
+    weighed_at = -SECONDS_BETWEEN_WEIGHINGS
+
+    def stops() -> bool:
+        nonlocal weighed_at
+        now = time.monotonic()
+        if now - weighed_at >= SECONDS_BETWEEN_WEIGHINGS:
+            weighed_at = now
+            if used_bytes([folder]) > MOST_BYTES:
+                raise ChildDiedError(
+                    f"Its process wrote more than the {MOST_BYTES / 1e9:.0f} GB that it may.",
+                    "Bring a smaller model.",
+                )
+        return should_stop()
+
+    return stops
 
 
 def is_plain(path: Path) -> bool:

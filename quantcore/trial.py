@@ -9,7 +9,7 @@ import resource
 import time
 from base64 import b64decode, b64encode
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path, PurePosixPath
@@ -40,6 +40,7 @@ KEPT_BYTES = 4 * 10**8
 # What decoding a picture may take, torch's own included.
 DECODER_MEMORY_BYTES = 3 * 10**9
 SHOWN_PX = 320
+_PNG = b"\x89PNG\r\n\x1a\n"
 BRING_ANOTHER = "Bring a JPEG, PNG or WebP picture."
 EMPTY_FILE = RequestError("This file is empty: it has 0 bytes.", BRING_ANOTHER)
 
@@ -230,6 +231,26 @@ def run_told_child(
     return Told.of(_prepared(picture, images, sights))
 
 
+def run_thumbnails_child(
+    _: Connection, images: ImageSpec, model: str, places: Sequence[int], side: int
+) -> list[str]:
+    """Return pictures of an evaluation set as small PNG files in base64; `side` in px at most."""
+    evaluation = load_images(images, find(ModelSpec(model))).evaluation
+    return [_text(_png(_small(evaluation.thumbnail(place), side))) for place in places]
+
+
+def unpacked(thumbnails: Sequence[str], count: int) -> tuple[bytes, ...]:
+    """Return the files that `run_thumbnails_child` sent.
+
+    Raises:
+        ValueError: it sent something else.
+    """
+    found = tuple(_bytes(text) for text in thumbnails)
+    if len(found) != count or not all(each.startswith(_PNG) for each in found):
+        raise ValueError("These are other pictures than asked for.")
+    return found
+
+
 def run_prepare_child(
     _: Connection, picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]
 ) -> Prepared:
@@ -312,10 +333,15 @@ def _seen(
     label: str | None = None,
     note: str = "",
 ) -> Seen:
-    small = picture.convert("RGB")
-    small.thumbnail((SHOWN_PX, SHOWN_PX))
+    small = _small(picture, SHOWN_PX)
     by_model = _unnormalised(pixels[first], find(ModelSpec(first[0])))
     return Seen(_png(small), _png(by_model), picture.size, label, note)
+
+
+def _small(picture: Image.Image, side: int) -> Image.Image:
+    small = picture.convert("RGB")
+    small.thumbnail((side, side))
+    return small
 
 
 def _unnormalised(pixels: Pixels, info: ModelInfo) -> Image.Image:

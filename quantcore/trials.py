@@ -8,6 +8,7 @@ that people bring never reach the disk.
 
 import secrets
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from quantcore import locked, uploads
+from quantcore.cards import Guess
 from quantcore.children import Child, Nursery, not_an_answer
 from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import (
@@ -24,6 +26,7 @@ from quantcore.errors import (
     QuantcoreError,
     RequestError,
 )
+from quantcore.locked import Worker
 from quantcore.models.catalogue import find
 from quantcore.results import VariantResult
 from quantcore.settings import Settings
@@ -44,6 +47,7 @@ from quantcore.trial import (
     check,
     is_brought,
     sight,
+    unpacked,
 )
 
 ID_BYTES = 12
@@ -114,7 +118,10 @@ class Trials:
         # Held by the one trial that runs, and by whoever ends the readers.
         self._turn = threading.Lock()
         self._nursery: Nursery | None = None
-        self._locked: Nursery | None = None
+        # Held by whoever uses, starts or ends the decoders: one picture is decoded at a time.
+        self._decoding = threading.Lock()
+        self._decoders: Worker | None = None
+        self._vault: Worker | None = None
         self._readers: dict[str | None, Child] = {}
         self._idle: threading.Timer | None = None
         self._closed = False
@@ -172,9 +179,10 @@ class Trials:
         if self._idle is not None:
             self._idle.cancel()
         # Not `_turn`: a trial that is under way ends because its reader does.
-        for nursery in (self._nursery, self._locked):
-            if nursery is not None:
-                nursery.close()
+        if self._nursery is not None:
+            self._nursery.close()
+        for worker in (self._decoders, self._vault):
+            _end(worker)
 
     def _record(self, trial_id: str) -> _Record | None:
         with self._mutex:
@@ -220,7 +228,7 @@ class Trials:
         for row in spec.rows:
             record.stop_if_asked()
             record.tell(f"asking {len(spec.rows)} variants")
-            record.add(self._ask(row, prepared))
+            record.add(self._ask(row, prepared, spec.images))
 
     def _prepared(self, spec: TrialSpec) -> Prepared:
         asked = spec.picture, spec.images, spec.sights
@@ -238,25 +246,56 @@ class Trials:
             ) from error
         return prepared
 
+    def thumbnails(
+        self, images: ImageSpec, model: str, places: Sequence[int], side: int
+    ) -> tuple[bytes, ...]:
+        """Return pictures that somebody brought as small PNG files, decoded by a locked child.
+
+        Raises:
+            QuantcoreError: they are gone, or one of them cannot be read.
+        """
+        asked = images, model, tuple(places), side
+        try:
+            answer = self._decoded(
+                "quantcore.trial:run_thumbnails_child", *asked, of=(images.source, model)
+            )
+            return unpacked(_TEXTS.validate_python(answer), len(places))
+        except QuantcoreError:
+            raise
+        # Whatever else such a child says is no answer.
+        except Exception as error:
+            raise not_an_answer() from error
+        finally:
+            self._end_later()
+
     def _brought(self, picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]) -> Prepared:
         """Let a locked child decode what somebody brought."""
-        if self._locked is None or not self._locked.is_alive:
-            # Without torch, which decoding needs not.
-            least_gb = min(self._settings.memory_gb, DECODER_MEMORY_BYTES / 1e9)
-            limited = replace(self._settings, memory_gb=least_gb)
-            self._locked = locked.start(limited, ["quantcore.trial"]).nursery
-        names = {images.source, *(model for model, _ in sights)}
-        reads = [uploads.folder(name) for name in names if name and uploads.is_named(name)]
-        with self._locked.spawn(
-            "quantcore.trial:run_told_child", picture, images, sights, reads=reads
-        ) as child:
-            answer = child.receive(timeout_s=ANSWER_TIMEOUT_S)
+        names = images.source, *(model for model, _ in sights)
+        function = "quantcore.trial:run_told_child"
+        answer = self._decoded(function, picture, images, sights, of=names)
         try:
             return _TOLD.validate_python(answer).prepared(sights)
         except ValueError as error:
             raise not_an_answer() from error
 
-    def _ask(self, row: VariantResult, prepared: Prepared) -> Answer | Unanswered:
+    def _decoded(self, function: str, *arguments: object, of: Sequence[str | None]) -> object:
+        """Return what a locked child answers that may read the uploads among `of`."""
+        with self._decoding:
+            if self._closed:
+                raise RequestError("The server is ending.", "Try again in a moment.")
+            if self._decoders is None or not self._decoders.is_to_be_kept:
+                _end(self._decoders)
+                # Without torch, which decoding needs not.
+                least_gb = min(self._settings.memory_gb, DECODER_MEMORY_BYTES / 1e9)
+                limited = replace(self._settings, memory_gb=least_gb)
+                self._decoders = locked.start(limited, ["quantcore.trial"])
+            reads = _folders(*of)
+            with self._decoders.nursery.spawn(function, *arguments, reads=reads) as child:
+                return child.receive(timeout_s=ANSWER_TIMEOUT_S)
+
+    def _ask(
+        self, row: VariantResult, prepared: Prepared, images: ImageSpec
+    ) -> Answer | Unanswered:
         sha256 = row.artifact.sha256
         try:
             if find(ModelSpec(row.model)).is_program:
@@ -265,9 +304,12 @@ class Trials:
                 pixels = prepared.pixels[sight(row)]
                 size_bytes = row.artifact.size_bytes
                 question = Question(path, sha256, size_bytes, row.threads, row.model, pixels)
-                reader = self._reader(row.backend)
-                reader.send(question)
-                guesses, latency_ms = reader.receive(timeout_s=ANSWER_TIMEOUT_S)
+                if uploads.is_named(images.source):
+                    guesses, latency_ms = self._answered_locked(question, row.backend)
+                else:
+                    reader = self._reader(row.backend)
+                    reader.send(question)
+                    guesses, latency_ms = reader.receive(timeout_s=ANSWER_TIMEOUT_S)
         except DamagedArtifactError:
             return Unanswered(row.key, NOT_HERE, MEASURE)
         # A reader ends with whatever its runtime says of a file; the next file gets a new one.
@@ -275,6 +317,30 @@ class Trials:
             self._drop(row.backend)
             return _unanswered(row.key, error)
         return Answer(row.key, guesses, latency_ms)
+
+    def _answered_locked(
+        self, question: Question, backend: str | None
+    ) -> tuple[tuple[Guess, ...], float]:
+        """Ask a file that was made by a process which had opened somebody's pictures.
+
+        They may have taken that process over, so the file is a program of theirs: it is loaded by a
+        locked child that ends with this one answer.
+        """
+        if self._closed:
+            raise RequestError("The server is ending.", "Try again in a moment.")
+        if self._vault is None or not self._vault.is_to_be_kept:
+            _end(self._vault)
+            self._vault = locked.start(self._settings, NURSERY_MODULES)
+        reads = (question.path, *_folders(question.model))
+        with self._vault.nursery.spawn(
+            "quantcore.trial:run_reader_child", backend, reads=reads
+        ) as child:
+            child.send(question)
+            answer = child.receive(timeout_s=ANSWER_TIMEOUT_S)
+        try:
+            return _ANSWERED.validate_python(answer)
+        except ValueError as error:
+            raise not_an_answer() from error
 
     def _reader(self, backend: str | None) -> Child:
         if backend not in self._readers:
@@ -322,12 +388,28 @@ class Trials:
         if self._nursery is not None:
             self._nursery.close()
             self._nursery = None
-        if self._locked is not None:
-            self._locked.close()
-            self._locked = None
+        _end(self._vault)
+        self._vault = None
+        with self._decoding:
+            _end(self._decoders)
+            self._decoders = None
 
 
 _TOLD = TypeAdapter(Told)
+_TEXTS = TypeAdapter(tuple[str, ...])
+_ANSWERED = TypeAdapter(tuple[tuple[Guess, ...], float])
+
+
+def _end(worker: Worker | None) -> None:
+    """End a worker, if there is one."""
+    if worker is not None:
+        worker.nursery.close()
+
+
+def _folders(*names: str | None) -> tuple[Path, ...]:
+    """Return the folders of those that are uploads, each once."""
+    found = dict.fromkeys(name for name in names if name is not None and uploads.is_named(name))
+    return tuple(map(uploads.folder, found))
 
 
 def _unanswered(key: str, error: Exception) -> Unanswered:

@@ -4,10 +4,12 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from quantcore import locked
+from quantcore import locked, uploads
 from quantcore.cards import ExportSpec, ProofCard
 from quantcore.children import Nursery
 from quantcore.engine import Job, is_locked, origins, run_cell
@@ -24,7 +26,7 @@ TOPIC = "quantcore-progress"
 PROCESS = uuid.uuid4().hex
 
 _cancelled: set[str] = set()
-_nurseries: dict[bool, tuple[Nursery, str]] = {}
+_nurseries: dict[bool, locked.Worker] = {}
 
 
 # A worker with several threads still measures one cell at a time.
@@ -63,7 +65,7 @@ def run_ticket(
         CancelledError: `cancel` was called with this ticket.
     """
     job = _job(ticket, request, settings or Settings.from_env())
-    with _one_at_a_time:
+    with _one_at_a_time, _nothing_left(job):
         return run_cell(job, variant)
 
 
@@ -74,8 +76,19 @@ def run_export(ticket: str, spec: ExportSpec, settings: Settings) -> ProofCard |
         CancelledError: `cancel` was called with this ticket.
     """
     job = _job(ticket, spec.request, settings)
-    with _one_at_a_time:
+    with _one_at_a_time, _nothing_left(job):
         return attempt(job, spec)
+
+
+@contextmanager
+def _nothing_left(job: Job) -> Iterator[None]:
+    """Remove what was made of an upload that was deleted while somebody was busy with it."""
+    try:
+        yield
+    finally:
+        for origin in origins(job.request):
+            if not uploads.is_kept(origin):
+                job.store.forget(origin)
 
 
 def dask_setup(_: object) -> None:
@@ -110,19 +123,19 @@ def _store(settings: Settings) -> Store:
 def _nursery(settings: Settings, is_locked: bool) -> tuple[Nursery, str]:
     """Return a living nursery, the one before unless something ended it, and why it has no lock."""
     known = _nurseries.get(is_locked)
-    if known is not None and not known[0].is_alive:
-        _nurseries.pop(is_locked)[0].close()
+    if known is not None and not known.is_to_be_kept:
+        _nurseries.pop(is_locked).nursery.close()
     if is_locked not in _nurseries:
         _nurseries[is_locked] = _started(settings, is_locked)
-    return _nurseries[is_locked]
+    found = _nurseries[is_locked]
+    return found.nursery, found.refusal
 
 
-def _started(settings: Settings, is_locked: bool) -> tuple[Nursery, str]:
+def _started(settings: Settings, is_locked: bool) -> locked.Worker:
     if is_locked:
-        worker = locked.start(settings, NURSERY_MODULES)
-        return worker.nursery, worker.refusal
+        return locked.start(settings, NURSERY_MODULES)
     limits = settings.memory_limit_bytes, settings.timeout_s
-    return Nursery(NURSERY_MODULES, *limits, data=settings.data), ""
+    return locked.Worker(Nursery(NURSERY_MODULES, *limits, data=settings.data), "")
 
 
 class _Reporter:

@@ -1,11 +1,13 @@
 """What the tests of child processes have a nursery's child do."""
 
 import os
+import struct
 import sys
 import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from quantcore.children import report
 from quantcore.errors import RequestError
@@ -78,3 +80,39 @@ def hoard(_: Connection, gigabytes: float) -> int:
     import torch
 
     return int(torch.ones(int(gigabytes * 1e9 / 4)).nbytes)
+
+
+def chatter(connection: Connection) -> None:
+    """Tell of progress without end, and never answer."""
+    while True:
+        report(connection)("still", 0.5)
+        time.sleep(0.01)
+
+
+def dribble(connection: Any) -> None:
+    """Promise a message, and send it far more slowly than anybody waits."""
+    os.write(connection._connection.fileno(), struct.pack("!i", 1_000))
+    while True:
+        os.write(connection._connection.fileno(), b" ")
+        time.sleep(0.01)
+
+
+def boast(connection: Any) -> None:
+    """Promise a message that is longer than any answer."""
+    os.write(connection._connection.fileno(), struct.pack("!iQ", -1, 2**40))
+    time.sleep(600)
+
+
+def say(connection: Any, content: bytes) -> None:
+    """Send these very bytes as a message."""
+    connection._connection.send_bytes(content)
+    time.sleep(600)
+
+
+def send_much(connection: Connection, characters: int) -> str:
+    return "x" * characters
+
+
+def end_by(_: Connection, number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(600)

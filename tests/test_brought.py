@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,14 +15,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from quantcore import exports
+from quantcore import exports, worker
 from quantcore.compare import Comparisons, plan
+from quantcore.engine import Job
 from quantcore.errors import RequestError
 from quantcore.models.torchvision_import import torchvision
 from quantcore.results import Comparison
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
+from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.store import Store
+from quantcore.trial import Answer, TrialSpec
+from tests.processes import soon
 
 CLASSES = ("blue", "green", "red")
 PICTURES_EACH = 12
@@ -160,8 +165,28 @@ def test_weights_are_trained_further_on_pictures_that_were_brought(desk: Desk, i
     assert exports.supports(spec).ok
     found = desk.compared(token, images, ("static",))
     assert len(found.results) == 2
+    tried_locked_in(desk, found)
     desk.comparisons.delete_upload(images)
     assert not artifacts(desk.settings)
+
+
+def tried_locked_in(desk: Desk, found: Comparison) -> None:
+    """Ask the files one of the pictures, and look at two, which no ordinary process may open."""
+    trials, spec = desk.comparisons.trials, found.request.images
+    first, second = trials.thumbnails(spec, found.request.model.name, [0, 1], 16)
+    assert first != second
+    with Image.open(io.BytesIO(first), formats=["PNG"]) as picture:
+        assert picture.size == (16, 16)
+    trial_id = trials.start(TrialSpec(found.results, spec, 0))
+    trials.wait(trial_id, WAIT_S)
+    view = trials.view(trial_id)
+    assert view is not None
+    assert [type(answer) for answer in view.answers] == [Answer, Answer], view
+    assert trials._vault is not None
+    assert trials._vault.nursery.locked
+    assert trials._decoders is not None
+    assert trials._decoders.nursery.locked
+    assert not trials._readers
 
 
 def test_a_program_has_no_format_that_needs_its_source(desk: Desk) -> None:
@@ -169,3 +194,38 @@ def test_a_program_has_no_format_that_needs_its_source(desk: Desk) -> None:
     for format, is_offered in (("onnx", False), ("mobile", True), ("torchscript", True)):
         spec = exports.planned(ModelSpec(f"upload/{token}"), Variant("float32", None), format, {})
         assert exports.supports(spec).ok == is_offered
+
+
+def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> None:
+    kept = desk.comparisons.uploads.receive("ours.pt", [b"weights"], "me")
+    gone = desk.comparisons.uploads.receive("theirs.pt", [b"weights"], "me")
+    with Store.open(desk.settings) as store:
+        for upload, left in ((kept, [kept.name]), (gone, [])):
+            request = CompareRequest(ModelSpec(upload.name), ())
+            job = SimpleNamespace(request=request, store=store.made_from(upload.name))
+            with worker._nothing_left(cast(Job, job)):
+                job.store.put("result", upload.token, "{}")
+                if upload is gone:
+                    desk.comparisons.delete_upload(upload.token)
+                    job.store.put("result", "another", "{}")
+            assert store.origins() == left
+            desk.comparisons.delete_upload(upload.token)
+        assert store.origins() == []
+
+
+def test_what_a_killed_process_left_to_remove_is_removed(desk: Desk) -> None:
+    with Store.open(desk.settings) as store:
+        store.made_from("upload/" + "a" * 32).put("result", "left", "{}")
+        desk.comparisons.sweep_uploads()
+        assert store.origins() == []
+
+
+def test_an_export_of_what_was_deleted_is_not_remembered(desk: Desk) -> None:
+    token = desk.bring("ours.pt", program())
+    model = ModelSpec(f"upload/{token}")
+    spec = exports.planned(model, Variant("float32", None), "torchscript", {})
+    desk.comparisons.exports.start(spec, "me")
+    desk.comparisons.delete_upload(token)
+    assert desk.comparisons.exports.latest(spec) is None
+    with Store.open(desk.settings) as store:
+        assert soon(lambda: not store.origins())

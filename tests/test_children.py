@@ -1,5 +1,6 @@
 """Children of a nursery: what they answer, how they end, and that nothing outlives its owner."""
 
+import json
 import os
 import signal
 import subprocess
@@ -209,3 +210,93 @@ def test_who_takes_too_long_is_told_which_setting_says_so(nursery: Nursery) -> N
         child.receive()
         with pytest.raises(ChildDiedError, match=r"longer than 0\.5 s .* QUANTCORE_TIMEOUT_S"):
             child.receive(timeout_s=0.5)
+
+
+@pytest.fixture(scope="module")
+def locked() -> Iterator[Nursery]:
+    with Nursery(["tests.errands"], locked=True) as running:
+        yield running
+
+
+@pytest.mark.parametrize("errand", ["chatter", "dribble"])
+def test_a_locked_child_that_always_says_something_still_has_its_time(
+    locked: Nursery, errand: str
+) -> None:
+    with (
+        locked.spawn(f"tests.errands:{errand}") as child,
+        pytest.raises(ChildDiedError, match=r"took longer than 0\.5 s"),
+    ):
+        child.receive(timeout_s=0.5)
+    assert is_gone(child.pid)
+
+
+def test_a_message_that_comes_slowly_does_not_outrun_a_cancel(locked: Nursery) -> None:
+    asked: list[bool] = []
+    with locked.spawn("tests.errands:dribble") as child, pytest.raises(CancelledError):
+        child.receive(should_stop=lambda: len(asked) > 20 or asked.append(True) is not None)
+    assert is_gone(child.pid)
+
+
+def test_a_message_without_end_is_no_answer(
+    locked: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantcore.children._MESSAGE_TIMEOUT_S", 0.3)
+    with (
+        locked.spawn("tests.errands:dribble") as child,
+        pytest.raises(ChildDiedError, match="no answer"),
+    ):
+        child.receive(timeout_s=30)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"3",
+        b"[" * 100_000,
+        b'{"progress": ["", 1' + b"0" * 400 + b"]}",
+        b'{"raised": "OSError", "reason": "", "remedy": "", "traceback": "", "errno": 1'
+        + b"0" * 40
+        + b"}",
+    ],
+    ids=["broken", "number", "nested", "share", "errno"],
+)
+def test_what_is_no_answer_ends_a_locked_child(locked: Nursery, content: bytes) -> None:
+    with (
+        locked.spawn("tests.errands:say", content) as child,
+        pytest.raises(ChildDiedError, match="no answer"),
+    ):
+        child.receive(timeout_s=30)
+    assert is_gone(child.pid)
+
+
+def test_a_message_that_would_be_too_long_is_not_read(locked: Nursery) -> None:
+    with (
+        locked.spawn("tests.errands:boast") as child,
+        pytest.raises(ChildDiedError, match="no answer"),
+    ):
+        child.receive(timeout_s=30)
+
+
+def test_a_long_answer_of_a_locked_child_arrives_whole(locked: Nursery) -> None:
+    with locked.spawn("tests.errands:send_much", 3_000_000) as child:
+        assert child.receive(timeout_s=30) == "x" * 3_000_000
+
+
+def test_a_locked_child_cannot_say_that_it_was_cancelled(locked: Nursery) -> None:
+    told = {"raised": "CancelledError", "reason": "", "remedy": "", "traceback": "", "errno": None}
+    said = json.dumps(told).encode()
+    with (
+        locked.spawn("tests.errands:say", said) as child,
+        pytest.raises(RuntimeError, match="CancelledError"),
+    ):
+        child.receive(timeout_s=30)
+
+
+def test_a_child_may_end_by_a_signal_that_has_no_name(bare: Nursery) -> None:
+    number = signal.SIGRTMIN + 1
+    with (
+        bare.spawn("tests.errands:end_by", number) as child,
+        pytest.raises(ChildDiedError, match=f"ended by signal {number}"),
+    ):
+        child.receive(timeout_s=30)

@@ -14,11 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantcore import engine
+from quantcore import engine, keys
 from quantcore.bundle import bundled_file
 from quantcore.children import PROJECT, Nursery
 from quantcore.engine import FLOAT32, Job, run_cell
 from quantcore.errors import CancelledError
+from quantcore.models.catalogue import ModelInfo, find
+from quantcore.predict import are_logits
 from quantcore.results import Failure, VariantResult
 from quantcore.settings import Settings
 from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
@@ -310,3 +312,66 @@ def test_a_cell_that_is_cancelled_raises_and_keeps_what_was_made(own: Job) -> No
     with pytest.raises(CancelledError):
         run_cell(replace(own, should_stop=lambda: True), FLOAT32)
     assert {entry.kind for entry in own.store.list()} == {"conversion", "recipe"}
+
+
+def of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the bundled models count as programs that somebody brought."""
+
+    def find_program(spec: ModelSpec) -> ModelInfo:
+        return replace(find(spec), is_program=True)
+
+    for module in (engine, keys):
+        monkeypatch.setattr(module, "find", find_program)
+
+
+def test_a_program_whose_file_is_cached_is_not_timed_without_a_lock(
+    own: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = replace(own, request=replace(TRAINED, variants=(FLOAT32,)))
+    assert isinstance(run_cell(job, FLOAT32), VariantResult)
+    of_a_program(monkeypatch)
+    monkeypatch.setattr(engine, "convert", lambda *_: pytest.fail("went on without a lock"))
+    # Another way of timing: all but the timing is known.
+    other = replace(job, request=replace(job.request, measure=replace(MEASURE, batch=2)))
+    row = run_cell(other, FLOAT32)
+    assert isinstance(row, Failure)
+    assert row.reason == engine.NOT_LOCKED
+
+
+def test_a_program_cannot_answer_in_the_name_of_another_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = keys.predictions_key("state", "probe", TRAINED)
+    of_a_program(monkeypatch)
+    one = keys.predictions_key("state", "probe", TRAINED)
+    other = keys.predictions_key("state", "probe", replace(TRAINED, model=RANDOM.model))
+    assert len({usual, one, other}) == 3
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, 5), np.float64),
+        np.zeros((3, 4), np.float32),
+        np.zeros((4, 5), np.float32),
+        np.zeros((0, 5), np.float32),
+        np.zeros(5, np.float32),
+    ],
+    ids=["kind", "classes", "many", "none", "flat"],
+)
+def test_logits_are_held_against_what_was_asked(tmp_path: Path, array: NDArray[Any]) -> None:
+    path = tmp_path / "logits"
+    for content, fits in ((np.zeros((3, 5), np.float32), True), (array, False)):
+        with path.open("wb") as file:
+            np.save(file, content)
+        assert are_logits(path, 3, 5) is fits
+
+
+def test_a_file_that_only_claims_logits_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "logits"
+    with path.open("wb") as file:
+        np.savez(file, logits=np.zeros((3, 5), np.float32))
+    assert not are_logits(path, 3, 5)
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (3000000000, 5), }\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+    assert not are_logits(path, 4_000_000_000, 5)

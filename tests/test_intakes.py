@@ -159,6 +159,20 @@ def test_a_cancelled_look_leaves_nothing(
     assert not uploads.place(upload.token).exists()
 
 
+def test_a_file_that_was_taken_is_not_looked_at_again_and_can_be_forgotten(
+    intakes: Intakes, uploads: Uploads, network: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "ours.pth"
+    torch.save(network.state_dict(), path)
+    token = looked_at(intakes, uploads, path).upload.token
+    # As from a second tab, where it is not known yet that it was taken.
+    intakes.start(uploads.get(token))
+    assert intakes.wait(token, WAIT_S).state == "done"
+    assert uploads.get(token).model is not None
+    intakes.forget(token)
+    assert intakes.view(token) is None
+
+
 def held(intakes: Intakes) -> threading.Lock:
     """Return the lock under which files are looked at, so that one has to wait."""
     return intakes._turn

@@ -70,3 +70,20 @@ def test_what_a_tray_never_holds_is_refused(store: Store, leave: Callable[[Path]
         leave(folder)
         with pytest.raises(ChildDiedError, match="not what it said"):
             tray.take(folder, store)
+
+
+def test_a_tray_that_is_filled_beyond_measure_ends_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tray, "SECONDS_BETWEEN_WEIGHINGS", 0.0)
+    monkeypatch.setattr(tray, "MOST_BYTES", 100_000)
+    stops = tray.weighed(tmp_path, lambda: False)
+    (tmp_path / "draft").write_bytes(b"x" * 50_000)
+    assert not stops()
+    (tmp_path / "other").write_bytes(b"x" * 60_000)
+    with pytest.raises(ChildDiedError, match="wrote more"):
+        stops()
+
+
+def test_a_tray_that_is_weighed_still_asks_whether_to_stop(tmp_path: Path) -> None:
+    assert tray.weighed(tmp_path, lambda: True)()

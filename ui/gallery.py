@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 import streamlit as st
@@ -16,12 +16,11 @@ from quantcore.decide.differences import Disagreement
 from quantcore.draw import gallery, titles
 from quantcore.engine import cell_key
 from quantcore.errors import QuantcoreError
-from quantcore.images import Split, load_images
 from quantcore.models.catalogue import find
 from quantcore.neighbours import variant_of
 from quantcore.results import VariantResult
 from quantcore.specs import ImageSpec, ModelSpec
-from ui import brought, site, state, theme
+from ui import brought, site, state, theme, thumbnails
 from ui.state import Parameter, Shown
 
 PAGE_LENGTH = 24
@@ -216,9 +215,8 @@ def _pictures(pair: Pair, found: Sequence[Disagreement]) -> None:
         page = st.pagination(pages, key=f"gallery-page-{len(chosen)}-{state.visit()}")
     part = chosen[(page - 1) * PAGE_LENGTH : page * PAGE_LENGTH]
     try:
-        pictures = [
-            _thumbnail(pair.row.key, pair.images, pair.row.model, one.picture) for one in part
-        ]
+        places = [one.picture for one in part]
+        pictures = thumbnails.addresses(pair.row.key, pair.images, pair.row.model, places)
     except QuantcoreError as error:
         place.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
         return
@@ -262,18 +260,6 @@ def _choose_class(pair: Pair, found: Sequence[Disagreement]) -> int | None:
     )
     st.session_state[CLASS] = None if label is None else str(label)
     return label
-
-
-@lru_cache(maxsize=2_000)
-def _thumbnail(key: str, images: ImageSpec, model: str, place: int) -> str:
-    # The key stands for the pictures' contents, which may change in the same folder.
-    evaluation = _pictures_of(key, images, model)
-    return gallery.picture(evaluation.thumbnail(place))
-
-
-@lru_cache(maxsize=4)
-def _pictures_of(_key: str, images: ImageSpec, model: str) -> Split:
-    return load_images(images, find(ModelSpec(model))).evaluation
 
 
 def _classes(pair: Pair, labels: NDArray[np.int64]) -> None:

@@ -104,7 +104,7 @@ def _row(job: JobSummary, forecast: Forecast) -> None:
         with st.container(gap=None, width="stretch"):
             site.link_to_job(job.id, f"**{theme.plain(title(job))}**")
             st.html(_lines(job, forecast))
-        if visitor.may_change(job.owner):
+        if visitor.may_change(job):
             with st.container(horizontal=True, gap="small", width="content"):
                 _actions(job)
 

@@ -45,7 +45,7 @@ def _introduce(job: JobView) -> None:
     if not visitor.owns(job.owner):
         who = theme.plain(visitor.called(job.owner, job.asked_by))
         said.append(f"Asked for by {who}, {words.ago(time.time() - job.created)}.")
-    if not visitor.may_change(job.owner):
+    if not visitor.may_change(job):
         said.append(READ_ONLY)
     if said:
         st.caption(" ".join(said))
@@ -56,7 +56,7 @@ def _busy(job: JobView) -> None:
         text, button = st.columns([5, 1], vertical_alignment="center")
         says = _waiting_text(job) if job.state == "queued" else _running_text(job)
         text.progress(min(max(job.share, 0.0), 1.0), says)
-        if visitor.may_change(job.owner):
+        if visitor.may_change(job):
             with button:
                 st.button("Cancel", on_click=_cancel, args=[job.id], width="stretch")
         st.html(_cells(job))
@@ -145,7 +145,7 @@ def _notice(kind: str, text: str, action: tuple[str, JobView]) -> None:
     label, job = action
     with st.container(horizontal=True, vertical_alignment="center", key=f"notice-{kind}"):
         getattr(st, kind)(text)
-        if visitor.may_change(job.owner):
+        if visitor.may_change(job):
             st.button(label, on_click=_retry, args=[job])
 
 

@@ -1,7 +1,6 @@
 """One picture asked of every variant shown: where it is from, and what they all say."""
 
 import secrets
-from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 
@@ -9,16 +8,16 @@ import streamlit as st
 from starlette.formparsers import MultiPartParser
 
 from quantcore import words
-from quantcore.draw import gallery, titles
+from quantcore.draw import titles
 from quantcore.draw import trial as drawn
 from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError
-from quantcore.images import Split, load_images
+from quantcore.images import load_images
 from quantcore.models.catalogue import find
 from quantcore.specs import ImageSpec, ModelSpec
 from quantcore.trial import EMPTY_FILE, MAX_BYTES, Picture, TrialSpec, TrialView
 from quantcore.trials import Trials
-from ui import brought, budgets, site, state, theme
+from ui import brought, budgets, site, state, theme, thumbnails
 from ui.judged import recommended
 from ui.once import once
 from ui.state import Parameter, Shown
@@ -166,7 +165,7 @@ def _choose_example(shown: Shown) -> int | None:
     """Draw the first pictures of the evaluation set; return the place of the one chosen."""
     request = shown.comparison.request
     try:
-        options = once(_examples, request.images, request.model.name)
+        options = _examples(request.images, request.model.name)
     except QuantcoreError as error:
         st.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
         return None
@@ -186,17 +185,22 @@ def _choose_example(shown: Shown) -> int | None:
 
 def _examples(images: ImageSpec, model: str) -> tuple[str, ...]:
     """Return the first evaluation pictures as the labels of a widget: picture, number, class."""
-    info = find(ModelSpec(model))
-    evaluation = load_images(images, info).evaluation
+    named = once(_names, images, model)
+    shown = thumbnails.addresses("", images, model, range(len(named)))
     return tuple(
-        _example(evaluation, place, info.labels) for place in range(min(SAMPLES, len(evaluation)))
+        f"![]({image}) {place + 1}{name}"
+        for place, (image, name) in enumerate(zip(shown, named, strict=True))
     )
 
 
-def _example(evaluation: Split, place: int, classes: Sequence[str]) -> str:
-    label = "" if evaluation.labels is None else f" {classes[evaluation.labels[place]]}"
-    image = gallery.picture(evaluation.thumbnail(place))
-    return f"![]({image}) {place + 1}{theme.plain(label)}"
+def _names(images: ImageSpec, model: str) -> tuple[str, ...]:
+    """Return the classes of the first evaluation pictures; nothing where nobody knows."""
+    info = find(ModelSpec(model))
+    evaluation = load_images(images, info).evaluation
+    count = min(SAMPLES, len(evaluation))
+    if evaluation.labels is None:
+        return ("",) * count
+    return tuple(f" {theme.plain(info.labels[label])}" for label in evaluation.labels[:count])
 
 
 def _brought(source: str, shown: Shown) -> bytes | None:

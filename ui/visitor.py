@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from quantcore.engine import origins
 from quantcore.ledger import JobSummary
+from quantcore.results import JobView
 from ui import state
 from ui.server import COOKIE
 
@@ -72,9 +74,20 @@ def owns(owner: str) -> bool:
     return owner == current().owner
 
 
-def may_change(owner: str) -> bool:
-    """Return whether the visitor may cancel, retry, name or delete a comparison of this owner."""
-    return state.settings().shared_jobs == "open" or owns(owner)
+def may_change(job: JobSummary | JobView) -> bool:
+    """Return whether the visitor may cancel, retry, name or delete a comparison.
+
+    One of what somebody brought is theirs alone, whatever is allowed with others.
+    """
+    is_shared = state.settings().shared_jobs == "open" and not _is_private(job)
+    return is_shared or owns(job.owner)
+
+
+def _is_private(job: JobSummary | JobView) -> bool:
+    """Return whether a comparison asks for what somebody brought."""
+    if isinstance(job, JobSummary):
+        return job.private
+    return any(origins(each) for each in (job.comparison.request, *job.comparison.also))
 
 
 def may_see(job: JobSummary) -> bool:

@@ -28,7 +28,12 @@ def picture(image: Image.Image) -> str:
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     buffer = io.BytesIO()
     small.save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
+    return address(buffer.getvalue())
+
+
+def address(png: bytes) -> str:
+    """Return a PNG file as a data address."""
+    return f"data:image/png;base64,{b64encode(png).decode()}"
 
 
 def cards(found: Sequence[tuple[Disagreement, str]], labels: Sequence[str], variant: str) -> str:

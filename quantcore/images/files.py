@@ -131,7 +131,10 @@ def read_uploaded(path: Path, title: str) -> PictureFolder:
         RequestError: as `read_source`; the sentences name the zip by this title.
     """
     modified_ns = path.stat().st_mtime_ns
-    return _read_zip(path, modified_ns, title, UPLOADED_SUFFIXES, UPLOADED_FORMATS)
+    folder = _read_zip(path, modified_ns, title, UPLOADED_SUFFIXES, UPLOADED_FORMATS)
+    # What is deleted must not stay on the disk because a process that lives long has it open.
+    _opened.cache_clear()
+    return folder
 
 
 def _not_empty(folder: PictureFolder, name: str, suffixes: Iterable[str]) -> PictureFolder:

@@ -115,6 +115,12 @@ class Facts:
             }
         return [sha256 for (sha256,) in found if sha256 not in left]
 
+    def origins(self) -> list[str]:
+        """Return everything that a fact was made from."""
+        with self._database.reading() as db:
+            rows = db.execute("SELECT DISTINCT origin FROM origins").fetchall()
+        return [origin for (origin,) in rows]
+
     def delete(self, kind: str, key: str) -> None:
         """Remove one fact, if it is there."""
         with self._database.writing() as db:

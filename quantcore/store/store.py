@@ -17,6 +17,9 @@ from quantcore.store.files import Files, StoredFile, file_digest
 from quantcore.store.remote import Remote
 from quantcore.store.reports import Entry, Freed, VerifyReport, describe, entry
 
+# The kind of the fact that a file is to be removed as soon as nobody uses it.
+LEAVING = "leaving"
+
 
 class Store:
     """The cache of one data folder, safe to use from many threads and processes at once.
@@ -63,6 +66,8 @@ class Store:
     def forget(self, origin: str) -> Freed:
         """Remove the facts made from an origin, and the files that are of no other fact.
 
+        Of a file in use one fact stays, that it is `leaving`: asked again, this removes both.
+
         Raises:
             StoreError: the folder, or the storage, cannot be written to.
         """
@@ -80,7 +85,12 @@ class Store:
                     gone, size_bytes = gone + 1, size_bytes + bytes_there
                 else:
                     in_use += 1
+                    self._facts.put(LEAVING, sha256, "{}", "", [sha256], [origin])
         return Freed(gone, size_bytes, len(sha256s), in_use)
+
+    def origins(self) -> list[str]:
+        """Return everything that something here was made from."""
+        return self._facts.origins()
 
     def close(self) -> None:
         """Let go of the database."""

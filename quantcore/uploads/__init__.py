@@ -4,7 +4,7 @@ Each folder holds the record of what the file was found to be, and the files tha
 on. The name of an upload, `upload/TOKEN`, stands wherever a model or a source of pictures is named.
 """
 
-from quantcore.uploads.library import CONTENT, Uploads, find, folder, is_named, token_of
+from quantcore.uploads.library import CONTENT, Uploads, find, folder, is_kept, is_named, token_of
 from quantcore.uploads.records import (
     PREFIX,
     Form,
@@ -25,6 +25,7 @@ __all__ = [
     "Uploads",
     "find",
     "folder",
+    "is_kept",
     "is_named",
     "placeholders",
     "title",

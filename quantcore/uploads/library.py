@@ -54,6 +54,15 @@ def folder(name: str) -> Path:
     return home() / token_of(name)
 
 
+def is_kept(name: str) -> bool:
+    """Return whether the files of `upload/TOKEN` are there, expired or not.
+
+    Raises:
+        RequestError: it names no upload.
+    """
+    return folder(name).is_dir()
+
+
 def find(name: str) -> Upload:
     """Return the record of `upload/TOKEN`, whoever's it is: the token is the key.
 
@@ -170,6 +179,13 @@ class Uploads:
         now = time.time()
         return [upload for upload in self._all() if upload.expires_s < now]
 
+    def remove_unfinished(self) -> None:
+        """Remove what a process that was killed left of receiving a file: it has no record."""
+        with suppress(FileNotFoundError):
+            for place in list(self._root.iterdir()):
+                if _TOKEN.fullmatch(place.name) and _is_forsaken(place):
+                    _remove(place)
+
     @property
     def _most_bytes(self) -> int:
         return int(self._settings.upload_mb * 1e6)
@@ -179,6 +195,16 @@ class Uploads:
             places = [place for place in self._root.iterdir() if _TOKEN.fullmatch(place.name)]
             return [found for place in places if (found := _read(place)) is not None]
         return []
+
+
+def _is_forsaken(place: Path) -> bool:
+    """Return whether a folder has no record, and nobody wrote in it for a day."""
+    try:
+        times = [each.stat().st_mtime for each in (place, *place.iterdir())]
+        return not (place / RECORD).exists() and max(times) < time.time() - DAY_S
+    # Another process removed it at this moment.
+    except OSError:
+        return False
 
 
 def _remove(place: Path) -> None:

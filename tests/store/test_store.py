@@ -291,3 +291,27 @@ def test_an_origin_is_forgotten_with_the_fact_that_had_it(store: Store) -> None:
     store.put("result", "a", "{}")
     store.forget("upload/ours")
     assert store.get("result", "a") == "{}"
+
+
+def test_a_file_in_use_is_remembered_until_it_is_gone(store: Store) -> None:
+    sha256 = add(store)
+    store.made_from("upload/ours").put("conversion", "a", "{}", [sha256])
+    with store.using(sha256):
+        assert store.forget("upload/ours").in_use == 1
+        assert store.get("conversion", "a") is None
+        assert store.origins() == ["upload/ours"]
+    assert store.forget("upload/ours").artifacts == 1
+    assert store.size_bytes() == 0
+    assert store.origins() == []
+    assert store.list() == []
+
+
+def test_a_file_that_is_leaving_stays_where_another_fact_has_it_by_now(store: Store) -> None:
+    sha256 = add(store)
+    store.made_from("upload/ours").put("conversion", "a", "{}", [sha256])
+    with store.using(sha256):
+        store.forget("upload/ours")
+        store.put("conversion", "b", "{}", [sha256])
+    store.forget("upload/ours")
+    assert store.path(sha256).exists()
+    assert store.origins() == []

@@ -1,6 +1,7 @@
 """The folder of uploads: what is received, whose it is, and that nothing of it stays."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -134,3 +135,19 @@ def test_a_damaged_record_is_no_upload(uploads: Uploads, settings: Settings) -> 
     record.write_text(json.dumps({"token": 3}))
     with pytest.raises(RequestError, match="no longer here"):
         uploads.get(upload.token)
+
+
+def test_what_a_killed_process_left_of_receiving_goes_after_a_day(
+    uploads: Uploads, settings: Settings
+) -> None:
+    kept = uploads.receive("net.pt", [b"weights"], "me")
+    begun, old = (settings.data / "uploads" / (letter * 32) for letter in "ab")
+    for place in (begun, old):
+        place.mkdir()
+        (place / "content").write_bytes(b"half a fi")
+    for place in (old, old / "content", uploads.place(kept.token)):
+        os.utime(place, (time.time() - 100_000,) * 2)
+    uploads.remove_unfinished()
+    assert begun.exists()
+    assert not old.exists()
+    assert uploads.content(kept.token).exists()

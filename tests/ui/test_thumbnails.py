@@ -1,0 +1,58 @@
+"""Small pictures for pages: those that somebody brought are not decoded by the web process."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pytest
+import streamlit as st
+
+from quantcore.images.files import PictureFile
+from quantcore.specs import ImageSpec
+from ui import state, thumbnails
+
+MODEL = "bundled/mobilenet_v2"
+BROUGHT = ImageSpec("upload/" + "a" * 32)
+
+
+class Locked:
+    """Stands for the trials, which have brought pictures decoded by a locked child."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, ...]] = []
+
+    def thumbnails(
+        self, images: ImageSpec, model: str, places: Sequence[int], side: int
+    ) -> tuple[bytes, ...]:
+        assert images == BROUGHT
+        self.asked.append(tuple(places))
+        return tuple(b"small %d" % place for place in places)
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> Locked:
+    found = Locked()
+    monkeypatch.setattr(state, "comparisons", lambda: SimpleNamespace(trials=found))
+    monkeypatch.setattr(st, "session_state", {})
+    return found
+
+
+def test_brought_pictures_come_from_the_locked_child_once_for_a_page(
+    locked: Locked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: PictureFile) -> None:
+        raise AssertionError("decoded where the pages are drawn")
+
+    monkeypatch.setattr(PictureFile, "open", refuse)
+    first = thumbnails.addresses("key", BROUGHT, MODEL, [3, 1])
+    assert [each.partition(",")[0] for each in first] == ["data:image/png;base64"] * 2
+    assert thumbnails.addresses("key", BROUGHT, MODEL, [3, 1]) == first
+    assert locked.asked == [(3, 1)]
+    thumbnails.addresses("key", BROUGHT, MODEL, [2])
+    assert locked.asked == [(3, 1), (2,)]
+
+
+def test_other_pictures_are_drawn_here(locked: Locked) -> None:
+    first, second = thumbnails.addresses("key", ImageSpec(), MODEL, [0, 1])
+    assert first.startswith("data:image/png;base64,")
+    assert first != second
+    assert not locked.asked

@@ -1,0 +1,40 @@
+"""Whose a comparison is: what others may do with it, and never with what somebody brought."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from quantcore.results import JobView
+from quantcore.specs import CompareRequest, ImageSpec, ModelSpec
+from tests import canned
+from tests.pages.fakes import view
+from ui import state, visitor
+
+TOKEN = "upload/" + "a" * 32
+PUBLIC = CompareRequest(ModelSpec("bundled/mobilenet_v2"), ())
+BROUGHT_IMAGES = replace(PUBLIC, images=ImageSpec(TOKEN))
+BROUGHT_MODEL = replace(PUBLIC, model=ModelSpec(TOKEN))
+
+
+def job(*requests: CompareRequest) -> JobView:
+    comparison = replace(canned.comparison([]), request=requests[0], also=requests[1:])
+    return replace(view(comparison), owner="theirs")
+
+
+@pytest.mark.parametrize(
+    ("shared", "requests", "may"),
+    [
+        ("open", [PUBLIC], True),
+        ("read-only", [PUBLIC], False),
+        ("open", [BROUGHT_MODEL], False),
+        ("open", [PUBLIC, BROUGHT_IMAGES], False),
+    ],
+)
+def test_what_somebody_brought_is_theirs_to_change(
+    monkeypatch: pytest.MonkeyPatch, shared: str, requests: list[CompareRequest], may: bool
+) -> None:
+    monkeypatch.setattr(state, "settings", lambda: SimpleNamespace(shared_jobs=shared))
+    monkeypatch.setattr(visitor, "current", lambda: visitor.Visitor("mine"))
+    assert visitor.may_change(job(*requests)) is may
+    assert visitor.may_change(replace(job(*requests), owner="mine"))
