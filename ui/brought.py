@@ -17,6 +17,12 @@ NOT_YOURS = "Somebody else brought {what}, so you can look at this comparison bu
 REMEDY = "Bring the file yourself on the Models page, then measure that."
 
 
+PRIVATE_IMAGES = (
+    "**Somebody else brought the pictures that judged these variants, or they are gone.** Only who "
+    "brought them sees them."
+)
+
+
 def mine() -> list[Upload]:
     """Return the visitor's own uploads, the newest first; none where the data folder fails."""
     try:

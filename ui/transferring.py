@@ -214,7 +214,9 @@ def _over(view: TransferView) -> None:
     model = view.upload.model
     classes = words.joined([*model.labels[:5], *(["others"] if len(model.labels) > 5 else [])])
     with st.container(border=True, key="taught"):
-        st.markdown(f"**{theme.plain(uploads.title(view.upload))}** tells {theme.plain(classes)}.")
+        st.markdown(
+            f"**{theme.plain(uploads.title(view.upload))}** tells {theme.plain(classes)} apart."
+        )
         if st.button(
             "Compare it on these images",
             type="primary",

@@ -11,7 +11,7 @@ from quantcore.ledger import Host
 from quantcore.models.catalogue import ModelInfo, find, offered
 from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS
-from ui import brought, fields, hosts, progress, state, visitor
+from ui import brought, fields, hosts, progress, state, theme, visitor
 
 WORKFLOW_HELP = "How the numbers become 8 bits wide. float32, unchanged, is always measured too."
 BACKEND_HELP = "The kernels that run the 8-bit numbers; each is made for certain processors."
@@ -45,6 +45,7 @@ def ask() -> None:
         left, middle, right = st.columns([1.2, 1.2, 1.1], gap="medium")
         with left:
             info = choose_model()
+            say_images()
             if info.source == "torchvision":
                 choose_weights()
         with middle:
@@ -115,6 +116,13 @@ def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
     info = models[str(name)]
     st.caption(FOREIGN if brought.is_foreign(info.name) else _facts(find(state.chosen_model())))
     return info
+
+
+def say_images() -> None:
+    """Say that the visitor's own images judge the model: their choice is folded away."""
+    chosen = brought.images().get(str(st.session_state.get(state.IMAGES)))
+    if chosen is not None:
+        st.caption(f"Judged with your images: {theme.plain(uploads.title(chosen))}")
 
 
 def model_line(info: ModelInfo) -> str:
