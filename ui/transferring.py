@@ -99,6 +99,7 @@ def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
     models = teachable()
     if st.session_state.get(state.IMAGES) not in own:
         st.session_state[state.IMAGES] = next(iter(own))
+    labels = brought.told_apart({name: _of(own[name]) for name in own})
     with st.container(border=True, key="ask-lesson"):
         left, right = st.columns(2, gap="medium")
         left.selectbox(
@@ -111,7 +112,7 @@ def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
         right.selectbox(
             "Images",
             list(own),
-            format_func=lambda name: _of(own[name]),
+            format_func=labels.__getitem__,
             key=state.IMAGES,
             help=IMAGES_HELP,
         )

@@ -105,11 +105,12 @@ def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
     shown = str(st.session_state["model"])
     if shown not in models:
         models = {shown: brought.facts(ModelSpec(shown)) or brought.stand_in(shown), **models}
+    labels = brought.told_apart({name: model_line(models[name]) for name in models})
     name = st.selectbox(
         "Model",
         list(models),
         key="model",
-        format_func=lambda name: model_line(models[name]),
+        format_func=labels.__getitem__,
         help=MODEL_HELP,
         on_change=on_change,
     )
@@ -249,11 +250,12 @@ def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
 def choose_images() -> str | None:
     """Draw the choice between the model's own images and those the visitor brought."""
     found = brought.images()
+    labels = brought.told_apart({name: uploads.title(found[name]) for name in found})
     chosen: str | None = st.selectbox(
         "Images",
         [None, *found],
         key=state.IMAGES,
-        format_func=lambda name: uploads.title(found[name]) if name else OWN_IMAGES,
+        format_func=lambda name: labels[name] if name else OWN_IMAGES,
         help=IMAGES_HELP,
     )
     return chosen

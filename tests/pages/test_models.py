@@ -753,6 +753,18 @@ def test_a_refused_pickle_is_told_with_a_program_to_copy(
     assert "import torch" not in page.error[0].value
 
 
+def test_uploads_of_one_name_are_told_apart(open_page: Open, fake: FakeComparisons) -> None:
+    zoo = bring(fake, PICTURES, "zoo.zip")
+    bring(fake, PETS), bring(fake, PETS), bring(fake, PICTURES, "zoo.zip")
+    page = open_page(APP)
+    for key in ("model", "images"):
+        options = page.selectbox(key=key).options
+        assert len(set(options)) == len(options)
+    page = open_page(part="bring", upload=zoo.token)
+    options = page.selectbox(key=f"pictures-model-{zoo.token}").options
+    assert len(set(options)) == len(options)
+
+
 def test_pictures_that_judge_are_named_outside_the_fold(
     open_page: Open, fake: FakeComparisons
 ) -> None:
