@@ -16,7 +16,7 @@ def main() -> None:
     if state.problem():
         progress.show_notices()
         return
-    unread = state.read_address(exporting.parameters())
+    unread = state.read_address(exporting.parameters()) + exporting.leave_foreign()
     wanted = exporting.ask()
     state.write_address(exporting.parameters())
     progress.show_notices(unread)

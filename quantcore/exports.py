@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from quantcore import engine, keys
+from quantcore import engine, keys, uploads
 from quantcore.backends import BACKENDS, runtime
 from quantcore.cards import ExportSpec, ProofCard
 from quantcore.convert import Conversion
@@ -121,9 +121,19 @@ def supports(spec: ExportSpec) -> Support:
 
 def file_name(spec: ExportSpec) -> str:
     """Return a name for the file that every system can take: `mobilenet_v2-static-qnnpack.ptl`."""
-    parts = (spec.request.model.name.partition("/")[2], spec.variant.workflow, spec.variant.backend)
-    name = "-".join(part for part in parts if part)
-    return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") + _exporter(spec).suffix
+    parts = (_called(spec.request.model.name), spec.variant.workflow, spec.variant.backend)
+    return "-".join(part for part in parts if part) + _exporter(spec).suffix
+
+
+def _called(model: str) -> str:
+    """Return what a file is named after: the file that was brought, or the model's name."""
+    name = model.partition("/")[2]
+    if uploads.is_named(model):
+        try:
+            name = uploads.title(uploads.find(model))
+        except RequestError:
+            name = ""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "model"
 
 
 def cached(store: Store, spec: ExportSpec) -> ProofCard | None:

@@ -185,7 +185,11 @@ def _failed(view: IntakeView) -> None:
     problem, name = view.problem, theme.plain(view.upload.filename)
     reason = problem.reason if problem else "It could not be looked at."
     remedy = problem.remedy if problem else "Bring it again."
-    st.error(f"**{name} is not taken.** {theme.plain(reason)} {theme.plain(remedy)}")
+    # Lines after the first are a program to copy.
+    says, _, program = remedy.partition("\n")
+    st.error(f"**{name} is not taken.** {theme.plain(reason)} {theme.plain(says)}")
+    if program:
+        st.code(program, language="python")
     _offer_another(primary=True)
 
 

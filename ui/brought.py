@@ -1,6 +1,7 @@
 """What visitors brought: which of it is the looker's own, and what may be done with the rest."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import streamlit as st
@@ -15,6 +16,12 @@ from ui import state, visitor
 
 NOT_YOURS = "Somebody else brought {what}, so you can look at this comparison but not measure it."
 REMEDY = "Bring the file yourself on the Models page, then measure that."
+
+
+PRIVATE_IMAGES = (
+    "**Somebody else brought the pictures that judged these variants, or they are gone.** Only who "
+    "brought them sees them."
+)
 
 
 def mine() -> list[Upload]:
@@ -34,6 +41,19 @@ def models() -> dict[str, ModelInfo]:
 def images() -> dict[str, Upload]:
     """Return the pictures that the visitor brought, by name."""
     return {each.name: each for each in mine() if each.images is not None}
+
+
+def told_apart(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels with a number behind those that were there before.
+
+    Streamlit takes the label for the choice, so of two that read the same one cannot be chosen.
+    """
+    found: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for name, label in labels.items():
+        seen[label] += 1
+        found[name] = label if seen[label] == 1 else f"{label} ({seen[label]})"
+    return found
 
 
 def is_mine(name: str | None) -> bool:

@@ -399,12 +399,11 @@ def _choose_images(upload: Upload) -> str | None:
     found = brought.images()
     if not found:
         return None
+    labels = brought.told_apart({name: uploads.title(found[name]) for name in found})
     chosen: str | None = st.selectbox(
         "Judged with",
         [*found, None],
-        format_func=lambda name: (
-            uploads.title(found[name]) if name else "Photographs without labels"
-        ),
+        format_func=lambda name: labels[name] if name else "Photographs without labels",
         key=_key(upload, "images"),
         width=260,
     )

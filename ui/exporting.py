@@ -39,10 +39,6 @@ FOREIGN = (
     "**Somebody else brought this model, or it is gone.** Bring the file yourself on the Models "
     "page, then export that."
 )
-PROGRAM = (
-    "**This model came as a program, which only ever runs locked in here, so no file is made of "
-    "it.** Bring its state dict instead: the numbers alone, for an architecture of torchvision."
-)
 FAILED_FOLD = "Download anyway"
 FAILED_SENTENCE = (
     "A check did not hold, so what the file does in an app is not what was measured. It is here "
@@ -60,6 +56,7 @@ def parameters() -> tuple[Parameter, ...]:
         Parameter("backend", ("qnnpack",), tuple(titles.backends())),
         Parameter("format", ("mobile",), tuple(EXPORTERS)),
         Parameter(SIZE_KEY, (), None),
+        Parameter(state.IMAGES, (), state.UploadNames()),
         Parameter(SETTINGS_KEY, (), None, many=True),
         Parameter(OPTIONS_KEY, (), None, many=True),
     )
@@ -68,13 +65,13 @@ def parameters() -> tuple[Parameter, ...]:
 def link(row: VariantResult, images: ImageSpec) -> dict[str, str]:
     """Return what the address of this page holds that asks for a variant that was measured.
 
-    Empty where this page would make another file: the model is not known here any more, or it was
-    calibrated on pictures that somebody brought.
+    Empty where this page would make another file: the model is not known here any more, or the
+    pictures it was calibrated on are not the visitor's.
     """
     own_size = _own_size(row.model)
-    if own_size is None or images.source is not None or images.seed != ImageSpec().seed:
+    if own_size is None or images.seed != ImageSpec().seed or brought.is_foreign(row.model):
         return {}
-    if brought.is_foreign(row.model) or find(ModelSpec(row.model)).is_program:
+    if images.source is not None and not brought.is_mine(images.source):
         return {}
     model = ModelSpec(row.model)
     address = {
@@ -83,9 +80,19 @@ def link(row: VariantResult, images: ImageSpec) -> dict[str, str]:
         "workflow": row.workflow,
         "backend": row.backend or "",
         SIZE_KEY: "" if row.image_size == own_size else row.image_size,
+        state.IMAGES: images.source or "",
         SETTINGS_KEY: ",".join(_written(dict(variant_of(row).settings))),
     }
     return {key: str(value) for key, value in address.items() if value}
+
+
+def leave_foreign() -> list[str]:
+    """Drop pictures that are not the visitor's from the widget; return what was dropped."""
+    name = st.session_state.get(state.IMAGES)
+    if name is None or brought.is_mine(name):
+        return []
+    st.session_state[state.IMAGES] = None
+    return [str(name)]
 
 
 def ask() -> ExportSpec | None:
@@ -94,6 +101,7 @@ def ask() -> ExportSpec | None:
         left, middle, right = st.columns([1.2, 1, 1], gap="medium")
         with left:
             info = widgets.choose_model(on_change=_forget_size)
+            widgets.say_images()
             if info.source == "torchvision":
                 widgets.choose_weights(on_change=None)
         with middle:
@@ -104,9 +112,13 @@ def ask() -> ExportSpec | None:
         with st.expander("Settings", type="compact", key="export-settings"):
             settings = _fields(name, WORKFLOWS[name], SETTINGS_KEY)
             options = _fields(format, EXPORTERS[format], OPTIONS_KEY)
-            size = _size(info)
-        if refused := _refused(info):
-            st.warning(refused)
+            side, source, *_ = st.columns(fields.COLUMNS)
+            with side:
+                size = _size(info)
+            with source:
+                pictures = widgets.choose_images()
+        if brought.is_foreign(info.name):
+            st.warning(FOREIGN)
             return None
         try:
             return exports.planned(
@@ -114,19 +126,12 @@ def ask() -> ExportSpec | None:
                 Variant(name, backend, tuple(settings.items())),
                 format,
                 options,
-                ImageSpec(image_size=size),
+                ImageSpec(source=pictures, image_size=size),
                 MeasureSpec(threads=state.settings().threads),
             )
         except QuantcoreError as error:
             st.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
             return None
-
-
-def _refused(info: ModelInfo) -> str:
-    """Return why no file is made of a model that somebody brought; empty where one is."""
-    if brought.is_foreign(info.name):
-        return FOREIGN
-    return PROGRAM if info.is_program else ""
 
 
 def _choose(
@@ -201,7 +206,7 @@ def _forget_size() -> None:
 def _size(info: ModelInfo) -> int | None:
     asked = state.whole_number(st.session_state.get(SIZE_KEY))
     first = info.image_size if asked is None else asked
-    side = st.columns(fields.COLUMNS)[0].number_input(
+    side = st.number_input(
         "Image size, px",
         16,
         1_024,
@@ -285,16 +290,15 @@ def answer(spec: ExportSpec, was_running: bool) -> None:
     if view is not None and view.is_open:
         _busy(view, str(queue().latest(spec)))
         return
-    support = exports.supports(spec)
-    if not support.ok:
-        st.info(f"**{theme.plain(support.reason)}** {theme.plain(support.remedy)}")
-        return
     try:
-        card = queue().known(spec)
+        support = exports.supports(spec)
+        card = queue().known(spec) if support.ok else None
     except QuantcoreError as error:
         st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
         return
-    if card is None:
+    if not support.ok:
+        st.info(f"**{theme.plain(support.reason)}** {theme.plain(support.remedy)}")
+    elif card is None:
         _offer(spec, view)
     else:
         _result(card)

@@ -101,6 +101,9 @@ def draw() -> None:
         st.html(EMPTY)
         site.offer_compare("Measure a model")
         return
+    if brought.is_foreign(shown.comparison.request.images.source):
+        st.info(brought.PRIVATE_IMAGES)
+        return
     key = _choose(offered)
     pair = _pair(shown, key, offered[key])
     if pair is None:

@@ -15,7 +15,7 @@ from quantcore import uploads, words
 from quantcore.images.classes import unmatched
 from quantcore.models.catalogue import ModelInfo, offered
 from quantcore.uploads import Upload, UploadedImages
-from ui import brought, progress, site, state, theme
+from ui import brought, progress, site, state, theme, widgets
 
 MOST_BARS = 30
 MOST_MAPPED = 60
@@ -89,11 +89,12 @@ def grid(thumbnails: Sequence[tuple[str, bytes]]) -> str:
 def _way_on(upload: Upload) -> ModelInfo:
     """Draw the choice of a model that they judge, and the button that compares it."""
     models = {**brought.models(), **offered()}
+    labels = brought.told_apart({name: widgets.model_line(models[name]) for name in models})
     with st.container(horizontal=True, vertical_alignment="bottom", key="pictures-actions"):
         name: str = st.selectbox(
             "Judge a model with them",
             list(models),
-            format_func=lambda name: models[name].title,
+            format_func=labels.__getitem__,
             key=f"pictures-model-{upload.token}",
             help=FOR_HELP,
             width=320,

@@ -57,16 +57,24 @@ def answer(shown: Shown) -> None:
     limits = budgets.chosen()
     if shown.results:
         found = recommended(shown.results, limits)
-        verdict(shown.results, limits)
-        offer_more(shown, found)
+        is_early = _is_early(shown)
+        if not is_early:
+            verdict(shown.results, limits)
+            offer_more(shown, found)
         budgets.draw(shown.results, found)
         plot(shown, limits)
         promises(shown, found)
-        table(shown, found.ship)
+        table(shown, None if is_early else found.ship)
         what_if.draw(shown, weighed(shown.results), found)
     failures(shown.failures, shown.results)
     method(comparison)
     downloads(shown, limits)
+
+
+def _is_early(shown: Shown) -> bool:
+    """Return whether nothing is measured yet that could ship instead of float32, but will be."""
+    is_open = shown.job is not None and shown.job.is_open
+    return is_open and all(row.workflow == "float32" for row in shown.results)
 
 
 def empty(title: str) -> None:
@@ -124,7 +132,8 @@ def offer_more(shown: Shown, found: Verdict) -> None:
             site.link_to_export(f"Export {name} for an app", address)
         if row.workflow != "float32" and row.predictions is not None:
             site.link_to_gallery("See where it and float32 differ", gallery.link(shown, row.key))
-        site.link_to_trial("Try one image", trying.link(shown))
+        if trying.may_ask(shown):
+            site.link_to_trial("Try one image", trying.link(shown))
 
 
 def _verdict(results: Rows, limits: Budgets) -> str:

@@ -99,6 +99,7 @@ def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
     models = teachable()
     if st.session_state.get(state.IMAGES) not in own:
         st.session_state[state.IMAGES] = next(iter(own))
+    labels = brought.told_apart({name: _of(own[name]) for name in own})
     with st.container(border=True, key="ask-lesson"):
         left, right = st.columns(2, gap="medium")
         left.selectbox(
@@ -111,7 +112,7 @@ def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
         right.selectbox(
             "Images",
             list(own),
-            format_func=lambda name: _of(own[name]),
+            format_func=labels.__getitem__,
             key=state.IMAGES,
             help=IMAGES_HELP,
         )
@@ -214,7 +215,9 @@ def _over(view: TransferView) -> None:
     model = view.upload.model
     classes = words.joined([*model.labels[:5], *(["others"] if len(model.labels) > 5 else [])])
     with st.container(border=True, key="taught"):
-        st.markdown(f"**{theme.plain(uploads.title(view.upload))}** tells {theme.plain(classes)}.")
+        st.markdown(
+            f"**{theme.plain(uploads.title(view.upload))}** tells {theme.plain(classes)} apart."
+        )
         if st.button(
             "Compare it on these images",
             type="primary",

@@ -43,6 +43,10 @@ NOT_HERE = (
     "or removed to make room. Measure them here, which takes a few minutes; then every picture is "
     "answered in about a second."
 )
+A_PROGRAM = (
+    "**This model came as a program, and programs of others are not kept loaded to be asked.** "
+    "Bring its weights alone to try pictures."
+)
 NO_PICTURE = (
     '<div class="qw-empty"><h2>No picture yet</h2><p>What each of the {variants} sees in it will '
     "be here, side by side: the five classes it names first, how sure it is, and how long this one "
@@ -87,6 +91,12 @@ def link(shown: Shown) -> dict[str, str]:
     return found
 
 
+def may_ask(shown: Shown) -> bool:
+    """Return whether a comparison's model can be asked: somebody's program is not kept loaded."""
+    info = brought.facts(shown.comparison.request.model)
+    return info is None or not info.is_program
+
+
 def trials() -> Trials:
     """Return the trials of this server."""
     return state.comparisons().trials
@@ -100,6 +110,9 @@ def draw() -> None:
         _offer_measuring("Measure a model")
         return
     _introduce(shown)
+    if not may_ask(shown):
+        st.info(A_PROGRAM)
+        return
     if not trials().are_here(shown.results):
         st.info(NOT_HERE)
         _offer_measuring("Measure here")
@@ -164,6 +177,9 @@ def _choose(shown: Shown) -> Picture | None:
 def _choose_example(shown: Shown) -> int | None:
     """Draw the first pictures of the evaluation set; return the place of the one chosen."""
     request = shown.comparison.request
+    if brought.is_foreign(request.images.source):
+        st.info(f"{brought.PRIVATE_IMAGES} Upload a picture of your own instead.")
+        return None
     try:
         options = _examples(request.images, request.model.name)
     except QuantcoreError as error:

@@ -11,7 +11,7 @@ from quantcore.ledger import Host
 from quantcore.models.catalogue import ModelInfo, find, offered
 from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS
-from ui import brought, fields, hosts, progress, state, visitor
+from ui import brought, fields, hosts, progress, state, theme, visitor
 
 WORKFLOW_HELP = "How the numbers become 8 bits wide. float32, unchanged, is always measured too."
 BACKEND_HELP = "The kernels that run the 8-bit numbers; each is made for certain processors."
@@ -45,6 +45,7 @@ def ask() -> None:
         left, middle, right = st.columns([1.2, 1.2, 1.1], gap="medium")
         with left:
             info = choose_model()
+            say_images()
             if info.source == "torchvision":
                 choose_weights()
         with middle:
@@ -104,17 +105,25 @@ def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
     shown = str(st.session_state["model"])
     if shown not in models:
         models = {shown: brought.facts(ModelSpec(shown)) or brought.stand_in(shown), **models}
+    labels = brought.told_apart({name: model_line(models[name]) for name in models})
     name = st.selectbox(
         "Model",
         list(models),
         key="model",
-        format_func=lambda name: model_line(models[name]),
+        format_func=labels.__getitem__,
         help=MODEL_HELP,
         on_change=on_change,
     )
     info = models[str(name)]
     st.caption(FOREIGN if brought.is_foreign(info.name) else _facts(find(state.chosen_model())))
     return info
+
+
+def say_images() -> None:
+    """Say that the visitor's own images judge the model: their choice is folded away."""
+    chosen = brought.images().get(str(st.session_state.get(state.IMAGES)))
+    if chosen is not None:
+        st.caption(f"Judged with your images: {theme.plain(uploads.title(chosen))}")
 
 
 def model_line(info: ModelInfo) -> str:
@@ -241,11 +250,12 @@ def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
 def choose_images() -> str | None:
     """Draw the choice between the model's own images and those the visitor brought."""
     found = brought.images()
+    labels = brought.told_apart({name: uploads.title(found[name]) for name in found})
     chosen: str | None = st.selectbox(
         "Images",
         [None, *found],
         key=state.IMAGES,
-        format_func=lambda name: uploads.title(found[name]) if name else OWN_IMAGES,
+        format_func=lambda name: labels[name] if name else OWN_IMAGES,
         help=IMAGES_HELP,
     )
     return chosen

@@ -334,3 +334,13 @@ def test_the_link_to_the_list_counts_what_waits_or_runs(
     assert link_labels(open_page()) == ["Models", "Sweep", "Jobs"]
     fake.places = {"a": Forecast(), "b": Forecast(3)}
     assert link_labels(open_page()) == ["Models", "Sweep", "Jobs · 2"]
+
+
+def test_nothing_is_advised_before_there_is_a_choice(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    fake.views["first"] = running(1)
+    page = open_page(job="first")
+    assert rows(page) == ["Float32 reference"]
+    assert "Keep float32" not in html(page)
+    assert "ship this" not in html(page)

@@ -14,7 +14,7 @@ from PIL import Image
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.testing.v1 import AppTest
 
-from quantcore import answers
+from quantcore import answers, exports
 from quantcore.draw import titles
 from quantcore.errors import RequestError
 from quantcore.images.classes import unmatched
@@ -22,13 +22,14 @@ from quantcore.images.preview import preview
 from quantcore.intakes import IntakeState, IntakeView
 from quantcore.models.catalogue import find, offered
 from quantcore.results import Comparison
-from quantcore.specs import CompareRequest, ImageSpec, ModelSpec
+from quantcore.specs import CompareRequest, ImageSpec, ModelSpec, Variant
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
 from tests import canned
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, view
+from tests.pages.test_export import FakeExports
 from tests.pages.test_try import FakeTrials
-from ui import brought, describing, hosts, kept, models, state, widgets
+from ui import brought, describing, exporting, hosts, kept, models, state, widgets
 
 PROJECT = Path(__file__).parents[2]
 APP, PAGE = PROJECT / "app.py", PROJECT / "pages" / "Models.py"
@@ -676,13 +677,108 @@ def test_somebody_elses_upload_is_refused_when_asked_for_by_hand(
     assert [request.model.name for request in fake.started] == [own.name]
 
 
-def test_a_program_is_not_exported(open_page: Open, fake: FakeComparisons) -> None:
+def test_a_program_is_exported_where_no_source_is_needed(
+    open_page: Open, fake: FakeComparisons, tmp_path: Path
+) -> None:
+    fake.exports = FakeExports(tmp_path)  # type: ignore[attr-defined]
     export = PROJECT / "pages" / "Export.py"
-    page = open_page(export, model=bring(fake, PROGRAM).name)
-    assert "This model came as a program" in said(page)
+    program = bring(fake, PROGRAM).name
+    page = open_page(export, model=program, workflow="static", backend="x86")
+    assert "Make the file" in buttons(page)
+    page = open_page(export, model=program, workflow="static", backend="x86", format="onnx")
+    assert "without the source that ONNX is written from" in said(page)
     assert "Make the file" not in buttons(page)
     theirs = open_page(export, model=bring(fake, owner="somebody else").name)
     assert "Somebody else brought this model, or it is gone" in said(theirs)
+
+
+def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
+    open_page: Open, fake: FakeComparisons, tmp_path: Path
+) -> None:
+    fake.exports = FakeExports(tmp_path)  # type: ignore[attr-defined]
+    export = PROJECT / "pages" / "Export.py"
+    pictures = bring(fake, PICTURES).name
+    row = canned.typical().results[1]
+    address = exporting.link(row, ImageSpec(pictures))
+    assert address["images"] == pictures
+    page = open_page(export, **address)
+    assert page.selectbox(key="images").value == pictures
+    assert "Judged with your images" in said(page)
+    # What was brought here is no zip: the page says so, and stands.
+    assert "cannot be read" in page.error[0].value
+    theirs = bring(fake, PICTURES, owner="somebody else").name
+    assert exporting.link(row, ImageSpec(theirs)) == {}
+    page = open_page(export, **{**address, "images": theirs})
+    assert page.selectbox(key="images").value is None
+    assert "names something unknown" in said(page)
+
+
+@pytest.mark.parametrize("page", ["Gallery", "Try"])
+def test_nobody_else_sees_the_pictures_through_a_comparison(
+    open_page: Open,
+    fake: FakeComparisons,
+    browse_as: Browse,
+    page: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = bring(fake, PICTURES).name
+    typical = canned.typical()
+    asked = replace(typical.request, images=ImageSpec(pictures))
+    fake.views["shared"] = view(replace(typical, request=asked))
+    fake.store, fake.trials = None, FakeTrials(here=True)  # type: ignore[attr-defined]
+    monkeypatch.setattr(answers, "logits_of", lambda *_: np.eye(10)[[0] * 2_000])
+    browse_as("somebody else")
+    shown = open_page(PROJECT / "pages" / f"{page}.py", job="shared")
+    assert "Only who brought them sees them" in said(shown)
+
+
+def test_a_program_is_not_offered_to_be_tried(open_page: Open, fake: FakeComparisons) -> None:
+    fake.views["done"] = view(of_upload(bring(fake, PROGRAM).name))
+    fake.store, fake.trials = None, FakeTrials(here=True)  # type: ignore[attr-defined]
+    links = [each.proto.label for each in open_page(APP, job="done").get("page_link")]
+    assert not [label for label in links if label.startswith("Try one")]
+    page = open_page(PROJECT / "pages" / "Try.py", job="done")
+    assert "came as a program" in said(page)
+
+
+def test_a_refused_pickle_is_told_with_a_program_to_copy(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    mine = bring(fake, None)
+    problem = RequestError("It is a program.", "Save its numbers:\nimport torch\ntorch.save(m)")
+    look(fake, mine, "failed", problem=problem)
+    fake.uploads.delete(mine.token)
+    page = open_page(part="bring", upload=mine.token)
+    assert page.code[0].value == "import torch\ntorch.save(m)"
+    assert "import torch" not in page.error[0].value
+
+
+def test_uploads_of_one_name_are_told_apart(open_page: Open, fake: FakeComparisons) -> None:
+    zoo = bring(fake, PICTURES, "zoo.zip")
+    bring(fake, PETS), bring(fake, PETS), bring(fake, PICTURES, "zoo.zip")
+    page = open_page(APP)
+    for key in ("model", "images"):
+        options = page.selectbox(key=key).options
+        assert len(set(options)) == len(options)
+    page = open_page(part="bring", upload=zoo.token)
+    options = page.selectbox(key=f"pictures-model-{zoo.token}").options
+    assert len(set(options)) == len(options)
+
+
+def test_pictures_that_judge_are_named_outside_the_fold(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    page = open_page(APP, images=bring(fake, PICTURES, "zoo.zip").name)
+    assert "Judged with your images: zoo" in said(page)
+
+
+@pytest.mark.parametrize(("brought_as", "named"), [("my pets.pt", "my-pets"), ("犬.pt", "model")])
+def test_an_exported_file_is_named_after_the_file_it_came_from(
+    fake: FakeComparisons, brought_as: str, named: str
+) -> None:
+    mine = bring(fake, PETS, brought_as)
+    spec = exports.planned(ModelSpec(mine.name), Variant("float32", None), "torchscript")
+    assert exports.file_name(spec) == f"{named}-float32.pt"
 
 
 def test_an_upload_is_called_after_its_file(fake: FakeComparisons) -> None:

@@ -225,7 +225,7 @@ def test_what_was_taught_is_compared_on_the_images_it_learnt_from(
     )
     page = open_page(lesson="known")
     assert not page.exception
-    assert "**pets on MobileNet v2** tells cat and dog." in text(page.markdown)
+    assert "**pets on MobileNet v2** tells cat and dog apart." in text(page.markdown)
     assert "Loss went from 0.70 to 0.31." in captions(page)
     assert "Teach it" in labels(page)
     page.button(key="compare-taught").click().run()
