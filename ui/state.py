@@ -339,8 +339,10 @@ def _figures(
         if earlier is not None and earlier.comparison.results:
             return earlier.comparison, "earlier", earlier
     example = shipped()
-    is_of_model = example is not None and example.request.model == model
-    return (example, "shipped", None) if example and is_of_model else None
+    # The example is judged by the model's own images, so it answers nobody who chose others.
+    fits = example is not None and example.request.model == model
+    fits = fits and not st.session_state.get(IMAGES)
+    return (example, "shipped", None) if example and fits else None
 
 
 def _is_elsewhere(job: JobView) -> bool:

@@ -770,6 +770,8 @@ def test_pictures_that_judge_are_named_outside_the_fold(
 ) -> None:
     page = open_page(APP, images=bring(fake, PICTURES, "zoo.zip").name)
     assert "Judged with your images: zoo" in said(page)
+    assert "Shipped example" not in said(page)
+    assert "has not been measured yet" in said(page)
 
 
 @pytest.mark.parametrize(("brought_as", "named"), [("my pets.pt", "my-pets"), ("犬.pt", "model")])
