@@ -40,6 +40,12 @@ IN_LINE = "waits until another file is looked at"
 STARTING = "starting the locked-in worker, which takes a few seconds the first time"
 READING = "reading the file"
 CHANNELS = 3
+# ImageNet's largest edition has 21,841; a program may claim any number, and each gets a name.
+LEAST_CLASSES, MOST_CLASSES = 2, 25_000
+MOST_PX = 10_000
+MOST_NUMBERS = 10**12
+MOST_NOTES = 100
+LONGEST_TEXT = 5_000
 # How torchvision prepares pictures for most of its models, which is supposed of a program.
 LIKE = "torchvision/resnet18"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -323,6 +329,14 @@ def kept_model(found: Examined, folder: Path, place: Path) -> tuple[UploadedMode
     file = folder / found.file
     if found.file not in (WEIGHTS, PROGRAM) or not tray.is_plain(file):
         raise not_an_answer()
+    if found.outputs > MOST_CLASSES:
+        raise RequestError(
+            f"This model tells {found.outputs:,} classes apart, and {MOST_CLASSES:,} is the most "
+            "that is compared here.",
+            "Bring a classifier of fewer classes.",
+        )
+    if not _is_within_measure(found):
+        raise not_an_answer()
     if found.kind == "state_dict":
         # Written by the child, which a hostile file may have taken over: held against its own head.
         check(file)
@@ -331,6 +345,24 @@ def kept_model(found: Examined, folder: Path, place: Path) -> tuple[UploadedMode
         model = _of_program(found, file)
     file.replace(place / found.file)
     return model, tuple(f"torchvision/{each.architecture}" for each in found.candidates)
+
+
+def _is_within_measure(found: Examined) -> bool:
+    """Return whether a child's figures and texts are such as any model's: it chooses what it says.
+
+    They are written down and drawn on every page that shows the model.
+    """
+    texts = (*found.labels, *found.notes, *found.dynamic_layers)
+    figures = found.parameters, *found.dynamic_layers.values()
+    return (
+        found.outputs >= LEAST_CLASSES
+        and 1 <= found.image_size <= MOST_PX
+        and all(0 <= each <= MOST_NUMBERS for each in figures)
+        and len(found.labels) <= MOST_CLASSES
+        and len(found.notes) <= MOST_NOTES
+        and len(found.dynamic_layers) <= MOST_NOTES
+        and all(len(each) <= LONGEST_TEXT for each in texts)
+    )
 
 
 def _of_weights(found: Examined, file: Path) -> UploadedModel:

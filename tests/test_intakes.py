@@ -4,7 +4,9 @@ import pickle
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,8 @@ from torch import nn
 
 from quantcore import locked
 from quantcore.errors import QuantcoreError
-from quantcore.intakes import Intakes, IntakeView
+from quantcore.intake.examined import Examined
+from quantcore.intakes import Intakes, IntakeView, kept_model
 from quantcore.models.torchvision_import import torchvision
 from quantcore.settings import Settings
 from quantcore.uploads import Uploads
@@ -171,6 +174,46 @@ def test_a_file_that_was_taken_is_not_looked_at_again_and_can_be_forgotten(
     assert uploads.get(token).model is not None
     intakes.forget(token)
     assert intakes.view(token) is None
+
+
+PROGRAM = Examined(
+    kind="torchscript",
+    file="model.pt",
+    candidates=(),
+    parameters=10,
+    outputs=3,
+    channels=3,
+    image_size=64,
+    any_batch=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "said"),
+    [
+        ({"outputs": 10**9}, "1,000,000,000 classes"),
+        ({"outputs": -1}, "no answer"),
+        ({"image_size": 10**12}, "no answer"),
+        ({"parameters": 10**400}, "no answer"),
+        ({"notes": ("A note.",) * 1_000}, "no answer"),
+        ({"labels": ("x" * 10**6, "b", "c")}, "no answer"),
+        ({"dynamic_layers": {"Linear": -1}}, "no answer"),
+        ({"file": "../record.json"}, "no answer"),
+    ],
+)
+def test_what_a_child_claims_beyond_measure_is_refused(
+    tmp_path: Path, claimed: dict[str, Any], said: str
+) -> None:
+    folder, place = tmp_path / "scratch", tmp_path / "place"
+    for each in (folder, place):
+        each.mkdir()
+    (folder / "model.pt").write_bytes(b"program")
+    (tmp_path / "record.json").write_bytes(b"another's")
+    with pytest.raises(QuantcoreError, match=said):
+        kept_model(replace(PROGRAM, **claimed), folder, place)
+    assert not list(place.iterdir())
+    model, _ = kept_model(PROGRAM, folder, place)
+    assert model.labels == ("class 0", "class 1", "class 2")
 
 
 def held(intakes: Intakes) -> threading.Lock:
