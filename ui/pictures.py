@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
+from typing import Literal
 
 import streamlit as st
 
@@ -99,14 +100,28 @@ def _way_on(upload: Upload) -> ModelInfo:
             help=FOR_HELP,
             width=320,
         )
-        if st.button("Compare it", type="primary", icon=":material/speed:", key="compare-images"):
+        # Where no class means anything to the model, it has to be taught them first.
+        fits = _fits(upload, models[name])
+        main: dict[bool, Literal["primary", "secondary"]] = {True: "primary", False: "secondary"}
+        if st.button("Compare it", type=main[fits], icon=":material/speed:", key="compare-images"):
             st.switch_page(site.COMPARE, query_params={"model": name, state.IMAGES: upload.name})
         many = upload.images is not None and len(upload.images.classes) > 1
         if many and st.button(
-            "Teach a model these classes", icon=site.ICONS["Transfer"], key="teach-images"
+            "Teach a model these classes",
+            type=main[not fits],
+            icon=site.ICONS["Transfer"],
+            key="teach-images",
         ):
             st.switch_page(site.TRANSFER, query_params={state.IMAGES: upload.name})
     return models[name]
+
+
+def _fits(upload: Upload, info: ModelInfo) -> bool:
+    """Return whether any class of the pictures is one of the model's, or nothing is said of it."""
+    images = upload.images
+    if images is None or not images.classes or images.labels_of:
+        return True
+    return len(unmatched([name for name, _ in images.classes], info)) < len(images.classes)
 
 
 def _map(upload: Upload, images: UploadedImages, info: ModelInfo) -> None:

@@ -521,6 +521,22 @@ def test_only_classes_that_fit_no_label_are_mapped_by_hand(
     assert [box.value for box in again.selectbox if str(box.key).startswith("map-")] == ["hound"]
 
 
+@pytest.mark.parametrize(
+    ("labels", "main"),
+    [
+        (("cat", "hound", "bear"), "compare-images"),
+        (("shoe", "bag", "shirt"), "teach-images"),
+    ],
+)
+def test_the_next_step_is_to_teach_where_no_class_is_the_models(
+    open_page: Open, fake: FakeComparisons, labels: tuple[str, ...], main: str
+) -> None:
+    bring(fake, replace(PETS, labels=labels))
+    page = open_page(part="bring", upload=bring(fake, PICTURES, "pets.zip").token)
+    kinds = {key: page.button(key=key).proto.type for key in ("compare-images", "teach-images")}
+    assert [key for key, kind in kinds.items() if kind == "primary"] == [main]
+
+
 def test_pictures_whose_classes_all_fit_need_no_mapping(
     open_page: Open, fake: FakeComparisons
 ) -> None:
