@@ -333,7 +333,7 @@ def _busy(view: ExportView, export_id: str) -> None:
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
         left = words.time_left(view.seconds_left)
-        stage = view.stage or "waiting for its turn"
+        stage = theme.plain(view.stage) or "waiting for its turn"
         says = f"**Making {exports.file_name(view.spec)}.** {stage}{', ' + left if left else ''}"
         text.progress(min(max(view.share, 0.0), 1.0), says)
         with button:

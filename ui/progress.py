@@ -132,7 +132,7 @@ def _done(job: JobView) -> None:
 
 def _failed(job: JobView) -> None:
     message = job.message or "The comparison could not be finished."
-    _notice("error", f"**Nothing was measured.** {message}", ("Try again", job))
+    _notice("error", f"**Nothing was measured.** {theme.plain(message)}", ("Try again", job))
 
 
 def _cancelled(job: JobView) -> None:

@@ -161,7 +161,8 @@ def _follow(lesson: str) -> None:
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
         left = words.time_left(view.seconds_left)
-        says = f"**{view.stage[:1].upper()}{view.stage[1:]}**{', ' + left if left else ''}"
+        stage = theme.plain(view.stage[:1].upper() + view.stage[1:])
+        says = f"**{stage}**{', ' + left if left else ''}"
         text.progress(min(max(view.share, 0.0), 1.0), says)
         button.button(
             "Cancel",
