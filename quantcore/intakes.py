@@ -40,6 +40,8 @@ IN_LINE = "waits until another file is looked at"
 STARTING = "starting the locked-in worker, which takes a few seconds the first time"
 READING = "reading the file"
 CHANNELS = 3
+# As for every model: see `ImageSpec`.
+LARGEST_PX = 1_024
 # ImageNet's largest edition has 21,841; a program may claim any number, and each gets a name.
 LEAST_CLASSES, MOST_CLASSES = 2, 25_000
 MOST_PX = 10_000
@@ -400,6 +402,12 @@ def _of_program(found: Examined, file: Path) -> UploadedModel:
         raise RequestError(
             "This model takes one picture at a time, and here it is asked several at once.",
             "Trace it with two pictures as the example, or export it with a dynamic batch.",
+        )
+    if found.image_size > LARGEST_PX:
+        raise RequestError(
+            f"This model takes pictures of {found.image_size:,} px, and {LARGEST_PX:,} is the most "
+            "here.",
+            "Export it for smaller pictures.",
         )
     size = found.image_size
     return UploadedModel(

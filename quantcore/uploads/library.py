@@ -89,9 +89,10 @@ class Uploads:
         """Write a file in pieces, under a new token; what it is, nobody has looked at yet.
 
         Raises:
-            RequestError: it is empty, or larger than an upload may be.
+            RequestError: it is empty or larger than an upload may be, or there is no room for it.
             StoreError: the disk is full or cannot be written to. Nothing is left behind.
         """
+        self._require_room()
         token = secrets.token_urlsafe(TOKEN_BYTES)
         place = self._root / token
         try:
@@ -185,6 +186,15 @@ class Uploads:
             for place in list(self._root.iterdir()):
                 if _TOKEN.fullmatch(place.name) and _is_forsaken(place):
                     _remove(place)
+
+    def _require_room(self) -> None:
+        """Refuse a file where all that visitors brought takes as much as the cache may."""
+        held_bytes = sum(upload.size_bytes for upload in self._all())
+        if held_bytes >= self._settings.quota_gb * 1e9:
+            raise RequestError(
+                f"Uploads take {held_bytes / 1e9:,.1f} GB here, which is as much as they may.",
+                "Delete some of yours, or come back when others' have expired.",
+            )
 
     @property
     def _most_bytes(self) -> int:

@@ -151,3 +151,12 @@ def test_what_a_killed_process_left_of_receiving_goes_after_a_day(
     assert begun.exists()
     assert not old.exists()
     assert uploads.content(kept.token).exists()
+
+
+def test_where_uploads_take_all_they_may_no_more_are_received(settings: Settings) -> None:
+    uploads = Uploads(replace(settings, quota_gb=1e-8))
+    first = uploads.receive("net.pt", [b"x" * 20], "me")
+    with pytest.raises(RequestError, match="as much as they may"):
+        uploads.receive("net.pt", [b"1"], "me")
+    uploads.delete(first.token)
+    uploads.receive("net.pt", [b"1"], "me")
