@@ -54,6 +54,7 @@ NO_POD = (
 )
 # Red, green and blue of a pixel, or three times how bright it is, where the model sees greyscale.
 COLOUR_KOTLIN = "listOf({ it shr 16 and 255 }, { it shr 8 and 255 }, { it and 255 })"
+BGR_KOTLIN = "listOf({ it and 255 }, { it shr 8 and 255 }, { it shr 16 and 255 })"
 GREY_KOTLIN = """List(3) {
             { pixel ->
                 val red = 299 * (pixel shr 16 and 255)
@@ -67,6 +68,9 @@ GREY_SWIFT = """            let red = 299 * Int(bytes[4 * pixel])
             let grey = UInt8((red + green + blue + 500) / 1000)
 """
 GREY_PYTHON = '.convert("L")'
+BGR_PYTHON = """    # The model takes blue first.
+    picture = Image.merge("RGB", picture.split()[::-1])
+"""
 OWN_PICTURE = 'square = seen(Image.open("picture.jpg"))'
 SAMPLE = (
     "# It is as the model sees it already; any other picture: "
@@ -174,7 +178,7 @@ def _facts(card: ProofCard, file_name: str) -> dict[str, str]:
         "engine_line": PHONE_ENGINE if card.exported.engines else "",
         "release": _release(card.runtime_version) or _release(card.exported.runs_on),
         "pod": _pod(card),
-        **_channels(is_grey=made["greyscale"]),
+        **_channels(is_grey=made["greyscale"], is_bgr=made["channels"] == "BGR"),
     }
     commons = {
         name: _filled(f"{name}.txt", facts).rstrip() for name in ("swift_common", "kotlin_common")
@@ -182,13 +186,16 @@ def _facts(card: ProofCard, file_name: str) -> dict[str, str]:
     return facts | commons
 
 
-def _channels(*, is_grey: bool) -> dict[str, str]:
-    """Return what each language reads a pixel's three numbers with."""
+def _channels(*, is_grey: bool, is_bgr: bool) -> dict[str, str]:
+    """Return what each language reads a pixel's three numbers with, in the model's order."""
+    colour_kotlin, place = (BGR_KOTLIN, "2 - channel") if is_bgr else (COLOUR_KOTLIN, "channel")
     return {
-        "channels_kotlin": GREY_KOTLIN if is_grey else COLOUR_KOTLIN,
+        "order": "Blue, green and red" if is_bgr else "Red, green and blue",
+        "channels_kotlin": GREY_KOTLIN if is_grey else colour_kotlin,
         "grey_swift": GREY_SWIFT if is_grey else "",
-        "channel_swift": "grey" if is_grey else "bytes[4 * pixel + channel]",
+        "channel_swift": "grey" if is_grey else f"bytes[4 * pixel + {place}]",
         "grey_python": GREY_PYTHON if is_grey else "",
+        "order_python": BGR_PYTHON if is_bgr else "",
     }
 
 

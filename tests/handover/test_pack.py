@@ -8,6 +8,7 @@ import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 from unittest.mock import Mock
 
 import numpy as np
@@ -22,7 +23,7 @@ from quantcore.export import preparation
 from quantcore.exporters import EXPORTERS
 from quantcore.handover.snippets import check
 from quantcore.images.files import prepare
-from quantcore.models.catalogue import find
+from quantcore.models.catalogue import ModelInfo, find
 from quantcore.settings import Settings
 from quantcore.specs import ModelSpec
 from quantcore.store import Store
@@ -144,6 +145,17 @@ def test_what_runs_the_file_is_pinned_as_the_card_has_it() -> None:
     assert "onnxruntime==1.32.0" in onnx["python"]
 
 
+def test_a_model_that_takes_blue_first_is_given_it_in_every_language() -> None:
+    card = canned_cards.card()
+    made = {**card.provenance, "greyscale": False, "channels": "BGR"}
+    found = handover.snippets(replace(card, provenance=made), "a.ptl")
+    assert "listOf({ it and 255 }, { it shr 8 and 255 }, { it shr 16 and 255 })" in found["kotlin"]
+    assert "bytes[4 * pixel + 2 - channel]" in found["swift"]
+    assert "picture.split()[::-1]" in found["python"]
+    for language in ("kotlin", "swift"):
+        assert "Blue, green and red in planes" in found[language]
+
+
 @pytest.mark.parametrize(("least", "has_pod"), [("1.11", True), ("1.13", True), ("2.0", False)])
 def test_a_pod_is_named_only_where_it_is_new_enough(least: str, has_pod: bool) -> None:
     card = canned_cards.card()
@@ -156,16 +168,15 @@ def test_a_pod_is_named_only_where_it_is_new_enough(least: str, has_pod: bool) -
     assert all(line.startswith("//") for line in found["swift"].split("\n\n")[0].splitlines())
 
 
-def seen_by(model: str, side: int | None, picture: Path) -> NDArray[np.float32]:
+def seen_by(info: ModelInfo, side: int | None, picture: Path) -> NDArray[np.float32]:
     """Return the tensor `[3, S, S]` that the code in Python makes of a picture."""
-    info = find(ModelSpec(model))
     side = side or info.image_size
     made = {
         "labels": list(info.labels),
         "image_size": side,
         "mean": list(info.mean),
         "std": list(info.std),
-        "channels": "RGB",
+        "channels": "BGR" if info.channels == "BGR" else "RGB",
         **preparation(info, side),
     }
     # Without a sample of its own the code asks for the user's picture.
@@ -187,27 +198,33 @@ def seen_by(model: str, side: int | None, picture: Path) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize(
-    ("model", "side"),
+    ("model", "side", "channels"),
     [
-        ("torchvision/resnet18", None),
-        ("torchvision/resnet18", 97),
-        ("torchvision/efficientnet_b0", None),
-        ("bundled/mobilenet_v2", None),
-        ("bundled/mobilenet_v2", 96),
+        ("torchvision/resnet18", None, "RGB"),
+        ("torchvision/resnet18", 97, "RGB"),
+        ("torchvision/resnet18", 97, "BGR"),
+        ("torchvision/efficientnet_b0", None, "RGB"),
+        ("bundled/mobilenet_v2", None, "grey"),
+        ("bundled/mobilenet_v2", 96, "grey"),
     ],
 )
 @pytest.mark.parametrize("size", [(640, 427), (333, 500)])
 def test_the_code_prepares_a_picture_as_it_was_for_the_proof(
-    model: str, side: int | None, size: tuple[int, int], tmp_path: Path, monkeypatch: Monkey
+    model: str,
+    side: int | None,
+    channels: Literal["RGB", "BGR", "grey"],
+    size: tuple[int, int],
+    tmp_path: Path,
+    monkeypatch: Monkey,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    info = find(ModelSpec(model))
+    info = replace(find(ModelSpec(model)), channels=channels)
     (tmp_path / "labels.txt").write_text("".join(f"{label}\n" for label in info.labels))
     small = np.random.default_rng(0).integers(0, 255, (9, 9, 3), dtype=np.uint8)
     picture = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
     picture.save(tmp_path / "large.png")
     expected = prepare(picture, info, side or info.image_size)
-    got = seen_by(model, side, tmp_path / "large.png")
+    got = seen_by(info, side, tmp_path / "large.png")
     assert got.shape == expected.shape
     assert np.abs(got - expected).max() <= 2 / 255 / min(info.std)
 
