@@ -4,7 +4,6 @@ One object for a process: it starts a look, tells how far it is, and writes down
 """
 
 import threading
-import time
 from base64 import b64decode
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,10 +15,11 @@ from quantcore import locked, tray
 from quantcore.bundle import file_digest
 from quantcore.children import Progress, not_an_answer
 from quantcore.errors import CancelledError, QuantcoreError, RequestError
+from quantcore.idle import IdleEnd
 from quantcore.intake.check import check
 from quantcore.intake.examined import Examined
 from quantcore.intake.look import Found
-from quantcore.lockdown.scratch import discard, used_bytes
+from quantcore.lockdown.scratch import discard
 from quantcore.locked import Worker
 from quantcore.models.catalogue import catalogue
 from quantcore.models.uploads import PROGRAM, WEIGHTS
@@ -30,7 +30,10 @@ MOST_REMEMBERED = 100
 SCRATCH = "scratch"
 # Times the size of an upload: half precision doubles, and a program is written once more.
 MOST_WRITTEN = 3.0
-SECONDS_BETWEEN_WEIGHINGS = 1.0
+TOO_MUCH = RequestError(
+    "What the file makes of itself is many times as large as an upload may be.",
+    "Bring another file.",
+)
 # Seconds after the last file until the worker is let go.
 IDLE_S = 600.0
 # A large file is read in seconds; a program that never ends is not waited for.
@@ -95,7 +98,7 @@ class Intakes:
         # One file is looked at a time: two large ones would need the memory of both.
         self._turn = threading.Lock()
         self._worker: Worker | None = None
-        self._idle: threading.Timer | None = None
+        self._idle = IdleEnd(self._turn, self._end_worker)
         self._closed = False
 
     def start(self, upload: Upload) -> None:
@@ -156,8 +159,7 @@ class Intakes:
         self._closed = True
         for record in list(self._records.values()):
             record.cancelled = True
-        if self._idle is not None:
-            self._idle.cancel()
+        self._idle.cancel()
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.nursery.close()
@@ -209,16 +211,16 @@ class Intakes:
             self._keep(record, found, place, folder)
         finally:
             discard(folder)
-            self._end_later()
+            self._idle.in_seconds(IDLE_S)
 
     def _asked(self, record: "_Record", worker: Worker, content: Path, folder: Path) -> Found:
         function = "quantcore.intake.look:run_look_child"
+        most_bytes = MOST_WRITTEN * self._settings.upload_mb * 1e6
+        stops = tray.weighed(folder, lambda: record.cancelled, most_bytes, TOO_MUCH)
         with worker.nursery.spawn(
             function, content, folder, worker.refusal, reads=(content,), writes=(folder,)
         ) as child:
-            answer = child.receive(
-                record.watch, lambda: record.stops(folder, self._settings), LOOK_TIMEOUT_S
-            )
+            answer = child.receive(record.watch, stops, LOOK_TIMEOUT_S)
         try:
             return _FOUND.validate_python(answer)
         except ValueError as error:
@@ -241,28 +243,15 @@ class Intakes:
         if self._closed:
             raise RequestError("The server is ending.", "Try again in a moment.")
         if self._worker is not None and not self._worker.is_to_be_kept:
-            self._worker.nursery.close()
-            self._worker = None
+            self._end_worker()
         if self._worker is None:
             self._worker = locked.start(self._settings, NURSERY_MODULES)
         return self._worker
 
-    def _end_later(self) -> None:
-        """Let go of the worker when no file comes for a while."""
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = threading.Timer(IDLE_S, self._end_if_idle)
-        self._idle.daemon = True
-        self._idle.start()
-
-    def _end_if_idle(self) -> None:
-        if self._turn.acquire(blocking=False):
-            try:
-                if self._worker is not None:
-                    self._worker.nursery.close()
-                    self._worker = None
-            finally:
-                self._turn.release()
+    def _end_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.nursery.close()
+            self._worker = None
 
 
 @dataclass
@@ -271,7 +260,6 @@ class _Record:
 
     view: IntakeView
     cancelled: bool = False
-    weighed_at: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
     mutex: threading.Lock = field(default_factory=threading.Lock)
 
@@ -302,18 +290,6 @@ class _Record:
             share = 1.0 if state == "done" else self.view.share
             self.view = replace(self.view, state=state, stage="", share=share, problem=problem)
         self.over.set()
-
-    def stops(self, folder: Path, settings: Settings) -> bool:
-        """Return whether to end the child: nobody waits for it, or it fills the disk."""
-        now = time.monotonic()
-        if not self.cancelled and now - self.weighed_at > SECONDS_BETWEEN_WEIGHINGS:
-            self.weighed_at = now
-            if used_bytes([folder]) > MOST_WRITTEN * settings.upload_mb * 1e6:
-                raise RequestError(
-                    "What the file makes of itself is many times as large as an upload may be.",
-                    "Bring another file.",
-                )
-        return self.cancelled
 
     def stop_if_asked(self) -> None:
         """Raise `CancelledError` if nobody wants the file looked at any more."""

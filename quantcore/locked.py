@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from quantcore import lockdown
 from quantcore.children import Nursery
-from quantcore.errors import UnsupportedError
 from quantcore.settings import Settings
 
 REMEDY = "Upload the weights as a state dict or safetensors."
@@ -32,15 +31,6 @@ class Worker:
     def is_to_be_kept(self) -> bool:
         """Return whether it lives, and a new one would not be locked in where this one is not."""
         return self.nursery.is_alive and (not self.refusal or bool(cannot()))
-
-    def require(self) -> None:
-        """Refuse to run a program where nothing locks it in.
-
-        Raises:
-            UnsupportedError: the sentence says why.
-        """
-        if self.refusal:
-            raise UnsupportedError(self.refusal, REMEDY)
 
 
 def start(settings: Settings, modules: Sequence[str]) -> Worker:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from quantcore.bundle import file_digest
 from quantcore.children import ShouldStop
-from quantcore.errors import ChildDiedError
+from quantcore.errors import ChildDiedError, QuantcoreError
 from quantcore.lockdown.scratch import used_bytes
 from quantcore.results import Artifact
 from quantcore.store import Store
@@ -22,6 +22,10 @@ from quantcore.store import Store
 MOST_FILES = 8
 MOST_BYTES = 8 * 10**9
 SECONDS_BETWEEN_WEIGHINGS = 1.0
+TOO_MUCH = ChildDiedError(
+    f"Its process wrote more than the {MOST_BYTES / 1e9:.0f} GB that it may.",
+    "Bring a smaller model.",
+)
 
 
 class Tray:
@@ -54,24 +58,30 @@ def take(folder: Path, store: Store) -> dict[str, Artifact]:
     return {artifact.sha256: artifact for artifact in artifacts}
 
 
-def weighed(folder: Path, should_stop: ShouldStop) -> ShouldStop:
-    """Return what asks the same, and now and then weighs a tray that a child may write on.
+def weighed(
+    folder: Path,
+    should_stop: ShouldStop,
+    most_bytes: float | None = None,
+    too_much: QuantcoreError = TOO_MUCH,
+) -> ShouldStop:
+    """Return what asks the same, and now and then weighs a folder that a child may write in.
 
-    It raises `ChildDiedError` where there is more than a tray may hold.
+    It raises `too_much` where there is more than it may hold: a tray's limit, unless another is
+    given.
     """
+    limit = MOST_BYTES if most_bytes is None else most_bytes
     weighed_at = -SECONDS_BETWEEN_WEIGHINGS
 
     def stops() -> bool:
         nonlocal weighed_at
+        if should_stop():
+            return True
         now = time.monotonic()
         if now - weighed_at >= SECONDS_BETWEEN_WEIGHINGS:
             weighed_at = now
-            if used_bytes([folder]) > MOST_BYTES:
-                raise ChildDiedError(
-                    f"Its process wrote more than the {MOST_BYTES / 1e9:.0f} GB that it may.",
-                    "Bring a smaller model.",
-                )
-        return should_stop()
+            if used_bytes([folder]) > limit:
+                raise too_much
+        return False
 
     return stops
 

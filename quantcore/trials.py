@@ -26,6 +26,7 @@ from quantcore.errors import (
     QuantcoreError,
     RequestError,
 )
+from quantcore.idle import IdleEnd
 from quantcore.locked import Worker
 from quantcore.models.catalogue import find
 from quantcore.results import VariantResult
@@ -123,7 +124,7 @@ class Trials:
         self._decoders: Worker | None = None
         self._vault: Worker | None = None
         self._readers: dict[str | None, Child] = {}
-        self._idle: threading.Timer | None = None
+        self._idle = IdleEnd(self._turn, self._end_readers)
         self._closed = False
 
     def start(self, spec: TrialSpec) -> str:
@@ -176,8 +177,7 @@ class Trials:
         self._closed = True
         for record in list(self._records.values()):
             record.cancelled = True
-        if self._idle is not None:
-            self._idle.cancel()
+        self._idle.cancel()
         # Not `_turn`: a trial that is under way ends because its reader does.
         if self._nursery is not None:
             self._nursery.close()
@@ -210,7 +210,7 @@ class Trials:
                     with locks.exclusive(self._lock, record.stop_if_asked):
                         self._ask_all(record, spec)
                 finally:
-                    self._end_later()
+                    self._idle.in_seconds(IDLE_S)
         except CancelledError as error:
             record.end("cancelled", error)
         except QuantcoreError as error:
@@ -266,7 +266,7 @@ class Trials:
         except Exception as error:
             raise not_an_answer() from error
         finally:
-            self._end_later()
+            self._idle.in_seconds(IDLE_S)
 
     def _brought(self, picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]) -> Prepared:
         """Let a locked child decode what somebody brought."""
@@ -364,21 +364,6 @@ class Trials:
             self._end_readers()
             self._nursery = Nursery(NURSERY_MODULES, self._settings.memory_limit_bytes)
         return self._nursery
-
-    def _end_later(self) -> None:
-        """Let go of what is loaded when no picture comes for a while."""
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = threading.Timer(IDLE_S, self._end_if_idle)
-        self._idle.daemon = True
-        self._idle.start()
-
-    def _end_if_idle(self) -> None:
-        if self._turn.acquire(blocking=False):
-            try:
-                self._end_readers()
-            finally:
-                self._turn.release()
 
     def _end_readers(self) -> None:
         """End every reader and the process that forked them."""
