@@ -7,9 +7,9 @@ from benchmarks.app import FLOAT32, absence, cold_settings, compared, convolutio
 from benchmarks.lines import Figure, absent, at_most, note
 from quantcore.compare import plan
 from quantcore.errors import QuantcoreError
-from quantcore.results import Comparison
+from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.result import Comparison
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Variant
 
 TEST_IMAGES = 10_000
 # How many points of top-1 each may lose against float32.

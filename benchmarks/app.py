@@ -13,9 +13,9 @@ from quantcore.engine import NURSERY_MODULES, Job, convert
 from quantcore.errors import QuantcoreError
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import catalogue
-from quantcore.results import Comparison, VariantResult
+from quantcore.schema.request import CompareRequest, ModelSpec, Variant
+from quantcore.schema.result import Comparison, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ModelSpec, Variant
 from quantcore.store import Store
 
 FLOAT32 = Variant("float32", None)

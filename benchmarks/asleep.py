@@ -7,10 +7,10 @@ import numpy as np
 
 from quantcore import keys, worker
 from quantcore.engine import Job
-from quantcore.environment import current_environment
 from quantcore.metrics import accuracy, latency
-from quantcore.results import Artifact, Speedup, VariantResult
-from quantcore.specs import CompareRequest, Variant, digest
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import CompareRequest, Variant, digest
+from quantcore.schema.result import Artifact, Speedup, VariantResult
 
 STAGES = ("converting", "writing the file", "judging", "timing")
 STAGE_S = 0.25

@@ -10,7 +10,7 @@ from typing import Any
 
 from quantcore.children import Nursery
 from quantcore.measure import answer_rounds
-from quantcore.specs import MeasureSpec
+from quantcore.schema.request import MeasureSpec
 
 TIMEOUT_S = 600.0
 # Worker threads of one process spin for some milliseconds after its last call; the next process

@@ -9,11 +9,11 @@ from benchmarks.app import cold_folder
 from benchmarks.asleep import made_up_row
 from benchmarks.lines import Figure, at_most, note
 from benchmarks.visitors import Visit, rerun_seconds
-from quantcore.environment import current_environment
 from quantcore.grid import FLOAT32
 from quantcore.ledger import Host, Ledger, NewCell, NewJob
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ModelSpec, Variant
 from scripts.live import live_server
 
 JOBS, ROWS_A_JOB, LARGE = 500, 20, 200

@@ -12,8 +12,8 @@ from benchmarks.app import cold_settings
 from benchmarks.lines import Figure, at_most
 from quantcore.compare import Comparisons
 from quantcore.grid import FLOAT32
-from quantcore.results import JobView
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.result import JobView
 
 REPEATS = 3
 LIMIT_S = 10.0

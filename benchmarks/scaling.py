@@ -13,8 +13,8 @@ from benchmarks.asleep import CELL_S
 from benchmarks.lines import Figure, at_least, note
 from quantcore.compare import Comparisons
 from quantcore.grid import FLOAT32
+from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ModelSpec, Variant
 
 PROJECT = Path(__file__).parents[1]
 VARIANTS = 64

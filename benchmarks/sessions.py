@@ -13,8 +13,8 @@ from benchmarks.lines import Figure, at_most, note
 from benchmarks.visitors import Visit, crowd
 from quantcore.compare import Comparisons
 from quantcore.grid import FLOAT32
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from scripts.live import live_server
 
 VISITORS = 50

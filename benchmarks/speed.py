@@ -9,11 +9,11 @@ from benchmarks.contenders import ONNX_CHILD, TORCH_CHILD, Contender, timed_in_t
 from benchmarks.lines import Figure, at_least, note, shown
 from quantcore import metrics
 from quantcore.compare import plan
-from quantcore.environment import current_environment
 from quantcore.measure import Subject
-from quantcore.results import Speedup
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import MeasureSpec, ModelSpec
+from quantcore.schema.result import Speedup
 from quantcore.settings import Settings, physical_cores
-from quantcore.specs import MeasureSpec, ModelSpec
 
 # How many times faster than float32 each must be, on a processor with 8-bit dot products.
 LIMITS = {"mobilenet_v2": 2.5, "resnet18": 3.5, "resnet50": 3.5}

@@ -9,8 +9,8 @@ from benchmarks.drawings import KINDS, packed
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore.compare import Comparisons
 from quantcore.grid import FLOAT32
-from quantcore.results import VariantResult
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.result import VariantResult
 from quantcore.transfer import TransferSpec
 from quantcore.transfers import TransferView
 from quantcore.uploads import Upload

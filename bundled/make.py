@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from bundled import photos, quantized, splits, training
 from quantcore.answers import SHIPPED, logits_of
 from quantcore.compare import Comparisons, plan
-from quantcore.results import Comparison
+from quantcore.schema.request import MeasureSpec, ModelSpec
+from quantcore.schema.result import Comparison
 from quantcore.settings import Settings, physical_cores
-from quantcore.specs import MeasureSpec, ModelSpec
 from quantcore.store import Store
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ import torch
 from quantcore.backends import runtime
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
-from quantcore.specs import ImageSpec, ModelSpec
+from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.workflows import Material
 from quantcore.workflows.qat import Qat
 

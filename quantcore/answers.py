@@ -11,8 +11,8 @@ from quantcore.bundle import bundled_file
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_labels
 from quantcore.models.catalogue import find
-from quantcore.results import VariantResult
-from quantcore.specs import ImageSpec, ModelSpec
+from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.schema.result import VariantResult
 from quantcore.store import Store
 
 Logits = NDArray[np.float32]

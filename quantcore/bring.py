@@ -8,7 +8,7 @@ from pathlib import Path
 from quantcore.bundle import file_digest
 from quantcore.compare import Comparisons
 from quantcore.errors import RequestError
-from quantcore.specs import SOURCES, ModelSpec
+from quantcore.schema.request import SOURCES, ModelSpec
 from quantcore.uploads import Upload
 
 POLL_S = 0.2

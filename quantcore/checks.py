@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import metrics, words
-from quantcore.cards import Check, Exported, ExportSpec
+from quantcore import metrics, wording
+from quantcore.schema.verification import Check, Exported, ExportSpec
 
 Logits = NDArray[np.float32]
 
@@ -82,7 +82,7 @@ def does_not_load(reason: str) -> Check:
 
 
 def _loads(evidence: Evidence) -> Check:
-    size = words.megabytes(evidence.exported.artifact.size_bytes, 3)
+    size = wording.megabytes(evidence.exported.artifact.size_bytes, 3)
     found = f"The file, {size}, was loaded by a process that did not make it."
     return Check("loads in a fresh process", True, found)
 
@@ -90,7 +90,7 @@ def _loads(evidence: Evidence) -> Check:
 def _provenance(evidence: Evidence) -> Check:
     missing = [key for key, value in evidence.expected.items() if evidence.found.get(key) != value]
     if missing:
-        return Check("provenance", False, f"The file does not carry its {words.joined(missing)}.")
+        return Check("provenance", False, f"The file does not carry its {wording.joined(missing)}.")
     labels = evidence.expected[LABELS]
     count = len(labels) if isinstance(labels, list) else 0
     return Check(
@@ -113,14 +113,14 @@ def _answers(evidence: Evidence) -> Check:
 def _same_classes(evidence: Evidence) -> Check:
     agreement = metrics.agreement(evidence.variant_logits, evidence.logits)
     least = 1.0 if evidence.is_exact else LEAST_AGREEMENT
-    pictures = words.count(len(evidence.logits), "picture")
-    differs = f"logits differ by at most {words.digits(evidence.largest_difference)}"
+    pictures = wording.count(len(evidence.logits), "picture")
+    differs = f"logits differ by at most {wording.digits(evidence.largest_difference)}"
     if agreement == 1.0:
         found = f"All {pictures} get the class that the variant names; {differs}."
     else:
         found = (
-            f"{words.percent(agreement, 2)} of {pictures} get the class that the variant names, "
-            f"of at least {words.percent(least)}; {differs}."
+            f"{wording.percent(agreement, 2)} of {pictures} get the class that the variant names, "
+            f"of at least {wording.percent(least)}; {differs}."
         )
     return Check("answers as its variant", agreement >= least, found)
 
@@ -128,12 +128,12 @@ def _same_classes(evidence: Evidence) -> Check:
 def _near_its_reference(evidence: Evidence, reference: Logits) -> Check:
     name = "answers as the model it was lowered from"
     agreement = metrics.agreement(reference, evidence.logits)
-    same = f"{words.percent(agreement, 2)} of {len(reference):,} pictures get the same class"
+    same = f"{wording.percent(agreement, 2)} of {len(reference):,} pictures get the same class"
     if evidence.labels is None:
         return Check(name, agreement >= LEAST_AGREEMENT, f"{same}.")
     labels = evidence.labels[: len(reference)]
     points = round(100 * (_top1(evidence.logits, labels) - _top1(reference, labels)), 6)
-    found = f"Its top-1 is within {words.points(abs(points))} of it; {same}."
+    found = f"Its top-1 is within {wording.points(abs(points))} of it; {same}."
     return Check(name, abs(points) <= MOST_POINTS, found)
 
 
@@ -148,8 +148,8 @@ def _noise(evidence: Evidence) -> Check:
     reference = evidence.variant_logits if reference is None else reference
     if evidence.is_exact:
         allowed = EXACT_TOLERANCE * float(np.abs(reference).max())
-        differs = words.digits(evidence.largest_difference)
-        found = f"Logits differ by at most {differs}, {words.digits(allowed)} are allowed."
+        differs = wording.digits(evidence.largest_difference)
+        found = f"Logits differ by at most {differs}, {wording.digits(allowed)} are allowed."
         return Check(name, evidence.largest_difference <= allowed, found)
     noise = metrics.sqnr_db(reference, evidence.logits)
     if noise is None:
@@ -166,6 +166,6 @@ def _size(evidence: Evidence) -> Check:
     return Check(
         "size",
         overhead <= MOST_OVERHEAD,
-        f"{words.megabytes(size, 3)}, {words.percent(abs(overhead))} {more} than the variant's "
-        f"state dict; at most {words.percent(MOST_OVERHEAD, 0)} larger is allowed.",
+        f"{wording.megabytes(size, 3)}, {wording.percent(abs(overhead))} {more} than the variant's "
+        f"state dict; at most {wording.percent(MOST_OVERHEAD, 0)} larger is allowed.",
     )

@@ -17,13 +17,13 @@ from quantcore import sweep as sweeps
 from quantcore.backends import BACKENDS
 from quantcore.compare import Comparisons, plan
 from quantcore.decide import Budgets
-from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.export_command import export
 from quantcore.models.catalogue import offered
-from quantcore.results import Comparison, JobView
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
+from quantcore.schema.result import Comparison, JobView
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
 from quantcore.store import Store
 from quantcore.workflows import WORKFLOWS
 

@@ -20,8 +20,8 @@ from distributed import LocalCluster, Nanny, Scheduler, rpc
 from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 
-from quantcore.environment import current_environment
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError
+from quantcore.schema.environment import current_environment
 from quantcore.worker import resource
 
 CONFIGURATION = {

@@ -18,7 +18,6 @@ from quantcore import turns
 from quantcore.bundle import bundled_file
 from quantcore.dispatch import Dispatcher
 from quantcore.engine import cached_results, cell_key
-from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError, RequestError, SchedulerError
 from quantcore.exports_queue import Exports
 from quantcore.grid import plan, refusals
@@ -26,9 +25,10 @@ from quantcore.intakes import Intakes
 from quantcore.jobs import Workers
 from quantcore.ledger import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob
 from quantcore.models.catalogue import find
-from quantcore.results import CellProgress, Comparison, Failure, JobView, VariantResult
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import CompareRequest, ModelSpec, Variant
+from quantcore.schema.result import CellProgress, Comparison, Failure, JobView, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ModelSpec, Variant
 from quantcore.store import Store
 from quantcore.transfers import Transfers
 from quantcore.trials import Trials

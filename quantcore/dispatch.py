@@ -11,12 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from quantcore.engine import failure
-from quantcore.environment import current_environment
 from quantcore.errors import CancelledError, QuantcoreError, RequestError, StoreError
 from quantcore.grid import FLOAT32
 from quantcore.jobs import Ended, Workers
 from quantcore.ledger import Claim, Host, Ledger
-from quantcore.results import Failure, VariantResult
+from quantcore.schema.environment import current_environment
+from quantcore.schema.result import Failure, VariantResult
 from quantcore.settings import Settings
 from quantcore.store import locks
 

@@ -18,7 +18,6 @@ from pydantic import TypeAdapter
 from quantcore import keys, locked, metrics, tray, uploads
 from quantcore.children import Child, Nursery, Progress, ShouldStop, not_an_answer
 from quantcore.convert import Conversion
-from quantcore.environment import Environment, current_environment
 from quantcore.errors import (
     CancelledError,
     ChildDiedError,
@@ -32,9 +31,10 @@ from quantcore.measure import Timing, time_against_float, time_alone
 from quantcore.models import weights_are_here, weights_files
 from quantcore.models.catalogue import find
 from quantcore.predict import Probe, are_logits, load_logits
-from quantcore.results import Accuracy, Failure, VariantResult
+from quantcore.schema.environment import Environment, current_environment
+from quantcore.schema.request import CompareRequest, Variant, canonical_json, digest
+from quantcore.schema.result import Accuracy, Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, Variant, canonical_json, digest
 from quantcore.store import Store, locks
 from quantcore.workflows import settings_of, settings_told, workflow
 

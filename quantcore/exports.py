@@ -15,10 +15,8 @@ from pydantic import TypeAdapter
 
 from quantcore import engine, keys, uploads
 from quantcore.backends import BACKENDS, runtime
-from quantcore.cards import ExportSpec, ProofCard
 from quantcore.convert import Conversion
 from quantcore.engine import MACHINE_LOCK, Job
-from quantcore.environment import current_environment
 from quantcore.errors import (
     CancelledError,
     DamagedArtifactError,
@@ -32,8 +30,8 @@ from quantcore.images import images_digest, is_labelled
 from quantcore.models.catalogue import find
 from quantcore.neighbours import variant_of
 from quantcore.proving import prove, runtime_version
-from quantcore.results import Failure, VariantResult
-from quantcore.specs import (
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import (
     CompareRequest,
     ImageSpec,
     MeasureSpec,
@@ -43,6 +41,8 @@ from quantcore.specs import (
     Variant,
     digest,
 )
+from quantcore.schema.result import Failure, VariantResult
+from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.store import Store, locks
 from quantcore.workflows import Subject, Support, workflow
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from quantcore import exports
-from quantcore.cards import ExportSpec, ExportState, ExportView, ProofCard
 from quantcore.engine import failure, origins
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError, UnsupportedError
 from quantcore.jobs import ExportEnded, Workers
-from quantcore.results import Failure
+from quantcore.schema.request import digest
+from quantcore.schema.result import Failure
+from quantcore.schema.verification import ExportSpec, ExportState, ExportView, ProofCard
 from quantcore.settings import Settings
-from quantcore.specs import digest
 from quantcore.store import Store
 
 ID_BYTES = 12

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from quantcore.backends import BACKENDS, runtime
-from quantcore.environment import Environment, current_environment
 from quantcore.images import is_labelled
 from quantcore.models.catalogue import find
-from quantcore.results import Failure
-from quantcore.specs import (
+from quantcore.schema.environment import Environment, current_environment
+from quantcore.schema.request import (
     CompareRequest,
     ImageSpec,
     MeasureSpec,
@@ -19,6 +18,7 @@ from quantcore.specs import (
     Variant,
     digest,
 )
+from quantcore.schema.result import Failure
 from quantcore.workflows import WORKFLOWS, Subject, settings_of, workflow
 
 FLOAT32 = Variant("float32", None)

@@ -17,13 +17,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from quantcore import worker
-from quantcore.cards import ExportSpec, ProofCard
 from quantcore.children import PROJECT
 from quantcore.engine import failure
-from quantcore.environment import current_environment
 from quantcore.errors import CancelledError, ChildDiedError, SchedulerError
 from quantcore.ledger import Claim, Host
-from quantcore.results import Failure, VariantResult
+from quantcore.schema.environment import current_environment
+from quantcore.schema.result import Failure, VariantResult
+from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.settings import Settings
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ figure measured of it is in its result key. Nothing else is, so nothing is made 
 from collections.abc import Mapping
 
 from quantcore.backends import runtime
-from quantcore.environment import Environment, library_versions
 from quantcore.images import images_digest
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import ModelInfo, find
-from quantcore.specs import CompareRequest, Variant, digest
+from quantcore.schema.environment import Environment, library_versions
+from quantcore.schema.request import CompareRequest, Variant, digest
 from quantcore.workflows import settings_of, workflow
 
 # Raised when the code that converts or measures changes what it gives for the same request.

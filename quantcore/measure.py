@@ -22,8 +22,8 @@ from quantcore.backends import runtime
 from quantcore.children import Child, Nursery, Progress, ShouldStop, Watch, not_an_answer
 from quantcore.exporters import exporter
 from quantcore.exporters.torchscript import TorchScript
-from quantcore.results import Latency, Speedup
-from quantcore.specs import MeasureSpec, Settings
+from quantcore.schema.request import MeasureSpec, Settings
+from quantcore.schema.result import Latency, Speedup
 
 T = TypeVar("T")
 ROUND_S = 0.12

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantcore.errors import QuantcoreError
-from quantcore.results import Accuracy, Latency, Speedup
+from quantcore.schema.result import Accuracy, Latency, Speedup
 
 CONFIDENCE = 0.95
 Z_95 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from quantcore.backends import runtime
-from quantcore.environment import Environment
 from quantcore.grid import FLOAT32, refusals
-from quantcore.results import VariantResult
-from quantcore.specs import CompareRequest, Setting, Variant
+from quantcore.schema.environment import Environment
+from quantcore.schema.request import CompareRequest, Setting, Variant
+from quantcore.schema.result import VariantResult
 from quantcore.workflows import workflow
 
 MOST_CALIBRATION_IMAGES = 1_024

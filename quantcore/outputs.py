@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from quantcore import report
-from quantcore.choices import picked
 from quantcore.decide import Budgets
 from quantcore.errors import RequestError
-from quantcore.results import Comparison
+from quantcore.schema.choices import picked
+from quantcore.schema.result import Comparison
 
 STDOUT = "-"
 # What `--budget` takes: the name of the limit, and the unit its number is in.

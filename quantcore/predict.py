@@ -15,8 +15,8 @@ from quantcore.compute import float_multiply_adds
 from quantcore.images import Split, load_images
 from quantcore.keys import image_size
 from quantcore.models.catalogue import find
+from quantcore.schema.request import CompareRequest
 from quantcore.settings import physical_cores
-from quantcore.specs import CompareRequest
 from quantcore.store import Store
 from quantcore.tray import Tray
 

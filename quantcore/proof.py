@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from quantcore import sample
 from quantcore.backends import Predictor, runtime
-from quantcore.cards import Check, ExportSpec, Sample
 from quantcore.children import report
 from quantcore.errors import DoesNotRunError, QuantcoreError
 from quantcore.exporters import Exporter, exporter
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
 from quantcore.predict import answers, store_logits
+from quantcore.schema.verification import Check, ExportSpec, Sample
 from quantcore.settings import physical_cores
 from quantcore.tray import Tray
 

@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from quantcore import checks, engine, keys, metrics, words
+from quantcore import checks, engine, keys, metrics, wording
 from quantcore.backends import runtime
-from quantcore.cards import Check, ExportSpec, ProofCard, RuntimeLatency
 from quantcore.checks import Evidence
 from quantcore.convert import Conversion
 from quantcore.engine import Job
-from quantcore.environment import current_environment
 from quantcore.errors import DoesNotRunError
 from quantcore.export import Export
 from quantcore.exporters import exporter
@@ -26,7 +24,9 @@ from quantcore.measure import Timing, time_against_float, time_alone
 from quantcore.models.catalogue import find
 from quantcore.predict import load_logits
 from quantcore.proof import Answers
-from quantcore.results import Accuracy
+from quantcore.schema.environment import current_environment
+from quantcore.schema.result import Accuracy
+from quantcore.schema.verification import Check, ExportSpec, ProofCard, RuntimeLatency
 
 # How many pictures a file is asked by the kernels it will meet on a phone.
 ELSEWHERE_IMAGES = 200
@@ -150,7 +150,7 @@ class _Proof:
             return (f"{start} By them this file does not run: {error.reason}",)
         same = metrics.agreement(evidence.logits[:count], logits)
         return (
-            f"{start} By them, here, {words.percent(same)} of {count} pictures get the class "
+            f"{start} By them, here, {wording.percent(same)} of {count} pictures get the class "
             f"that {runtime(backend).title}'s give.",
         )
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.backends import Predictor
-from quantcore.cards import Guess, named_first
 from quantcore.images import Split
 from quantcore.models.catalogue import ModelInfo
+from quantcore.schema.verification import Guess, named_first
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -24,9 +24,9 @@ from quantcore.errors import RequestError
 from quantcore.images import collected, load_images
 from quantcore.images.files import read_source
 from quantcore.models.catalogue import ModelInfo, catalogue, find, offered
+from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.settings import default_threads
-from quantcore.specs import ImageSpec, ModelSpec
-from quantcore.words import percent
+from quantcore.wording import percent
 
 if TYPE_CHECKING:
     import torch

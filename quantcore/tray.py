@@ -15,7 +15,7 @@ from quantcore.bundle import file_digest
 from quantcore.children import ShouldStop
 from quantcore.errors import ChildDiedError, QuantcoreError
 from quantcore.lockdown.scratch import used_bytes
-from quantcore.results import Artifact
+from quantcore.schema.result import Artifact
 from quantcore.store import Store
 
 # Far more than any variant of a model writes.

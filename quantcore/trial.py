@@ -21,13 +21,13 @@ from PIL import Image, UnidentifiedImageError
 
 from quantcore import uploads
 from quantcore.backends import Predictor, runtime
-from quantcore.cards import Guess, named_first
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.images import load_images
 from quantcore.images.files import PictureFile, prepare
 from quantcore.models.catalogue import ModelInfo, find
-from quantcore.results import VariantResult
-from quantcore.specs import ImageSpec, ModelSpec
+from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.schema.result import VariantResult
+from quantcore.schema.verification import Guess, named_first
 
 MAX_BYTES = 20 * 10**6
 FORMATS = ("JPEG", "PNG", "WEBP")

@@ -16,7 +16,6 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from quantcore import locked, uploads
-from quantcore.cards import Guess
 from quantcore.children import Child, Nursery, not_an_answer
 from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import (
@@ -29,9 +28,10 @@ from quantcore.errors import (
 from quantcore.idle import IdleEnd
 from quantcore.locked import Worker
 from quantcore.models.catalogue import find
-from quantcore.results import VariantResult
+from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.schema.result import VariantResult
+from quantcore.schema.verification import Guess
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec, ModelSpec
 from quantcore.store import Store, locks
 from quantcore.trial import (
     DECODER_MEMORY_BYTES,

@@ -10,14 +10,14 @@ from functools import cache
 from typing import Any
 
 from quantcore import locked, uploads
-from quantcore.cards import ExportSpec, ProofCard
 from quantcore.children import Nursery
 from quantcore.engine import Job, is_locked, origins, run_cell
-from quantcore.environment import Environment, current_environment
 from quantcore.exports import NURSERY_MODULES, attempt
-from quantcore.results import Failure, VariantResult
+from quantcore.schema.environment import Environment, current_environment
+from quantcore.schema.request import CompareRequest, Variant, digest
+from quantcore.schema.result import Failure, VariantResult
+from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, Variant, digest
 from quantcore.store import Store
 
 SECONDS_BETWEEN_REPORTS = 0.2

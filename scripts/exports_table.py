@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quantcore import exports, words
-from quantcore.cards import ProofCard
+from quantcore import exports, wording
 from quantcore.children import Nursery, never_stop
 from quantcore.compare import plan
 from quantcore.engine import Job
-from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.exporters import EXPORTERS
 from quantcore.models.catalogue import offered
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import MeasureSpec, ModelSpec, Variant
+from quantcore.schema.verification import ProofCard
 from quantcore.settings import Settings
-from quantcore.specs import MeasureSpec, ModelSpec, Variant
 from quantcore.store import Store
 
 TABLE = Path(__file__).parents[1] / "docs" / "exports.md"
@@ -120,8 +120,8 @@ def _line(row: Row, reasons: dict[str, int]) -> str:
 def _written(cell: ProofCard | str, reasons: dict[str, int]) -> str:
     if isinstance(cell, str):
         return f"no ({reasons.setdefault(cell, len(reasons) + 1)})"
-    figures = [words.figure(cell.exported.artifact.size_bytes / 1e6, "MB")]
-    figures += [words.percent(cell.agreement, 2)] if cell.agreement is not None else []
+    figures = [wording.figure(cell.exported.artifact.size_bytes / 1e6, "MB")]
+    figures += [wording.percent(cell.agreement, 2)] if cell.agreement is not None else []
     failed = [
         f"**fails** ({reasons.setdefault(check.found, len(reasons) + 1)})"
         for check in cell.checks

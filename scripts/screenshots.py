@@ -20,9 +20,9 @@ from playwright.sync_api import Browser, Page, expect
 from quantcore.bundle import bundled_file
 from quantcore.compare import shipped_comparison
 from quantcore.ledger import Host, Ledger, NewCell, NewJob
-from quantcore.results import Comparison, Failure, VariantResult
+from quantcore.schema.request import CompareRequest, Variant
+from quantcore.schema.result import Comparison, Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, Variant
 from scripts.live import LiveServer, live_browser, live_server
 from scripts.serve import PROJECT
 from ui import visitor

@@ -10,10 +10,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import metrics, specs
-from quantcore.environment import Environment
-from quantcore.results import Accuracy, Artifact, Comparison, Failure, Speedup, VariantResult
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore import metrics
+from quantcore.schema import request
+from quantcore.schema.environment import Environment
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.result import Accuracy, Artifact, Comparison, Failure, Speedup, VariantResult
 
 MODEL = "bundled/mobilenet_v2"
 IMAGES = 2_000
@@ -21,7 +22,7 @@ FLOAT_MS = 7.1
 FLOAT_BYTES = 9_162_000
 BACKENDS = ("x86", "fbgemm", "onednn", "qnnpack")
 WORKFLOWS = ("pretrained", "dynamic", "static", "qat")
-SETTINGS: dict[str, dict[str, specs.Setting]] = {
+SETTINGS: dict[str, dict[str, request.Setting]] = {
     "float32": {},
     "pretrained": {},
     "dynamic": {"qconfig_spec": ("Linear", "LSTM", "GRU"), "dtype": "qint8"},
@@ -64,14 +65,14 @@ def result(
     peak_memory_bytes: int = 21_000_000,
     model: str = MODEL,
     tag: str = "",
-    **settings: specs.Setting,
+    **settings: request.Setting,
 ) -> VariantResult:
     """Return one row; `spread` is the relative half width of the speed-up's interval."""
-    rng = np.random.default_rng(int(specs.digest([workflow, backend, tag])[:8], 16))
+    rng = np.random.default_rng(int(request.digest([workflow, backend, tag])[:8], 16))
     p50 = FLOAT_MS / ratio
     samples = p50 * np.exp(rng.normal(0, 0.03, 20))
     return VariantResult(
-        key=specs.digest([model, workflow, backend, tag, settings]),
+        key=request.digest([model, workflow, backend, tag, settings]),
         model=model,
         workflow=workflow,
         backend=backend,
@@ -79,7 +80,7 @@ def result(
         threads=1,
         batch=1,
         image_size=64,
-        artifact=Artifact(specs.digest([workflow, backend, tag, "file"]), size_bytes),
+        artifact=Artifact(request.digest([workflow, backend, tag, "file"]), size_bytes),
         state_dict_bytes=int(size_bytes * 0.97),
         latency_ms=replace(metrics.latency(list(samples)), p50=p50),
         speedup=Speedup(ratio, ratio / (1 + spread), ratio * (1 + spread), 6, spread <= 0.05),
@@ -118,7 +119,7 @@ def failure(
     model: str = MODEL,
 ) -> Failure:
     """Return one cell that could not be."""
-    key = specs.digest([model, workflow, backend, "failure"])
+    key = request.digest([model, workflow, backend, "failure"])
     settings = SETTINGS.get(workflow, {})
     return Failure(key, model, workflow, backend, settings, reason, remedy, details, refused)
 
@@ -265,7 +266,7 @@ def on(
     artifact = replace(row.artifact, size_bytes=int(row.artifact.size_bytes * bytes_times))
     return replace(
         row,
-        key=specs.digest([row.key, model, image_size, threads, batch]),
+        key=request.digest([row.key, model, image_size, threads, batch]),
         model=model,
         image_size=image_size,
         threads=threads,
@@ -326,7 +327,7 @@ def sweep() -> Comparison:
     refused = [
         replace(
             failure(model=model),
-            key=specs.digest([model, size, "failure"]),
+            key=request.digest([model, size, "failure"]),
             image_size=size,
             threads=1,
             batch=1,

@@ -9,7 +9,11 @@ from PIL import Image
 
 from quantcore import exports, metrics
 from quantcore.bundle import file_digest
-from quantcore.cards import (
+from quantcore.exporters import EXPORTERS
+from quantcore.models.catalogue import find
+from quantcore.schema.request import ModelSpec, Setting, Variant
+from quantcore.schema.result import Accuracy, Artifact, Speedup
+from quantcore.schema.verification import (
     Check,
     Exported,
     ExportSpec,
@@ -19,10 +23,6 @@ from quantcore.cards import (
     RuntimeLatency,
     Sample,
 )
-from quantcore.exporters import EXPORTERS
-from quantcore.models.catalogue import find
-from quantcore.results import Accuracy, Artifact, Speedup
-from quantcore.specs import ModelSpec, Setting, Variant
 from tests import canned
 
 MODEL = ModelSpec("bundled/mobilenet_v2")

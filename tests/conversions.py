@@ -14,7 +14,7 @@ from quantcore.exporters import torchscript
 from quantcore.images import load_images
 from quantcore.keys import image_size
 from quantcore.models.catalogue import find
-from quantcore.specs import CompareRequest, Variant
+from quantcore.schema.request import CompareRequest, Variant
 from quantcore.workflows import Material, workflow
 
 Logits = NDArray[np.float32]

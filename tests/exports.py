@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore import engine, exports, tray
-from quantcore.cards import ExportSpec
 from quantcore.children import Nursery, Watch, ignore_progress, never_stop
 from quantcore.convert import Conversion
 from quantcore.engine import Job
-from quantcore.environment import current_environment
 from quantcore.errors import CancelledError
 from quantcore.export import Export, run_export_child
 from quantcore.models.catalogue import find
 from quantcore.predict import load_logits
 from quantcore.proof import Answers
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
+from quantcore.schema.verification import ExportSpec
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.store import Store
 from quantcore.workflows import Subject
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from quantcore.environment import Environment, current_environment
 from quantcore.ledger import Claim, Host, Ledger, NewCell, NewJob
-from quantcore.results import Failure, VariantResult
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.environment import Environment, current_environment
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.result import Failure, VariantResult
 from tests import canned
 
 Row = VariantResult | Failure

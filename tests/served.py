@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from quantcore.compare import Comparisons
+from quantcore.schema.request import CompareRequest
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest
 
 
 def main() -> None:

@@ -20,9 +20,16 @@ from quantcore.compare import Comparisons, plan
 from quantcore.engine import Job
 from quantcore.errors import RequestError
 from quantcore.models.torchvision_import import torchvision
-from quantcore.results import Comparison
+from quantcore.schema.request import (
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Variant,
+)
+from quantcore.schema.result import Comparison
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.store import Store
 from quantcore.trial import Answer, TrialSpec
 from tests.processes import soon

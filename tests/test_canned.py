@@ -1,6 +1,6 @@
 import pytest
 
-from quantcore.results import Comparison
+from quantcore.schema.result import Comparison
 from tests import canned
 
 

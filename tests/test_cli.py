@@ -22,9 +22,9 @@ import pytest
 
 from quantcore.children import PROJECT
 from quantcore.ledger import Ledger
-from quantcore.results import Comparison
+from quantcore.schema.request import CompareRequest
+from quantcore.schema.result import Comparison
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest
 from quantcore.store import Store
 from quantcore.workflows import WORKFLOWS
 from tests.processes import descendants, is_gone, soon

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from quantcore.compare import Comparisons
-from quantcore.environment import current_environment
 from quantcore.errors import RequestError, SchedulerError, StoreError
 from quantcore.grid import FLOAT32, plan
 from quantcore.jobs import Ended
 from quantcore.ledger import Claim, Host
-from quantcore.results import JobView, VariantResult
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.result import JobView, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from tests import canned
 from tests.processes import descendants, is_gone, soon
 

@@ -19,7 +19,7 @@ from quantcore.exporters import torchscript
 from quantcore.models import small
 from quantcore.models.catalogue import catalogue
 from quantcore.models.torchvision_import import torchvision
-from quantcore.specs import ModelSpec
+from quantcore.schema.request import ModelSpec
 from tests.computing import QUIET, one_thread
 
 SIDE = 64

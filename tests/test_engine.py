@@ -21,9 +21,9 @@ from quantcore.engine import FLOAT32, Job, run_cell
 from quantcore.errors import CancelledError
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.predict import are_logits
-from quantcore.results import Failure, VariantResult
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.result import Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.store import Store
 
 IMAGES = 64

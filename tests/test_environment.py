@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from quantcore import keys, worker
-from quantcore.environment import cpu_name, current_environment
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.environment import cpu_name, current_environment
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 
 SERVER = {"model name": "Intel(R) Xeon(R)  Gold 6338 CPU @ 2.00GHz"}
 # An ARM kernel's fields: numbers of the design, and no name.

@@ -14,11 +14,9 @@ import pytest
 import typer
 
 from quantcore import checks, export_command, exports, exports_queue, proof, proving
-from quantcore.cards import Check, Exported, ExportSpec, ProofCard
 from quantcore.checks import Evidence, Logits
 from quantcore.children import Nursery, never_stop
 from quantcore.engine import Job
-from quantcore.environment import current_environment
 from quantcore.errors import (
     CancelledError,
     ChildDiedError,
@@ -32,9 +30,11 @@ from quantcore.exporters import EXPORTERS, Exporter
 from quantcore.exports_queue import Exports
 from quantcore.grid import FLOAT32
 from quantcore.jobs import Workers
-from quantcore.results import Artifact, Failure
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
+from quantcore.schema.result import Artifact, Failure
+from quantcore.schema.verification import Check, Exported, ExportSpec, ProofCard
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.store import Store
 from tests.exports import LSTM, MOBILENET, PICTURES, dynamic, ignore, job_of, planned, static
 from tests.store.test_damage import mounted

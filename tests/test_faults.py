@@ -16,9 +16,9 @@ import pytest
 
 from quantcore.compare import Comparisons
 from quantcore.grid import FLOAT32
-from quantcore.results import JobView, VariantResult
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema.result import JobView, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from tests.conftest import SEED
 from tests.processes import descendants, is_gone, soon
 

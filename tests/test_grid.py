@@ -5,7 +5,7 @@ import pytest
 from quantcore.backends import BACKENDS
 from quantcore.errors import RequestError
 from quantcore.grid import FLOAT32, plan, refusals
-from quantcore.specs import CompareRequest, ModelSpec, Setting
+from quantcore.schema.request import CompareRequest, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS
 
 MOBILENET = ModelSpec("bundled/mobilenet_v2")

@@ -28,8 +28,8 @@ from quantcore.images import (
 )
 from quantcore.models.catalogue import ModelInfo, catalogue
 from quantcore.models.torchvision_import import torchvision
+from quantcore.schema.request import ImageSpec
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec
 from quantcore.uploads import UploadedImages, Uploads
 
 PROJECT = Path(__file__).parents[1]
@@ -150,7 +150,8 @@ def test_stand_in_photographs_are_what_their_script_makes(tmp_path: Path) -> Non
 def test_splits_need_no_torch_until_pictures_are_taken() -> None:
     code = (
         "import sys; from quantcore.images import images_digest, load_labels;"
-        "from quantcore.models.catalogue import catalogue; from quantcore.specs import ImageSpec;"
+        "from quantcore.models.catalogue import catalogue;"
+        "from quantcore.schema.request import ImageSpec;"
         "info = catalogue()['bundled/resnet18'];"
         "images_digest(ImageSpec(), info); assert len(load_labels(ImageSpec(), info)) == 2000;"
         "sys.exit('torch' in sys.modules)"

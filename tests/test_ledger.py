@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from quantcore.environment import current_environment
 from quantcore.errors import RequestError
 from quantcore.grid import FLOAT32
 from quantcore.ledger import Claim, Host, Ledger, NewCell, NewJob
 from quantcore.ledger.ledger import MOST_DEATHS, MOST_INTERRUPTIONS
-from quantcore.results import Failure
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import CompareRequest, ModelSpec, Variant
+from quantcore.schema.result import Failure
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ModelSpec, Variant
 from tests import canned
 
 HERE = Host(current_environment())

@@ -15,7 +15,7 @@ from quantcore.children import Nursery, Progress, ignore_progress, never_stop
 from quantcore.errors import CancelledError
 from quantcore.exporters import torchscript
 from quantcore.measure import Subject, Timing, time_against_float, time_alone
-from quantcore.specs import MeasureSpec
+from quantcore.schema.request import MeasureSpec
 
 SIDE = 48
 QUICK = MeasureSpec(threads=1, min_rounds=3, time_budget_s=0.5)

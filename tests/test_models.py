@@ -23,7 +23,7 @@ from quantcore.models import torchvision as published
 from quantcore.models.catalogue import catalogue, find
 from quantcore.models.layers import dynamic_layers
 from quantcore.models.torchvision_import import torchvision
-from quantcore.specs import ModelSpec
+from quantcore.schema.request import ModelSpec
 from tests.computing import QUIET, one_thread
 
 SMALL_TWINS = ("mobilenet_v2", "mobilenet_v3_large", "resnet18", "shufflenet_v2_x0_5")
@@ -94,7 +94,8 @@ def test_catalogue_lists_all_of_torchvision_and_the_bundle() -> None:
 def test_catalogue_and_digests_need_no_torch() -> None:
     code = (
         "import sys; from quantcore.models.catalogue import catalogue, find;"
-        "from quantcore.models import weights_digest; from quantcore.specs import ModelSpec;"
+        "from quantcore.models import weights_digest;"
+        "from quantcore.schema.request import ModelSpec;"
         "catalogue(); weights_digest(ModelSpec('torchvision/resnet18@random'));"
         "sys.exit('torch' in sys.modules)"
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from quantcore.neighbours import STEPS, neighbours, variant_of
-from quantcore.specs import CompareRequest, ModelSpec, Variant
+from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.workflows import WORKFLOWS
 from tests import canned
 

@@ -9,10 +9,10 @@ import pytest
 
 from quantcore.compare import plan, weight
 from quantcore.engine import cell_key
-from quantcore.environment import current_environment
 from quantcore.ledger import Host, Ledger, NewCell, NewJob
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
 from scripts.live import live_server
 from scripts.serve import streamlit_command
 from tests.processes import is_gone, soon

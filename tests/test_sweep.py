@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantcore.errors import RequestError
 from quantcore.grid import FLOAT32
-from quantcore.specs import CompareRequest, Setting
+from quantcore.schema.request import CompareRequest, Setting
 from quantcore.sweep import MOST_VARIANTS, Sweep, labels_of, read, write
 
 PROJECT = Path(__file__).parents[1]

@@ -16,8 +16,8 @@ from quantcore.models import architectures
 from quantcore.models.catalogue import find
 from quantcore.models.empty import EmptyParameters
 from quantcore.models.torchvision_import import torchvision
+from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec, ModelSpec
 from quantcore.store import locks
 from quantcore.transfer import (
     Point,

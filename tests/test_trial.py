@@ -17,9 +17,9 @@ from quantcore.errors import RequestError
 from quantcore.grid import FLOAT32
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
-from quantcore.results import VariantResult
+from quantcore.schema.request import ImageSpec
+from quantcore.schema.result import VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec
 from quantcore.store import Store, locks
 from quantcore.trial import (
     MAX_BYTES,

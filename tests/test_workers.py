@@ -16,10 +16,10 @@ import pytest
 
 from quantcore import jobs
 from quantcore.compare import Comparisons
-from quantcore.environment import current_environment
 from quantcore.errors import SchedulerError
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import Variant
 from quantcore.settings import Settings
-from quantcore.specs import Variant
 from tests.processes import descendants, is_gone, soon
 from tests.store.helpers import files_under
 from tests.store.test_remote import free_port

@@ -6,11 +6,11 @@ from html import escape
 
 import streamlit as st
 
-from quantcore import words
+from quantcore import wording
 from quantcore.draw import tables
 from quantcore.ledger import Host
-from quantcore.results import JobView, VariantResult
-from quantcore.words import NONE
+from quantcore.schema.result import JobView, VariantResult
+from quantcore.wording import NONE
 from ui import state, visitor
 
 BESIDE = "beside"
@@ -51,7 +51,7 @@ def choose(job: JobView) -> JobView | None:
 
 def sentence(job: JobView) -> str:
     """Return where and when a comparison was measured, and who asked."""
-    where, day = job.comparison.environment.sentence(), words.day(job.comparison.created)
+    where, day = job.comparison.environment.sentence(), wording.day(job.comparison.created)
     return f"{where}, on {day}, asked for by {visitor.called(job.owner, job.asked_by)}"
 
 
@@ -101,8 +101,8 @@ def _latency(cells: Cells, row: VariantResult, _: VariantResult | None) -> table
     other = cells.get(_identity(row))
     if other is None:
         return tables.Cell(NONE, "not measured there")
-    threads = words.count(other.threads, "thread") if other.threads != row.threads else ""
-    return tables.Cell(words.figure(other.latency_ms.p50, "ms"), threads)
+    threads = wording.count(other.threads, "thread") if other.threads != row.threads else ""
+    return tables.Cell(wording.figure(other.latency_ms.p50, "ms"), threads)
 
 
 def _speedup(cells: Cells, row: VariantResult, _: VariantResult | None) -> tables.Cell:
@@ -112,5 +112,5 @@ def _speedup(cells: Cells, row: VariantResult, _: VariantResult | None) -> table
     speedup = other.speedup
     unsettled = "" if speedup.settled else ", unsettled"
     return tables.Cell(
-        words.times(speedup.ratio), f"{speedup.low:.2f} to {speedup.high:.2f}×{unsettled}"
+        wording.times(speedup.ratio), f"{speedup.low:.2f} to {speedup.high:.2f}×{unsettled}"
     )

@@ -9,7 +9,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRec
 
-from quantcore import words
+from quantcore import wording
 from quantcore.errors import QuantcoreError
 from quantcore.intakes import Intakes, IntakeView
 from quantcore.uploads import Upload, Uploads
@@ -99,7 +99,7 @@ def _ask() -> None:
         st.subheader("Images", anchor=False)
         st.caption(IMAGES_SENTENCE)
         _field("Bring images", "images")
-    days = words.count(round(state.settings().upload_days), "day")
+    days = wording.count(round(state.settings().upload_days), "day")
     st.caption(PRIVATE.format(days=days))
 
 

@@ -10,7 +10,7 @@ from quantcore import uploads
 from quantcore.draw import titles
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.models.catalogue import ModelInfo, find, offered
-from quantcore.specs import CompareRequest, ModelSpec
+from quantcore.schema.request import CompareRequest, ModelSpec
 from quantcore.uploads import Upload
 from ui import state, visitor
 

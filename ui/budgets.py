@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide import Budgets, Verdict, bounds
 from quantcore.draw import titles
-from quantcore.results import VariantResult
+from quantcore.schema.result import VariantResult
 from ui import state, theme
 from ui.judged import weighed
 from ui.once import Rows, once
@@ -156,13 +156,13 @@ def _keep(key: str, widget: str, high: float) -> None:
 
 def _count(found: Verdict, results: Rows) -> None:
     """Say how many variants keep every limit, and which of them the data cannot decide."""
-    of = words.count(len(results), "variant")
+    of = wording.count(len(results), "variant")
     keep = "keeps" if len(found.qualifying) == 1 else "keep"
     told = f"**{len(found.qualifying)} of {of}** {keep} these budgets."
     if found.close:
         names = titles.by_key(results)
         close = [names[key] for key in found.close if key in names]
-        told += f" Too close to call, since an interval crosses a limit: {words.joined(close)}."
+        told += f" Too close to call, since an interval crosses a limit: {wording.joined(close)}."
     with st.container(horizontal=True, vertical_alignment="center", key="budget-count"):
         st.caption(theme.plain(told).replace("\\*\\*", "**"))
         if chosen() != Budgets():

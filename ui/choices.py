@@ -9,8 +9,8 @@ import streamlit as st
 
 from quantcore.draw import titles
 from quantcore.models.catalogue import offered
+from quantcore.schema.request import RANDOM, Setting
 from quantcore.settings import physical_cores
-from quantcore.specs import RANDOM, Setting
 from quantcore.sweep import Sweep
 from quantcore.workflows import WORKFLOWS
 from ui import fields, state, values, widgets

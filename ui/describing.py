@@ -8,12 +8,12 @@ from functools import lru_cache
 
 import streamlit as st
 
-from quantcore import uploads, words
+from quantcore import uploads, wording
 from quantcore.draw import titles
 from quantcore.errors import RequestError
 from quantcore.images.preview import IMAGENET_MEAN, IMAGENET_STD, Preview, preview
 from quantcore.models.catalogue import catalogue, find
-from quantcore.specs import ModelSpec
+from quantcore.schema.request import ModelSpec
 from quantcore.uploads import Upload, UploadedModel
 from quantcore.uploads.records import Channels
 from ui import brought, progress, site, state, theme
@@ -80,7 +80,7 @@ def draw(upload: Upload, candidates: Sequence[str] = ()) -> None:
 
 def recognised(model: UploadedModel) -> str:
     """Return in words what a file was recognised as."""
-    classes = words.count(model.classes, "class", "classes")
+    classes = wording.count(model.classes, "class", "classes")
     size = f"{classes}, {model.parameters / 1e6:.1f} M parameters"
     known = catalogue().get(model.architecture or "")
     name = f"{theme.plain(known.title)} with " if known else ""
@@ -133,7 +133,7 @@ def _architecture(upload: Upload, model: UploadedModel, candidates: Sequence[str
         return model.architecture
     names = list(dict.fromkeys([*candidates, *filter(None, [model.architecture])]))
     chosen: str = st.selectbox(
-        f"Architecture: {words.count_of(len(names))} fit equally well",
+        f"Architecture: {wording.count_of(len(names))} fit equally well",
         names,
         index=names.index(model.architecture) if model.architecture in names else 0,
         format_func=lambda name: titles.model(ModelSpec(name)),
@@ -238,7 +238,7 @@ def lines(text: str) -> tuple[str, ...]:
 def _offer_folders(images: Upload, key: str) -> None:
     classes = images.images.classes if images.images else ()
     if classes:
-        many = words.count(len(classes), "folder")
+        many = wording.count(len(classes), "folder")
         st.button(
             f"The {many} of {theme.plain(uploads.title(images))}",
             key=f"{key}-{images.token}",
@@ -313,11 +313,11 @@ def _wrong_numbers(mean: Three | None, std: Three | None) -> list[str]:
 def _wrong_labels(labels: Sequence[str], classes: int) -> list[str]:
     if len(labels) == classes:
         return []
-    many = words.count(len(labels), "label")
+    many = wording.count(len(labels), "label")
     are = "is" if len(labels) == 1 else "are"
     off = abs(len(labels) - classes)
     remedy = f"add {off}" if len(labels) < classes else f"take {off} out"
-    return [f"There {are} {many} for {words.count(classes, 'class', 'classes')}: {remedy}."]
+    return [f"There {are} {many} for {wording.count(classes, 'class', 'classes')}: {remedy}."]
 
 
 def _preview(upload: Upload, draft: Draft) -> None:
@@ -358,7 +358,7 @@ def _told(shown: Preview) -> str:
     """Return in words what the numbers are that a model gets."""
     said = f"Its numbers run from {shown.low:.1f} to {shown.high:.1f}."
     if shown.clipped >= 0.005:
-        said += f" {words.percent(shown.clipped, 0)} of them are beyond black or white."
+        said += f" {wording.percent(shown.clipped, 0)} of them are beyond black or white."
     return said.replace("-", "−")
 
 

@@ -7,18 +7,18 @@ from functools import cache
 
 import streamlit as st
 
-from quantcore import arguments, exports, handover, words
-from quantcore.cards import ExportSpec, ExportView, ProofCard
+from quantcore import arguments, exports, handover, wording
 from quantcore.draw import cards, titles
-from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError
 from quantcore.exporters import EXPORTERS, exporter
 from quantcore.exports_queue import Exports
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.neighbours import variant_of
 from quantcore.report import figures
-from quantcore.results import Failure, VariantResult
-from quantcore.specs import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
+from quantcore.schema.result import Failure, VariantResult
+from quantcore.schema.verification import ExportSpec, ExportView, ProofCard
 from quantcore.workflows import WORKFLOWS, workflow
 from ui import brought, fields, progress, state, theme, visitor, widgets
 from ui.state import Parameter, Shown
@@ -332,7 +332,7 @@ def _failed(failure: Failure) -> None:
 def _busy(view: ExportView, export_id: str) -> None:
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
-        left = words.time_left(view.seconds_left)
+        left = wording.time_left(view.seconds_left)
         stage = theme.plain(view.stage) or "waiting for its turn"
         says = f"**Making {exports.file_name(view.spec)}.** {stage}{', ' + left if left else ''}"
         text.progress(min(max(view.share, 0.0), 1.0), says)
@@ -420,7 +420,7 @@ def _sample(card: ProofCard) -> None:
             alt="The picture that the answers beside it are about",
         )
     lines = (
-        f"1. {theme.plain(guess.label)}, {words.percent(guess.share)}"
+        f"1. {theme.plain(guess.label)}, {wording.percent(guess.share)}"
         for guess in card.sample.guesses
     )
     said.markdown("\n".join(lines))

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from quantcore import answers, words
+from quantcore import answers, wording
 from quantcore.decide import differences as apart
 from quantcore.decide import references
 from quantcore.decide.differences import Disagreement
@@ -18,8 +18,8 @@ from quantcore.engine import cell_key
 from quantcore.errors import QuantcoreError
 from quantcore.models.catalogue import find
 from quantcore.neighbours import variant_of
-from quantcore.results import VariantResult
-from quantcore.specs import ImageSpec, ModelSpec
+from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.schema.result import VariantResult
 from ui import brought, site, state, theme, thumbnails
 from ui.state import Parameter, Shown
 
@@ -190,9 +190,9 @@ def _summary(pair: Pair, found: Sequence[Disagreement]) -> str:
     """Return in words how often the two differ, and who is then right."""
     name, count = theme.plain(pair.name), len(pair.before)
     if not found:
-        return f"{name} and float32 name the same class on all {words.count(count, 'image')}."
-    share = words.percent(len(found) / count)
-    said = f"They differ on **{len(found):,} of {words.count(count, 'image')}** ({share})."
+        return f"{name} and float32 name the same class on all {wording.count(count, 'image')}."
+    share = wording.percent(len(found) / count)
+    said = f"They differ on **{len(found):,} of {wording.count(count, 'image')}** ({share})."
     if pair.labels is None:
         return f"{said} Nobody knows here who is right: no labels are at hand."
     who = Counter(one.right for one in found)

@@ -8,10 +8,10 @@ from functools import cache
 
 import streamlit as st
 
-from quantcore import words
-from quantcore.environment import current_environment
+from quantcore import wording
 from quantcore.errors import QuantcoreError
 from quantcore.ledger import Host
+from quantcore.schema.environment import current_environment
 from ui import state, theme
 
 CHOICE = "host"
@@ -111,7 +111,7 @@ def sentence(host: Host) -> str:
     """Return a machine in words, with its number of workers where it is one of the scheduler's."""
     if host.place == "here":
         return f"This machine: {host.environment.sentence()}"
-    return f"{host.environment.sentence()} · {words.count(host.workers, 'worker')}"
+    return f"{host.environment.sentence()} · {wording.count(host.workers, 'worker')}"
 
 
 def _say_problem(sight: Sight) -> None:

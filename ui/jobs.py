@@ -7,9 +7,9 @@ from html import escape
 
 import streamlit as st
 
-from quantcore import words
+from quantcore import wording
 from quantcore.ledger import JobSummary
-from quantcore.specs import ModelSpec
+from quantcore.schema.request import ModelSpec
 from quantcore.turns import Forecast
 from ui import progress, site, state, theme, visitor
 
@@ -138,9 +138,9 @@ def facts(job: JobSummary) -> str:
     """Return who asked for what, when and where: `17 variants, asked for by you, 3 min ago`."""
     parts = [
         _models(job) if job.name else "",
-        words.count(job.cells, "variant"),
+        wording.count(job.cells, "variant"),
         f"asked for by {visitor.called(job.owner, job.asked_by)}",
-        words.ago(time.time() - job.created),
+        wording.ago(time.time() - job.created),
         ON_SCHEDULER if job.place == "cluster" else "",
     ]
     return ", ".join(filter(None, parts))
@@ -153,7 +153,7 @@ def standing(job: JobSummary, forecast: Forecast) -> str:
 
 def _running(job: JobSummary, forecast: Forecast) -> str:
     finished = job.measured + job.failed + job.refused
-    left = words.time_left(forecast.done_in_s)
+    left = wording.time_left(forecast.done_in_s)
     return ", ".join(filter(None, [f"{finished} of {job.cells} finished", left]))
 
 

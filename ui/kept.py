@@ -5,9 +5,9 @@ from html import escape
 
 import streamlit as st
 
-from quantcore import uploads, words
+from quantcore import uploads, wording
 from quantcore.draw import titles
-from quantcore.specs import ModelSpec
+from quantcore.schema.request import ModelSpec
 from quantcore.uploads import Upload
 from ui import brought, models, pictures, progress, site, state, theme
 
@@ -63,8 +63,8 @@ def facts(upload: Upload) -> str:
     parts = [
         upload.filename,
         what(upload),
-        words.megabytes(upload.size_bytes),
-        f"goes {words.until(left)}",
+        wording.megabytes(upload.size_bytes),
+        f"goes {wording.until(left)}",
     ]
     return ", ".join(parts)
 
@@ -75,7 +75,7 @@ def what(upload: Upload) -> str:
         return pictures.recognised(upload.images)
     if upload.model is None:
         return "not looked at yet"
-    classes = words.count(upload.model.classes, "class", "classes")
+    classes = wording.count(upload.model.classes, "class", "classes")
     if upload.model.architecture is None:
         return f"a program with {classes}"
     return f"{titles.model(ModelSpec(upload.model.architecture))} with {classes}"

@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from quantcore import words
+from quantcore import wording
 from quantcore.backends import BACKENDS
 from quantcore.draw import titles
 from quantcore.models.catalogue import ModelInfo, offered
@@ -213,7 +213,7 @@ def _chosen(count: int) -> None:
     """Say how many models fit, and draw the button that compares the chosen."""
     chosen: list[str] = st.session_state[CHOSEN]
     with st.container(horizontal=True, vertical_alignment="center", key="chosen-models"):
-        st.markdown(f"{words.count(count, 'model')} of {len(offered())}. {_named(chosen)}")
+        st.markdown(f"{wording.count(count, 'model')} of {len(offered())}. {_named(chosen)}")
         if chosen:
             st.button("Choose none", on_click=_choose_none)
         label = "Compare it" if len(chosen) == 1 else "Compare these"
@@ -230,7 +230,7 @@ def _chosen(count: int) -> None:
 
 def _named(chosen: Sequence[str]) -> str:
     titles_of = [theme.plain(title) for title in titles.models(chosen).values()]
-    return f"**Chosen: {words.joined(titles_of)}.**" if titles_of else "Choose one or more."
+    return f"**Chosen: {wording.joined(titles_of)}.**" if titles_of else "Choose one or more."
 
 
 def _compare(chosen: Sequence[str]) -> None:
@@ -281,7 +281,7 @@ def _facts(info: ModelInfo) -> str:
     where = "bundled" if info.source == "bundled" else "torchvision"
     work = f"{info.gflops:.2g} GFLOPs" if info.gflops is not None else ""
     told = [
-        f"{words.digits(size_mb(info))} MB, {info.parameters / 1e6:.1f} M parameters",
+        f"{wording.digits(size_mb(info))} MB, {info.parameters / 1e6:.1f} M parameters",
         ", ".join(filter(None, [work, f"{info.image_size} px"])),
         _judged(info),
         _eight_bits(info),
@@ -293,11 +293,11 @@ def _facts(info: ModelInfo) -> str:
 def _judged(info: ModelInfo) -> str:
     if info.published_top1 is None:
         return ""
-    return f"{words.percent(info.published_top1)} top-1 on {TESTED_ON[info.dataset]}"
+    return f"{wording.percent(info.published_top1)} top-1 on {TESTED_ON[info.dataset]}"
 
 
 def _eight_bits(info: ModelInfo) -> str:
     """Return how a model comes to run in 8 bits: `FX graph, ready-made for x86`."""
     ready = [titles.backend(name) for name in info.pretrained_engines]
-    made = f"; ready-made for {words.joined(ready)}" if ready else ""
+    made = f"; ready-made for {wording.joined(ready)}" if ready else ""
     return f"8 bits: {WAYS[way(info)][:1].lower()}{WAYS[way(info)][1:]}{made}"

@@ -12,7 +12,7 @@ from typing import Literal
 
 import streamlit as st
 
-from quantcore import uploads, words
+from quantcore import uploads, wording
 from quantcore.images.classes import unmatched
 from quantcore.models.catalogue import ModelInfo, offered
 from quantcore.uploads import Upload, UploadedImages
@@ -57,8 +57,8 @@ def draw(upload: Upload, thumbnails: Sequence[tuple[str, bytes]] = ()) -> None:
 
 def recognised(images: UploadedImages) -> str:
     """Return in words what pictures were found: `120 pictures of 10 classes`."""
-    many = words.count(images.count, "picture")
-    classes = words.count(len(images.classes), "class", "classes")
+    many = wording.count(images.count, "picture")
+    classes = wording.count(len(images.classes), "class", "classes")
     return f"{many} of {classes}" if images.classes else f"{many} without labels"
 
 
@@ -72,7 +72,7 @@ def counts(classes: Sequence[tuple[str, int]]) -> str:
         for name, many in ordered[:MOST_BARS]
     )
     rest = ordered[MOST_BARS:]
-    more = words.count(len(rest), "more class", "more classes")
+    more = wording.count(len(rest), "more class", "more classes")
     told = f"<p>and {more} with {sum(many for _, many in rest):,} pictures</p>" if rest else ""
     return f'<ul class="qw-counts" aria-label="Pictures of each class">{rows}</ul>{told}'
 
@@ -171,7 +171,7 @@ def _keep(
         )
         if missing:
             are = "is" if missing == 1 else "are"
-            st.caption(f"{words.count(missing, 'class', 'classes')} {are} without a label yet.")
+            st.caption(f"{wording.count(missing, 'class', 'classes')} {are} without a label yet.")
 
 
 def _save(upload: Upload, images: UploadedImages) -> None:

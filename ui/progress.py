@@ -6,11 +6,11 @@ from html import escape
 
 import streamlit as st
 
-from quantcore import words
+from quantcore import wording
 from quantcore.draw import marks, titles
 from quantcore.errors import QuantcoreError
-from quantcore.results import CellProgress, JobView
-from quantcore.specs import ModelSpec
+from quantcore.schema.request import ModelSpec
+from quantcore.schema.result import CellProgress, JobView
 from ui import state, theme, visitor
 from ui.once import once
 
@@ -44,7 +44,7 @@ def _introduce(job: JobView) -> None:
     said = [f"**{theme.plain(job.name)}**"] if job.name else []
     if not visitor.owns(job.owner):
         who = theme.plain(visitor.called(job.owner, job.asked_by))
-        said.append(f"Asked for by {who}, {words.ago(time.time() - job.created)}.")
+        said.append(f"Asked for by {who}, {wording.ago(time.time() - job.created)}.")
     if not visitor.may_change(job):
         said.append(READ_ONLY)
     if said:
@@ -64,10 +64,10 @@ def _busy(job: JobView) -> None:
 
 def _running_text(job: JobView) -> str:
     finished = sum(cell.state not in {"waiting", "running"} for cell in job.cells)
-    left = words.time_left(job.seconds_left)
+    left = wording.time_left(job.seconds_left)
     return (
         f"**Measuring {_what(job)}.** {finished} of "
-        f"{words.count(len(job.cells), 'variant')} finished{', ' + left if left else ''}"
+        f"{wording.count(len(job.cells), 'variant')} finished{', ' + left if left else ''}"
     )
 
 
@@ -85,7 +85,7 @@ def _what(job: JobView) -> str:
 
 def models(first: ModelSpec, count: int) -> str:
     """Return what a job is about: `MobileNet v2 and 2 other models`."""
-    others = words.count(count - 1, "other model")
+    others = wording.count(count - 1, "other model")
     return f"{titles.model(first)} and {others}" if count > 1 else titles.model(first)
 
 
@@ -93,8 +93,8 @@ def place_in_line(ahead: int | None, starts_in_s: float | None) -> str:
     """Return how long the line is before a job that has not begun, in words."""
     if not ahead:
         return "It is next in line"
-    starts = f", starts in {words.about(starts_in_s)}" if starts_in_s else ""
-    return f"{words.count(ahead, 'variant')} ahead{starts}"
+    starts = f", starts in {wording.about(starts_in_s)}" if starts_in_s else ""
+    return f"{wording.count(ahead, 'variant')} ahead{starts}"
 
 
 def _cells(job: JobView) -> str:
@@ -104,8 +104,8 @@ def _cells(job: JobView) -> str:
 
 
 def _cell(cell: CellProgress, name: str) -> str:
-    left = words.time_left(cell.seconds_left)
-    doing = ", ".join(filter(None, [cell.stage, words.percent(cell.share, 0), left]))
+    left = wording.time_left(cell.seconds_left)
+    doing = ", ".join(filter(None, [cell.stage, wording.percent(cell.share, 0), left]))
     says = doing if cell.state == "running" else STATE_WORDS[cell.state]
     if cell.elsewhere:
         says = ELSEWHERE
@@ -124,7 +124,7 @@ def _done(job: JobView) -> None:
         return
     _notice(
         "warning",
-        f"**{words.count(len(broken), 'variant')} failed.** The others stand. "
+        f"**{wording.count(len(broken), 'variant')} failed.** The others stand. "
         "Reasons are below the table.",
         ("Try again", job),
     )
@@ -137,7 +137,7 @@ def _failed(job: JobView) -> None:
 
 def _cancelled(job: JobView) -> None:
     kept = len(job.comparison.results)
-    what = f"{words.count(kept, 'variant')} measured before that stay below." if kept else ""
+    what = f"{wording.count(kept, 'variant')} measured before that stay below." if kept else ""
     _notice("info", f"**Stopped.** {what}", ("Go on measuring", job))
 
 

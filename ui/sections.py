@@ -6,15 +6,15 @@ from html import escape
 import plotly.graph_objects as go
 import streamlit as st
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide import Budgets, Verdict, nearest_in_8_bits, promise
 from quantcore.decide.labels import Cell
 from quantcore.draw import axes, charts, exported, lists, tables, titles
 from quantcore.draw import promises as drawn
 from quantcore.draw.method import paragraphs
-from quantcore.environment import current_environment
 from quantcore.report import to_csv, to_html, to_json, to_summary, to_svg
-from quantcore.results import Comparison, Failure, VariantResult
+from quantcore.schema.environment import current_environment
+from quantcore.schema.result import Comparison, Failure, VariantResult
 from ui import beside, budgets, exporting, gallery, site, state, theme, trying, what_if
 from ui.judged import recommended, weighed
 from ui.once import Rows, once
@@ -89,7 +89,7 @@ def empty(title: str) -> None:
 def provenance(shown: Shown) -> None:
     """Say what machine and day the figures are true of."""
     comparison = shown.comparison
-    machine, day = comparison.environment.sentence(), words.day(comparison.created)
+    machine, day = comparison.environment.sentence(), wording.day(comparison.created)
     said = f"{_scope(comparison)}Measured on {machine}, on {day}"
     if shown.origin in ("shipped", "elsewhere"):
         said += ", not on this machine"
@@ -107,7 +107,7 @@ def _scope(comparison: Comparison) -> str:
     models = titles.models(request.model.name for request in asked).values()
     timed = len({(request.images.image_size, request.measure) for request in asked})
     ways = f", each at {timed} image sizes or ways of timing" if timed > 1 else ""
-    return f"A sweep of {words.joined(list(models))}{ways}. "
+    return f"A sweep of {wording.joined(list(models))}{ways}. "
 
 
 def verdict(results: Rows, limits: Budgets) -> None:
@@ -205,7 +205,9 @@ def _choose_exported(shown: Shown) -> Sequence[exporting.Made]:
 
 def _not_drawn(count: int) -> str:
     is_or_are = "is" if count == 1 else "are"
-    text = f"{words.count(count, 'variant')} without one of the two figures {is_or_are} not drawn."
+    text = (
+        f"{wording.count(count, 'variant')} without one of the two figures {is_or_are} not drawn."
+    )
     return text if count else ""
 
 

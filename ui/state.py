@@ -12,12 +12,12 @@ import streamlit as st
 from quantcore import uploads
 from quantcore.compare import Comparisons, shipped_comparison
 from quantcore.draw import titles
-from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.models.catalogue import offered
-from quantcore.results import Comparison, Failure, JobView, VariantResult
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import RANDOM, ModelSpec
+from quantcore.schema.result import Comparison, Failure, JobView, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import RANDOM, ModelSpec
 from ui.once import Rows
 
 DEFAULT_MODEL = "bundled/mobilenet_v2"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from quantcore import words
+from quantcore import wording
 from quantcore.errors import QuantcoreError
 from quantcore.ledger import Host
-from quantcore.specs import CompareRequest
+from quantcore.schema.request import CompareRequest
 from quantcore.sweep import Sweep, read, write
 from ui import choices, hosts, progress, site, state, theme, widgets
 
@@ -75,8 +75,8 @@ def _say_outlook(requests: Sequence[CompareRequest], host: Host) -> None:
     are = "is" if outlook.refused == 1 else "are"
     impossible = f", of which {outlook.refused} {are} not possible" if outlook.refused else ""
     st.markdown(
-        f"**{words.count(outlook.variants, 'variant')}** of {words.count(models, 'model')}, "
-        f"float32 included{impossible}. They take **{words.about(outlook.seconds)}**; "
+        f"**{wording.count(outlook.variants, 'variant')}** of {wording.count(models, 'model')}, "
+        f"float32 included{impossible}. They take **{wording.about(outlook.seconds)}**; "
         "what is measured already returns at once."
     )
 

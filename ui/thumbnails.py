@@ -13,7 +13,7 @@ from quantcore import uploads
 from quantcore.draw import gallery
 from quantcore.images import Split, load_images
 from quantcore.models.catalogue import find
-from quantcore.specs import ImageSpec, ModelSpec
+from quantcore.schema.request import ImageSpec, ModelSpec
 from ui import state
 
 KEPT = "thumbnails"

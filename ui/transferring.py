@@ -5,11 +5,11 @@ from typing import Literal
 
 import streamlit as st
 
-from quantcore import uploads, words
+from quantcore import uploads, wording
 from quantcore.draw import curve
 from quantcore.errors import QuantcoreError
 from quantcore.models.catalogue import ModelInfo, find
-from quantcore.specs import ModelSpec
+from quantcore.schema.request import ModelSpec
 from quantcore.transfer import MOST_EPOCHS, USUAL_EPOCHS, TransferSpec, teachable
 from quantcore.transfers import Transfers, TransferView
 from quantcore.uploads import Upload
@@ -160,7 +160,7 @@ def _follow(lesson: str) -> None:
         st.rerun()
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
-        left = words.time_left(view.seconds_left)
+        left = wording.time_left(view.seconds_left)
         stage = theme.plain(view.stage[:1].upper() + view.stage[1:])
         says = f"**{stage}**{', ' + left if left else ''}"
         text.progress(min(max(view.share, 0.0), 1.0), says)
@@ -214,7 +214,7 @@ def _over(view: TransferView) -> None:
         _curve(view)
         return
     model = view.upload.model
-    classes = words.joined([*model.labels[:5], *(["others"] if len(model.labels) > 5 else [])])
+    classes = wording.joined([*model.labels[:5], *(["others"] if len(model.labels) > 5 else [])])
     with st.container(border=True, key="taught"):
         st.markdown(
             f"**{theme.plain(uploads.title(view.upload))}** tells {theme.plain(classes)} apart."

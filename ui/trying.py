@@ -7,14 +7,14 @@ from hashlib import sha256
 import streamlit as st
 from starlette.formparsers import MultiPartParser
 
-from quantcore import words
+from quantcore import wording
 from quantcore.draw import titles
 from quantcore.draw import trial as drawn
-from quantcore.environment import current_environment
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
-from quantcore.specs import ImageSpec, ModelSpec
+from quantcore.schema.environment import current_environment
+from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.trial import EMPTY_FILE, MAX_BYTES, Picture, TrialSpec, TrialView
 from quantcore.trials import Trials
 from ui import brought, budgets, site, state, theme, thumbnails
@@ -121,7 +121,7 @@ def draw() -> None:
     state.write_address(parameters())
     if picture is None:
         _put_away()
-        variants = words.count(len(shown.results), "variant")
+        variants = wording.count(len(shown.results), "variant")
         st.html(NO_PICTURE.format(variants=variants))
         return
     try:
@@ -139,11 +139,11 @@ def draw() -> None:
 def _introduce(shown: Shown) -> None:
     """Say whose variants are asked."""
     comparison = shown.comparison
-    model, day = titles.model(comparison.request.model), words.day(comparison.created)
+    model, day = titles.model(comparison.request.model), wording.day(comparison.created)
     measured = f"measured on {day}"
     if shown.origin in ("shipped", "elsewhere"):
         measured += f" on {comparison.environment.sentence()}"
-    variants = words.count(len(shown.results), "variant")
+    variants = wording.count(len(shown.results), "variant")
     st.caption(theme.plain(f"{variants} of {model}, {measured}."))
     if comparison.request.model.is_random:
         st.caption(RANDOM)

@@ -6,7 +6,7 @@ from typing import Any, get_origin, get_type_hints
 
 import streamlit as st
 
-from quantcore.specs import Setting
+from quantcore.schema.request import Setting
 from ui import fields, theme
 
 SCALES = (0.25, 0.5, 1, 2, 4)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from quantcore.engine import origins
 from quantcore.ledger import JobSummary
-from quantcore.results import JobView
+from quantcore.schema.result import JobView
 from ui import state
 from ui.server import COOKIE
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide import Evidence, Verdict, nearest_in_8_bits
 from quantcore.draw import titles
 from quantcore.errors import QuantcoreError
@@ -13,8 +13,8 @@ from quantcore.keys import image_size
 from quantcore.ledger import Host
 from quantcore.models.catalogue import find
 from quantcore.neighbours import STEPS, neighbours, variant_of
-from quantcore.results import VariantResult
-from quantcore.specs import CompareRequest, Variant
+from quantcore.schema.request import CompareRequest, Variant
+from quantcore.schema.result import VariantResult
 from ui import brought, hosts, theme, widgets
 from ui.state import Shown
 
@@ -78,7 +78,7 @@ def _offer(shown: Shown, request: CompareRequest, row: VariantResult) -> None:
     )
     more = [offered[place].variant for place in chosen]
     if st.button(
-        f"Measure {words.count(len(more), 'more variant')}",
+        f"Measure {wording.count(len(more), 'more variant')}",
         icon=":material/speed:",
         disabled=not more,
         key="what-if-measure",

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from quantcore import uploads, words
+from quantcore import uploads, wording
 from quantcore.compare import plan
 from quantcore.draw import titles
 from quantcore.ledger import Host
 from quantcore.models.catalogue import ModelInfo, find, offered
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
+from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS
 from ui import brought, fields, hosts, progress, state, theme, visitor
 
@@ -136,7 +136,7 @@ def model_line(info: ModelInfo) -> str:
 def _facts(info: ModelInfo) -> str:
     known = [f"{info.parameters / 1e6:.1f} M parameters", f"{info.image_size} px"]
     if info.published_top1:
-        known.append(f"{words.percent(info.published_top1)} top-1")
+        known.append(f"{wording.percent(info.published_top1)} top-1")
     return " · ".join(known)
 
 

@@ -13,7 +13,7 @@ from quantcore.decide.paired import Correctness
 from quantcore.decide.promise import Promise, promise
 from quantcore.decide.reasons import Other, describe
 from quantcore.decide.verdict import Miss, Verdict, nearest_in_8_bits, recommend
-from quantcore.results import Comparison
+from quantcore.schema.result import Comparison
 
 __all__ = [
     "KINDS",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Protocol
 
-from quantcore import words
+from quantcore import wording
 from quantcore.errors import RequestError
 
 
@@ -64,10 +64,10 @@ def _points(value: float, limit: float) -> float:
 # One point of accuracy weighs as much as being 1.4 times slower: ln 1.4.
 POINT_COST = 0.35
 KINDS = {
-    "size_bytes": Kind("size", "size", words.megabytes, _relative),
-    "latency_ms": Kind("latency", "latency", words.milliseconds, _relative),
-    "accuracy_lost_points": Kind("accuracy", "loss of accuracy", words.points, _points),
-    "peak_memory_bytes": Kind("memory", "peak memory", words.megabytes, _relative),
+    "size_bytes": Kind("size", "size", wording.megabytes, _relative),
+    "latency_ms": Kind("latency", "latency", wording.milliseconds, _relative),
+    "accuracy_lost_points": Kind("accuracy", "loss of accuracy", wording.points, _points),
+    "peak_memory_bytes": Kind("memory", "peak memory", wording.megabytes, _relative),
 }
 
 

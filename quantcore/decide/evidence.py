@@ -17,7 +17,7 @@ from quantcore import metrics
 from quantcore.decide.candidates import Candidate, candidates, preference
 from quantcore.decide.grounds import Floats, Matrix, ground, judged_alike, timed_alike
 from quantcore.decide.paired import ALPHA, Correctness, discordant, real_differences
-from quantcore.results import VariantResult
+from quantcore.schema.result import VariantResult
 
 # Chance of finding the difference that `images_to_settle` promises, as a normal quantile.
 Z_POWER = NormalDist().inv_cdf(0.8)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore.results import VariantResult
+from quantcore.schema.result import VariantResult
 
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.bool_]

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from quantcore import words
-from quantcore.results import VariantResult
-from quantcore.specs import RANDOM, Setting, Variant
+from quantcore import wording
+from quantcore.schema.request import RANDOM, Setting, Variant
+from quantcore.schema.result import VariantResult
 
 
 class Cell(Protocol):
@@ -70,9 +70,9 @@ def _pictures(cell: Cell) -> int | None:
 SIZE = Condition("px", lambda cell: cell.image_size, lambda side: f"{side} px")
 CONDITIONS = (
     SIZE,
-    Condition("threads", lambda cell: cell.threads, lambda many: words.count(many, "thread")),
+    Condition("threads", lambda cell: cell.threads, lambda many: wording.count(many, "thread")),
     Condition("batch", lambda cell: cell.batch, lambda many: f"batch {many}"),
-    Condition("images", _pictures, lambda many: words.count(many, "image")),
+    Condition("images", _pictures, lambda many: wording.count(many, "image")),
 )
 
 
@@ -149,7 +149,7 @@ def columns(cells: Sequence[Cell]) -> tuple[Columns, Columns]:
     for condition in CONDITIONS:
         if _varies(cells, condition) or (condition is SIZE and sizes):
             values = (condition.value(cell) for cell in cells)
-            outer[condition.heading] = [words.NONE if v is None else str(v) for v in values]
+            outer[condition.heading] = [wording.NONE if v is None else str(v) for v in values]
     return outer, _setting_columns(cells)
 
 
@@ -161,7 +161,7 @@ def _setting_columns(cells: Sequence[Cell]) -> Columns:
     for workflow, group in by_workflow.items():
         for name in differing_settings(group):
             heading = setting_name(workflow, name)
-            known = found.setdefault(heading, [words.NONE] * len(cells))
+            known = found.setdefault(heading, [wording.NONE] * len(cells))
             for place, cell in enumerate(cells):
                 if cell.workflow == workflow and name in cell.settings:
                     known[place] = setting_value(cell.settings[name])

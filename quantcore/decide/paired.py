@@ -15,7 +15,7 @@ from quantcore import metrics
 from quantcore.decide.budgets import Estimate
 from quantcore.decide.grounds import Floats, Matrix, judged_on, same_float
 from quantcore.decide.timing import lead
-from quantcore.results import VariantResult
+from quantcore.schema.result import VariantResult
 
 Correctness = Mapping[str, NDArray[np.bool_]]
 

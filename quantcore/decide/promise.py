@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide.evidence import Evidence, weigh
 from quantcore.decide.grounds import references
-from quantcore.results import Comparison, VariantResult
+from quantcore.schema.result import Comparison, VariantResult
 
 State = Literal["kept", "half kept", "broken", "unknown"]
 
@@ -56,7 +56,7 @@ def _size(evidence: Evidence, place: int) -> Promise:
         return Promise(said, "float32 was not measured", "unknown")
     state = _state(one.size_ratio, 3.5, 2.0)
     cause = "" if state == "kept" else _size_cause(evidence, one.row)
-    return Promise(said, words.smaller(one.size_ratio), state, cause)
+    return Promise(said, wording.smaller(one.size_ratio), state, cause)
 
 
 def _size_cause(evidence: Evidence, row: VariantResult) -> str:
@@ -75,7 +75,7 @@ def _own_float(evidence: Evidence, row: VariantResult) -> VariantResult | None:
 
 
 def _stayed_float(row: VariantResult) -> str:
-    share = words.digits(100 * row.int8_share)
+    share = wording.digits(100 * row.int8_share)
     if row.workflow == "dynamic":
         return f"Convolutions stay float under dynamic: {share} % of the compute runs in int8."
     return f"Only {share} % of the compute runs in int8."
@@ -85,7 +85,7 @@ def _speed(evidence: Evidence, place: int, comparison: Comparison) -> Promise:
     row = evidence.candidates[place].row
     state = _state(row.speedup.ratio, 2.0, 1.3)
     cause = "" if state == "kept" else _speed_cause(evidence, row, comparison)
-    return Promise("2 to 4× faster", words.faster(row.speedup.ratio), state, cause)
+    return Promise("2 to 4× faster", wording.faster(row.speedup.ratio), state, cause)
 
 
 def _speed_cause(evidence: Evidence, row: VariantResult, comparison: Comparison) -> str:
@@ -114,11 +114,11 @@ def _same_accuracy(evidence: Evidence, place: int, comparison: Comparison) -> Pr
         return Promise(said, "unknown: there are no labels to judge by", "unknown")
     if one.at_most:
         kept: State = "kept" if one.lost.value <= 1.0 else "unknown"
-        return Promise(said, f"at most {words.points(one.lost.value)} lost", kept)
+        return Promise(said, f"at most {wording.points(one.lost.value)} lost", kept)
     tie = evidence.tie_in_accuracy(place, reference)
     state = "kept" if tie else _state(-one.lost.value, -1.0, -3.0)
     cause = "" if state == "kept" else _accuracy_cause(one.row, comparison)
-    outcome = words.accurate(one.lost.value) + (", a tie" if tie else "")
+    outcome = wording.accurate(one.lost.value) + (", a tie" if tie else "")
     return Promise(said, outcome, state, cause)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide.budgets import Budgets, failed, over
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
@@ -31,8 +31,8 @@ def describe(evidence: Evidence, i: int) -> str:
         return _alone(one)
     size, latency = one.row.artifact.size_bytes, one.row.latency_ms.p50
     parts = (
-        f"{words.smaller(one.size_ratio)} ({words.megabytes(size)})",
-        f"{words.faster(one.row.speedup.ratio)} ({words.milliseconds(latency)})",
+        f"{wording.smaller(one.size_ratio)} ({wording.megabytes(size)})",
+        f"{wording.faster(one.row.speedup.ratio)} ({wording.milliseconds(latency)})",
         _accuracy(evidence, i),
     )
     against = "against its own float32 " if evidence.several else ""
@@ -41,10 +41,10 @@ def describe(evidence: Evidence, i: int) -> str:
 
 def _alone(one: Candidate) -> str:
     size, latency, accuracy = one.row.artifact.size_bytes, one.row.latency_ms.p50, one.row.accuracy
-    figures = f"{words.megabytes(size)}, {words.milliseconds(latency)} a call"
+    figures = f"{wording.megabytes(size)}, {wording.milliseconds(latency)} a call"
     if accuracy is None or not one.is_float:
         return figures
-    return f"{figures}, {words.digits(100 * accuracy.top1, 3)} % right"
+    return f"{figures}, {wording.digits(100 * accuracy.top1, 3)} % right"
 
 
 def _accuracy(evidence: Evidence, i: int) -> str:
@@ -52,10 +52,10 @@ def _accuracy(evidence: Evidence, i: int) -> str:
     if one.lost is None or reference is None:
         return "accuracy unknown"
     if one.at_most:
-        return f"at most {words.accurate(one.lost.value)}" if one.lost.value else "same classes"
+        return f"at most {wording.accurate(one.lost.value)}" if one.lost.value else "same classes"
     tie = evidence.tie_in_accuracy(i, reference)
-    said = words.accurate(one.lost.value)
-    noise = tie and said != words.accurate(0)
+    said = wording.accurate(one.lost.value)
+    noise = tie and said != wording.accurate(0)
     return f"{said} (a tie on these {evidence.images[i]:,} images)" if noise else said
 
 
@@ -93,7 +93,7 @@ def _breaks(one: Candidate, name: str, budgets: Budgets) -> str:
 def _beaten(evidence: Evidence, i: int, by: int) -> str:
     better = _advantages(evidence, by, i)
     rest = "" if len(better) == 3 else ", for the rest a tie"
-    return f"{evidence.candidates[by].label} is {words.joined(better)}{rest}."
+    return f"{evidence.candidates[by].label} is {wording.joined(better)}{rest}."
 
 
 def _tie(evidence: Evidence, best: int, i: int, more: int | None) -> str:
@@ -103,7 +103,7 @@ def _tie(evidence: Evidence, best: int, i: int, more: int | None) -> str:
     settle = (
         "so far both are right equally often"
         if more is None
-        else f"{words.count_of(more)} more would settle which is more accurate"
+        else f"{wording.count_of(more)} more would settle which is more accurate"
     )
     return f"A tie with {label} on these {evidence.images[i]:,} images; {settle}."
 
@@ -125,13 +125,13 @@ def _apart(evidence: Evidence, i: int, best: int) -> str:
     if not evidence.judged_alike[i, best]:
         unknown = one.accuracy is None or other.accuracy is None
         apart.append("accuracy is unknown" if unknown else "they are judged on different pictures")
-    rest = f"the rest is not compared, since {words.joined(apart)}"
+    rest = f"the rest is not compared, since {wording.joined(apart)}"
     return f"Against {evidence.candidates[best].label}: {told}; {rest}."
 
 
 def _against(evidence: Evidence, i: int, best: int) -> str:
     gains, costs = _advantages(evidence, i, best), _advantages(evidence, best, i, reverse=True)
-    return ", but ".join(words.joined(parts) for parts in (gains, costs) if parts)
+    return ", but ".join(wording.joined(parts) for parts in (gains, costs) if parts)
 
 
 def _advantages(evidence: Evidence, i: int, j: int, reverse: bool = False) -> list[str]:
@@ -140,13 +140,13 @@ def _advantages(evidence: Evidence, i: int, j: int, reverse: bool = False) -> li
     found = []
     if evidence.smaller[i, j]:
         saved = other.row.artifact.size_bytes - one.row.artifact.size_bytes
-        found.append(f"{words.megabytes(saved)} {'larger' if reverse else 'smaller'}")
+        found.append(f"{wording.megabytes(saved)} {'larger' if reverse else 'smaller'}")
     if evidence.faster[i, j]:
         ratio = _speed_ratio(one, other)
-        found.append(words.faster(1 / ratio if reverse else ratio))
+        found.append(wording.faster(1 / ratio if reverse else ratio))
     if evidence.more_accurate[i, j] and one.row.accuracy and other.row.accuracy:
         gained = 100 * (one.row.accuracy.top1 - other.row.accuracy.top1)
-        found.append(words.accurate(gained if reverse else -gained))
+        found.append(wording.accurate(gained if reverse else -gained))
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from quantcore import metrics
 from quantcore.decide.grounds import Floats, ground, grounded_alike, timed_alike
-from quantcore.results import VariantResult
+from quantcore.schema.result import VariantResult
 
 # Student's t with more degrees than this is close to normal; fewer terms, and on the safe side.
 MOST_DEGREES = 100

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide.budgets import KINDS, Budgets, failed, too_close
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
 from quantcore.decide.reasons import Other, describe, others
-from quantcore.results import VariantResult
-from quantcore.specs import RANDOM
+from quantcore.schema.request import RANDOM
+from quantcore.schema.result import VariantResult
 
 NEAREST = 3
 
@@ -132,13 +132,13 @@ def _distance(budgets: Budgets) -> Callable[[Candidate], tuple[int, float, str]]
 def _miss(one: Candidate, budgets: Budgets) -> Miss:
     limits = budgets.limits()
     broken = failed(one.figures, budgets)
-    relax = tuple((name, words.enough(one.figures[name].value)) for name in broken)
+    relax = tuple((name, wording.enough(one.figures[name].value)) for name in broken)
     steps = [
         f"{KINDS[name].noun} budget of {KINDS[name].text(value)} "
-        f"({KINDS[name].text(words.enough(value - limits[name]))} more)"
+        f"({KINDS[name].text(wording.enough(value - limits[name]))} more)"
         for name, value in relax
     ]
-    sentence = f"{one.label} would, with a {words.joined(steps)}."
+    sentence = f"{one.label} would, with a {wording.joined(steps)}."
     return Miss(one.key, one.label, relax, sentence)
 
 
@@ -178,7 +178,7 @@ def _unknown(one: Candidate, budgets: Budgets) -> list[str]:
     elif one.row.agreement is None:
         said = ["Its accuracy is unknown, since the pictures carry no labels."]
     else:
-        share = words.digits(100 * one.row.agreement, 3)
+        share = wording.digits(100 * one.row.agreement, 3)
         said = [
             "Its accuracy is unknown, since the pictures carry no labels; "
             f"it names the same class as float32 on {share} % of them."
@@ -197,7 +197,7 @@ def _doubts(one: Candidate, budgets: Budgets) -> list[str]:
     ]
     speed = one.row.speedup
     if not speed.settled and not one.is_float:
-        low, high = words.digits(speed.low), words.digits(speed.high)
+        low, high = wording.digits(speed.low), wording.digits(speed.high)
         doubts.append(f"Its speed-up did not settle: it lies between {low}× and {high}×.")
     if one.row.machine_busy:
         doubts.append("The machine was busy while it was timed.")

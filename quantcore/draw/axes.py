@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from quantcore import words
+from quantcore import wording
 from quantcore.metrics import wilson
-from quantcore.results import VariantResult
+from quantcore.schema.result import VariantResult
 
 Interval = tuple[float, float]
 
@@ -63,7 +63,7 @@ def _agreement_interval(result: VariantResult) -> Interval | None:
 
 
 def _percent(value: float) -> str:
-    return words.percent(value / 100)
+    return wording.percent(value / 100)
 
 
 AXES = {
@@ -73,7 +73,7 @@ AXES = {
         lambda result: result.latency_ms.p50,
         _latency_interval,
         "low",
-        lambda value: words.figure(value, "ms"),
+        lambda value: wording.figure(value, "ms"),
     ),
     "size": Axis(
         "File size",
@@ -81,7 +81,7 @@ AXES = {
         lambda result: result.artifact.size_bytes / 1e6,
         _exact,
         "low",
-        lambda value: words.figure(value, "MB"),
+        lambda value: wording.figure(value, "MB"),
     ),
     "accuracy": Axis(
         "Accuracy", "Accuracy, top-1 %", _accuracy, _accuracy_interval, "high", _percent
@@ -100,7 +100,7 @@ AXES = {
         lambda result: result.peak_memory_bytes / 1e6,
         _exact,
         "low",
-        lambda value: words.figure(value, "MB"),
+        lambda value: wording.figure(value, "MB"),
     ),
 }
 # What stands in for a figure no variant has, best first.

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from html import escape
 
-from quantcore import words
-from quantcore.cards import Check, Pass, ProofCard
+from quantcore import wording
 from quantcore.exporters import EXPORTERS
+from quantcore.schema.verification import Check, Pass, ProofCard
 
 HELD, FAILED = "✓", "✗"
 # Facts that are long, and stand below the figures.
@@ -30,7 +30,7 @@ def card(found: ProofCard, figures: list[tuple[str, str]], file_name: str) -> st
         _list("What nobody looked at", (f"<li>{escape(s)}</li>" for s in found.not_verified)),
         _fold("What was done to the graph", map(_pass, found.exported.passes)),
         _fold(
-            f"Its {words.count(len(found.exported.operators), 'operator')}, for a build of the "
+            f"Its {wording.count(len(found.exported.operators), 'operator')}, for a build of the "
             "runtime with only those",
             (f"<li><code>{escape(name)}</code></li>" for name in found.exported.operators),
         ),
@@ -42,10 +42,10 @@ def _headline(found: ProofCard, file_name: str) -> str:
     failed = [check.name for check in found.checks if not check.passed]
     if failed:
         says = f"{FAILED} Do not ship this file"
-        why = f"What did not hold: {words.joined(failed)}."
+        why = f"What did not hold: {wording.joined(failed)}."
     else:
         says, why = f"{HELD} Every check held", EXPORTERS[found.spec.format].summary
-    size = words.megabytes(found.exported.artifact.size_bytes, 3)
+    size = wording.megabytes(found.exported.artifact.size_bytes, 3)
     return f"<h2>{says}</h2><p><b>{escape(file_name)}</b>, {size}. {escape(why)}</p>"
 
 

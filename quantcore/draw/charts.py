@@ -7,11 +7,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide import KINDS, Budgets, ground, references
 from quantcore.draw import marks, titles
 from quantcore.draw.axes import AXES, Axis
-from quantcore.results import VariantResult
+from quantcore.schema.result import VariantResult
 
 LARGEST_MARKER_PX = 30
 SMALLEST_MARKER_PX = 9
@@ -206,7 +206,7 @@ def _hover(row: VariantResult, name: str) -> str:
         if (value := axis.value(row)) is not None
     ]
     if row.workflow != "float32":
-        figures.append(f"Against float32: {words.faster(row.speedup.ratio)}")
+        figures.append(f"Against float32: {wording.faster(row.speedup.ratio)}")
     # plotly reads tags in its texts.
     return "<br>".join([f"<b>{escape(name)}</b>", *figures])
 
@@ -321,7 +321,7 @@ def describe(results: Sequence[VariantResult], across: str, up: str) -> str:
     """Return the plot in sentences, for those who cannot see it."""
     x, y = AXES[across], AXES[up]
     head = (
-        f"{words.count(len(results), 'variant')}: {x.title.lower()} across, {y.title.lower()} up."
+        f"{wording.count(len(results), 'variant')}: {x.title.lower()} across, {y.title.lower()} up."
     )
     told = zip(results, titles.names(results), strict=True)
     return " ".join([head, *(_sentence(result, name, x, y) for result, name in told)])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from quantcore import words
+from quantcore import wording
 from quantcore.transfer import Point
 
 HEIGHT_PX = 260
@@ -59,13 +59,13 @@ def figure(curve: Sequence[Point], epochs: int) -> go.Figure:
 def text(curve: Sequence[Point]) -> str:
     """Return the curve in words."""
     first, last = curve[0], curve[-1]
-    start = f"{words.percent(first.accuracy, 0)} of the held-out images right"
+    start = f"{wording.percent(first.accuracy, 0)} of the held-out images right"
     if last.epoch == first.epoch:
         return f"With the new last layer alone, {start}."
     best = max(point.accuracy for point in curve)
-    more = f", and {words.percent(best, 0)} at best" if best > last.accuracy else ""
+    more = f", and {wording.percent(best, 0)} at best" if best > last.accuracy else ""
     return (
         f"With the new last layer alone, {start}; after epoch {last.epoch}, "
-        f"{words.percent(last.accuracy, 0)}{more}. Loss went from {first.loss:.2f} to "
+        f"{wording.percent(last.accuracy, 0)}{more}. Loss went from {first.loss:.2f} to "
         f"{last.loss:.2f}."
     )

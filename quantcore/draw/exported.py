@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
 
-from quantcore import words
-from quantcore.cards import ProofCard
+from quantcore import wording
 from quantcore.draw import marks, titles
 from quantcore.exporters import EXPORTERS
-from quantcore.results import VariantResult
-from quantcore.words import NONE
+from quantcore.schema.result import VariantResult
+from quantcore.schema.verification import ProofCard
+from quantcore.wording import NONE
 
 HEADINGS = ("File", "Size", "Zipped", "Latency", "Top-1", "Proof")
 
@@ -62,10 +62,10 @@ def table(pairs: Sequence[tuple[VariantResult, ProofCard]]) -> str:
 def _line(name: str, row: VariantResult, card: ProofCard) -> str:
     latency = card.latency[0].latency_ms if card.latency else None
     figures: Mapping[str, str] = {
-        "Size": words.megabytes(card.exported.artifact.size_bytes, 3),
-        "Zipped": words.megabytes(card.zipped_bytes, 3),
-        "Latency": words.figure(latency.p50, "ms") if latency else NONE,
-        "Top-1": words.percent(card.accuracy.top1) if card.accuracy else NONE,
+        "Size": wording.megabytes(card.exported.artifact.size_bytes, 3),
+        "Zipped": wording.megabytes(card.zipped_bytes, 3),
+        "Latency": wording.figure(latency.p50, "ms") if latency else NONE,
+        "Top-1": wording.percent(card.accuracy.top1) if card.accuracy else NONE,
         "Proof": "held" if card.passed else "failed",
     }
     cells = "".join(

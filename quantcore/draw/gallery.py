@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide.differences import ClassChange, Disagreement
 
 THUMBNAIL_PX = 112
@@ -62,7 +62,7 @@ def _card(one: Disagreement, source: str, labels: Sequence[str], variant: str) -
 def _named(who: str, guess: tuple[int, float], labels: Sequence[str]) -> str:
     place, share = guess
     return (
-        f"<span><em>{escape(who)}</em>: {escape(labels[place])}, {words.percent(share, 0)}</span>"
+        f"<span><em>{escape(who)}</em>: {escape(labels[place])}, {wording.percent(share, 0)}</span>"
     )
 
 
@@ -81,9 +81,9 @@ def _class_row(change: ClassChange, labels: Sequence[str], variant: str) -> str:
     low, high = change.points.low, change.points.high
     figures = {
         "Images": (f"{change.images:,}", ""),
-        "float32": (words.percent(change.before), ""),
-        variant: (words.percent(change.after), ""),
-        "Change": (words.gained(change.points.value), f"{low:+.1f} to {high:+.1f}"),
+        "float32": (wording.percent(change.before), ""),
+        variant: (wording.percent(change.after), ""),
+        "Change": (wording.gained(change.points.value), f"{low:+.1f} to {high:+.1f}"),
     }
     cells = "".join(_figure(title, *figure) for title, figure in figures.items())
     return f'<tr><th scope="row">{escape(labels[change.label])}</th>{cells}</tr>'

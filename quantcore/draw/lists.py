@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide import Verdict, ground
 from quantcore.decide.labels import Cell
 from quantcore.draw import marks, titles
-from quantcore.results import Failure, VariantResult
+from quantcore.schema.result import Failure, VariantResult
 
 # Share of the multiply-adds in 8 bits from which a variant counts as quantized.
 REALLY = 0.9
@@ -43,7 +43,7 @@ def verdict(found: Verdict, rows: Mapping[str, VariantResult]) -> str:
 
 def _quantized(row: VariantResult) -> str:
     """Return whether the file really runs in 8 bits, and why not where that is known."""
-    share = words.percent(row.int8_share, 0)
+    share = wording.percent(row.int8_share, 0)
     if row.int8_share >= REALLY:
         return f"Really quantized: {share} of its multiply-adds run in 8 bits, read from the file."
     why = " ".join(note for note in row.notes if "float" in note)

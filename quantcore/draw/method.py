@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-from quantcore import words
-from quantcore.results import Comparison
+from quantcore import wording
+from quantcore.schema.result import Comparison
 
 
 def paragraphs(comparison: Comparison) -> Sequence[tuple[str, str]]:
@@ -37,7 +37,7 @@ def _how(comparison: Comparison) -> Sequence[tuple[str, str]]:
         ),
         (
             "Accuracy and agreement",
-            f"Shares of {words.count(judged, 'image')} that no variant was calibrated or "
+            f"Shares of {wording.count(judged, 'image')} that no variant was calibrated or "
             "trained on, the same for all. Intervals are 95 % (Wilson).",
         ),
         ("In 8 bits", "Share of the multiply-adds that run in 8 bits, read from the file itself."),
@@ -50,7 +50,7 @@ def _how(comparison: Comparison) -> Sequence[tuple[str, str]]:
 
 def _counted(numbers: Collection[int], noun: str) -> str:
     """Return different numbers of something as a choice: `1 or 8 images`."""
-    return f"{words.either(numbers)} {noun if set(numbers) == {1} else noun + 's'}"
+    return f"{wording.either(numbers)} {noun if set(numbers) == {1} else noun + 's'}"
 
 
 def machine(comparison: Comparison) -> str:

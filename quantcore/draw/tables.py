@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide import Ground, ground, references
 from quantcore.decide.labels import columns as varying
 from quantcore.draw import marks, titles
-from quantcore.results import VariantResult
-from quantcore.words import NONE
+from quantcore.schema.result import VariantResult
+from quantcore.wording import NONE
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ def _size(result: VariantResult, base: VariantResult | None) -> Cell:
     size = result.artifact.size_bytes
     if base is None or base is result:
         return Cell(_megabytes(size))
-    return Cell(_megabytes(size), words.smaller(base.artifact.size_bytes / size))
+    return Cell(_megabytes(size), wording.smaller(base.artifact.size_bytes / size))
 
 
 def _latency(result: VariantResult, _: VariantResult | None) -> Cell:
     latency = result.latency_ms
-    return Cell(words.figure(latency.p50, "ms"), words.figure(latency.p90, "ms"))
+    return Cell(wording.figure(latency.p50, "ms"), wording.figure(latency.p90, "ms"))
 
 
 def _speedup(result: VariantResult, base: VariantResult | None) -> Cell:
@@ -53,7 +53,9 @@ def _speedup(result: VariantResult, base: VariantResult | None) -> Cell:
         return Cell(NONE)
     speedup = result.speedup
     unsettled = "" if speedup.settled else ", unsettled"
-    return Cell(words.times(speedup.ratio), f"{speedup.low:.2f} to {speedup.high:.2f}×{unsettled}")
+    return Cell(
+        wording.times(speedup.ratio), f"{speedup.low:.2f} to {speedup.high:.2f}×{unsettled}"
+    )
 
 
 def _accuracy(result: VariantResult, _: VariantResult | None) -> Cell:
@@ -61,20 +63,20 @@ def _accuracy(result: VariantResult, _: VariantResult | None) -> Cell:
     if accuracy is None:
         return Cell(NONE, "unknown")
     spread = f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %"
-    return Cell(words.percent(accuracy.top1), spread)
+    return Cell(wording.percent(accuracy.top1), spread)
 
 
 def _against_float(result: VariantResult, base: VariantResult | None) -> Cell:
     if base is result:
         return Cell(NONE)
-    same = "" if result.agreement is None else f"{words.percent(result.agreement)} same"
+    same = "" if result.agreement is None else f"{wording.percent(result.agreement)} same"
     if base is None or base.accuracy is None or result.accuracy is None:
         return Cell(NONE, same or "unknown")
-    return Cell(words.gained(100 * (result.accuracy.top1 - base.accuracy.top1)), same)
+    return Cell(wording.gained(100 * (result.accuracy.top1 - base.accuracy.top1)), same)
 
 
 def _int8_share(result: VariantResult, _: VariantResult | None) -> Cell:
-    return Cell(words.percent(result.int8_share, 0))
+    return Cell(wording.percent(result.int8_share, 0))
 
 
 def _memory(result: VariantResult, _: VariantResult | None) -> Cell:
@@ -83,7 +85,7 @@ def _memory(result: VariantResult, _: VariantResult | None) -> Cell:
 
 
 def _megabytes(size_bytes: int) -> str:
-    return words.figure(size_bytes / 1e6, "MB")
+    return wording.figure(size_bytes / 1e6, "MB")
 
 
 COLUMNS = (

@@ -9,8 +9,8 @@ from quantcore.decide import Ground, ground, labels
 from quantcore.decide.labels import Cell
 from quantcore.errors import RequestError
 from quantcore.models.catalogue import find
-from quantcore.results import VariantResult
-from quantcore.specs import CompareRequest, ModelSpec, Variant
+from quantcore.schema.request import CompareRequest, ModelSpec, Variant
+from quantcore.schema.result import VariantResult
 from quantcore.sweep import cells_of
 from quantcore.workflows import WORKFLOWS
 

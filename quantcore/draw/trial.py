@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from quantcore import words
-from quantcore.cards import GUESSES, Guess
+from quantcore import wording
 from quantcore.decide import references
 from quantcore.draw import marks, titles
-from quantcore.results import VariantResult
+from quantcore.schema.result import VariantResult
+from quantcore.schema.verification import GUESSES, Guess
 from quantcore.trial import Answer, Seen, TrialView, Unanswered
 
 FLOAT = "float32"
@@ -85,7 +85,7 @@ def summary(all_asked: Sequence[Asked], label: str | None) -> tuple[str, list[st
     more = [_shipped(one) for one in answered if one.ship and not one.is_float and one.base]
     more += [_truth(answered, label)] if label is not None else []
     silent = len(all_asked) - len(answered)
-    more += [f"{words.count(silent, 'variant')} could not be asked; see below."] if silent else []
+    more += [f"{wording.count(silent, 'variant')} could not be asked; see below."] if silent else []
     return _headline(answered), more
 
 
@@ -99,7 +99,7 @@ def _headline(answered: Sequence[Asked]) -> str:
         return f"{every} variants name {label}"
     different = [one for one in answered if one.differs]
     if not any(one.base for one in answered):
-        return f"The variants disagree: {words.joined(_counts(answered))}"
+        return f"The variants disagree: {wording.joined(_counts(answered))}"
     if not different:
         return "Every variant names what its float32 names"
     return _contradictions(different)
@@ -117,15 +117,15 @@ def _contradictions(different: Sequence[Asked]) -> str:
         f"{_names(names)} {'names' if len(names) == 1 else 'name'} {label}"
         for (label, _, _), names in by_class.items()
     ]
-    told = dict.fromkeys(f"{base}, {words.percent(share, 0)}" for _, base, share in by_class)
+    told = dict.fromkeys(f"{base}, {wording.percent(share, 0)}" for _, base, share in by_class)
     instead = f" instead (float32: {next(iter(told))})" if len(told) == 1 else ""
-    return f"{words.joined(parts)}{instead or ', not what float32 names'}"
+    return f"{wording.joined(parts)}{instead or ', not what float32 names'}"
 
 
 def _names(names: Sequence[str]) -> str:
     if len(names) > MOST_NAMED:
-        return words.count(len(names), "variant")
-    return words.joined(list(names))
+        return wording.count(len(names), "variant")
+    return wording.joined(list(names))
 
 
 def _counts(answered: Sequence[Asked]) -> list[str]:
@@ -134,7 +134,7 @@ def _counts(answered: Sequence[Asked]) -> list[str]:
         assert one.first is not None
         counts[one.first.label] = counts.get(one.first.label, 0) + 1
     ordered = sorted(counts.items(), key=lambda pair: -pair[1])
-    return [f"{words.count(count, 'variant')} for {label}" for label, count in ordered]
+    return [f"{wording.count(count, 'variant')} for {label}" for label, count in ordered]
 
 
 def _shipped(one: Asked) -> str:
@@ -143,15 +143,15 @@ def _shipped(one: Asked) -> str:
     assert first is not None
     assert base is not None
     assert isinstance(one.answer, Answer)
-    before, share = base.guesses[0], words.percent(first.share, 0)
+    before, share = base.guesses[0], wording.percent(first.share, 0)
     if one.differs:
         tail = " Neither is sure." if max(first.share, before.share) < SURE else ""
         return (
             f"The recommended {one.name} names {first.label}, {share} sure, where float32 names "
-            f"{before.label}, {words.percent(before.share, 0)} sure.{tail}"
+            f"{before.label}, {wording.percent(before.share, 0)} sure.{tail}"
         )
     return (
-        f"The recommended {one.name} is {share} sure, float32 {words.percent(before.share, 0)}; "
+        f"The recommended {one.name} is {share} sure, float32 {wording.percent(before.share, 0)}; "
         f"{_order(one.answer.guesses, base.guesses)}."
     )
 
@@ -233,7 +233,7 @@ def _card(one: Asked) -> str:
 
 
 def _guess(guess: Guess) -> str:
-    share = words.percent(guess.share, 0 if guess.share >= 0.01 else 1)
+    share = wording.percent(guess.share, 0 if guess.share >= 0.01 else 1)
     return (
         f'<li><span>{escape(guess.label)}</span><b>{share}</b><i class="qw-progress">'
         f'<span style="width:{100 * guess.share:.0f}%"></span></i></li>'
@@ -241,9 +241,9 @@ def _guess(guess: Guess) -> str:
 
 
 def _latency(row: VariantResult, answer: Answer) -> str:
-    usual = words.figure(row.latency_ms.p50, "ms")
+    usual = wording.figure(row.latency_ms.p50, "ms")
     of = f" for {row.batch} pictures" if row.batch > 1 else ""
     return (
-        f"<p><b>{words.figure(answer.latency_ms, 'ms')}</b> this call "
+        f"<p><b>{wording.figure(answer.latency_ms, 'ms')}</b> this call "
         f"<small>measured median {usual}{of}</small></p>"
     )

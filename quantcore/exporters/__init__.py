@@ -1,12 +1,12 @@
 """What is taken away: the file formats. `EXPORTERS` is the list; `exporter` builds one."""
 
-from quantcore.choices import built, picked
 from quantcore.exporters.base import METADATA, Exporter, Source, Written
 from quantcore.exporters.executorch import ExecuTorch
 from quantcore.exporters.mobile import Mobile
 from quantcore.exporters.onnx import Onnx
 from quantcore.exporters.torchscript import TorchScript
-from quantcore.specs import Setting
+from quantcore.schema.choices import built, picked
+from quantcore.schema.request import Setting
 
 __all__ = ["EXPORTERS", "METADATA", "Exporter", "Source", "Written", "exporter"]
 

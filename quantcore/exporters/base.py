@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from quantcore.backends import Backend, Predictor
-from quantcore.cards import Check, Pass
 from quantcore.models.catalogue import ModelInfo
-from quantcore.specs import Variant
+from quantcore.schema.request import Variant
+from quantcore.schema.verification import Check, Pass
 from quantcore.workflows import Material, Subject, Support
 from quantcore.workflows.base import Report
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore import models
 from quantcore.backends import Backend, Predictor
-from quantcore.cards import Check, Pass
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.exporters.base import Source, Written
-from quantcore.specs import Variant
+from quantcore.schema.request import Variant
+from quantcore.schema.verification import Check, Pass
 from quantcore.workflows import Subject, Support
 from quantcore.workflows.base import YES, Report
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.backends import Backend, Predictor
-from quantcore.cards import Check, Pass
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.exporters import lite
 from quantcore.exporters.base import METADATA, Source, Written
 from quantcore.exporters.calls import operator_calls
 from quantcore.exporters.torchscript import captured
-from quantcore.specs import Variant
+from quantcore.schema.request import Variant
+from quantcore.schema.verification import Check, Pass
 from quantcore.workflows import Subject, Support
 from quantcore.workflows.base import YES, Report
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.backends import Backend, Predictor
-from quantcore.cards import Check, Pass
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.exporters.base import METADATA, Source, Written
-from quantcore.specs import Variant
+from quantcore.schema.request import Variant
+from quantcore.schema.verification import Check, Pass
 from quantcore.workflows import Subject, Support, settings_of
 from quantcore.workflows.base import YES, Report
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.backends import Backend, Predictor
-from quantcore.cards import Check, Pass
 from quantcore.errors import UnsupportedError
 from quantcore.exporters.base import METADATA, Source, Written
 from quantcore.exporters.calls import operator_calls
-from quantcore.specs import Variant
+from quantcore.schema.request import Variant
+from quantcore.schema.verification import Check, Pass
 from quantcore.workflows import Subject, Support
 from quantcore.workflows.base import YES, Report
 

@@ -6,10 +6,10 @@ import json
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from quantcore.cards import ProofCard
 from quantcore.handover.page import to_html
 from quantcore.handover.readme import readme
 from quantcore.handover.snippets import check
+from quantcore.schema.verification import ProofCard
 
 # The same content makes the same bytes, whenever it is packed.
 _DATE = (1980, 1, 1, 0, 0, 0)

@@ -3,11 +3,11 @@
 from html import escape
 from pathlib import Path
 
-from quantcore import words
-from quantcore.cards import ProofCard
+from quantcore import wording
 from quantcore.draw import cards, marks
 from quantcore.models.catalogue import find
 from quantcore.report import figures
+from quantcore.schema.verification import ProofCard
 
 _STYLE = Path(__file__).parent / "page.css"
 
@@ -16,7 +16,7 @@ def to_html(card: ProofCard, file_name: str) -> str:
     """Return the page."""
     spec = card.spec
     title = f"{find(spec.request.model).title}, {spec.variant.label}: proof of {file_name}"
-    measured = f"Measured on {card.environment.sentence()}, on {words.day(card.created)}."
+    measured = f"Measured on {card.environment.sentence()}, on {wording.day(card.created)}."
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -32,7 +32,7 @@ def _sample(card: ProofCard) -> str:
     if card.sample is None:
         return ""
     guesses = "".join(
-        f"<li>{escape(guess.label)}, {words.percent(guess.share)}</li>"
+        f"<li>{escape(guess.label)}, {wording.percent(guess.share)}</li>"
         for guess in card.sample.guesses
     )
     return f"<h2>What it answers to sample.png</h2><ol>{guesses}</ol>"

@@ -1,11 +1,11 @@
 """The README of a bundle: what the file is, what was found of it, and how to run it."""
 
-from quantcore import words
-from quantcore.cards import ProofCard
+from quantcore import wording
 from quantcore.exporters import EXPORTERS
 from quantcore.handover.snippets import LANGUAGES, snippets
 from quantcore.models.catalogue import find
 from quantcore.report import figures
+from quantcore.schema.verification import ProofCard
 
 FENCES = {"kotlin": "kotlin", "swift": "swift", "python": "python"}
 
@@ -36,7 +36,7 @@ def _introduction(card: ProofCard) -> str:
     title = find(spec.request.model).title
     return (
         f"{title}, {spec.variant.label}, as {kind.title}. {kind.summary} It runs on "
-        f"{card.exported.runs_on}. Made on {words.day(card.created)}."
+        f"{card.exported.runs_on}. Made on {wording.day(card.created)}."
     )
 
 
@@ -57,7 +57,7 @@ def _contents(card: ProofCard, file_name: str) -> str:
 
 def _warning(card: ProofCard) -> str:
     failed = [check.name for check in card.checks if not check.passed]
-    return f"**Do not ship it.** What did not hold: {words.joined(failed)}." if failed else ""
+    return f"**Do not ship it.** What did not hold: {wording.joined(failed)}." if failed else ""
 
 
 def _table(card: ProofCard) -> str:

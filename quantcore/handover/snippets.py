@@ -11,8 +11,8 @@ from pathlib import Path
 from string import Template
 
 from quantcore.backends import runtime
-from quantcore.cards import ProofCard
 from quantcore.exporters.onnx import PRECISE, uses_all_bits
+from quantcore.schema.verification import ProofCard
 
 TEMPLATES = Path(__file__).parent
 LANGUAGES = {"kotlin": "Kotlin, Android", "swift": "Swift, iOS", "python": "Python"}

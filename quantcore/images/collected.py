@@ -15,7 +15,7 @@ from quantcore.images.classes import class_folders, lacking, match_labels
 from quantcore.images.files import PictureFile, PictureFolder, prepare, read_source
 from quantcore.images.split import ImageData, Split, combined, fewer_note
 from quantcore.models.catalogue import ModelInfo
-from quantcore.specs import ImageSpec
+from quantcore.schema.request import ImageSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from quantcore.errors import RequestError
-from quantcore.words import some
+from quantcore.wording import some
 
 NAME = "labels.csv"
 MAX_BYTES = 64 * 2**20

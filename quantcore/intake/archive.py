@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from quantcore.errors import RequestError
-from quantcore.words import count
+from quantcore.wording import count
 
 MAX_ENTRIES = 20_000
 MAX_PICTURE_ENTRIES = 200_000

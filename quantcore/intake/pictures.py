@@ -20,7 +20,7 @@ from quantcore.images import collected, files, listed
 from quantcore.images.files import PictureFile, PictureFolder
 from quantcore.intake.archive import MAGIC, open_archive
 from quantcore.uploads import UploadedImages
-from quantcore.words import count, joined, some
+from quantcore.wording import count, joined, some
 
 MOST_CLASSES = 5_000
 MOST_THUMBNAILS = 24

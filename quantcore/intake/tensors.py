@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from quantcore.errors import RequestError
 from quantcore.intake.archive import STORED, Archive, open_archive, shown
 from quantcore.intake.pickles import MAX_BYTES, Global, Made, Pickled, Stored, read, read_bytes
-from quantcore.words import count
+from quantcore.wording import count
 
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 20_000

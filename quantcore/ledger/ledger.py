@@ -13,7 +13,6 @@ from dataclasses import replace
 from functools import lru_cache
 from sqlite3 import Connection, Row
 
-from quantcore.environment import Environment
 from quantcore.errors import RequestError
 from quantcore.ledger.records import (
     ENVIRONMENT,
@@ -29,9 +28,10 @@ from quantcore.ledger.records import (
     Place,
     job_state,
 )
-from quantcore.results import Failure, VariantResult
+from quantcore.schema.environment import Environment
+from quantcore.schema.request import CompareRequest, Variant
+from quantcore.schema.result import Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, Variant
 from quantcore.store.database import Database, Schema
 from quantcore.store.faults import explained
 from quantcore.uploads import PREFIX

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from quantcore.environment import Environment
-from quantcore.results import CellState, Failure, JobState, VariantResult
-from quantcore.specs import CompareRequest, Variant, digest
+from quantcore.schema.environment import Environment
+from quantcore.schema.request import CompareRequest, Variant, digest
+from quantcore.schema.result import CellState, Failure, JobState, VariantResult
 
 Place = Literal["here", "cluster"]
 REQUESTS = TypeAdapter(tuple[CompareRequest, ...])

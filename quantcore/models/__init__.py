@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantcore.errors import UnsupportedError
-from quantcore.specs import ModelSpec
+from quantcore.schema.request import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from quantcore import uploads
 from quantcore.bundle import bundled_file
 from quantcore.errors import RequestError
-from quantcore.specs import RANDOM, ModelSpec
+from quantcore.schema.request import RANDOM, ModelSpec
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 CLOSE_NAMES = 5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantcore import uploads
 from quantcore.errors import RequestError
-from quantcore.specs import ModelSpec
+from quantcore.schema.request import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -2,8 +2,8 @@
 
 import textwrap
 
-from quantcore import words
-from quantcore.cards import ProofCard, RuntimeLatency
+from quantcore import wording
+from quantcore.schema.verification import ProofCard, RuntimeLatency
 
 WIDTH = 100
 HELD, FAILED = "✓", "✗"
@@ -30,31 +30,31 @@ def figures(card: ProofCard) -> list[tuple[str, str]]:
     """Return the card's figures by name, ready to show; those it lacks are left out."""
     exported = card.exported
     found = [
-        ("size", words.figure(exported.artifact.size_bytes / 1e6, "MB")),
-        ("zipped", words.figure(card.zipped_bytes / 1e6, "MB")),
+        ("size", wording.figure(exported.artifact.size_bytes / 1e6, "MB")),
+        ("zipped", wording.figure(card.zipped_bytes / 1e6, "MB")),
         ("SHA-256", exported.artifact.sha256),
         ("runs on", exported.runs_on),
         ("engine", ", ".join(exported.engines) or "none needed"),
         ("8-bit operators", f"{exported.int8_operators} of {exported.total_operators}"),
     ]
     if card.accuracy is not None:
-        over = words.count(card.accuracy.images, "picture")
-        found.append(("top-1", f"{words.percent(card.accuracy.top1)} of {over}"))
+        over = wording.count(card.accuracy.images, "picture")
+        found.append(("top-1", f"{wording.percent(card.accuracy.top1)} of {over}"))
     if card.agreement is not None:
-        found.append(("agreement", f"{words.percent(card.agreement, 2)} with its variant"))
+        found.append(("agreement", f"{wording.percent(card.agreement, 2)} with its variant"))
     for each in card.latency:
         found.append((each.runtime, _latency(each)))
         if each.speedup is not None:
-            found.append(("beside its variant", words.faster(each.speedup.ratio)))
+            found.append(("beside its variant", wording.faster(each.speedup.ratio)))
     if card.peak_memory_bytes:
-        found.append(("peak memory", words.figure(card.peak_memory_bytes / 1e6, "MB")))
+        found.append(("peak memory", wording.figure(card.peak_memory_bytes / 1e6, "MB")))
     return found
 
 
 def _latency(each: RuntimeLatency) -> str:
     if each.latency_ms is None:
         return each.reason
-    return f"{words.figure(each.latency_ms.p50, 'ms')} a call (median)"
+    return f"{wording.figure(each.latency_ms.p50, 'ms')} a call (median)"
 
 
 def _verdict(card: ProofCard) -> str:
@@ -63,7 +63,7 @@ def _verdict(card: ProofCard) -> str:
     if card.passed:
         return f"{what}: every check held."
     failed = [check.name for check in card.checks if not check.passed]
-    return f"{what}: do not ship it. What did not hold: {words.joined(failed)}."
+    return f"{what}: do not ship it. What did not hold: {wording.joined(failed)}."
 
 
 def _mark(passed: bool) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from html import escape
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide import KINDS, Candidate, references
 from quantcore.decide.budgets import failed
 from quantcore.draw import lists, method, tables, titles
 from quantcore.draw import promises as drawn
 from quantcore.report.told import Told
-from quantcore.results import Failure, VariantResult
+from quantcore.schema.result import Failure, VariantResult
 
 BUDGETS = {
     "size_bytes": "File size",
@@ -46,26 +46,28 @@ def _key_figures(row: VariantResult, base: VariantResult | None) -> Iterable[tup
     size, memory = row.artifact.size_bytes, row.peak_memory_bytes
     yield (
         "File size",
-        words.figure(size / 1e6, "MB"),
-        _than(words.smaller(base.artifact.size_bytes / size)) if base else "of the file that ships",
+        wording.figure(size / 1e6, "MB"),
+        _than(wording.smaller(base.artifact.size_bytes / size))
+        if base
+        else "of the file that ships",
     )
     yield (
         "Latency",
-        words.figure(row.latency_ms.p50, "ms"),
-        _than(words.faster(row.speedup.ratio)) if base else "a call (median)",
+        wording.figure(row.latency_ms.p50, "ms"),
+        _than(wording.faster(row.speedup.ratio)) if base else "a call (median)",
     )
     if row.accuracy is not None:
         small = "of the images labelled right"
         if base is not None and base.accuracy is not None:
             gained = 100 * (row.accuracy.top1 - base.accuracy.top1)
-            small = f"{words.gained(gained)} against float32"
-        yield "Accuracy", words.percent(row.accuracy.top1), small
+            small = f"{wording.gained(gained)} against float32"
+        yield "Accuracy", wording.percent(row.accuracy.top1), small
     elif row.agreement is not None:
-        yield "Same answer", words.percent(row.agreement), "as float32"
+        yield "Same answer", wording.percent(row.agreement), "as float32"
     yield (
         "Peak memory",
-        words.figure(memory / 1e6, "MB"),
-        _than(words.smaller(base.peak_memory_bytes / memory))
+        wording.figure(memory / 1e6, "MB"),
+        _than(wording.smaller(base.peak_memory_bytes / memory))
         if base and memory and base.peak_memory_bytes
         else "above the runtime’s own",
     )
@@ -82,7 +84,7 @@ def budgets(about: Told) -> str:
         said = "No budget was set, so every variant counts." if about.rows else ""
         return f"<p>{said}</p>" if said else ""
     lines = "".join(_budget(name, limit, about) for name, limit in limits.items())
-    kept, of = len(about.verdict.qualifying), words.count(len(about.rows), "variant")
+    kept, of = len(about.verdict.qualifying), wording.count(len(about.rows), "variant")
     keep = "keeps" if kept == 1 else "keep"
     every = "every budget" if len(limits) > 1 else "the budget"
     return f'<ul class="qw-cards">{lines}</ul><p>{kept} of {of} {keep} {every}.</p>{_misses(about)}'
@@ -115,7 +117,7 @@ def _brought(name: str, ships: Candidate) -> str:
     value = ships.figures[name].value
     if name == "accuracy_lost_points":
         bound = "at most " if ships.at_most else ""
-        return f"What ships is {bound}{words.accurate(value)}."
+        return f"What ships is {bound}{wording.accurate(value)}."
     return f"What ships takes {KINDS[name].text(value)}."
 
 
@@ -141,7 +143,7 @@ def table(about: Told) -> str:
         return ""
     left_out = about.left_out
     is_or_are = "is" if left_out == 1 else "are"
-    more = f"<p>{words.count(left_out, 'further variant')} {is_or_are} not shown here.</p>"
+    more = f"<p>{wording.count(left_out, 'further variant')} {is_or_are} not shown here.</p>"
     every = tables.results(about.comparison.results, about.verdict.ship)
     return every + (more if left_out else "")
 

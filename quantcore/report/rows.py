@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide import references
 from quantcore.decide.labels import Columns, columns, names, setting
-from quantcore.results import Comparison, Failure, VariantResult
-from quantcore.words import NONE
+from quantcore.schema.result import Comparison, Failure, VariantResult
+from quantcore.wording import NONE
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -74,15 +74,15 @@ def _measured(row: VariantResult, reference: VariantResult | None, label: str) -
         backend=row.backend or NONE,
         measured=True,
         settings=_settings(row.settings),
-        size=words.figure(row.artifact.size_bytes / 1e6, "MB"),
-        latency=words.figure(row.latency_ms.p50, "ms"),
+        size=wording.figure(row.artifact.size_bytes / 1e6, "MB"),
+        latency=wording.figure(row.latency_ms.p50, "ms"),
         speedup=_speedup(row),
         top1=_top1(row),
         against_float=_against(row, reference),
-        int8_share=words.percent(row.int8_share, 0),
-        agreement=NONE if row.agreement is None else words.percent(row.agreement),
+        int8_share=wording.percent(row.int8_share, 0),
+        agreement=NONE if row.agreement is None else wording.percent(row.agreement),
         sqnr=NONE if row.sqnr_db is None else f"{row.sqnr_db:.1f} dB",
-        memory=words.figure(row.peak_memory_bytes / 1e6, "MB"),
+        memory=wording.figure(row.peak_memory_bytes / 1e6, "MB"),
         conversion=f"{row.conversion_s:.1f} s",
         notes=" ".join(_notes(row)),
     )
@@ -117,7 +117,7 @@ def _top1(row: VariantResult) -> str:
     if row.accuracy is None:
         return NONE
     low, high = 100 * row.accuracy.low, 100 * row.accuracy.high
-    return f"{words.percent(row.accuracy.top1)} ({low:.1f}-{high:.1f})"
+    return f"{wording.percent(row.accuracy.top1)} ({low:.1f}-{high:.1f})"
 
 
 def lost_points(row: VariantResult, reference: VariantResult | None) -> float | None:
@@ -131,7 +131,7 @@ def _against(row: VariantResult, reference: VariantResult | None) -> str:
     lost = lost_points(row, reference)
     if lost is None or row.workflow == "float32":
         return NONE
-    return words.gained(-lost)
+    return wording.gained(-lost)
 
 
 def _notes(row: VariantResult) -> list[str]:
@@ -147,10 +147,10 @@ def method(comparison: Comparison) -> str:
     sizes = sorted({row.image_size for row in comparison.results})
     threads = sorted({request.measure.threads for request in requests})
     parts = [
-        f"Measured {words.day(comparison.created)} on {comparison.environment.sentence()}",
-        f"{words.either(threads)} {'thread' if threads == [1] else 'threads'}",
-        f"batch {words.either({request.measure.batch for request in requests})}",
+        f"Measured {wording.day(comparison.created)} on {comparison.environment.sentence()}",
+        f"{wording.either(threads)} {'thread' if threads == [1] else 'threads'}",
+        f"batch {wording.either({request.measure.batch for request in requests})}",
         *(f"{size} px" for size in sizes),
-        words.count(judged or comparison.request.images.evaluation_images, "picture"),
+        wording.count(judged or comparison.request.images.evaluation_images, "picture"),
     ]
     return ", ".join(parts) + "."

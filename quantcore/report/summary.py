@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Sequence
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide import KINDS, Budgets
 from quantcore.draw import titles
 from quantcore.report.rows import Row, method, summary_rows
 from quantcore.report.text import MARKDOWN_COLUMNS, escaped, without_figures
 from quantcore.report.told import Told, told
-from quantcore.results import Comparison
+from quantcore.schema.result import Comparison
 
 
 def to_summary(
@@ -57,10 +57,10 @@ def _budgets(about: Told) -> str:
     if not limits:
         return "**Budgets**: none."
     said = [_budget(name, limit) for name, limit in limits.items()]
-    kept, of = len(about.verdict.qualifying), words.count(len(about.rows), "variant")
+    kept, of = len(about.verdict.qualifying), wording.count(len(about.rows), "variant")
     keep = "keeps" if kept == 1 else "keep"
     every = "all of them" if len(limits) > 1 else "it"
-    return f"**Budgets**: {words.joined(said)}; {kept} of {of} {keep} {every}."
+    return f"**Budgets**: {wording.joined(said)}; {kept} of {of} {keep} {every}."
 
 
 def _budget(name: str, limit: float) -> str:
@@ -91,7 +91,7 @@ def _more(count: int) -> str:
     if not count:
         return ""
     is_or_are = "is" if count == 1 else "are"
-    return f"\n\n{words.count(count, 'more variant')} {is_or_are} beaten or over budget."
+    return f"\n\n{wording.count(count, 'more variant')} {is_or_are} beaten or over budget."
 
 
 def _promises(about: Told) -> str:
@@ -113,7 +113,7 @@ def _without_figures(about: Told) -> str:
     broken = len(about.comparison.failures) - refused
     parts = [f"{refused} not possible here"] if refused else []
     parts = [*([f"{broken} not measured"] if broken else []), *parts]
-    return f"Without figures: {words.joined(parts)}." if parts else ""
+    return f"Without figures: {wording.joined(parts)}." if parts else ""
 
 
 def _address(link: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from quantcore.report.rows import Row
-from quantcore.words import NONE
+from quantcore.wording import NONE
 
 GAP = "  "
 NARROWEST = 8

@@ -4,10 +4,10 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 
-from quantcore import decide, words
+from quantcore import decide, wording
 from quantcore.report.rows import Row, method, summary_rows
 from quantcore.report.table import FIGURES, table
-from quantcore.results import Comparison
+from quantcore.schema.result import Comparison
 
 WIDTH = 100
 # Rows that share a reason or a note are named up to here, then counted.
@@ -83,7 +83,7 @@ def to_markdown(comparison: Comparison) -> str:
 
 def _models(comparison: Comparison) -> str:
     requests = (comparison.request, *comparison.also)
-    return words.joined(list(dict.fromkeys(request.model.name for request in requests)))
+    return wording.joined(list(dict.fromkeys(request.model.name for request in requests)))
 
 
 def _markdown_table(rows: Sequence[Row]) -> str:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import plotly.graph_objects as go
 
-from quantcore import words
+from quantcore import wording
 from quantcore.decide import (
     Budgets,
     Evidence,
@@ -18,7 +18,7 @@ from quantcore.decide import (
     weigh,
 )
 from quantcore.draw import axes, charts, titles
-from quantcore.results import Comparison, VariantResult
+from quantcore.schema.result import Comparison, VariantResult
 
 ACROSS = ("latency", "size", "memory")
 
@@ -63,7 +63,7 @@ class Told:
     @property
     def title(self) -> str:
         """Return the report's name: the one given, or the models'."""
-        return self.name or f"{words.joined(list(self.models.values()))} in 8 bits"
+        return self.name or f"{wording.joined(list(self.models.values()))} in 8 bits"
 
     @property
     def models(self) -> dict[str, str]:
@@ -75,7 +75,7 @@ class Told:
     def provenance(self) -> str:
         """Return the day and the machine the figures are true of."""
         comparison = self.comparison
-        day, machine = words.day(comparison.created), comparison.environment.sentence()
+        day, machine = wording.day(comparison.created), comparison.environment.sentence()
         return f"Measured {day} on {machine}"
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from quantcore.errors import DamagedArtifactError
-from quantcore.results import Artifact
+from quantcore.schema.result import Artifact
 from quantcore.settings import Settings
 from quantcore.store import locks
 from quantcore.store.database import Database

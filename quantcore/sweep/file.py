@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
 
 from quantcore.errors import RequestError
-from quantcore.specs import Setting
+from quantcore.schema.request import Setting
 from quantcore.sweep.sweep import Sweep, default
 from quantcore.workflows import WORKFLOWS, workflow
 

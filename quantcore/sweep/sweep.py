@@ -11,7 +11,7 @@ from quantcore.decide.labels import names
 from quantcore.errors import RequestError
 from quantcore.grid import FLOAT32
 from quantcore.models.catalogue import find
-from quantcore.specs import (
+from quantcore.schema.request import (
     CompareRequest,
     ImageSpec,
     MeasureSpec,

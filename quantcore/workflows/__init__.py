@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from quantcore.choices import built, picked
 from quantcore.errors import RequestError
-from quantcore.specs import Setting, Variant
+from quantcore.schema.choices import built, picked
+from quantcore.schema.request import Setting, Variant
 from quantcore.workflows.base import Material, Subject, Support, Workflow
 from quantcore.workflows.dynamic import Dynamic
 from quantcore.workflows.float32 import Float32

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from quantcore.backends import Backend
-from quantcore.environment import Environment
 from quantcore.models.catalogue import ModelInfo
-from quantcore.specs import ModelSpec
+from quantcore.schema.environment import Environment
+from quantcore.schema.request import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn

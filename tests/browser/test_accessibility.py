@@ -15,9 +15,9 @@ from playwright.sync_api import Browser, Page, expect
 from quantcore.images import load_labels
 from quantcore.ledger import Ledger
 from quantcore.models.catalogue import find
-from quantcore.results import VariantResult
+from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.schema.result import VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec, ModelSpec
 from quantcore.store import Store
 from scripts.live import LiveServer, live_server
 from scripts.screenshots import wait_until_drawn

@@ -6,7 +6,7 @@ import pytest
 
 from quantcore.decide import Budgets, recommend, weigh
 from quantcore.draw import axes, charts, marks
-from quantcore.results import VariantResult
+from quantcore.schema.result import VariantResult
 from tests import canned
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from quantcore.cards import Guess
 from quantcore.draw import trial as drawn
-from quantcore.results import VariantResult
+from quantcore.schema.result import VariantResult
+from quantcore.schema.verification import Guess
 from quantcore.trial import Answer, Seen, TrialView, Unanswered
 from tests import canned
 

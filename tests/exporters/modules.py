@@ -14,7 +14,7 @@ from quantcore.errors import UnsupportedError
 from quantcore.exporters import Source, Written, exporter, lite, mobile
 from quantcore.exporters.torchscript import captured
 from quantcore.grid import FLOAT32
-from quantcore.specs import Setting
+from quantcore.schema.request import Setting
 from quantcore.workflows import Material
 
 SIDE = 8

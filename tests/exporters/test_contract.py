@@ -8,14 +8,14 @@ import pytest
 
 from quantcore import exports
 from quantcore.convert import provenance
-from quantcore.environment import library_versions
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.exporters import EXPORTERS, exporter
 from quantcore.grid import FLOAT32
 from quantcore.metrics import agreement, sqnr_db
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import find
-from quantcore.specs import ModelSpec, Setting, Variant
+from quantcore.schema.environment import library_versions
+from quantcore.schema.request import ModelSpec, Setting, Variant
 from tests.exports import (
     LSTM,
     MOBILENET,

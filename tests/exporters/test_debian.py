@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantcore.cards import ExportSpec
 from quantcore.grid import FLOAT32
 from quantcore.images import load_images
 from quantcore.metrics import agreement, sqnr_db
 from quantcore.models.catalogue import find
+from quantcore.schema.verification import ExportSpec
 from tests.exports import (
     LSTM,
     MOBILENET,

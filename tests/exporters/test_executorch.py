@@ -12,7 +12,7 @@ from quantcore.exporters.executorch import PACKAGES, ExecuTorch
 from quantcore.grid import FLOAT32
 from quantcore.metrics import agreement, sqnr_db
 from quantcore.predict import load_logits
-from quantcore.specs import ModelSpec, Variant
+from quantcore.schema.request import ModelSpec, Variant
 from tests.exports import LSTM, MOBILENET, Bench, dynamic, planned, static, subject
 
 PINS = Path(__file__).parents[2] / "requirements-executorch.txt"

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantcore.cards import Pass
 from quantcore.exporters import Written
 from quantcore.exporters.mobile import (
     ADD_RELU,
@@ -22,6 +21,7 @@ from quantcore.exporters.mobile import (
     UNFROZEN,
     has_xnnpack,
 )
+from quantcore.schema.verification import Pass
 from tests.exporters.modules import SIDE
 from tests.exports import MOBILENET, SHUFFLENET, Bench, planned, static
 

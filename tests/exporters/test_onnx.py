@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from quantcore.cards import ExportSpec
 from quantcore.errors import UnsupportedError
 from quantcore.exporters.onnx import INPUT, OUTPUT, PRECISE
 from quantcore.exporters.onnx_graph import DEQUANTIZE, int8_operators
 from quantcore.metrics import agreement, sqnr_db
-from quantcore.specs import ModelSpec, Variant
+from quantcore.schema.request import ModelSpec, Variant
+from quantcore.schema.verification import ExportSpec
 from tests.exports import PICTURES, RESNET, SHUFFLENET, VIT, Bench, dynamic, planned, static
 
 MODULES = "tests.exporters.modules"

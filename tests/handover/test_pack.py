@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore import exports, handover
-from quantcore.cards import ProofCard
 from quantcore.children import Nursery
 from quantcore.export import preparation
 from quantcore.exporters import EXPORTERS
 from quantcore.handover.snippets import check
 from quantcore.images.files import prepare
 from quantcore.models.catalogue import ModelInfo, find
+from quantcore.schema.request import ModelSpec
+from quantcore.schema.verification import ProofCard
 from quantcore.settings import Settings
-from quantcore.specs import ModelSpec
 from quantcore.store import Store
 from tests import canned_cards
 from tests.exports import MOBILENET, job_of, planned, static

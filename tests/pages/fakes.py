@@ -8,9 +8,9 @@ from quantcore.compare import Outlook
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.intakes import IntakeView
 from quantcore.ledger import Host, JobSummary
-from quantcore.results import CellProgress, Comparison, Failure, JobState, JobView
+from quantcore.schema.request import CompareRequest
+from quantcore.schema.result import CellProgress, Comparison, Failure, JobState, JobView
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest
 from quantcore.turns import Forecast
 from quantcore.uploads import Upload, Uploads
 from tests import canned

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.environment import current_environment
 from quantcore.ledger import Host, JobSummary
-from quantcore.results import Comparison, JobView, VariantResult
+from quantcore.schema.environment import current_environment
+from quantcore.schema.result import Comparison, JobView, VariantResult
 from tests import canned, ledgers
 from tests.pages.fakes import FakeComparisons, view
 from ui import state

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.cards import ExportSpec, ExportView, ProofCard
 from quantcore.engine import failure
 from quantcore.errors import ChildDiedError, StoreError
 from quantcore.exporters import EXPORTERS
-from quantcore.specs import ImageSpec, Variant
+from quantcore.schema.request import ImageSpec, Variant
+from quantcore.schema.verification import ExportSpec, ExportView, ProofCard
 from tests import canned, canned_cards
 from tests.pages.fakes import FakeComparisons
 from ui import exporting, state

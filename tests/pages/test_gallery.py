@@ -14,9 +14,9 @@ from quantcore.grid import plan
 from quantcore.images import load_labels
 from quantcore.models.catalogue import find
 from quantcore.predict import store_logits
-from quantcore.results import Comparison, VariantResult
+from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.schema.result import Comparison, VariantResult
 from quantcore.settings import Settings
-from quantcore.specs import ImageSpec, ModelSpec
 from quantcore.store import Store
 from tests import canned, canned_cards
 from tests.pages.fakes import FakeComparisons, view

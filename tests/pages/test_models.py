@@ -21,8 +21,8 @@ from quantcore.images.classes import unmatched
 from quantcore.images.preview import preview
 from quantcore.intakes import IntakeState, IntakeView
 from quantcore.models.catalogue import find, offered
-from quantcore.results import Comparison
-from quantcore.specs import CompareRequest, ImageSpec, ModelSpec, Variant
+from quantcore.schema.request import CompareRequest, ImageSpec, ModelSpec, Variant
+from quantcore.schema.result import Comparison
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
 from tests import canned
 from tests.pages.conftest import Browse

@@ -10,8 +10,8 @@ from streamlit.testing.v1.element_tree import Element
 
 from quantcore.draw import curve
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
+from quantcore.schema.request import ModelSpec
 from quantcore.settings import Settings
-from quantcore.specs import ModelSpec
 from quantcore.transfer import Point, TransferSpec
 from quantcore.transfers import TransferState, TransferView
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads

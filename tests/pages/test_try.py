@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from quantcore.cards import Guess
 from quantcore.decide import decide
 from quantcore.errors import RequestError, StoreError
-from quantcore.results import Comparison, VariantResult
+from quantcore.schema.result import Comparison, VariantResult
+from quantcore.schema.verification import Guess
 from quantcore.trial import Answer, Seen, TrialSpec, TrialView, Unanswered, check
 from tests import canned
 from tests.pages.fakes import FakeComparisons, view

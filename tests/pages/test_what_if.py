@@ -8,8 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.grid import plan
-from quantcore.results import Comparison
-from quantcore.specs import ModelSpec, Variant
+from quantcore.schema.request import ModelSpec, Variant
+from quantcore.schema.result import Comparison
 from tests import canned
 from tests.pages.fakes import FakeComparisons, running, view
 from ui import state

@@ -7,7 +7,7 @@ import pytest
 import streamlit as st
 
 from quantcore.images.files import PictureFile
-from quantcore.specs import ImageSpec
+from quantcore.schema.request import ImageSpec
 from ui import state, thumbnails
 
 MODEL = "bundled/mobilenet_v2"

@@ -15,13 +15,20 @@ from quantcore.backends import BACKENDS, runtime
 from quantcore.bundle import bundled_file
 from quantcore.children import Nursery
 from quantcore.engine import Job
-from quantcore.environment import ENGINES_BY_MACHINE, current_environment
 from quantcore.errors import CancelledError, RequestError
 from quantcore.grid import FLOAT32, plan, refusals
 from quantcore.keys import recipe_key
 from quantcore.models.catalogue import find
+from quantcore.schema.environment import ENGINES_BY_MACHINE, current_environment
+from quantcore.schema.request import (
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Variant,
+)
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.store import Store
 from quantcore.workflows import WORKFLOWS, Subject, workflow
 from tests.conversions import Logits, Made

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from quantcore.environment import Environment
 from quantcore.errors import RequestError
-from quantcore.specs import CompareRequest, Setting
+from quantcore.schema.environment import Environment
+from quantcore.schema.request import CompareRequest, Setting
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from quantcore import metrics
-from quantcore.environment import Environment
 from quantcore.errors import RequestError
-from quantcore.results import Accuracy, Artifact, Failure, Latency, Speedup
-from quantcore.specs import CompareRequest, Settings, Variant
+from quantcore.schema.environment import Environment
+from quantcore.schema.request import CompareRequest, Settings, Variant
+from quantcore.schema.result import Accuracy, Artifact, Failure, Latency, Speedup
 
 # Classes that an answer to a picture names.
 GUESSES = 5
