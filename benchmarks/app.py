@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from quantcore.children import Nursery, never_stop
 from quantcore.compare import Comparisons
 from quantcore.convert import Conversion
 from quantcore.engine import NURSERY_MODULES, Job, convert
 from quantcore.errors import QuantcoreError
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import catalogue
+from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.schema.result import Comparison, VariantResult
 from quantcore.settings import Settings

@@ -8,8 +8,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from quantcore.children import Nursery
 from quantcore.measure import answer_rounds
+from quantcore.sandbox.process_pool import Nursery
 from quantcore.schema.request import MeasureSpec
 
 TIMEOUT_S = 600.0

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from benchmarks.app import absence, cold_settings, convolutional_models
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore import engine, exports, handover
-from quantcore.children import Nursery, never_stop
 from quantcore.engine import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.exporters import EXPORTERS
+from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.request import MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.settings import Settings

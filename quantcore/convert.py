@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from quantcore.backends import runtime
-from quantcore.children import report
 from quantcore.errors import QuantcoreError
 from quantcore.exporters import torchscript
 from quantcore.images import load_images
 from quantcore.keys import checkpoint_engine, image_size, recipe_key
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import find
+from quantcore.sandbox.outbox import Tray
+from quantcore.sandbox.process_pool import report
 from quantcore.schema.environment import library_versions
 from quantcore.schema.request import CompareRequest, Variant
 from quantcore.schema.result import Artifact
 from quantcore.settings import physical_cores
-from quantcore.tray import Tray
 from quantcore.workflows import Material, settings_of, workflow
 from quantcore.workflows.base import Report
 

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from quantcore import keys, locked, metrics, tray, uploads
-from quantcore.children import Child, Nursery, Progress, ShouldStop, not_an_answer
+from quantcore import keys, metrics, uploads
 from quantcore.convert import Conversion
 from quantcore.errors import (
     CancelledError,
@@ -31,6 +30,8 @@ from quantcore.measure import Timing, time_against_float, time_alone
 from quantcore.models import weights_are_here, weights_files
 from quantcore.models.catalogue import find
 from quantcore.predict import Probe, are_logits, load_logits
+from quantcore.sandbox import outbox, sandboxed
+from quantcore.sandbox.process_pool import Child, Nursery, Progress, ShouldStop, not_an_answer
 from quantcore.schema.environment import Environment, current_environment
 from quantcore.schema.request import CompareRequest, Variant, canonical_json, digest
 from quantcore.schema.result import Accuracy, Failure, VariantResult
@@ -97,7 +98,7 @@ class Job:
         with self.store.tray() as folder:
             with self.spawn(function, *arguments, folder, reads=reads, writes=(folder,)) as child:
                 answer = self.receive(kind, child, share, folder)
-            taken = tray.take(folder, self.store)
+            taken = outbox.take(folder, self.store)
         if not set(filter(None, files(answer))) <= set(taken):
             raise not_an_answer()
         return answer
@@ -121,7 +122,7 @@ class Job:
             UnsupportedError: that is so here.
         """
         if find(self.request.model).is_program and not self.nursery.locked:
-            raise UnsupportedError(self.refusal or NOT_LOCKED, locked.REMEDY)
+            raise UnsupportedError(self.refusal or NOT_LOCKED, sandboxed.REMEDY)
 
     def receive(
         self, kind: type[T], child: Child, share: tuple[float, float], folder: Path | None = None
@@ -131,7 +132,7 @@ class Job:
         Raises:
             ChildDiedError: it answers another thing, or fills the folder that it may write in.
         """
-        stop = self.should_stop if folder is None else tray.weighed(folder, self.should_stop)
+        stop = self.should_stop if folder is None else outbox.weighed(folder, self.should_stop)
         answer = child.receive(self.watch(*share), stop)
         try:
             return TypeAdapter(kind).validate_python(answer)
@@ -367,7 +368,7 @@ def judge(
             if predictions is None and not job.request.model.is_random:
                 child.send("predict")
                 job.receive(str, child, (start, end), folder)
-        for taken in tray.take(folder, job.store):
+        for taken in outbox.take(folder, job.store):
             _require_logits(job, taken)
             predictions = taken
             job.store.put("predictions", shared, predictions, [predictions])

@@ -6,7 +6,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from quantcore.backends import runtime
-from quantcore.children import report
 from quantcore.convert import Conversion, example, module_again, provenance
 from quantcore.exporters import Source, Written, exporter
 from quantcore.images import load_images
@@ -14,10 +13,11 @@ from quantcore.images.files import is_grey, shorter_side
 from quantcore.keys import image_size
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.predict import answers, store_logits
+from quantcore.sandbox.outbox import Tray
+from quantcore.sandbox.process_pool import report
 from quantcore.schema.result import Artifact
 from quantcore.schema.verification import Exported, ExportSpec
 from quantcore.settings import physical_cores
-from quantcore.tray import Tray
 from quantcore.workflows import Material
 
 

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from quantcore import arguments, exports, report
-from quantcore.children import Nursery, never_stop
 from quantcore.delivery import PROOF_SUFFIX, deliver, require_free
 from quantcore.engine import Job, origins
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.exporters import EXPORTERS
 from quantcore.handover import pack, pack_name
+from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.settings import Settings

@@ -11,18 +11,18 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from quantcore import locked, tray
 from quantcore.bundle import file_digest
-from quantcore.children import Progress, not_an_answer
 from quantcore.errors import CancelledError, QuantcoreError, RequestError
 from quantcore.idle import IdleEnd
 from quantcore.intake.check import check
 from quantcore.intake.examined import Examined
 from quantcore.intake.look import Found
-from quantcore.lockdown.scratch import discard
-from quantcore.locked import Worker
 from quantcore.models.catalogue import catalogue
 from quantcore.models.uploads import PROGRAM, WEIGHTS
+from quantcore.sandbox import outbox, sandboxed
+from quantcore.sandbox.lockdown.scratch import discard
+from quantcore.sandbox.process_pool import Progress, not_an_answer
+from quantcore.sandbox.sandboxed import Worker
 from quantcore.settings import Settings
 from quantcore.uploads import Upload, UploadedModel, Uploads, placeholders
 
@@ -152,7 +152,7 @@ class Intakes:
         Before the first file, the answer is what shows without starting anything.
         """
         worker = self._worker
-        return worker.refusal if worker else locked.cannot()
+        return worker.refusal if worker else sandboxed.cannot()
 
     def close(self) -> None:
         """Leave no process behind."""
@@ -216,7 +216,7 @@ class Intakes:
     def _asked(self, record: "_Record", worker: Worker, content: Path, folder: Path) -> Found:
         function = "quantcore.intake.look:run_look_child"
         most_bytes = MOST_WRITTEN * self._settings.upload_mb * 1e6
-        stops = tray.weighed(folder, lambda: record.cancelled, most_bytes, TOO_MUCH)
+        stops = outbox.weighed(folder, lambda: record.cancelled, most_bytes, TOO_MUCH)
         with worker.nursery.spawn(
             function, content, folder, worker.refusal, reads=(content,), writes=(folder,)
         ) as child:
@@ -245,7 +245,7 @@ class Intakes:
         if self._worker is not None and not self._worker.is_to_be_kept:
             self._end_worker()
         if self._worker is None:
-            self._worker = locked.start(self._settings, NURSERY_MODULES)
+            self._worker = sandboxed.start(self._settings, NURSERY_MODULES)
         return self._worker
 
     def _end_worker(self) -> None:
@@ -305,7 +305,7 @@ def kept_model(found: Examined, folder: Path, place: Path) -> tuple[UploadedMode
         ChildDiedError: what the child wrote is not what it said.
     """
     file = folder / found.file
-    if found.file not in (WEIGHTS, PROGRAM) or not tray.is_plain(file):
+    if found.file not in (WEIGHTS, PROGRAM) or not outbox.is_plain(file):
         raise not_an_answer()
     if found.outputs > MOST_CLASSES:
         raise RequestError(

@@ -17,10 +17,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from quantcore import worker
-from quantcore.children import PROJECT
 from quantcore.engine import failure
 from quantcore.errors import CancelledError, ChildDiedError, SchedulerError
 from quantcore.ledger import Claim, Host
+from quantcore.sandbox.process_pool import PROJECT
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Failure, VariantResult
 from quantcore.schema.verification import ExportSpec, ProofCard

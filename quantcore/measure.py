@@ -19,9 +19,16 @@ from pydantic import Field, PositiveFloat, TypeAdapter
 
 from quantcore import metrics
 from quantcore.backends import runtime
-from quantcore.children import Child, Nursery, Progress, ShouldStop, Watch, not_an_answer
 from quantcore.exporters import exporter
 from quantcore.exporters.torchscript import TorchScript
+from quantcore.sandbox.process_pool import (
+    Child,
+    Nursery,
+    Progress,
+    ShouldStop,
+    Watch,
+    not_an_answer,
+)
 from quantcore.schema.request import MeasureSpec, Settings
 from quantcore.schema.result import Latency, Speedup
 

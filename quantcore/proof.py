@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from quantcore import sample
 from quantcore.backends import Predictor, runtime
-from quantcore.children import report
 from quantcore.errors import DoesNotRunError, QuantcoreError
 from quantcore.exporters import Exporter, exporter
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
 from quantcore.predict import answers, store_logits
+from quantcore.sandbox.outbox import Tray
+from quantcore.sandbox.process_pool import report
 from quantcore.schema.verification import Check, ExportSpec, Sample
 from quantcore.settings import physical_cores
-from quantcore.tray import Tray
 
 MOST_CHARACTERS = 300
 # What runtimes say where memory ran out, which says nothing of the file.

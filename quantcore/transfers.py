@@ -16,15 +16,15 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from quantcore import locked, tray
 from quantcore.bundle import file_digest
-from quantcore.children import Progress, not_an_answer
 from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
 from quantcore.intake.check import check
-from quantcore.lockdown.scratch import discard
 from quantcore.models import torchvision, weights_files
 from quantcore.models.catalogue import ModelInfo, catalogue
+from quantcore.sandbox import outbox, sandboxed
+from quantcore.sandbox.lockdown.scratch import discard
+from quantcore.sandbox.process_pool import Progress, not_an_answer
 from quantcore.settings import Settings
 from quantcore.store import locks
 from quantcore.transfer import (
@@ -208,12 +208,12 @@ class Transfers:
             torchvision.weights_path(lesson.info)
         reads = (self._uploads.place(lesson.pictures.token), *weights_files(spec.backbone))
         with (
-            locked.start(self._settings, NURSERY_MODULES).nursery as nursery,
+            sandboxed.start(self._settings, NURSERY_MODULES).nursery as nursery,
             nursery.spawn(
                 "quantcore.transfer:run_transfer_child", spec, folder, reads=reads, writes=(folder,)
             ) as child,
         ):
-            stops = tray.weighed(folder, lambda: record.cancelled)
+            stops = outbox.weighed(folder, lambda: record.cancelled)
             answer = child.receive(record.watch, stops)
         try:
             trained = _TRAINED.validate_python(answer)
@@ -226,7 +226,7 @@ class Transfers:
 
     def _kept(self, lesson: "_Lesson", trained: Trained, weights: Path) -> Upload:
         """Return the record of a new upload with the weights, which are looked at first."""
-        if not tray.is_plain(weights):
+        if not outbox.is_plain(weights):
             raise not_an_answer()
         check(weights)
         model = lesson.described(trained, file_digest(weights))

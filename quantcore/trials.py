@@ -15,8 +15,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from quantcore import locked, uploads
-from quantcore.children import Child, Nursery, not_an_answer
+from quantcore import uploads
 from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import (
     CancelledError,
@@ -26,8 +25,10 @@ from quantcore.errors import (
     RequestError,
 )
 from quantcore.idle import IdleEnd
-from quantcore.locked import Worker
 from quantcore.models.catalogue import find
+from quantcore.sandbox import sandboxed
+from quantcore.sandbox.process_pool import Child, Nursery, not_an_answer
+from quantcore.sandbox.sandboxed import Worker
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import VariantResult
 from quantcore.schema.verification import Guess
@@ -288,7 +289,7 @@ class Trials:
                 # Without torch, which decoding needs not.
                 least_gb = min(self._settings.memory_gb, DECODER_MEMORY_BYTES / 1e9)
                 limited = replace(self._settings, memory_gb=least_gb)
-                self._decoders = locked.start(limited, ["quantcore.trial"])
+                self._decoders = sandboxed.start(limited, ["quantcore.trial"])
             reads = _folders(*of)
             with self._decoders.nursery.spawn(function, *arguments, reads=reads) as child:
                 return child.receive(timeout_s=ANSWER_TIMEOUT_S)
@@ -330,7 +331,7 @@ class Trials:
             raise RequestError("The server is ending.", "Try again in a moment.")
         if self._vault is None or not self._vault.is_to_be_kept:
             _end(self._vault)
-            self._vault = locked.start(self._settings, NURSERY_MODULES)
+            self._vault = sandboxed.start(self._settings, NURSERY_MODULES)
         reads = (question.path, *_folders(question.model))
         with self._vault.nursery.spawn(
             "quantcore.trial:run_reader_child", backend, reads=reads

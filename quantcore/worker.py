@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from quantcore import locked, uploads
-from quantcore.children import Nursery
+from quantcore import uploads
 from quantcore.engine import Job, is_locked, origins, run_cell
 from quantcore.exports import NURSERY_MODULES, attempt
+from quantcore.sandbox import sandboxed
+from quantcore.sandbox.process_pool import Nursery
 from quantcore.schema.environment import Environment, current_environment
 from quantcore.schema.request import CompareRequest, Variant, digest
 from quantcore.schema.result import Failure, VariantResult
@@ -26,7 +27,7 @@ TOPIC = "quantcore-progress"
 PROCESS = uuid.uuid4().hex
 
 _cancelled: set[str] = set()
-_nurseries: dict[bool, locked.Worker] = {}
+_nurseries: dict[bool, sandboxed.Worker] = {}
 
 
 # A worker with several threads still measures one cell at a time.
@@ -131,11 +132,11 @@ def _nursery(settings: Settings, is_locked: bool) -> tuple[Nursery, str]:
     return found.nursery, found.refusal
 
 
-def _started(settings: Settings, is_locked: bool) -> locked.Worker:
+def _started(settings: Settings, is_locked: bool) -> sandboxed.Worker:
     if is_locked:
-        return locked.start(settings, NURSERY_MODULES)
+        return sandboxed.start(settings, NURSERY_MODULES)
     limits = settings.memory_limit_bytes, settings.timeout_s
-    return locked.Worker(Nursery(NURSERY_MODULES, *limits, data=settings.data), "")
+    return sandboxed.Worker(Nursery(NURSERY_MODULES, *limits, data=settings.data), "")
 
 
 class _Reporter:

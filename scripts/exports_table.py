@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from quantcore import exports, wording
-from quantcore.children import Nursery, never_stop
 from quantcore.compare import plan
 from quantcore.engine import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.exporters import EXPORTERS
 from quantcore.models.catalogue import offered
+from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import MeasureSpec, ModelSpec, Variant
 from quantcore.schema.verification import ProofCard

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, Page
 
-from quantcore.children import Nursery
 from quantcore.engine import NURSERY_MODULES
+from quantcore.sandbox.process_pool import Nursery
 from quantcore.settings import Settings
 from scripts.live import LiveServer, live_browser, live_server
 

@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from quantcore.children import report
 from quantcore.errors import RequestError
+from quantcore.sandbox.process_pool import report
 
 
 class StubbornError(Exception):

@@ -9,8 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import engine, exports, tray
-from quantcore.children import Nursery, Watch, ignore_progress, never_stop
+from quantcore import engine, exports
 from quantcore.convert import Conversion
 from quantcore.engine import Job
 from quantcore.errors import CancelledError
@@ -18,6 +17,8 @@ from quantcore.export import Export, run_export_child
 from quantcore.models.catalogue import find
 from quantcore.predict import load_logits
 from quantcore.proof import Answers
+from quantcore.sandbox import outbox
+from quantcore.sandbox.process_pool import Nursery, Watch, ignore_progress, never_stop
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.schema.verification import ExportSpec
@@ -136,7 +137,7 @@ class Bench:
         with self.store.tray() as folder:
             with self.nursery.spawn(function, *arguments, folder) as child:
                 answer = child.receive(watch, timeout_s=TIMEOUT_S)
-            tray.take(folder, self.store)
+            outbox.take(folder, self.store)
         return answer
 
     def files(self, spec: ExportSpec) -> tuple[Path, Path | None]:

@@ -35,9 +35,11 @@ def descendants(pid: int) -> dict[str, list[int]]:
 def _kind(process: psutil.Process) -> str:
     try:
         command = " ".join(process.cmdline())
-        if "quantcore.children" in command:
+        if "quantcore.sandbox.process_pool" in command:
             parent = process.parent()
-            is_child = parent is not None and "quantcore.children" in " ".join(parent.cmdline())
+            is_child = parent is not None and "quantcore.sandbox.process_pool" in " ".join(
+                parent.cmdline()
+            )
             return "child" if is_child else "nursery"
         if "quantcore.cluster" in command:
             return "cluster"

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from quantcore import bring
-from quantcore.children import PROJECT
 from quantcore.errors import RequestError
 from quantcore.models.torchvision_import import torchvision
+from quantcore.sandbox.process_pool import PROJECT
 
 CLASSES = ("cat", "dog", "owl")
 QUICK = ("--workflows=dynamic", "--backends=x86", "--image-size=64", "--evaluation-images=4")

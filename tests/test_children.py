@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import dask
 import pytest
 
-from quantcore.children import PROJECT, Child, Nursery, Progress
 from quantcore.errors import CancelledError, ChildDiedError, RequestError
+from quantcore.sandbox.process_pool import PROJECT, Child, Nursery, Progress
 from tests.processes import is_gone, soon
 
 # What starts tests may have told them to ignore Ctrl-C, which a process passes on to its own.
@@ -240,7 +240,7 @@ def test_a_message_that_comes_slowly_does_not_outrun_a_cancel(locked: Nursery) -
 def test_a_message_without_end_is_no_answer(
     locked: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantcore.children._MESSAGE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("quantcore.sandbox.process_pool._MESSAGE_TIMEOUT_S", 0.3)
     with (
         locked.spawn("tests.errands:dribble") as child,
         pytest.raises(ChildDiedError, match="no answer"),

@@ -20,8 +20,8 @@ import jsonschema
 import psutil
 import pytest
 
-from quantcore.children import PROJECT
 from quantcore.ledger import Ledger
+from quantcore.sandbox.process_pool import PROJECT
 from quantcore.schema.request import CompareRequest
 from quantcore.schema.result import Comparison
 from quantcore.settings import Settings

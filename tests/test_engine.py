@@ -16,11 +16,11 @@ from PIL import Image
 
 from quantcore import engine, keys
 from quantcore.bundle import bundled_file
-from quantcore.children import PROJECT, Nursery
 from quantcore.engine import FLOAT32, Job, run_cell
 from quantcore.errors import CancelledError
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.predict import are_logits
+from quantcore.sandbox.process_pool import PROJECT, Nursery
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import Failure, VariantResult
 from quantcore.settings import Settings

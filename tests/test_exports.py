@@ -15,7 +15,6 @@ import typer
 
 from quantcore import checks, export_command, exports, exports_queue, proof, proving
 from quantcore.checks import Evidence, Logits
-from quantcore.children import Nursery, never_stop
 from quantcore.engine import Job
 from quantcore.errors import (
     CancelledError,
@@ -30,6 +29,7 @@ from quantcore.exporters import EXPORTERS, Exporter
 from quantcore.exports_queue import Exports
 from quantcore.grid import FLOAT32
 from quantcore.jobs import Workers
+from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.schema.result import Artifact, Failure

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from quantcore import locked
 from quantcore.errors import QuantcoreError
 from quantcore.intake.examined import Examined
 from quantcore.intakes import Intakes, IntakeView, kept_model
 from quantcore.models.torchvision_import import torchvision
+from quantcore.sandbox import sandboxed
 from quantcore.settings import Settings
 from quantcore.uploads import Uploads
 from tests.intake import malformed, malformed_pictures
@@ -228,7 +228,7 @@ def test_without_a_lock_programs_are_refused_and_numbers_are_not(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(locked, "cannot", lambda: "This kernel has no Landlock.")
+    monkeypatch.setattr(sandboxed, "cannot", lambda: "This kernel has no Landlock.")
     intakes = Intakes(settings, uploads)
     try:
         assert intakes.programs_refused() == "This kernel has no Landlock."

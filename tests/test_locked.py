@@ -5,9 +5,9 @@ from typing import cast
 
 import pytest
 
-from quantcore import lockdown, locked
-from quantcore.children import Nursery
-from quantcore.locked import Worker
+from quantcore.sandbox import lockdown, sandboxed
+from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.sandboxed import Worker
 
 
 @dataclass
@@ -23,15 +23,15 @@ def worker(refusal: str, *, alive: bool = True) -> Worker:
 
 def test_a_proof_is_tried_until_the_lock_has_held(monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = [lockdown.Proof(False, "It did not answer."), lockdown.Proof(True, "It holds.")]
-    monkeypatch.setattr(locked, "_held", [])
+    monkeypatch.setattr(sandboxed, "_held", [])
     monkeypatch.setattr(lockdown, "prove", lambda: outcomes.pop(0))
-    assert [locked._proven().holds for _ in range(3)] == [False, True, True]
+    assert [sandboxed._proven().holds for _ in range(3)] == [False, True, True]
 
 
 def test_a_worker_that_was_refused_in_passing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locked, "cannot", lambda: "")
+    monkeypatch.setattr(sandboxed, "cannot", lambda: "")
     assert worker("").is_to_be_kept
     assert not worker("It did not answer.").is_to_be_kept
     assert not worker("", alive=False).is_to_be_kept
-    monkeypatch.setattr(locked, "cannot", lambda: "This kernel has no Landlock.")
+    monkeypatch.setattr(sandboxed, "cannot", lambda: "This kernel has no Landlock.")
     assert worker("This kernel has no Landlock.").is_to_be_kept

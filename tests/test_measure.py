@@ -11,10 +11,10 @@ import pytest
 
 from quantcore import measure
 from quantcore.backends import runtime
-from quantcore.children import Nursery, Progress, ignore_progress, never_stop
 from quantcore.errors import CancelledError
 from quantcore.exporters import torchscript
 from quantcore.measure import Subject, Timing, time_against_float, time_alone
+from quantcore.sandbox.process_pool import Nursery, Progress, ignore_progress, never_stop
 from quantcore.schema.request import MeasureSpec
 
 SIDE = 48

@@ -9,13 +9,13 @@ import torch
 
 from benchmarks.drawings import KINDS, packed
 from quantcore import models
-from quantcore.children import Progress
 from quantcore.errors import RequestError
 from quantcore.images import load_images
 from quantcore.models import architectures
 from quantcore.models.catalogue import find
 from quantcore.models.empty import EmptyParameters
 from quantcore.models.torchvision_import import torchvision
+from quantcore.sandbox.process_pool import Progress
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.settings import Settings
 from quantcore.store import locks

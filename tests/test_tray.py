@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from quantcore import tray
 from quantcore.errors import ChildDiedError
+from quantcore.sandbox import outbox
 from quantcore.settings import Settings
 from quantcore.store import Store
 
@@ -23,8 +23,8 @@ def store(settings: Settings) -> Store:
 
 def test_files_pass_from_a_child_into_the_store(store: Store) -> None:
     with store.tray() as folder:
-        artifact = tray.Tray(folder).add(lambda path: path.write_bytes(CONTENT), "torchscript")
-        taken = tray.take(folder, store)
+        artifact = outbox.Tray(folder).add(lambda path: path.write_bytes(CONTENT), "torchscript")
+        taken = outbox.take(folder, store)
     assert taken == {SHA256: artifact}
     assert store.checked_path(SHA256).read_bytes() == CONTENT
     assert not folder.exists()
@@ -33,7 +33,7 @@ def test_files_pass_from_a_child_into_the_store(store: Store) -> None:
 def test_what_is_half_written_is_not_taken(store: Store) -> None:
     with store.tray() as folder:
         (folder / "draft").write_bytes(CONTENT)
-        assert tray.take(folder, store) == {}
+        assert outbox.take(folder, store) == {}
     assert store.size_bytes() == 0
 
 
@@ -60,7 +60,7 @@ def lie(folder: Path) -> None:
 
 
 def many(folder: Path) -> None:
-    for index in range(tray.MOST_FILES + 1):
+    for index in range(outbox.MOST_FILES + 1):
         (folder / f"{index}.torchscript").write_bytes(CONTENT)
 
 
@@ -69,15 +69,15 @@ def test_what_a_tray_never_holds_is_refused(store: Store, leave: Callable[[Path]
     with store.tray() as folder:
         leave(folder)
         with pytest.raises(ChildDiedError, match="not what it said"):
-            tray.take(folder, store)
+            outbox.take(folder, store)
 
 
 def test_a_tray_that_is_filled_beyond_measure_ends_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tray, "SECONDS_BETWEEN_WEIGHINGS", 0.0)
-    monkeypatch.setattr(tray, "MOST_BYTES", 100_000)
-    stops = tray.weighed(tmp_path, lambda: False)
+    monkeypatch.setattr(outbox, "SECONDS_BETWEEN_WEIGHINGS", 0.0)
+    monkeypatch.setattr(outbox, "MOST_BYTES", 100_000)
+    stops = outbox.weighed(tmp_path, lambda: False)
     (tmp_path / "draft").write_bytes(b"x" * 50_000)
     assert not stops()
     (tmp_path / "other").write_bytes(b"x" * 60_000)
@@ -86,4 +86,4 @@ def test_a_tray_that_is_filled_beyond_measure_ends_the_work(
 
 
 def test_a_tray_that_is_weighed_still_asks_whether_to_stop(tmp_path: Path) -> None:
-    assert tray.weighed(tmp_path, lambda: True)()
+    assert outbox.weighed(tmp_path, lambda: True)()

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from quantcore import trials as module
-from quantcore.children import Nursery
 from quantcore.errors import RequestError
 from quantcore.grid import FLOAT32
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
+from quantcore.sandbox.process_pool import Nursery
 from quantcore.schema.request import ImageSpec
 from quantcore.schema.result import VariantResult
 from quantcore.settings import Settings

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from quantcore.children import report
 from quantcore.errors import RequestError
 from quantcore.intake.check import WEIGHTS, check
 from quantcore.intake.examine import examine
 from quantcore.intake.examined import Examined
 from quantcore.intake.pictures import Looked, look_through
+from quantcore.sandbox.process_pool import report
 
 PROGRAMS = ("torchscript", "exported_program")
 PICTURES = ("pictures", "zip")

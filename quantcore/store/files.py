@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantcore.errors import DamagedArtifactError
-from quantcore.lockdown.scratch import discard
+from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.store import locks
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

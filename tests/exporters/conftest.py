@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quantcore.children import Nursery
+from quantcore.sandbox.process_pool import Nursery
 from quantcore.settings import Settings
 from quantcore.store import Store
 from tests.exports import Bench

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore import exports, handover
-from quantcore.children import Nursery
 from quantcore.export import preparation
 from quantcore.exporters import EXPORTERS
 from quantcore.handover.snippets import check
 from quantcore.images.files import prepare
 from quantcore.models.catalogue import ModelInfo, find
+from quantcore.sandbox.process_pool import Nursery
 from quantcore.schema.request import ModelSpec
 from quantcore.schema.verification import ProofCard
 from quantcore.settings import Settings

@@ -6,10 +6,10 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
-import quantcore.lockdown.libraries  # noqa: F401
-from quantcore.children import Nursery
+import quantcore.sandbox.lockdown.libraries  # noqa: F401
 from quantcore.errors import ChildDiedError
-from quantcore.lockdown import Lock, enter
+from quantcore.sandbox.lockdown import Lock, enter
+from quantcore.sandbox.process_pool import Nursery
 
 TIMEOUT_S = 60.0
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from quantcore.children import Nursery
-from quantcore.lockdown import Lock, discard
+from quantcore.sandbox.lockdown import Lock, discard
+from quantcore.sandbox.process_pool import Nursery
 from tests.lockdown.attacks import ATTACKS, compile_library, has_compiler
 from tests.lockdown.inmate import ask
 

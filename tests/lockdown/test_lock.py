@@ -14,9 +14,8 @@ import landlock
 import pyseccomp
 import pytest
 
-from quantcore.children import Nursery
 from quantcore.errors import LockError
-from quantcore.lockdown import (
+from quantcore.sandbox.lockdown import (
     Attempt,
     Lock,
     discard,
@@ -26,7 +25,8 @@ from quantcore.lockdown import (
     used_bytes,
     why_unavailable,
 )
-from quantcore.lockdown.syscalls import ABSENT, ALLOWED
+from quantcore.sandbox.lockdown.syscalls import ABSENT, ALLOWED
+from quantcore.sandbox.process_pool import Nursery
 from tests.lockdown.inmate import ask
 
 PROJECT = Path(__file__).parents[2]
@@ -180,7 +180,7 @@ def test_without_landlock_nothing_holds(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_without_a_package_nothing_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "quantcore.lockdown.libraries", raising=False)
+    monkeypatch.delitem(sys.modules, "quantcore.sandbox.lockdown.libraries", raising=False)
     monkeypatch.setitem(sys.modules, "pyseccomp", None)
     assert not prove().holds
     assert "pyseccomp" in prove().sentence
@@ -191,7 +191,7 @@ def test_without_libseccomp_nothing_holds(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         ctypes.util, "find_library", lambda name: None if name == "seccomp" else find(name)
     )
-    for name in ("quantcore.lockdown.libraries", "pyseccomp"):
+    for name in ("quantcore.sandbox.lockdown.libraries", "pyseccomp"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     assert not prove().holds
     assert "libseccomp2" in prove().sentence

@@ -94,7 +94,7 @@ def _mode_of_new_file() -> int:
 
 def lock_with_two_threads() -> str:
     from quantcore.errors import LockError
-    from quantcore.lockdown import Lock, enter
+    from quantcore.sandbox.lockdown import Lock, enter
 
     done = threading.Event()
     other = threading.Thread(target=done.wait)
@@ -112,7 +112,7 @@ def lock_with_two_threads() -> str:
 def tried(scratch: str) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
-    from quantcore.lockdown import attempts
+    from quantcore.sandbox.lockdown import attempts
 
     return [asdict(attempt) for attempt in attempts(Path(scratch))]
 

@@ -19,12 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from quantcore.errors import LockError
-from quantcore.lockdown.enter import enter
-from quantcore.lockdown.lock import Lock
-from quantcore.lockdown.runtime import PROJECT, quiet_environment
+from quantcore.sandbox.lockdown.enter import enter
+from quantcore.sandbox.lockdown.lock import Lock
+from quantcore.sandbox.lockdown.runtime import PROJECT, quiet_environment
 
 _TIMEOUT_S = 60.0
-_ENTRY = "from quantcore.lockdown.proof import main; main()"
+_ENTRY = "from quantcore.sandbox.lockdown.proof import main; main()"
 _LOCK = Lock(memory_bytes=1_000_000_000, cpu_s=20, file_bytes=1_000_000)
 _OUTSIDE = Path("/etc/passwd")
 _REFUSALS = (errno.EPERM, errno.EACCES)
@@ -71,7 +71,7 @@ def why_unavailable() -> str | None:
     try:
         import landlock
 
-        import quantcore.lockdown.libraries  # noqa: F401
+        import quantcore.sandbox.lockdown.libraries  # noqa: F401
 
         # What an earlier call of the same library left behind would be taken for a failure.
         ctypes.set_errno(0)
@@ -314,7 +314,7 @@ _ALLOWED: dict[str, Callable[[Path], object]] = {
 
 def main() -> None:
     """Fork, lock the fork, and print what could be done in it, as JSON."""
-    import quantcore.lockdown.libraries  # noqa: F401
+    import quantcore.sandbox.lockdown.libraries  # noqa: F401
 
     scratch = Path(sys.argv[1]).resolve()
     (scratch / "inside").mkdir()

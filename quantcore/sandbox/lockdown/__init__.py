@@ -7,11 +7,11 @@ neither start a process, nor reach another one, nor the network, whatever the fi
 docs/security.md says what that promises, and what it does not.
 """
 
-from quantcore.lockdown.enter import enter
-from quantcore.lockdown.lock import Lock
-from quantcore.lockdown.proof import Attempt, Proof, attempts, judge, prove, why_unavailable
-from quantcore.lockdown.runtime import quiet_environment, runtime_paths
-from quantcore.lockdown.scratch import discard, used_bytes
+from quantcore.sandbox.lockdown.enter import enter
+from quantcore.sandbox.lockdown.lock import Lock
+from quantcore.sandbox.lockdown.proof import Attempt, Proof, attempts, judge, prove, why_unavailable
+from quantcore.sandbox.lockdown.runtime import quiet_environment, runtime_paths
+from quantcore.sandbox.lockdown.scratch import discard, used_bytes
 
 __all__ = [
     "Attempt",

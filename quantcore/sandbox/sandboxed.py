@@ -8,8 +8,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quantcore import lockdown
-from quantcore.children import Nursery
+from quantcore.sandbox import lockdown
+from quantcore.sandbox.process_pool import Nursery
 from quantcore.settings import Settings
 
 REMEDY = "Upload the weights as a state dict or safetensors."

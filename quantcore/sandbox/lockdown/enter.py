@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantcore.errors import LockError
-from quantcore.lockdown import files, syscalls
-from quantcore.lockdown.lock import Lock
-from quantcore.lockdown.runtime import own_paths, quiet_environment, runtime_paths
+from quantcore.sandbox.lockdown import files, syscalls
+from quantcore.sandbox.lockdown.lock import Lock
+from quantcore.sandbox.lockdown.runtime import own_paths, quiet_environment, runtime_paths
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _SIGKILL = 9
@@ -31,7 +31,7 @@ def enter(lock: Lock, keep: Sequence[int] = ()) -> None:
         LockError: the machine cannot close the lock, or a path of it is not there, or the process
             has more than one thread. The process is then neither locked nor as it was: end it.
     """
-    import quantcore.lockdown.libraries  # noqa: F401
+    import quantcore.sandbox.lockdown.libraries  # noqa: F401
 
     tasks = len(os.listdir("/proc/self/task"))  # noqa: PTH208
     if tasks != 1:

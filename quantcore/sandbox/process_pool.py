@@ -33,10 +33,10 @@ from typing import Any
 
 from quantcore import errors
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError
-from quantcore.lockdown.lock import Lock
-from quantcore.lockdown.runtime import quiet_environment
+from quantcore.sandbox.lockdown.lock import Lock
+from quantcore.sandbox.lockdown.runtime import quiet_environment
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 # Dask sets these in its workers. Inherited, they would pin every child to one thread, and hand a
 # float model's large buffers back to the kernel after every call, which doubles its latency.
 _DASK_VARIABLES = (
@@ -45,7 +45,7 @@ _DASK_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "MALLOC_TRIM_THRESHOLD_",
 )
-_ENTRY = "from quantcore.children import main; main()"
+_ENTRY = "from quantcore.sandbox.process_pool import main; main()"
 _POLL_S = 0.1
 _LESS_MEMORY = "Raise that limit if the machine has more, or take a smaller batch or image size."
 # Importing torch takes three seconds on an idle machine, and minutes on one that is swamped.
@@ -467,7 +467,7 @@ def _portable_cause(error: BaseException) -> Exception:
 
 def _lock_in(request: dict[str, Any], descriptor: int) -> None:
     """Leave this child nothing but its runtime, its files and its one connection."""
-    from quantcore import lockdown
+    from quantcore.sandbox import lockdown
 
     lockdown.enter(lockdown.Lock.from_dict(request["lock"]), keep=(descriptor,))
 
@@ -536,7 +536,7 @@ def _printable(text: object) -> str:
 
 def _lock_modules(locked: bool) -> tuple[str, ...]:
     """Return what the lock itself needs imported: inside it, nothing could be looked for."""
-    return ("quantcore.lockdown.libraries",) if locked else ()
+    return ("quantcore.sandbox.lockdown.libraries",) if locked else ()
 
 
 def _environment(locked: bool) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 # The project's own code and what ships with it; never the whole folder, in which a data folder, a
 # repository's history or a settings file may lie.
 _OURS = ("quantcore", "bundled")

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 from quantcore.bundle import file_digest
-from quantcore.children import ShouldStop
 from quantcore.errors import ChildDiedError, QuantcoreError
-from quantcore.lockdown.scratch import used_bytes
+from quantcore.sandbox.lockdown.scratch import used_bytes
+from quantcore.sandbox.process_pool import ShouldStop
 from quantcore.schema.result import Artifact
 from quantcore.store import Store
 
