@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from quantcore.cache import Store
 from quantcore.compare import Comparisons
 from quantcore.convert import Conversion
 from quantcore.engine import NURSERY_MODULES, Job, convert
@@ -16,7 +17,6 @@ from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.schema.result import Comparison, VariantResult
 from quantcore.settings import Settings
-from quantcore.store import Store
 
 FLOAT32 = Variant("float32", None)
 

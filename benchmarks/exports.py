@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from benchmarks.app import absence, cold_settings, convolutional_models
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore import engine, exports, handover
+from quantcore.cache import Store
 from quantcore.engine import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.exporters import EXPORTERS
@@ -17,7 +18,6 @@ from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.request import MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.settings import Settings
-from quantcore.store import Store
 
 WIDE = "torchvision/mobilenet_v2@random"
 TRAINED = "bundled/mobilenet_v2"

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from bundled import photos, quantized, splits, training
 from quantcore.answers import SHIPPED, logits_of
+from quantcore.cache import Store
 from quantcore.compare import Comparisons, plan
 from quantcore.schema.request import MeasureSpec, ModelSpec
 from quantcore.schema.result import Comparison
 from quantcore.settings import Settings, physical_cores
-from quantcore.store import Store
 
 HERE = Path(__file__).parent
 MANIFEST = HERE / "manifest.json"

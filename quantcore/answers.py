@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.bundle import bundled_file
+from quantcore.cache import Store
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_labels
 from quantcore.models.catalogue import find
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import VariantResult
-from quantcore.store import Store
 
 Logits = NDArray[np.float32]
 # What the variants of the shipped comparison answered, by digest of their logits.

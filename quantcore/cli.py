@@ -15,6 +15,7 @@ from rich.table import Table
 from quantcore import arguments, bring, outputs
 from quantcore import sweep as sweeps
 from quantcore.backends import BACKENDS
+from quantcore.cache import Store
 from quantcore.compare import Comparisons, plan
 from quantcore.decide import Budgets
 from quantcore.errors import QuantcoreError, RequestError
@@ -24,7 +25,6 @@ from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
 from quantcore.schema.result import Comparison, JobView
 from quantcore.settings import Settings
-from quantcore.store import Store
 from quantcore.workflows import WORKFLOWS
 
 app = typer.Typer(

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from quantcore import turns
 from quantcore.bundle import bundled_file
+from quantcore.cache import Store
 from quantcore.dispatch import Dispatcher
 from quantcore.engine import cached_results, cell_key
 from quantcore.errors import QuantcoreError, RequestError, SchedulerError
@@ -29,7 +30,6 @@ from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.schema.result import CellProgress, Comparison, Failure, JobView, VariantResult
 from quantcore.settings import Settings
-from quantcore.store import Store
 from quantcore.transfers import Transfers
 from quantcore.trials import Trials
 from quantcore.uploads import PREFIX, Uploads, is_named, token_of

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from quantcore.cache import locks
 from quantcore.engine import failure
 from quantcore.errors import CancelledError, QuantcoreError, RequestError, StoreError
 from quantcore.grid import FLOAT32
@@ -18,7 +19,6 @@ from quantcore.ledger import Claim, Host, Ledger
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.store import locks
 
 POLL_S = 0.2
 

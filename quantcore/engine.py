@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from quantcore import keys, metrics, uploads
+from quantcore.cache import Store, locks
 from quantcore.convert import Conversion
 from quantcore.errors import (
     CancelledError,
@@ -36,7 +37,6 @@ from quantcore.schema.environment import Environment, current_environment
 from quantcore.schema.request import CompareRequest, Variant, canonical_json, digest
 from quantcore.schema.result import Accuracy, Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.store import Store, locks
 from quantcore.workflows import settings_of, settings_told, workflow
 
 # Imported once by the nursery, so that its children start with everything at hand.

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from quantcore import arguments, exports, report
+from quantcore.cache import Store
 from quantcore.delivery import PROOF_SUFFIX, deliver, require_free
 from quantcore.engine import Job, origins
 from quantcore.errors import RequestError, UnsupportedError
@@ -20,7 +21,6 @@ from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.settings import Settings
-from quantcore.store import Store
 
 EXIT_NOTHING_WRITTEN = 1
 EXIT_INTERRUPTED = 130

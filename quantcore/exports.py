@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from quantcore import engine, keys, uploads
 from quantcore.backends import BACKENDS, runtime
+from quantcore.cache import Store, locks
 from quantcore.convert import Conversion
 from quantcore.engine import MACHINE_LOCK, Job
 from quantcore.errors import (
@@ -43,7 +44,6 @@ from quantcore.schema.request import (
 )
 from quantcore.schema.result import Failure, VariantResult
 from quantcore.schema.verification import ExportSpec, ProofCard
-from quantcore.store import Store, locks
 from quantcore.workflows import Subject, Support, workflow
 
 # Imported once by the nursery, so that its children start with everything at hand.

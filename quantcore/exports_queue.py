@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from quantcore import exports
+from quantcore.cache import Store
 from quantcore.engine import failure, origins
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError, UnsupportedError
 from quantcore.jobs import ExportEnded, Workers
@@ -20,7 +21,6 @@ from quantcore.schema.request import digest
 from quantcore.schema.result import Failure
 from quantcore.schema.verification import ExportSpec, ExportState, ExportView, ProofCard
 from quantcore.settings import Settings
-from quantcore.store import Store
 
 ID_BYTES = 12
 # Exports remembered after they are over; what was made is in the store all the same.

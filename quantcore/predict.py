@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.backends import Predictor, runtime
+from quantcore.cache import Store
 from quantcore.compute import float_multiply_adds
 from quantcore.images import Split, load_images
 from quantcore.keys import image_size
@@ -18,7 +19,6 @@ from quantcore.sandbox.outbox import Tray
 from quantcore.sandbox.process_pool import report
 from quantcore.schema.request import CompareRequest
 from quantcore.settings import physical_cores
-from quantcore.store import Store
 
 PROBE_IMAGES = 32
 BATCH = 50

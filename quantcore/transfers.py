@@ -17,6 +17,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from quantcore.bundle import file_digest
+from quantcore.cache import locks
 from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
 from quantcore.intake.check import check
@@ -26,7 +27,6 @@ from quantcore.sandbox import outbox, sandboxed
 from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.sandbox.process_pool import Progress, not_an_answer
 from quantcore.settings import Settings
-from quantcore.store import locks
 from quantcore.transfer import (
     WEIGHTS,
     Point,

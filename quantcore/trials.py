@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from quantcore import uploads
+from quantcore.cache import Store, locks
 from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import (
     CancelledError,
@@ -33,7 +34,6 @@ from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import VariantResult
 from quantcore.schema.verification import Guess
 from quantcore.settings import Settings
-from quantcore.store import Store, locks
 from quantcore.trial import (
     DECODER_MEMORY_BYTES,
     Answer,

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from quantcore import uploads
+from quantcore.cache import Store
 from quantcore.engine import Job, is_locked, origins, run_cell
 from quantcore.exports import NURSERY_MODULES, attempt
 from quantcore.sandbox import sandboxed
@@ -19,7 +20,6 @@ from quantcore.schema.request import CompareRequest, Variant, digest
 from quantcore.schema.result import Failure, VariantResult
 from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.settings import Settings
-from quantcore.store import Store
 
 SECONDS_BETWEEN_REPORTS = 0.2
 TOPIC = "quantcore-progress"

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from quantcore import exports, wording
+from quantcore.cache import Store
 from quantcore.compare import plan
 from quantcore.engine import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
@@ -23,7 +24,6 @@ from quantcore.schema.environment import current_environment
 from quantcore.schema.request import MeasureSpec, ModelSpec, Variant
 from quantcore.schema.verification import ProofCard
 from quantcore.settings import Settings
-from quantcore.store import Store
 
 TABLE = Path(__file__).parents[1] / "docs" / "exports.md"
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore import engine, exports
+from quantcore.cache import Store
 from quantcore.convert import Conversion
 from quantcore.engine import Job
 from quantcore.errors import CancelledError
@@ -23,7 +24,6 @@ from quantcore.schema.environment import current_environment
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.schema.verification import ExportSpec
 from quantcore.settings import Settings
-from quantcore.store import Store
 from quantcore.workflows import Subject
 
 Logits = NDArray[np.float32]

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 
 from quantcore import exports, worker
+from quantcore.cache import Store
 from quantcore.compare import Comparisons, plan
 from quantcore.engine import Job
 from quantcore.errors import RequestError
@@ -30,7 +31,6 @@ from quantcore.schema.request import (
 )
 from quantcore.schema.result import Comparison
 from quantcore.settings import Settings
-from quantcore.store import Store
 from quantcore.trial import Answer, TrialSpec
 from tests.processes import soon
 

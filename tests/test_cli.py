@@ -20,12 +20,12 @@ import jsonschema
 import psutil
 import pytest
 
+from quantcore.cache import Store
 from quantcore.ledger import Ledger
 from quantcore.sandbox.process_pool import PROJECT
 from quantcore.schema.request import CompareRequest
 from quantcore.schema.result import Comparison
 from quantcore.settings import Settings
-from quantcore.store import Store
 from quantcore.workflows import WORKFLOWS
 from tests.processes import descendants, is_gone, soon
 

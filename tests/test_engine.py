@@ -16,6 +16,7 @@ from PIL import Image
 
 from quantcore import engine, keys
 from quantcore.bundle import bundled_file
+from quantcore.cache import Store
 from quantcore.engine import FLOAT32, Job, run_cell
 from quantcore.errors import CancelledError
 from quantcore.models.catalogue import ModelInfo, find
@@ -24,7 +25,6 @@ from quantcore.sandbox.process_pool import PROJECT, Nursery
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.store import Store
 
 IMAGES = 64
 SIDE = 32

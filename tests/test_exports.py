@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from quantcore import checks, export_command, exports, exports_queue, proof, proving
+from quantcore.cache import Store
 from quantcore.checks import Evidence, Logits
 from quantcore.engine import Job
 from quantcore.errors import (
@@ -35,7 +36,6 @@ from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting,
 from quantcore.schema.result import Artifact, Failure
 from quantcore.schema.verification import Check, Exported, ExportSpec, ProofCard
 from quantcore.settings import Settings
-from quantcore.store import Store
 from tests.exports import LSTM, MOBILENET, PICTURES, dynamic, ignore, job_of, planned, static
 from tests.store.test_damage import mounted
 

@@ -133,7 +133,7 @@ def test_a_circle_and_a_wrong_arrow_would_be_seen(tmp_path: Path) -> None:
         "quantcore.cli",
         "quantcore.engine",
         "quantcore.workflows.static",
-        "quantcore.store.Store",
+        "quantcore.cache.Store",
     }
 
 

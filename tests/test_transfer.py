@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.drawings import KINDS, packed
 from quantcore import models
+from quantcore.cache import locks
 from quantcore.errors import RequestError
 from quantcore.images import load_images
 from quantcore.models import architectures
@@ -18,7 +19,6 @@ from quantcore.models.torchvision_import import torchvision
 from quantcore.sandbox.process_pool import Progress
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.settings import Settings
-from quantcore.store import locks
 from quantcore.transfer import (
     Point,
     TransferSpec,

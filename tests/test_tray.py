@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from quantcore.cache import Store
 from quantcore.errors import ChildDiedError
 from quantcore.sandbox import outbox
 from quantcore.settings import Settings
-from quantcore.store import Store
 
 CONTENT = b"weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from quantcore import trials as module
+from quantcore.cache import Store, locks
 from quantcore.errors import RequestError
 from quantcore.grid import FLOAT32
 from quantcore.images import load_images
@@ -20,7 +21,6 @@ from quantcore.sandbox.process_pool import Nursery
 from quantcore.schema.request import ImageSpec
 from quantcore.schema.result import VariantResult
 from quantcore.settings import Settings
-from quantcore.store import Store, locks
 from quantcore.trial import (
     MAX_BYTES,
     Answer,

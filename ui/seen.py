@@ -3,8 +3,8 @@
 from functools import cache
 from threading import Lock
 
+from quantcore.cache.database import Database, Schema
 from quantcore.errors import QuantcoreError
-from quantcore.store.database import Database, Schema
 from ui import state
 
 VISITORS = Schema(

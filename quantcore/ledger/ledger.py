@@ -13,6 +13,8 @@ from dataclasses import replace
 from functools import lru_cache
 from sqlite3 import Connection, Row
 
+from quantcore.cache.database import Database, Schema
+from quantcore.cache.faults import explained
 from quantcore.errors import RequestError
 from quantcore.ledger.records import (
     ENVIRONMENT,
@@ -32,8 +34,6 @@ from quantcore.schema.environment import Environment
 from quantcore.schema.request import CompareRequest, Variant
 from quantcore.schema.result import Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.store.database import Database, Schema
-from quantcore.store.faults import explained
 from quantcore.uploads import PREFIX
 from quantcore.workflows import settings_of
 

@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 
 from quantcore.bundle import file_digest
+from quantcore.cache import Store
 from quantcore.errors import ChildDiedError, QuantcoreError
 from quantcore.sandbox.lockdown.scratch import used_bytes
 from quantcore.sandbox.process_pool import ShouldStop
 from quantcore.schema.result import Artifact
-from quantcore.store import Store
 
 # Far more than any variant of a model writes.
 MOST_FILES = 8

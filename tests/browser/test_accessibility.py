@@ -12,13 +12,13 @@ from axe_playwright_python.sync_playwright import Axe
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, expect
 
+from quantcore.cache import Store
 from quantcore.images import load_labels
 from quantcore.ledger import Ledger
 from quantcore.models.catalogue import find
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import VariantResult
 from quantcore.settings import Settings
-from quantcore.store import Store
 from scripts.live import LiveServer, live_server
 from scripts.screenshots import wait_until_drawn
 from tests import canned, ledgers

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from quantcore.cache import Store
 from quantcore.sandbox.process_pool import Nursery
 from quantcore.settings import Settings
-from quantcore.store import Store
 from tests.exports import Bench
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore import exports, handover
+from quantcore.cache import Store
 from quantcore.export import preparation
 from quantcore.exporters import EXPORTERS
 from quantcore.handover.snippets import check
@@ -26,7 +27,6 @@ from quantcore.sandbox.process_pool import Nursery
 from quantcore.schema.request import ModelSpec
 from quantcore.schema.verification import ProofCard
 from quantcore.settings import Settings
-from quantcore.store import Store
 from tests import canned_cards
 from tests.exports import MOBILENET, job_of, planned, static
 

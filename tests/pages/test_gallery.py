@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore import metrics
+from quantcore.cache import Store
 from quantcore.engine import cell_key
 from quantcore.grid import plan
 from quantcore.images import load_labels
@@ -17,7 +18,6 @@ from quantcore.predict import store_logits
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import Comparison, VariantResult
 from quantcore.settings import Settings
-from quantcore.store import Store
 from tests import canned, canned_cards
 from tests.pages.fakes import FakeComparisons, view
 from ui import gallery, state

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from quantcore.cache import Store
 from quantcore.settings import Settings
-from quantcore.store import Store
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from quantcore.cache import Store
 from quantcore.settings import Settings
-from quantcore.store import Store
 
 CONTENT = b"weights" * 100
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

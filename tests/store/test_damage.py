@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from quantcore.cache import Store
 from quantcore.errors import DamagedArtifactError, StoreError
 from quantcore.settings import Settings
-from quantcore.store import Store
 from tests.store.helpers import (
     CONTENT,
     SHA256,

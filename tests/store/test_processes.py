@@ -17,10 +17,10 @@ from types import FrameType
 
 import pytest
 
+from quantcore.cache import Store
+from quantcore.cache import store as store_module
 from quantcore.errors import CancelledError, DamagedArtifactError
 from quantcore.settings import Settings
-from quantcore.store import Store
-from quantcore.store import store as store_module
 from tests.store.helpers import (
     CONTENT,
     SHA256,

@@ -15,9 +15,9 @@ import boto3
 import pytest
 from s3fs import S3FileSystem
 
+from quantcore.cache import Store
 from quantcore.errors import DamagedArtifactError, StoreError
 from quantcore.settings import Settings
-from quantcore.store import Store
 from tests.store.helpers import (
     CONTENT,
     SHA256,

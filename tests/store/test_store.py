@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from quantcore.cache import Store, facts
 from quantcore.errors import CancelledError, DamagedArtifactError
 from quantcore.settings import Settings
-from quantcore.store import Store, facts
 from tests.store.helpers import (
     CONTENT,
     SHA256,
@@ -247,7 +247,7 @@ def fastest_ms(work: Callable[[], object]) -> float:
 
 def test_importing_the_store_brings_no_heavy_library() -> None:
     code = (
-        "import sys, quantcore.store;"
+        "import sys, quantcore.cache;"
         "print({'torch', 'pandas', 'dask', 'distributed', 'streamlit'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

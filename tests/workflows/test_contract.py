@@ -13,6 +13,7 @@ from PIL import Image
 from quantcore import engine
 from quantcore.backends import BACKENDS, runtime
 from quantcore.bundle import bundled_file
+from quantcore.cache import Store
 from quantcore.engine import Job
 from quantcore.errors import CancelledError, RequestError
 from quantcore.grid import FLOAT32, plan, refusals
@@ -29,7 +30,6 @@ from quantcore.schema.request import (
     Variant,
 )
 from quantcore.settings import Settings
-from quantcore.store import Store
 from quantcore.workflows import WORKFLOWS, Subject, workflow
 from tests.conversions import Logits, Made
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from quantcore.cache import locks
 from quantcore.errors import DamagedArtifactError
 from quantcore.sandbox.lockdown.scratch import discard
-from quantcore.store import locks
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

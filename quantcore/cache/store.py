@@ -6,16 +6,16 @@ from copy import copy
 from pathlib import Path
 from types import TracebackType
 
+from quantcore.cache import locks
+from quantcore.cache.database import Database
+from quantcore.cache.facts import FACTS, LASTING_KINDS, Facts
+from quantcore.cache.faults import explained, explained_if_full
+from quantcore.cache.files import Files, StoredFile, file_digest
+from quantcore.cache.remote import Remote
+from quantcore.cache.reports import Entry, Freed, VerifyReport, describe, entry
 from quantcore.errors import DamagedArtifactError
 from quantcore.schema.result import Artifact
 from quantcore.settings import Settings
-from quantcore.store import locks
-from quantcore.store.database import Database
-from quantcore.store.facts import FACTS, LASTING_KINDS, Facts
-from quantcore.store.faults import explained, explained_if_full
-from quantcore.store.files import Files, StoredFile, file_digest
-from quantcore.store.remote import Remote
-from quantcore.store.reports import Entry, Freed, VerifyReport, describe, entry
 
 # The kind of the fact that a file is to be removed as soon as nobody uses it.
 LEAVING = "leaving"

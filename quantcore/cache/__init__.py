@@ -1,6 +1,6 @@
 """The cache: content-addressed artifacts in a folder, and facts about them in SQLite."""
 
-from quantcore.store.reports import Entry, Freed, VerifyReport
-from quantcore.store.store import Store
+from quantcore.cache.reports import Entry, Freed, VerifyReport
+from quantcore.cache.store import Store
 
 __all__ = ["Entry", "Freed", "Store", "VerifyReport"]

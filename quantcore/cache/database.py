@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from quantcore.cache import locks
+from quantcore.cache.faults import DamagedFactsError, damaged_facts, explained
 from quantcore.errors import StoreError
-from quantcore.store import locks
-from quantcore.store.faults import DamagedFactsError, damaged_facts, explained
 
 BUSY_TIMEOUT_S = 30.0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from quantcore.store.facts import FactRow
+from quantcore.cache.facts import FactRow
 
 
 @dataclass(frozen=True)

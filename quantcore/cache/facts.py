@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from quantcore.store.database import Database, Schema
+from quantcore.cache.database import Database, Schema
 
 FACTS = Schema(
     name="facts",
