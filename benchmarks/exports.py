@@ -13,7 +13,7 @@ from quantcore import engine, exports, handover
 from quantcore.cache import Store
 from quantcore.engine import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
-from quantcore.exporters import EXPORTERS
+from quantcore.formats import EXPORTERS
 from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.request import MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.schema.verification import ExportSpec, ProofCard

@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore.bundle import bundled_file
 from quantcore.cache import Store
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_labels
+from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import find
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import VariantResult

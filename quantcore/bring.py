@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from quantcore.bundle import file_digest
 from quantcore.compare import Comparisons
 from quantcore.errors import RequestError
+from quantcore.models.bundle import file_digest
 from quantcore.schema.request import SOURCES, ModelSpec
 from quantcore.uploads import Upload
 

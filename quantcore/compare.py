@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pydantic import TypeAdapter
 
 from quantcore import turns
-from quantcore.bundle import bundled_file
 from quantcore.cache import Store
 from quantcore.dispatch import Dispatcher
 from quantcore.engine import cached_results, cell_key
@@ -25,6 +24,7 @@ from quantcore.grid import plan, refusals
 from quantcore.intakes import Intakes
 from quantcore.jobs import Workers
 from quantcore.ledger import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob
+from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import find
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant

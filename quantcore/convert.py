@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from quantcore.backends import runtime
 from quantcore.errors import QuantcoreError
-from quantcore.exporters import torchscript
+from quantcore.formats import torchscript
 from quantcore.images import load_images
 from quantcore.keys import checkpoint_engine, image_size, recipe_key
 from quantcore.models import weights_digest

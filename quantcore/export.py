@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quantcore.backends import runtime
 from quantcore.convert import Conversion, example, module_again, provenance
-from quantcore.exporters import Source, Written, exporter
+from quantcore.formats import Source, Written, exporter
 from quantcore.images import load_images
 from quantcore.images.files import is_grey, shorter_side
 from quantcore.keys import image_size

@@ -15,7 +15,7 @@ from quantcore.cache import Store
 from quantcore.delivery import PROOF_SUFFIX, deliver, require_free
 from quantcore.engine import Job, origins
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.exporters import EXPORTERS
+from quantcore.formats import EXPORTERS
 from quantcore.handover import pack, pack_name
 from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant

@@ -25,7 +25,7 @@ from quantcore.errors import (
     UnsupportedError,
 )
 from quantcore.export import Export
-from quantcore.exporters import Exporter, exporter
+from quantcore.formats import Exporter, exporter
 from quantcore.grid import FLOAT32, refusals
 from quantcore.images import images_digest, is_labelled
 from quantcore.models.catalogue import find

@@ -19,8 +19,8 @@ from pydantic import Field, PositiveFloat, TypeAdapter
 
 from quantcore import metrics
 from quantcore.backends import runtime
-from quantcore.exporters import exporter
-from quantcore.exporters.torchscript import TorchScript
+from quantcore.formats import exporter
+from quantcore.formats.torchscript import TorchScript
 from quantcore.sandbox.process_pool import (
     Child,
     Nursery,

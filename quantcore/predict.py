@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from quantcore.backends import Predictor, runtime
 from quantcore.cache import Store
-from quantcore.compute import float_multiply_adds
+from quantcore.formats.multiply_adds import float_multiply_adds
 from quantcore.images import Split, load_images
 from quantcore.keys import image_size
 from quantcore.models.catalogue import find

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from quantcore import sample
 from quantcore.backends import Predictor, runtime
 from quantcore.errors import DoesNotRunError, QuantcoreError
-from quantcore.exporters import Exporter, exporter
+from quantcore.formats import Exporter, exporter
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
 from quantcore.predict import answers, store_logits

@@ -16,8 +16,8 @@ from quantcore.convert import Conversion
 from quantcore.engine import Job
 from quantcore.errors import DoesNotRunError
 from quantcore.export import Export
-from quantcore.exporters import exporter
-from quantcore.exporters.torchscript import TorchScript
+from quantcore.formats import exporter
+from quantcore.formats.torchscript import TorchScript
 from quantcore.images import load_labels
 from quantcore.measure import Subject as TimedSubject
 from quantcore.measure import Timing, time_against_float, time_alone

@@ -16,12 +16,12 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from quantcore.bundle import file_digest
 from quantcore.cache import locks
 from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
 from quantcore.intake.check import check
 from quantcore.models import torchvision, weights_files
+from quantcore.models.bundle import file_digest
 from quantcore.models.catalogue import ModelInfo, catalogue
 from quantcore.sandbox import outbox, sandboxed
 from quantcore.sandbox.lockdown.scratch import discard

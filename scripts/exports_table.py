@@ -17,7 +17,7 @@ from quantcore.cache import Store
 from quantcore.compare import plan
 from quantcore.engine import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
-from quantcore.exporters import EXPORTERS
+from quantcore.formats import EXPORTERS
 from quantcore.models.catalogue import offered
 from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.environment import current_environment

@@ -17,9 +17,9 @@ from typing import Literal
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from quantcore.bundle import bundled_file
 from quantcore.compare import shipped_comparison
 from quantcore.ledger import Host, Ledger, NewCell, NewJob
+from quantcore.models.bundle import bundled_file
 from quantcore.schema.request import CompareRequest, Variant
 from quantcore.schema.result import Comparison, Failure, VariantResult
 from quantcore.settings import Settings

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from quantcore import exports, metrics
-from quantcore.bundle import file_digest
-from quantcore.exporters import EXPORTERS
+from quantcore.formats import EXPORTERS
+from quantcore.models.bundle import file_digest
 from quantcore.models.catalogue import find
 from quantcore.schema.request import ModelSpec, Setting, Variant
 from quantcore.schema.result import Accuracy, Artifact, Speedup

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from quantcore.backends import runtime
 from quantcore.convert import state_digest
 from quantcore.errors import CancelledError
-from quantcore.exporters import torchscript
+from quantcore.formats import torchscript
 from quantcore.images import load_images
 from quantcore.keys import image_size
 from quantcore.models.catalogue import find

@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from quantcore import models
 from quantcore.backends import runtime
 from quantcore.backends.qconfigs import static_qconfig
-from quantcore.compute import float_multiply_adds
-from quantcore.exporters import torchscript
+from quantcore.formats import torchscript
+from quantcore.formats.multiply_adds import float_multiply_adds
 from quantcore.models import small
 from quantcore.models.catalogue import catalogue
 from quantcore.models.torchvision_import import torchvision

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore import engine, keys
-from quantcore.bundle import bundled_file
 from quantcore.cache import Store
 from quantcore.engine import FLOAT32, Job, run_cell
 from quantcore.errors import CancelledError
+from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.predict import are_logits
 from quantcore.sandbox.process_pool import PROJECT, Nursery

@@ -26,8 +26,8 @@ from quantcore.errors import (
     RequestError,
     StoreError,
 )
-from quantcore.exporters import EXPORTERS, Exporter
 from quantcore.exports_queue import Exports
+from quantcore.formats import EXPORTERS, Exporter
 from quantcore.grid import FLOAT32
 from quantcore.jobs import Workers
 from quantcore.sandbox.process_pool import Nursery, never_stop

@@ -12,7 +12,7 @@ import pytest
 from quantcore import measure
 from quantcore.backends import runtime
 from quantcore.errors import CancelledError
-from quantcore.exporters import torchscript
+from quantcore.formats import torchscript
 from quantcore.measure import Subject, Timing, time_against_float, time_alone
 from quantcore.sandbox.process_pool import Nursery, Progress, ignore_progress, never_stop
 from quantcore.schema.request import MeasureSpec

@@ -16,10 +16,10 @@ from torch.ao.nn.quantized import dynamic as quantized_dynamic
 from torch.ao.quantization import quantize_fx
 
 from quantcore import models
-from quantcore.bundle import OVERLAY
 from quantcore.errors import RequestError, UnsupportedError, WeightsUnavailableError
 from quantcore.models import architectures, bundled, generate
 from quantcore.models import torchvision as published
+from quantcore.models.bundle import OVERLAY
 from quantcore.models.catalogue import catalogue, find
 from quantcore.models.layers import dynamic_layers
 from quantcore.models.torchvision_import import torchvision

@@ -10,8 +10,8 @@ import streamlit as st
 from quantcore import arguments, exports, handover, wording
 from quantcore.draw import cards, titles
 from quantcore.errors import QuantcoreError
-from quantcore.exporters import EXPORTERS, exporter
 from quantcore.exports_queue import Exports
+from quantcore.formats import EXPORTERS, exporter
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.neighbours import variant_of
 from quantcore.report import figures

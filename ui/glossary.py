@@ -9,7 +9,7 @@ from functools import cache
 from html import escape
 
 from quantcore.draw import tables, titles
-from quantcore.exporters import EXPORTERS
+from quantcore.formats import EXPORTERS
 from quantcore.workflows import WORKFLOWS
 from ui import fields
 

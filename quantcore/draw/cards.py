@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 from quantcore import wording
-from quantcore.exporters import EXPORTERS
+from quantcore.formats import EXPORTERS
 from quantcore.schema.verification import Check, Pass, ProofCard
 
 HELD, FAILED = "✓", "✗"

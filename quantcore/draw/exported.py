@@ -6,7 +6,7 @@ from html import escape
 
 from quantcore import wording
 from quantcore.draw import marks, titles
-from quantcore.exporters import EXPORTERS
+from quantcore.formats import EXPORTERS
 from quantcore.schema.result import VariantResult
 from quantcore.schema.verification import ProofCard
 from quantcore.wording import NONE

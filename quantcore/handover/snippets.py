@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from quantcore.backends import runtime
-from quantcore.exporters.onnx import PRECISE, uses_all_bits
+from quantcore.formats.onnx import PRECISE, uses_all_bits
 from quantcore.schema.verification import ProofCard
 
 TEMPLATES = Path(__file__).parent

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantcore.bundle import bundled_file, file_digest
 from quantcore.errors import RequestError
 from quantcore.images.classes import class_folders, lacking, match_labels
 from quantcore.images.files import PictureFile, PictureFolder, prepare, read_source
 from quantcore.images.split import ImageData, Split, combined, fewer_note
+from quantcore.models.bundle import bundled_file, file_digest
 from quantcore.models.catalogue import ModelInfo
 from quantcore.schema.request import ImageSpec
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantcore.bundle import bundled_file, file_digest
 from quantcore.images.split import ImageData, Split, combined, fewer_note
+from quantcore.models.bundle import bundled_file, file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from quantcore import uploads
-from quantcore.bundle import file_digest
 from quantcore.errors import RequestError
 from quantcore.images.listed import MAX_BYTES as MAX_TABLE_BYTES
 from quantcore.images.listed import find_table, is_table, read_table
+from quantcore.models.bundle import file_digest
 from quantcore.models.catalogue import ModelInfo
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})

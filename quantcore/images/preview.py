@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantcore.bundle import bundled_file
 from quantcore.images.files import prepare, read_source
+from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import ModelInfo
 
 # What black and white become with ImageNet's mean and std, which most models are trained with.

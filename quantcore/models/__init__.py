@@ -89,8 +89,8 @@ def weights_digest(spec: ModelSpec, ready_quantized_for: str | None = None) -> s
         UnsupportedError: as `ready_quantized`.
         RequestError, WeightsUnavailableError: as `build`.
     """
-    from quantcore.bundle import file_digest
     from quantcore.models import torchvision, uploads
+    from quantcore.models.bundle import file_digest
     from quantcore.models.catalogue import find
 
     info = find(spec)
@@ -105,8 +105,8 @@ def weights_digest(spec: ModelSpec, ready_quantized_for: str | None = None) -> s
 
 def weights_are_here(spec: ModelSpec, ready_quantized_for: str | None = None) -> bool:
     """Return whether `weights_digest` answers from this machine, without fetching anything."""
-    from quantcore.bundle import bundled_file
     from quantcore.models import torchvision, uploads
+    from quantcore.models.bundle import bundled_file
     from quantcore.models.catalogue import find
 
     if spec.source == "upload":

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantcore.bundle import bundled_file
 from quantcore.errors import WeightsUnavailableError
+from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import ModelInfo
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from quantcore import uploads
-from quantcore.bundle import bundled_file
 from quantcore.errors import RequestError
+from quantcore.models.bundle import bundled_file
 from quantcore.schema.request import RANDOM, ModelSpec
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")

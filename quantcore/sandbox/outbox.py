@@ -11,9 +11,9 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from quantcore.bundle import file_digest
 from quantcore.cache import Store
 from quantcore.errors import ChildDiedError, QuantcoreError
+from quantcore.models.bundle import file_digest
 from quantcore.sandbox.lockdown.scratch import used_bytes
 from quantcore.sandbox.process_pool import ShouldStop
 from quantcore.schema.result import Artifact

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from quantcore.backends import FLOAT
 from quantcore.errors import UnsupportedError
-from quantcore.exporters import Source, Written, exporter, lite, mobile
-from quantcore.exporters.torchscript import captured
+from quantcore.formats import Source, Written, exporter, lite, mobile
+from quantcore.formats.torchscript import captured
 from quantcore.grid import FLOAT32
 from quantcore.schema.request import Setting
 from quantcore.workflows import Material

@@ -9,7 +9,7 @@ import pytest
 from quantcore import exports
 from quantcore.convert import provenance
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.exporters import EXPORTERS, exporter
+from quantcore.formats import EXPORTERS, exporter
 from quantcore.grid import FLOAT32
 from quantcore.metrics import agreement, sqnr_db
 from quantcore.models import weights_digest

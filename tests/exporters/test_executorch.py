@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from quantcore.errors import UnsupportedError
-from quantcore.exporters import executorch
-from quantcore.exporters.executorch import PACKAGES, ExecuTorch
+from quantcore.formats import executorch
+from quantcore.formats.executorch import PACKAGES, ExecuTorch
 from quantcore.grid import FLOAT32
 from quantcore.metrics import agreement, sqnr_db
 from quantcore.predict import load_logits

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantcore.exporters import Written
-from quantcore.exporters.mobile import (
+from quantcore.formats import Written
+from quantcore.formats.mobile import (
     ADD_RELU,
     FIRST_RUNTIME,
     FROZEN,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from quantcore.errors import UnsupportedError
-from quantcore.exporters.onnx import INPUT, OUTPUT, PRECISE
-from quantcore.exporters.onnx_graph import DEQUANTIZE, int8_operators
+from quantcore.formats.onnx import INPUT, OUTPUT, PRECISE
+from quantcore.formats.onnx_graph import DEQUANTIZE, int8_operators
 from quantcore.metrics import agreement, sqnr_db
 from quantcore.schema.request import ModelSpec, Variant
 from quantcore.schema.verification import ExportSpec

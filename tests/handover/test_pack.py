@@ -19,7 +19,7 @@ from PIL import Image
 from quantcore import exports, handover
 from quantcore.cache import Store
 from quantcore.export import preparation
-from quantcore.exporters import EXPORTERS
+from quantcore.formats import EXPORTERS
 from quantcore.handover.snippets import check
 from quantcore.images.files import prepare
 from quantcore.models.catalogue import ModelInfo, find

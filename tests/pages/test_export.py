@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.engine import failure
 from quantcore.errors import ChildDiedError, StoreError
-from quantcore.exporters import EXPORTERS
+from quantcore.formats import EXPORTERS
 from quantcore.schema.request import ImageSpec, Variant
 from quantcore.schema.verification import ExportSpec, ExportView, ProofCard
 from tests import canned, canned_cards

@@ -5,7 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.backends import BACKENDS
 from quantcore.draw import tables
-from quantcore.exporters import EXPORTERS
+from quantcore.formats import EXPORTERS
 from quantcore.workflows import WORKFLOWS
 from ui import glossary
 

@@ -12,12 +12,12 @@ from PIL import Image
 
 from quantcore import engine
 from quantcore.backends import BACKENDS, runtime
-from quantcore.bundle import bundled_file
 from quantcore.cache import Store
 from quantcore.engine import Job
 from quantcore.errors import CancelledError, RequestError
 from quantcore.grid import FLOAT32, plan, refusals
 from quantcore.keys import recipe_key
+from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import find
 from quantcore.sandbox.process_pool import Nursery
 from quantcore.schema.environment import ENGINES_BY_MACHINE, current_environment

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.backends import Backend, Predictor
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.exporters import lite
-from quantcore.exporters.base import METADATA, Source, Written
-from quantcore.exporters.calls import operator_calls
-from quantcore.exporters.torchscript import captured
+from quantcore.formats import lite
+from quantcore.formats.base import METADATA, Source, Written
+from quantcore.formats.calls import operator_calls
+from quantcore.formats.torchscript import captured
 from quantcore.schema.request import Variant
 from quantcore.schema.verification import Check, Pass
 from quantcore.workflows import Subject, Support

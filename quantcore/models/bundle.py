@@ -5,7 +5,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-BUNDLE = Path(__file__).parents[1] / "bundled"
+BUNDLE = Path(__file__).parents[2] / "bundled"
 # A folder laid over the shipped one, file by file: how tests bring checkpoints of their own, also
 # to child processes.
 OVERLAY = "QUANTCORE_BUNDLED"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quantcore.compute import CONVERSIONS, Predictor
+from quantcore.formats.multiply_adds import CONVERSIONS, Predictor
 
 if TYPE_CHECKING:
     from torch import Tensor

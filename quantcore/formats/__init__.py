@@ -1,10 +1,10 @@
 """What is taken away: the file formats. `EXPORTERS` is the list; `exporter` builds one."""
 
-from quantcore.exporters.base import METADATA, Exporter, Source, Written
-from quantcore.exporters.executorch import ExecuTorch
-from quantcore.exporters.mobile import Mobile
-from quantcore.exporters.onnx import Onnx
-from quantcore.exporters.torchscript import TorchScript
+from quantcore.formats.base import METADATA, Exporter, Source, Written
+from quantcore.formats.executorch import ExecuTorch
+from quantcore.formats.mobile import Mobile
+from quantcore.formats.onnx import Onnx
+from quantcore.formats.torchscript import TorchScript
 from quantcore.schema.choices import built, picked
 from quantcore.schema.request import Setting
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from quantcore import models
 from quantcore.backends import Backend, Predictor
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.exporters.base import Source, Written
+from quantcore.formats.base import Source, Written
 from quantcore.schema.request import Variant
 from quantcore.schema.verification import Check, Pass
 from quantcore.workflows import Subject, Support

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.backends import Backend, Predictor
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.exporters.base import METADATA, Source, Written
+from quantcore.formats.base import METADATA, Source, Written
 from quantcore.schema.request import Variant
 from quantcore.schema.verification import Check, Pass
 from quantcore.workflows import Subject, Support, settings_of
@@ -115,7 +115,7 @@ class Onnx:
         """
         import onnx
 
-        from quantcore.exporters import onnx_graph
+        from quantcore.formats import onnx_graph
 
         report("making the module again", 0.1)
         module = source.module()
@@ -143,7 +143,7 @@ class Onnx:
     def _write(self, module: Any, example: "Tensor", path: Path) -> None:
         import torch
 
-        from quantcore.exporters import onnx_symbolics
+        from quantcore.formats import onnx_symbolics
 
         axes = {INPUT: {0: "pictures"}, OUTPUT: {0: "pictures"}} if self.dynamic_batch else None
         try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.backends import Backend, Predictor
 from quantcore.errors import UnsupportedError
-from quantcore.exporters.base import METADATA, Source, Written
-from quantcore.exporters.calls import operator_calls
+from quantcore.formats.base import METADATA, Source, Written
+from quantcore.formats.calls import operator_calls
 from quantcore.schema.request import Variant
 from quantcore.schema.verification import Check, Pass
 from quantcore.workflows import Subject, Support
