@@ -8,8 +8,8 @@ from pathlib import Path
 
 from quantcore.cache import Store
 from quantcore.compare import Comparisons
-from quantcore.convert import Conversion
-from quantcore.engine import NURSERY_MODULES, Job, convert
+from quantcore.engine.cell import NURSERY_MODULES, Job, convert
+from quantcore.engine.convert import Conversion
 from quantcore.errors import QuantcoreError
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import catalogue

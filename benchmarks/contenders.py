@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from quantcore.measure import answer_rounds
+from quantcore.engine.latency import answer_rounds
 from quantcore.sandbox.process_pool import Nursery
 from quantcore.schema.request import MeasureSpec
 
@@ -17,7 +17,7 @@ TIMEOUT_S = 600.0
 # starts after that.
 PAUSE_S = 0.05
 
-TORCH_CHILD = "quantcore.measure:run_timed_child"
+TORCH_CHILD = "quantcore.engine.latency:run_timed_child"
 ONNX_CHILD = "benchmarks.contenders:run_onnx_child"
 
 

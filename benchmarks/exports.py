@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from benchmarks.app import absence, cold_settings, convolutional_models
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
-from quantcore import engine, exports, handover
+from quantcore import exports, handover
 from quantcore.cache import Store
-from quantcore.engine import Job
+from quantcore.engine import cell
+from quantcore.engine.cell import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.formats import EXPORTERS
 from quantcore.sandbox.process_pool import Nursery, never_stop
@@ -59,7 +60,7 @@ class Desk:
 
     def state_dict_bytes(self, spec: ExportSpec) -> int:
         """Return the size of the variant's state dict."""
-        return engine.convert(self.job(spec), spec.variant, 0.0, 1.0).state_dict_bytes
+        return cell.convert(self.job(spec), spec.variant, 0.0, 1.0).state_dict_bytes
 
     def bundle_bytes(self, card: ProofCard) -> int:
         """Return what a bundle takes beyond its sample and its cards."""

@@ -34,7 +34,7 @@ def lines(options: Sequence[str] = OPTIONS) -> Iterator[Figure | str]:
         command = ["-m", "quantcore", "compare", MODEL, "--json", str(answer), *options]
         environment = os.environ | {"QUANTCORE_DATA": str(folder / "data")}
         # The libraries' files are read once before, so that whoever is first does not pay for both.
-        _seconds(["-c", "import quantcore.preload"])
+        _seconds(["-c", "import quantcore.engine.preload"])
         app_s = _seconds(command, environment)
         recipe_s = _seconds(["-m", "benchmarks.recipe", "--json", str(by_hand)])
         comparison = Comparison.from_json(answer.read_bytes())

@@ -9,7 +9,7 @@ from benchmarks.app import cold_folder
 from benchmarks.asleep import made_up_row
 from benchmarks.lines import Figure, at_most, note
 from benchmarks.visitors import Visit, rerun_seconds
-from quantcore.grid import FLOAT32
+from quantcore.engine.grid import FLOAT32
 from quantcore.ledger import Host, Ledger, NewCell, NewJob
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant

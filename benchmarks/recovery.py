@@ -11,7 +11,7 @@ import psutil
 from benchmarks.app import cold_settings
 from benchmarks.lines import Figure, at_most
 from quantcore.compare import Comparisons
-from quantcore.grid import FLOAT32
+from quantcore.engine.grid import FLOAT32
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import JobView
 

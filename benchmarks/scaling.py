@@ -12,7 +12,7 @@ from benchmarks.app import cold_settings
 from benchmarks.asleep import CELL_S
 from benchmarks.lines import Figure, at_least, note
 from quantcore.compare import Comparisons
-from quantcore.grid import FLOAT32
+from quantcore.engine.grid import FLOAT32
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.settings import Settings
 

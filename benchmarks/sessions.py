@@ -12,7 +12,7 @@ from benchmarks.app import cold_folder
 from benchmarks.lines import Figure, at_most, note
 from benchmarks.visitors import Visit, crowd
 from quantcore.compare import Comparisons
-from quantcore.grid import FLOAT32
+from quantcore.engine.grid import FLOAT32
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.settings import Settings
 from scripts.live import live_server

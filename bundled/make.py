@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bundled import photos, quantized, splits, training
-from quantcore.answers import SHIPPED, logits_of
 from quantcore.cache import Store
 from quantcore.compare import Comparisons, plan
+from quantcore.engine.answers import SHIPPED, logits_of
 from quantcore.schema.request import MeasureSpec, ModelSpec
 from quantcore.schema.result import Comparison
 from quantcore.settings import Settings, physical_cores

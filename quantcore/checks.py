@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import metrics, wording
+from quantcore import wording
+from quantcore.engine import metrics
 from quantcore.schema.verification import Check, Exported, ExportSpec
 
 Logits = NDArray[np.float32]

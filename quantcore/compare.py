@@ -17,10 +17,10 @@ from pydantic import TypeAdapter
 from quantcore import turns
 from quantcore.cache import Store
 from quantcore.dispatch import Dispatcher
-from quantcore.engine import cached_results, cell_key
+from quantcore.engine.cell import cached_results, cell_key
+from quantcore.engine.grid import plan, refusals
 from quantcore.errors import QuantcoreError, RequestError, SchedulerError
 from quantcore.exports_queue import Exports
-from quantcore.grid import plan, refusals
 from quantcore.intakes import Intakes
 from quantcore.jobs import Workers
 from quantcore.ledger import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob

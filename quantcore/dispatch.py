@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from quantcore.cache import locks
-from quantcore.engine import failure
+from quantcore.engine.cell import failure
+from quantcore.engine.grid import FLOAT32
 from quantcore.errors import CancelledError, QuantcoreError, RequestError, StoreError
-from quantcore.grid import FLOAT32
 from quantcore.jobs import Ended, Workers
 from quantcore.ledger import Claim, Host, Ledger
 from quantcore.schema.environment import current_environment

@@ -6,13 +6,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from quantcore.backends import runtime
-from quantcore.convert import Conversion, example, module_again, provenance
+from quantcore.engine.convert import Conversion, example, module_again, provenance
+from quantcore.engine.keys import image_size
+from quantcore.engine.predict import answers, store_logits
 from quantcore.formats import Source, Written, exporter
 from quantcore.images import load_images
 from quantcore.images.files import is_grey, shorter_side
-from quantcore.keys import image_size
 from quantcore.models.catalogue import ModelInfo, find
-from quantcore.predict import answers, store_logits
 from quantcore.sandbox.outbox import Tray
 from quantcore.sandbox.process_pool import report
 from quantcore.schema.result import Artifact

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from quantcore import arguments, exports, report
 from quantcore.cache import Store
 from quantcore.delivery import PROOF_SUFFIX, deliver, require_free
-from quantcore.engine import Job, origins
+from quantcore.engine.cell import Job, origins
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.formats import EXPORTERS
 from quantcore.handover import pack, pack_name

@@ -13,11 +13,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from quantcore import engine, keys, uploads
+from quantcore import uploads
 from quantcore.backends import BACKENDS, runtime
 from quantcore.cache import Store, locks
-from quantcore.convert import Conversion
-from quantcore.engine import MACHINE_LOCK, Job
+from quantcore.engine import cell, keys
+from quantcore.engine.cell import MACHINE_LOCK, Job
+from quantcore.engine.convert import Conversion
+from quantcore.engine.grid import FLOAT32, refusals
+from quantcore.engine.suggestions import variant_of
 from quantcore.errors import (
     CancelledError,
     DamagedArtifactError,
@@ -26,10 +29,8 @@ from quantcore.errors import (
 )
 from quantcore.export import Export
 from quantcore.formats import Exporter, exporter
-from quantcore.grid import FLOAT32, refusals
 from quantcore.images import images_digest, is_labelled
 from quantcore.models.catalogue import find
-from quantcore.neighbours import variant_of
 from quantcore.proving import prove, runtime_version
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import (
@@ -47,7 +48,7 @@ from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.workflows import Subject, Support, workflow
 
 # Imported once by the nursery, so that its children start with everything at hand.
-NURSERY_MODULES = (*engine.NURSERY_MODULES, "quantcore.export", "quantcore.proof")
+NURSERY_MODULES = (*cell.NURSERY_MODULES, "quantcore.export", "quantcore.proof")
 # Raised when the code that writes or proves a file changes what it gives for the same spec.
 EXPORT_VERSION = 3
 PROOF_VERSION = 3
@@ -167,7 +168,7 @@ def _if_there(card: ProofCard | None, look: Callable[[str], Path]) -> ProofCard 
 def recorded(store: Store, spec: ExportSpec) -> ProofCard | None:
     """Return the card of a file that was proved before on this machine, whole or not any more."""
     request = _request(spec)
-    if not engine.is_readable(request, spec.variant):
+    if not cell.is_readable(request, spec.variant):
         return None
     text = store.get("proof", _proof_key(spec, request))
     return replace(ProofCard.from_json(text), spec=spec) if text is not None else None
@@ -209,8 +210,8 @@ def make(job: Job, spec: ExportSpec) -> ProofCard:
     job.report("waiting for this machine", 0.0)
     key = digest(["proof", dataclasses.asdict(spec)])
     with (
-        locks.exclusive(MACHINE_LOCK, check=lambda: engine.stop_if_asked(job)),
-        job.store.once(key, check=lambda: engine.stop_if_asked(job)),
+        locks.exclusive(MACHINE_LOCK, check=lambda: cell.stop_if_asked(job)),
+        job.store.once(key, check=lambda: cell.stop_if_asked(job)),
     ):
         return cached(job.store, spec) or _proved(job, spec)
 
@@ -226,7 +227,7 @@ def attempt(job: Job, spec: ExportSpec) -> ProofCard | Failure:
     except CancelledError:
         raise
     except Exception as error:
-        failed = engine.failure(spec.request, spec.variant, error)
+        failed = cell.failure(spec.request, spec.variant, error)
         return replace(failed, refused=isinstance(error, UnsupportedError))
 
 
@@ -284,7 +285,7 @@ def _pictures(request: CompareRequest) -> list[object]:
 
 def _proved(job: Job, spec: ExportSpec) -> ProofCard:
     job.require_lock()
-    conversion = engine.convert(job, spec.variant, 0.0, 0.3)
+    conversion = cell.convert(job, spec.variant, 0.0, 0.3)
     narrowed = replace(spec, request=job.request)
     export = _exported(job, narrowed, conversion)
     card = prove(job, narrowed, conversion, export)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from quantcore import exports
 from quantcore.cache import Store
-from quantcore.engine import failure, origins
+from quantcore.engine.cell import failure, origins
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError, UnsupportedError
 from quantcore.jobs import ExportEnded, Workers
 from quantcore.schema.request import digest

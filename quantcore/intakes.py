@@ -38,7 +38,7 @@ TOO_MUCH = RequestError(
 IDLE_S = 600.0
 # A large file is read in seconds; a program that never ends is not waited for.
 LOOK_TIMEOUT_S = 300.0
-NURSERY_MODULES = ("quantcore.preload", "quantcore.intake.look")
+NURSERY_MODULES = ("quantcore.engine.preload", "quantcore.intake.look")
 IN_LINE = "waits until another file is looked at"
 STARTING = "starting the locked-in worker, which takes a few seconds the first time"
 READING = "reading the file"

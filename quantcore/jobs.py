@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from quantcore import worker
-from quantcore.engine import failure
+from quantcore.engine.cell import failure
 from quantcore.errors import CancelledError, ChildDiedError, SchedulerError
 from quantcore.ledger import Claim, Host
 from quantcore.sandbox.process_pool import PROJECT

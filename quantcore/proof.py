@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from quantcore import sample
 from quantcore.backends import Predictor, runtime
+from quantcore.engine.predict import answers, store_logits
 from quantcore.errors import DoesNotRunError, QuantcoreError
 from quantcore.formats import Exporter, exporter
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
-from quantcore.predict import answers, store_logits
 from quantcore.sandbox.outbox import Tray
 from quantcore.sandbox.process_pool import report
 from quantcore.schema.verification import Check, ExportSpec, Sample

@@ -9,20 +9,21 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from quantcore import checks, engine, keys, metrics, wording
+from quantcore import checks, wording
 from quantcore.backends import runtime
 from quantcore.checks import Evidence
-from quantcore.convert import Conversion
-from quantcore.engine import Job
+from quantcore.engine import cell, keys, metrics
+from quantcore.engine.cell import Job
+from quantcore.engine.convert import Conversion
+from quantcore.engine.latency import Subject as TimedSubject
+from quantcore.engine.latency import Timing, time_against_float, time_alone
+from quantcore.engine.predict import load_logits
 from quantcore.errors import DoesNotRunError
 from quantcore.export import Export
 from quantcore.formats import exporter
 from quantcore.formats.torchscript import TorchScript
 from quantcore.images import load_labels
-from quantcore.measure import Subject as TimedSubject
-from quantcore.measure import Timing, time_against_float, time_alone
 from quantcore.models.catalogue import find
-from quantcore.predict import load_logits
 from quantcore.proof import Answers
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Accuracy
@@ -81,7 +82,7 @@ class _Proof:
         """Return the answers of the variant's own file, as a comparison stores them."""
         job = self.job
         if not job.request.model.is_random:
-            judged = engine.judge(job, self.spec.variant, self.conversion, start, end)
+            judged = cell.judge(job, self.spec.variant, self.conversion, start, end)
             assert judged.predictions is not None
             return self._logits(judged.predictions)
         own = replace(self.spec, format=TorchScript.name, options=())

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from quantcore.cache import locks
-from quantcore.engine import MACHINE_LOCK
+from quantcore.engine.cell import MACHINE_LOCK
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
 from quantcore.intake.check import check
 from quantcore.models import torchvision, weights_files
@@ -41,7 +41,7 @@ ID_BYTES = 12
 MOST_REMEMBERED = 100
 # A lesson looks ten times a second whether it is still wanted, but not while weights are fetched.
 END_S = 10.0
-NURSERY_MODULES = ("quantcore.preload", "quantcore.transfer")
+NURSERY_MODULES = ("quantcore.engine.preload", "quantcore.transfer")
 WAITS = "waits until the measurement that runs is done"
 IN_LINE = "waits until another model is taught"
 STARTING = "starting torch, which takes a few seconds"

@@ -11,7 +11,7 @@ from typing import Any
 
 from quantcore import uploads
 from quantcore.cache import Store
-from quantcore.engine import Job, is_locked, origins, run_cell
+from quantcore.engine.cell import Job, is_locked, origins, run_cell
 from quantcore.exports import NURSERY_MODULES, attempt
 from quantcore.sandbox import sandboxed
 from quantcore.sandbox.process_pool import Nursery

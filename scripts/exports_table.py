@@ -15,7 +15,7 @@ from pathlib import Path
 from quantcore import exports, wording
 from quantcore.cache import Store
 from quantcore.compare import plan
-from quantcore.engine import Job
+from quantcore.engine.cell import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.formats import EXPORTERS
 from quantcore.models.catalogue import offered

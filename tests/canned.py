@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import metrics
+from quantcore.engine import metrics
 from quantcore.schema import request
 from quantcore.schema.environment import Environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from quantcore import exports, metrics
+from quantcore import exports
+from quantcore.engine import metrics
 from quantcore.formats import EXPORTERS
 from quantcore.models.bundle import file_digest
 from quantcore.models.catalogue import find

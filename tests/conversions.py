@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.backends import runtime
-from quantcore.convert import state_digest
+from quantcore.engine.convert import state_digest
+from quantcore.engine.keys import image_size
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
 from quantcore.images import load_images
-from quantcore.keys import image_size
 from quantcore.models.catalogue import find
 from quantcore.schema.request import CompareRequest, Variant
 from quantcore.workflows import Material, workflow

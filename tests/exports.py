@@ -9,14 +9,15 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import engine, exports
+from quantcore import exports
 from quantcore.cache import Store
-from quantcore.convert import Conversion
-from quantcore.engine import Job
+from quantcore.engine import cell
+from quantcore.engine.cell import Job
+from quantcore.engine.convert import Conversion
+from quantcore.engine.predict import load_logits
 from quantcore.errors import CancelledError
 from quantcore.export import Export, run_export_child
 from quantcore.models.catalogue import find
-from quantcore.predict import load_logits
 from quantcore.proof import Answers
 from quantcore.sandbox import outbox
 from quantcore.sandbox.process_pool import Nursery, Watch, ignore_progress, never_stop
@@ -68,7 +69,7 @@ def job_of(
     store: Store,
     nursery: Nursery,
     settings: Settings,
-    report: engine.ReportStage = ignore,
+    report: cell.ReportStage = ignore,
     should_stop: Callable[[], bool] = never_stop,
 ) -> Job:
     return Job(spec.request, settings, store, nursery, report, should_stop)
@@ -85,11 +86,11 @@ class Bench:
     answered: dict[ExportSpec, Answers] = field(default_factory=dict)
     variants: dict[ExportSpec, Logits] = field(default_factory=dict)
 
-    def job(self, spec: ExportSpec, report: engine.ReportStage = ignore) -> Job:
+    def job(self, spec: ExportSpec, report: cell.ReportStage = ignore) -> Job:
         return job_of(spec, self.store, self.nursery, self.settings, report)
 
     def conversion(self, spec: ExportSpec) -> Conversion:
-        return engine.convert(self.job(spec), spec.variant, 0.0, 1.0)
+        return cell.convert(self.job(spec), spec.variant, 0.0, 1.0)
 
     def export(self, spec: ExportSpec) -> Export:
         """Return what is known of the file, which is written unless it was before."""
@@ -97,7 +98,7 @@ class Bench:
             self.exported[spec] = self.write(spec)
         return self.exported[spec]
 
-    def write(self, spec: ExportSpec, report: engine.ReportStage = ignore) -> Export:
+    def write(self, spec: ExportSpec, report: cell.ReportStage = ignore) -> Export:
         """Write the file, whether it is there already or not."""
         conversion, files = self.conversion(spec), self.files(spec)
         function = "quantcore.export:run_export_child"

@@ -18,7 +18,7 @@ from torch import nn
 from quantcore import exports, worker
 from quantcore.cache import Store
 from quantcore.compare import Comparisons, plan
-from quantcore.engine import Job
+from quantcore.engine.cell import Job
 from quantcore.errors import RequestError
 from quantcore.models.torchvision_import import torchvision
 from quantcore.schema.request import (

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from quantcore.compare import Comparisons
+from quantcore.engine.grid import FLOAT32, plan
 from quantcore.errors import RequestError, SchedulerError, StoreError
-from quantcore.grid import FLOAT32, plan
 from quantcore.jobs import Ended
 from quantcore.ledger import Claim, Host
 from quantcore.schema.environment import current_environment

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantcore import decide, metrics
+from quantcore import decide
 from quantcore.decide import Budgets
 from quantcore.decide.labels import labels
 from quantcore.decide.paired import holm
+from quantcore.engine import metrics
 from quantcore.errors import RequestError
 from tests import canned
 

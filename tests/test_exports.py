@@ -16,7 +16,8 @@ import typer
 from quantcore import checks, export_command, exports, exports_queue, proof, proving
 from quantcore.cache import Store
 from quantcore.checks import Evidence, Logits
-from quantcore.engine import Job
+from quantcore.engine.cell import Job
+from quantcore.engine.grid import FLOAT32
 from quantcore.errors import (
     CancelledError,
     ChildDiedError,
@@ -28,7 +29,6 @@ from quantcore.errors import (
 )
 from quantcore.exports_queue import Exports
 from quantcore.formats import EXPORTERS, Exporter
-from quantcore.grid import FLOAT32
 from quantcore.jobs import Workers
 from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.environment import current_environment

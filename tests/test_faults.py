@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from quantcore.compare import Comparisons
-from quantcore.grid import FLOAT32
+from quantcore.engine.grid import FLOAT32
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import JobView, VariantResult
 from quantcore.settings import Settings

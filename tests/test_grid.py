@@ -3,8 +3,8 @@
 import pytest
 
 from quantcore.backends import BACKENDS
+from quantcore.engine.grid import FLOAT32, plan, refusals
 from quantcore.errors import RequestError
-from quantcore.grid import FLOAT32, plan, refusals
 from quantcore.schema.request import CompareRequest, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS
 

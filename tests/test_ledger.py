@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from quantcore.engine.grid import FLOAT32
 from quantcore.errors import RequestError
-from quantcore.grid import FLOAT32
 from quantcore.ledger import Claim, Host, Ledger, NewCell, NewJob
 from quantcore.ledger.ledger import MOST_DEATHS, MOST_INTERRUPTIONS
 from quantcore.schema.environment import current_environment

@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from quantcore import measure
 from quantcore.backends import runtime
+from quantcore.engine import latency
+from quantcore.engine.latency import Subject, Timing, time_against_float, time_alone
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
-from quantcore.measure import Subject, Timing, time_against_float, time_alone
 from quantcore.sandbox.process_pool import Nursery, Progress, ignore_progress, never_stop
 from quantcore.schema.request import MeasureSpec
 
@@ -100,7 +100,7 @@ def test_rounds_end_as_soon_as_the_interval_is_narrow(
 def test_every_sample_is_kept(alone: Timing) -> None:
     samples = alone.latency_ms.samples
     assert len(samples) % QUICK.min_rounds == 0
-    assert len(samples) >= QUICK.min_rounds * measure.MIN_CALLS_A_ROUND
+    assert len(samples) >= QUICK.min_rounds * latency.MIN_CALLS_A_ROUND
     assert min(samples) > 0
     assert alone.latency_ms.p50 == pytest.approx(statistics.median(samples), rel=1e-3)
     assert alone.latency_ms.p50 <= alone.latency_ms.p90 <= max(samples)
@@ -133,7 +133,7 @@ def test_its_own_work_does_not_mark_the_machine_as_busy(
     nursery: Nursery, files: dict[int, Subject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = psutil.Process(nursery._process.pid)
-    monkeypatch.setattr(measure, "_used_s", lambda: _spent_s(own))
+    monkeypatch.setattr(latency, "_used_s", lambda: _spent_s(own))
     timing = time_alone(nursery, files[1], QUICK, ignore_progress, never_stop)
     assert not timing.machine_busy
 

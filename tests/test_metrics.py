@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from quantcore import metrics
+from quantcore.engine import metrics
 from quantcore.errors import QuantcoreError
 
 RNG = np.random.default_rng

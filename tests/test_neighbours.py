@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantcore.neighbours import STEPS, neighbours, variant_of
+from quantcore.engine.suggestions import STEPS, neighbours, variant_of
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.workflows import WORKFLOWS
 from tests import canned

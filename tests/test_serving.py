@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from quantcore.compare import plan, weight
-from quantcore.engine import cell_key
+from quantcore.engine.cell import cell_key
 from quantcore.ledger import Host, Ledger, NewCell, NewJob
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from quantcore.backends import BACKENDS
-from quantcore.grid import FLOAT32, plan
+from quantcore.engine.grid import FLOAT32, plan
 from quantcore.models.catalogue import catalogue, find
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import ModelSpec

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantcore.engine.grid import FLOAT32
 from quantcore.errors import RequestError
-from quantcore.grid import FLOAT32
 from quantcore.schema.request import CompareRequest, Setting
 from quantcore.sweep import MOST_VARIANTS, Sweep, labels_of, read, write
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from quantcore import trials as module
 from quantcore.cache import Store, locks
+from quantcore.engine.grid import FLOAT32
 from quantcore.errors import RequestError
-from quantcore.grid import FLOAT32
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
 from quantcore.sandbox.process_pool import Nursery

@@ -9,11 +9,11 @@ import streamlit as st
 
 from quantcore import arguments, exports, handover, wording
 from quantcore.draw import cards, titles
+from quantcore.engine.suggestions import variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.exports_queue import Exports
 from quantcore.formats import EXPORTERS, exporter
 from quantcore.models.catalogue import ModelInfo, find
-from quantcore.neighbours import variant_of
 from quantcore.report import figures
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant

@@ -9,15 +9,16 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from quantcore import answers, wording
+from quantcore import wording
 from quantcore.decide import differences as apart
 from quantcore.decide import references
 from quantcore.decide.differences import Disagreement
 from quantcore.draw import gallery, titles
-from quantcore.engine import cell_key
+from quantcore.engine import answers
+from quantcore.engine.cell import cell_key
+from quantcore.engine.suggestions import variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.models.catalogue import find
-from quantcore.neighbours import variant_of
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import VariantResult
 from ui import brought, site, state, theme, thumbnails

@@ -8,11 +8,11 @@ import streamlit as st
 from quantcore import wording
 from quantcore.decide import Evidence, Verdict, nearest_in_8_bits
 from quantcore.draw import titles
+from quantcore.engine.keys import image_size
+from quantcore.engine.suggestions import STEPS, neighbours, variant_of
 from quantcore.errors import QuantcoreError
-from quantcore.keys import image_size
 from quantcore.ledger import Host
 from quantcore.models.catalogue import find
-from quantcore.neighbours import STEPS, neighbours, variant_of
 from quantcore.schema.request import CompareRequest, Variant
 from quantcore.schema.result import VariantResult
 from ui import brought, hosts, theme, widgets

@@ -9,7 +9,7 @@ from quantcore.decide.grounds import ground, judged_alike, references
 from quantcore.decide.labels import labels
 from quantcore.decide.paired import Correctness, difference, discordant
 from quantcore.decide.timing import latency_errors
-from quantcore.metrics import Z_95
+from quantcore.engine.metrics import Z_95
 from quantcore.schema.result import VariantResult
 
 # Halving the file is worth as much as being 1.4 times faster.

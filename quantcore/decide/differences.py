@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import metrics
 from quantcore.decide.budgets import Estimate
 from quantcore.decide.paired import difference
+from quantcore.engine import metrics
 
 Logits = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -13,10 +13,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import metrics
 from quantcore.decide.candidates import Candidate, candidates, preference
 from quantcore.decide.grounds import Floats, Matrix, ground, judged_alike, timed_alike
 from quantcore.decide.paired import ALPHA, Correctness, discordant, real_differences
+from quantcore.engine import metrics
 from quantcore.schema.result import VariantResult
 
 # Chance of finding the difference that `images_to_settle` promises, as a normal quantile.

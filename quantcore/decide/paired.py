@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import metrics
 from quantcore.decide.budgets import Estimate
 from quantcore.decide.grounds import Floats, Matrix, judged_on, same_float
 from quantcore.decide.timing import lead
+from quantcore.engine import metrics
 from quantcore.schema.result import VariantResult
 
 Correctness = Mapping[str, NDArray[np.bool_]]

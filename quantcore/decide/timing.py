@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantcore import metrics
 from quantcore.decide.grounds import Floats, ground, grounded_alike, timed_alike
+from quantcore.engine import metrics
 from quantcore.schema.result import VariantResult
 
 # Student's t with more degrees than this is close to normal; fewer terms, and on the safe side.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from quantcore import wording
-from quantcore.metrics import wilson
+from quantcore.engine.metrics import wilson
 from quantcore.schema.result import VariantResult
 
 Interval = tuple[float, float]

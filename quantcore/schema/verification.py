@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from quantcore import metrics
+from quantcore.engine import metrics
 from quantcore.errors import RequestError
 from quantcore.schema.environment import Environment
 from quantcore.schema.request import CompareRequest, Settings, Variant

@@ -8,8 +8,8 @@ from typing import Any
 
 from quantcore.backends import BACKENDS, runtime
 from quantcore.decide.labels import names
+from quantcore.engine.grid import FLOAT32
 from quantcore.errors import RequestError
-from quantcore.grid import FLOAT32
 from quantcore.models.catalogue import find
 from quantcore.schema.request import (
     CompareRequest,

@@ -11,7 +11,7 @@ from torch.ao import quantization
 from quantcore.backends import BACKENDS, Backend
 from quantcore.backends.observers import FittedHistogramObserver
 from quantcore.backends.qconfigs import qat_qconfig, static_qconfig
-from quantcore.convert import state_digest
+from quantcore.engine.convert import state_digest
 from tests.computing import QUIET, one_thread
 
 pytestmark = QUIET

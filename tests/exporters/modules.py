@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from quantcore.backends import FLOAT
+from quantcore.engine.grid import FLOAT32
 from quantcore.errors import UnsupportedError
 from quantcore.formats import Source, Written, exporter, lite, mobile
 from quantcore.formats.torchscript import captured
-from quantcore.grid import FLOAT32
 from quantcore.schema.request import Setting
 from quantcore.workflows import Material
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from quantcore import exports
-from quantcore.convert import provenance
+from quantcore.engine.convert import provenance
+from quantcore.engine.grid import FLOAT32
+from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.formats import EXPORTERS, exporter
-from quantcore.grid import FLOAT32
-from quantcore.metrics import agreement, sqnr_db
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import find
 from quantcore.schema.environment import library_versions

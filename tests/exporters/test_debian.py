@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantcore.grid import FLOAT32
+from quantcore.engine.grid import FLOAT32
+from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.images import load_images
-from quantcore.metrics import agreement, sqnr_db
 from quantcore.models.catalogue import find
 from quantcore.schema.verification import ExportSpec
 from tests.exports import (

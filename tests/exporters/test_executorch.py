@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from quantcore.engine.grid import FLOAT32
+from quantcore.engine.metrics import agreement, sqnr_db
+from quantcore.engine.predict import load_logits
 from quantcore.errors import UnsupportedError
 from quantcore.formats import executorch
 from quantcore.formats.executorch import PACKAGES, ExecuTorch
-from quantcore.grid import FLOAT32
-from quantcore.metrics import agreement, sqnr_db
-from quantcore.predict import load_logits
 from quantcore.schema.request import ModelSpec, Variant
 from tests.exports import LSTM, MOBILENET, Bench, dynamic, planned, static, subject
 

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import UnsupportedError
 from quantcore.formats.onnx import INPUT, OUTPUT, PRECISE
 from quantcore.formats.onnx_graph import DEQUANTIZE, int8_operators
-from quantcore.metrics import agreement, sqnr_db
 from quantcore.schema.request import ModelSpec, Variant
 from quantcore.schema.verification import ExportSpec
 from tests.exports import PICTURES, RESNET, SHUFFLENET, VIT, Bench, dynamic, planned, static

@@ -87,7 +87,9 @@ class Scene:
 def nursery() -> Iterator[Nursery]:
     os.environ[VARIABLE] = TOKEN
     try:
-        with Nursery(["quantcore.preload", "tests.lockdown.inmate", "tests.lockdown.attacks"]) as n:
+        with Nursery(
+            ["quantcore.engine.preload", "tests.lockdown.inmate", "tests.lockdown.attacks"]
+        ) as n:
             yield n
     finally:
         del os.environ[VARIABLE]

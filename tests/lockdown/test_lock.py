@@ -35,7 +35,7 @@ WORKS = "tests.lockdown.works"
 
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[Nursery]:
-    with Nursery(["quantcore.preload", "tests.lockdown.inmate", WORKS]) as running:
+    with Nursery(["quantcore.engine.preload", "tests.lockdown.inmate", WORKS]) as running:
         yield running
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore import metrics
 from quantcore.cache import Store
-from quantcore.engine import cell_key
-from quantcore.grid import plan
+from quantcore.engine import metrics
+from quantcore.engine.cell import cell_key
+from quantcore.engine.grid import plan
+from quantcore.engine.predict import store_logits
 from quantcore.images import load_labels
 from quantcore.models.catalogue import find
-from quantcore.predict import store_logits
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import Comparison, VariantResult
 from quantcore.settings import Settings

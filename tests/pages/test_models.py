@@ -14,8 +14,9 @@ from PIL import Image
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.testing.v1 import AppTest
 
-from quantcore import answers, exports
+from quantcore import exports
 from quantcore.draw import titles
+from quantcore.engine import answers
 from quantcore.errors import RequestError
 from quantcore.images.classes import unmatched
 from quantcore.images.preview import preview

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.grid import plan
+from quantcore.engine.grid import plan
 from quantcore.schema.request import ModelSpec, Variant
 from quantcore.schema.result import Comparison
 from tests import canned

@@ -15,9 +15,13 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from quantcore import keys, metrics, uploads
+from quantcore import uploads
 from quantcore.cache import Store, locks
-from quantcore.convert import Conversion
+from quantcore.engine import keys, metrics
+from quantcore.engine.convert import Conversion
+from quantcore.engine.latency import Subject as TimedSubject
+from quantcore.engine.latency import Timing, time_against_float, time_alone
+from quantcore.engine.predict import Probe, are_logits, load_logits
 from quantcore.errors import (
     CancelledError,
     ChildDiedError,
@@ -26,11 +30,8 @@ from quantcore.errors import (
     UnsupportedError,
 )
 from quantcore.images import load_labels
-from quantcore.measure import Subject as TimedSubject
-from quantcore.measure import Timing, time_against_float, time_alone
 from quantcore.models import weights_are_here, weights_files
 from quantcore.models.catalogue import find
-from quantcore.predict import Probe, are_logits, load_logits
 from quantcore.sandbox import outbox, sandboxed
 from quantcore.sandbox.process_pool import Child, Nursery, Progress, ShouldStop, not_an_answer
 from quantcore.schema.environment import Environment, current_environment
@@ -41,10 +42,10 @@ from quantcore.workflows import settings_of, settings_told, workflow
 
 # Imported once by the nursery, so that its children start with everything at hand.
 NURSERY_MODULES = (
-    "quantcore.convert",
-    "quantcore.predict",
-    "quantcore.measure",
-    "quantcore.preload",
+    "quantcore.engine.convert",
+    "quantcore.engine.predict",
+    "quantcore.engine.latency",
+    "quantcore.engine.preload",
 )
 # Of the machine, not of a data folder: two servers with folders of their own share the processor.
 MACHINE_LOCK = Path(tempfile.gettempdir()) / f"quantcore-measures-{os.getuid()}.lock"
@@ -326,14 +327,14 @@ def _convert_child(
 ) -> Conversion:
     share = start, end
     if twin is None:
-        function = "quantcore.convert:run_convert_child"
+        function = "quantcore.engine.convert:run_convert_child"
         return job.run(
             Conversion, function, job.request, variant, files=Conversion.files, share=share
         )
     with job.store.using(twin.artifact.sha256) as (source,):
         return job.run(
             Conversion,
-            "quantcore.convert:run_relabel_child",
+            "quantcore.engine.convert:run_relabel_child",
             *(job.request, variant, twin, source),
             files=lambda made: [made.artifact.sha256],
             share=share,
@@ -352,7 +353,7 @@ def judge(
     sha256 = conversion.artifact.sha256
     with job.store.using(sha256) as (path,), job.store.tray() as folder:
         with job.spawn(
-            "quantcore.predict:run_probe_child",
+            "quantcore.engine.predict:run_probe_child",
             path,
             variant.backend,
             job.request,

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from quantcore.backends import runtime
+from quantcore.engine.keys import checkpoint_engine, image_size, recipe_key
 from quantcore.errors import QuantcoreError
 from quantcore.formats import torchscript
 from quantcore.images import load_images
-from quantcore.keys import checkpoint_engine, image_size, recipe_key
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import find
 from quantcore.sandbox.outbox import Tray

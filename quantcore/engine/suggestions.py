@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from quantcore.backends import runtime
-from quantcore.grid import FLOAT32, refusals
+from quantcore.engine.grid import FLOAT32, refusals
 from quantcore.schema.environment import Environment
 from quantcore.schema.request import CompareRequest, Setting, Variant
 from quantcore.schema.result import VariantResult

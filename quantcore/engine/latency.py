@@ -17,8 +17,8 @@ from typing import Annotated, Any, TypeVar
 import psutil
 from pydantic import Field, PositiveFloat, TypeAdapter
 
-from quantcore import metrics
 from quantcore.backends import runtime
+from quantcore.engine import metrics
 from quantcore.formats import exporter
 from quantcore.formats.torchscript import TorchScript
 from quantcore.sandbox.process_pool import (
@@ -158,7 +158,7 @@ _MEMORY = TypeAdapter(tuple[int, int])
 
 @contextmanager
 def _timed_child(nursery: Nursery, subject: Subject, measure: MeasureSpec) -> Iterator[Child]:
-    function = "quantcore.measure:run_timed_child"
+    function = "quantcore.engine.latency:run_timed_child"
     with nursery.spawn(function, subject, measure, reads=(subject.path,)) as child:
         yield child
 

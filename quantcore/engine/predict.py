@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from quantcore.backends import Predictor, runtime
 from quantcore.cache import Store
+from quantcore.engine.keys import image_size
 from quantcore.formats.multiply_adds import float_multiply_adds
 from quantcore.images import Split, load_images
-from quantcore.keys import image_size
 from quantcore.models.catalogue import find
 from quantcore.sandbox.outbox import Tray
 from quantcore.sandbox.process_pool import report
