@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantcore.cache import Store
-from quantcore.compare import Comparisons
 from quantcore.engine.cell import NURSERY_MODULES, Job, convert
 from quantcore.engine.convert import Conversion
 from quantcore.errors import QuantcoreError
+from quantcore.jobs.comparisons import Comparisons
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import catalogue
 from quantcore.sandbox.process_pool import Nursery, never_stop

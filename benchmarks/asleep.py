@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from quantcore import worker
 from quantcore.engine import keys
 from quantcore.engine.cell import Job
 from quantcore.engine.metrics import accuracy, latency
+from quantcore.jobs import worker
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, Variant, digest
 from quantcore.schema.result import Artifact, Speedup, VariantResult

@@ -10,7 +10,7 @@ from benchmarks.asleep import made_up_row
 from benchmarks.lines import Figure, at_most, note
 from benchmarks.visitors import Visit, rerun_seconds
 from quantcore.engine.grid import FLOAT32
-from quantcore.ledger import Host, Ledger, NewCell, NewJob
+from quantcore.jobs import Host, Ledger, NewCell, NewJob
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.settings import Settings

@@ -10,8 +10,8 @@ import psutil
 
 from benchmarks.app import cold_settings
 from benchmarks.lines import Figure, at_most
-from quantcore.compare import Comparisons
 from quantcore.engine.grid import FLOAT32
+from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import JobView
 

@@ -7,8 +7,8 @@ from unittest.mock import patch
 from benchmarks.app import cold_settings
 from benchmarks.drawings import KINDS, packed
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
-from quantcore.compare import Comparisons
 from quantcore.engine.grid import FLOAT32
+from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import VariantResult
 from quantcore.transfer import TransferSpec

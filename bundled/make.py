@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from bundled import photos, quantized, splits, training
 from quantcore.cache import Store
-from quantcore.compare import Comparisons, plan
 from quantcore.engine.answers import SHIPPED, logits_of
+from quantcore.jobs.comparisons import Comparisons, plan
 from quantcore.schema.request import MeasureSpec, ModelSpec
 from quantcore.schema.result import Comparison
 from quantcore.settings import Settings, physical_cores

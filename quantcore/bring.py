@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from quantcore.compare import Comparisons
 from quantcore.errors import RequestError
+from quantcore.jobs.comparisons import Comparisons
 from quantcore.models.bundle import file_digest
 from quantcore.schema.request import SOURCES, ModelSpec
 from quantcore.uploads import Upload

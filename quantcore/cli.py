@@ -13,13 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from quantcore import arguments, bring, outputs
-from quantcore import sweep as sweeps
 from quantcore.backends import BACKENDS
 from quantcore.cache import Store
-from quantcore.compare import Comparisons, plan
 from quantcore.decide import Budgets
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.export_command import export
+from quantcore.jobs import sweep as sweeps
+from quantcore.jobs.comparisons import Comparisons, plan
 from quantcore.models.catalogue import offered
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
@@ -172,7 +172,7 @@ def scheduler(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Its port.")] = 8786,
 ) -> None:
     """Hand out cells to workers on several machines, until Ctrl-C."""
-    from quantcore.cluster import serve_scheduler
+    from quantcore.jobs.cluster import serve_scheduler
 
     serve_scheduler(host, port, typer.echo)
 
@@ -182,7 +182,7 @@ def worker(
     address: Annotated[str, typer.Argument(help="Of the scheduler: tcp://HOST:8786.")],
 ) -> None:
     """Measure on this machine what a scheduler hands out, until Ctrl-C."""
-    from quantcore.cluster import serve_worker
+    from quantcore.jobs.cluster import serve_worker
 
     # A setting that cannot be read is said now, not in every cell.
     Settings.from_env()

@@ -16,7 +16,7 @@ from quantcore import exports
 from quantcore.cache import Store
 from quantcore.engine.cell import failure, origins
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError, UnsupportedError
-from quantcore.jobs import ExportEnded, Workers
+from quantcore.jobs.workers import ExportEnded, Workers
 from quantcore.schema.request import digest
 from quantcore.schema.result import Failure
 from quantcore.schema.verification import ExportSpec, ExportState, ExportView, ProofCard

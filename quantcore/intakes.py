@@ -12,10 +12,10 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from quantcore.errors import CancelledError, QuantcoreError, RequestError
-from quantcore.idle import IdleEnd
 from quantcore.intake.check import check
 from quantcore.intake.examined import Examined
 from quantcore.intake.look import Found
+from quantcore.jobs.idle import IdleEnd
 from quantcore.models.bundle import file_digest
 from quantcore.models.catalogue import catalogue
 from quantcore.models.uploads import PROGRAM, WEIGHTS

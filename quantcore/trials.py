@@ -25,7 +25,7 @@ from quantcore.errors import (
     QuantcoreError,
     RequestError,
 )
-from quantcore.idle import IdleEnd
+from quantcore.jobs.idle import IdleEnd
 from quantcore.models.catalogue import find
 from quantcore.sandbox import sandboxed
 from quantcore.sandbox.process_pool import Child, Nursery, not_an_answer

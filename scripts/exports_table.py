@@ -14,10 +14,10 @@ from pathlib import Path
 
 from quantcore import exports, wording
 from quantcore.cache import Store
-from quantcore.compare import plan
 from quantcore.engine.cell import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.formats import EXPORTERS
+from quantcore.jobs.comparisons import plan
 from quantcore.models.catalogue import offered
 from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.environment import current_environment

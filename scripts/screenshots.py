@@ -17,8 +17,8 @@ from typing import Literal
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from quantcore.compare import shipped_comparison
-from quantcore.ledger import Host, Ledger, NewCell, NewJob
+from quantcore.jobs import Host, Ledger, NewCell, NewJob
+from quantcore.jobs.comparisons import shipped_comparison
 from quantcore.models.bundle import bundled_file
 from quantcore.schema.request import CompareRequest, Variant
 from quantcore.schema.result import Comparison, Failure, VariantResult

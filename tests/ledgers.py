@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from quantcore.ledger import Claim, Host, Ledger, NewCell, NewJob
+from quantcore.jobs import Claim, Host, Ledger, NewCell, NewJob
 from quantcore.schema.environment import Environment, current_environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import Failure, VariantResult

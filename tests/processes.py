@@ -41,7 +41,7 @@ def _kind(process: psutil.Process) -> str:
                 parent.cmdline()
             )
             return "child" if is_child else "nursery"
-        if "quantcore.cluster" in command:
+        if "quantcore.jobs.cluster" in command:
             return "cluster"
         return "worker" if "spawn_main" in command else "other"
     except psutil.NoSuchProcess:

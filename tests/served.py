@@ -6,7 +6,7 @@ Reads commands from standard input: `start REQUEST` and `retry ID`; answers with
 import sys
 from pathlib import Path
 
-from quantcore.compare import Comparisons
+from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.request import CompareRequest
 from quantcore.settings import Settings
 

@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from quantcore import exports, worker
+from quantcore import exports
 from quantcore.cache import Store
-from quantcore.compare import Comparisons, plan
 from quantcore.engine.cell import Job
 from quantcore.errors import RequestError
+from quantcore.jobs import worker
+from quantcore.jobs.comparisons import Comparisons, plan
 from quantcore.models.torchvision_import import torchvision
 from quantcore.schema.request import (
     CompareRequest,

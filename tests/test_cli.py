@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from quantcore.cache import Store
-from quantcore.ledger import Ledger
+from quantcore.jobs import Ledger
 from quantcore.sandbox.process_pool import PROJECT
 from quantcore.schema.request import CompareRequest
 from quantcore.schema.result import Comparison

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from quantcore.compare import Comparisons
 from quantcore.engine.grid import FLOAT32, plan
 from quantcore.errors import RequestError, SchedulerError, StoreError
-from quantcore.jobs import Ended
-from quantcore.ledger import Claim, Host
+from quantcore.jobs import Claim, Host
+from quantcore.jobs.comparisons import Comparisons
+from quantcore.jobs.workers import Ended
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import JobView, VariantResult
@@ -274,7 +274,7 @@ def test_a_comparison_that_nobody_started_is_told(running: Comparisons) -> None:
 def test_a_scheduler_that_does_not_answer_is_named_in_every_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantcore.jobs.CONNECT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("quantcore.jobs.workers.CONNECT_TIMEOUT_S", 0.5)
     comparisons = Comparisons(Settings(tmp_path, scheduler="tcp://127.0.0.1:9"))
     asked = request(RANDOM, Variant("dynamic", "x86"), Variant("dynamic", "qnnpack"))
     with pytest.raises(SchedulerError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9"):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from quantcore import worker
 from quantcore.engine import keys
+from quantcore.jobs import worker
 from quantcore.schema.environment import cpu_name, current_environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 

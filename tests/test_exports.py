@@ -29,7 +29,7 @@ from quantcore.errors import (
 )
 from quantcore.exports_queue import Exports
 from quantcore.formats import EXPORTERS, Exporter
-from quantcore.jobs import Workers
+from quantcore.jobs.workers import Workers
 from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant

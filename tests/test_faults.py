@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from quantcore.compare import Comparisons
 from quantcore.engine.grid import FLOAT32
+from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import JobView, VariantResult
 from quantcore.settings import Settings

@@ -8,8 +8,8 @@ import pytest
 
 from quantcore.engine.grid import FLOAT32
 from quantcore.errors import RequestError
-from quantcore.ledger import Claim, Host, Ledger, NewCell, NewJob
-from quantcore.ledger.ledger import MOST_DEATHS, MOST_INTERRUPTIONS
+from quantcore.jobs import Claim, Host, Ledger, NewCell, NewJob
+from quantcore.jobs.queue import MOST_DEATHS, MOST_INTERRUPTIONS
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.schema.result import Failure

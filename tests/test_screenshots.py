@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from quantcore.compare import shipped_comparison
-from quantcore.ledger import Ledger
+from quantcore.jobs import Ledger
+from quantcore.jobs.comparisons import shipped_comparison
 from quantcore.settings import Settings
 from scripts import screenshots
 from scripts.serve import PROJECT

@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from quantcore.compare import plan, weight
 from quantcore.engine.cell import cell_key
-from quantcore.ledger import Host, Ledger, NewCell, NewJob
+from quantcore.jobs import Host, Ledger, NewCell, NewJob
+from quantcore.jobs.comparisons import plan, weight
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
 from quantcore.settings import Settings

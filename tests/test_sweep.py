@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from quantcore.engine.grid import FLOAT32
 from quantcore.errors import RequestError
+from quantcore.jobs.sweep import MOST_VARIANTS, Sweep, labels_of, read, write
 from quantcore.schema.request import CompareRequest, Setting
-from quantcore.sweep import MOST_VARIANTS, Sweep, labels_of, read, write
 
 PROJECT = Path(__file__).parents[1]
 MODEL = "bundled/mobilenet_v2"

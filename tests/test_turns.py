@@ -1,6 +1,6 @@
 """When a waiting comparison's turn comes."""
 
-from quantcore.turns import Forecast, forecasts
+from quantcore.jobs.turns import Forecast, forecasts
 
 
 def test_what_runs_comes_first_and_owners_take_turns() -> None:

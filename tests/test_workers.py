@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from quantcore import jobs
-from quantcore.compare import Comparisons
 from quantcore.errors import SchedulerError
+from quantcore.jobs import workers
+from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import Variant
 from quantcore.settings import Settings
@@ -196,7 +196,7 @@ def test_a_worker_that_is_told_to_end_leaves_its_cell_to_the_next_one(ours: Site
 def test_a_killed_scheduler_is_named_in_every_row_that_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(workers, "CONNECT_TIMEOUT_S", 1.0)
     with site(tmp_path, OURS[0]) as place, worker_at(place, OURS[1]) as running:
         job_id = calibrating(place, 23, Variant("dynamic", "fbgemm"))
         pids = running.pids()
@@ -247,7 +247,7 @@ def test_what_cannot_be_reached_is_said_in_one_sentence(
 def test_a_server_that_is_given_something_else_for_a_scheduler_says_so(
     tmp_path: Path, web_server: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(workers, "CONNECT_TIMEOUT_S", 1.0)
     comparisons = Comparisons(Settings(tmp_path, scheduler=f"tcp://127.0.0.1:{web_server}"))
     with pytest.raises(SchedulerError, match="No Dask scheduler answers"):
         comparisons.hosts()

@@ -8,7 +8,7 @@ import streamlit as st
 
 from quantcore import wording
 from quantcore.draw import tables
-from quantcore.ledger import Host
+from quantcore.jobs import Host
 from quantcore.schema.result import JobView, VariantResult
 from quantcore.wording import NONE
 from ui import state, visitor

@@ -8,10 +8,10 @@ from typing import Any
 import streamlit as st
 
 from quantcore.draw import titles
+from quantcore.jobs.sweep import Sweep
 from quantcore.models.catalogue import offered
 from quantcore.schema.request import RANDOM, Setting
 from quantcore.settings import physical_cores
-from quantcore.sweep import Sweep
 from quantcore.workflows import WORKFLOWS
 from ui import fields, state, values, widgets
 from ui.state import Parameter

@@ -10,7 +10,7 @@ import streamlit as st
 
 from quantcore import wording
 from quantcore.errors import QuantcoreError
-from quantcore.ledger import Host
+from quantcore.jobs import Host
 from quantcore.schema.environment import current_environment
 from ui import state, theme
 

@@ -8,9 +8,9 @@ from html import escape
 import streamlit as st
 
 from quantcore import wording
-from quantcore.ledger import JobSummary
+from quantcore.jobs import JobSummary
+from quantcore.jobs.turns import Forecast
 from quantcore.schema.request import ModelSpec
-from quantcore.turns import Forecast
 from ui import progress, site, state, theme, visitor
 
 PAGE_LENGTH = 20

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from quantcore import uploads
-from quantcore.compare import Comparisons, shipped_comparison
 from quantcore.draw import titles
 from quantcore.errors import QuantcoreError, RequestError
+from quantcore.jobs.comparisons import Comparisons, shipped_comparison
 from quantcore.models.catalogue import offered
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import RANDOM, ModelSpec

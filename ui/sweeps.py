@@ -6,9 +6,9 @@ import streamlit as st
 
 from quantcore import wording
 from quantcore.errors import QuantcoreError
-from quantcore.ledger import Host
+from quantcore.jobs import Host
+from quantcore.jobs.sweep import Sweep, read, write
 from quantcore.schema.request import CompareRequest
-from quantcore.sweep import Sweep, read, write
 from ui import choices, hosts, progress, site, state, theme, widgets
 
 STARTED = "started_sweep"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from quantcore.engine.cell import origins
-from quantcore.ledger import JobSummary
+from quantcore.jobs import JobSummary
 from quantcore.schema.result import JobView
 from ui import state
 from ui.server import COOKIE

@@ -11,7 +11,7 @@ from quantcore.draw import titles
 from quantcore.engine.keys import image_size
 from quantcore.engine.suggestions import STEPS, neighbours, variant_of
 from quantcore.errors import QuantcoreError
-from quantcore.ledger import Host
+from quantcore.jobs import Host
 from quantcore.models.catalogue import find
 from quantcore.schema.request import CompareRequest, Variant
 from quantcore.schema.result import VariantResult

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import streamlit as st
 
 from quantcore import uploads, wording
-from quantcore.compare import plan
 from quantcore.draw import titles
-from quantcore.ledger import Host
+from quantcore.jobs import Host
+from quantcore.jobs.comparisons import plan
 from quantcore.models.catalogue import ModelInfo, find, offered
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS

@@ -8,10 +8,10 @@ from quantcore.backends import BACKENDS
 from quantcore.decide import Ground, ground, labels
 from quantcore.decide.labels import Cell
 from quantcore.errors import RequestError
+from quantcore.jobs.sweep import cells_of
 from quantcore.models.catalogue import find
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.schema.result import VariantResult
-from quantcore.sweep import cells_of
 from quantcore.workflows import WORKFLOWS
 
 GONE = "a deleted upload"

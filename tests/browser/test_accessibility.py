@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from quantcore.cache import Store
 from quantcore.images import load_labels
-from quantcore.ledger import Ledger
+from quantcore.jobs import Ledger
 from quantcore.models.catalogue import find
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import VariantResult

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from quantcore.ledger import Ledger
+from quantcore.jobs import Ledger
 from quantcore.schema.result import JobState
 from quantcore.settings import Settings
 from scripts.live import live_server

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from quantcore.ledger import Ledger
+from quantcore.jobs import Ledger
 from quantcore.settings import Settings
 from scripts.live import live_server
 from tests import canned, ledgers

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from quantcore.ledger import Ledger
+from quantcore.jobs import Ledger
 from quantcore.models.torchvision_import import torchvision
 from quantcore.settings import Settings
 from scripts.live import LiveServer

@@ -1,17 +1,17 @@
-"""A stand-in for `quantcore.compare.Comparisons`: jobs with known views, and what was asked."""
+"""A stand-in for `quantcore.jobs.comparisons.Comparisons`: jobs with known views, and what was asked."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from quantcore.compare import Outlook
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.intakes import IntakeView
-from quantcore.ledger import Host, JobSummary
+from quantcore.jobs import Host, JobSummary
+from quantcore.jobs.comparisons import Outlook
+from quantcore.jobs.turns import Forecast
 from quantcore.schema.request import CompareRequest
 from quantcore.schema.result import CellProgress, Comparison, Failure, JobState, JobView
 from quantcore.settings import Settings
-from quantcore.turns import Forecast
 from quantcore.uploads import Upload, Uploads
 from tests import canned
 from ui import visitor

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.ledger import Host, JobSummary
+from quantcore.jobs import Host, JobSummary
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Comparison, JobView, VariantResult
 from tests import canned, ledgers

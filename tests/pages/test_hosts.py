@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import SchedulerError
-from quantcore.ledger import Host
+from quantcore.jobs import Host
 from tests import canned, ledgers
 from tests.pages.fakes import FakeComparisons, view
 from tests.processes import soon

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.compare import Comparisons
-from quantcore.dispatch import Dispatcher
 from quantcore.errors import RequestError, StoreError
-from quantcore.ledger import Ledger
+from quantcore.jobs import Ledger
+from quantcore.jobs.comparisons import Comparisons
+from quantcore.jobs.dispatch import Dispatcher
 from quantcore.settings import Settings
 from tests import canned, ledgers
 from tests.pages.conftest import Browse

@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import StoreError
+from quantcore.jobs.sweep import Sweep, read, write
 from quantcore.schema.result import CellProgress
-from quantcore.sweep import Sweep, read, write
 from tests import canned
 from tests.pages.fakes import ME, FakeComparisons, view
 from ui import state, sweeps

@@ -9,7 +9,7 @@ import pytest
 import streamlit as st
 from starlette.types import Message, Receive, Scope, Send
 
-from quantcore.compare import Comparisons
+from quantcore.jobs.comparisons import Comparisons
 from ui import server, state
 
 PAGE = b"text/html,application/xhtml+xml,*/*;q=0.8"

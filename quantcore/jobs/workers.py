@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from quantcore import worker
 from quantcore.engine.cell import failure
 from quantcore.errors import CancelledError, ChildDiedError, SchedulerError
-from quantcore.ledger import Claim, Host
+from quantcore.jobs import Claim, Host, worker
 from quantcore.sandbox.process_pool import PROJECT
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Failure, VariantResult
@@ -238,7 +237,7 @@ class Workers:
 
     def _start_cluster(self) -> str:
         process = subprocess.Popen(
-            [sys.executable, "-m", "quantcore.cluster"],
+            [sys.executable, "-m", "quantcore.jobs.cluster"],
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -359,7 +358,7 @@ def _announced(client: "Client", known: dict[str, Host]) -> dict[str, Host]:
 def _connect(address: str) -> "Client":
     from distributed import Client
 
-    from quantcore.cluster import find_scheduler
+    from quantcore.jobs.cluster import find_scheduler
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:

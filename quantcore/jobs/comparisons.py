@@ -14,16 +14,15 @@ from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
 
-from quantcore import turns
 from quantcore.cache import Store
-from quantcore.dispatch import Dispatcher
 from quantcore.engine.cell import cached_results, cell_key
 from quantcore.engine.grid import plan, refusals
 from quantcore.errors import QuantcoreError, RequestError, SchedulerError
 from quantcore.exports_queue import Exports
 from quantcore.intakes import Intakes
-from quantcore.jobs import Workers
-from quantcore.ledger import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob
+from quantcore.jobs import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob, turns
+from quantcore.jobs.dispatch import Dispatcher
+from quantcore.jobs.workers import Workers
 from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import find
 from quantcore.schema.environment import current_environment

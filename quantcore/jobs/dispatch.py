@@ -14,8 +14,8 @@ from quantcore.cache import locks
 from quantcore.engine.cell import failure
 from quantcore.engine.grid import FLOAT32
 from quantcore.errors import CancelledError, QuantcoreError, RequestError, StoreError
-from quantcore.jobs import Ended, Workers
-from quantcore.ledger import Claim, Host, Ledger
+from quantcore.jobs import Claim, Host, Ledger
+from quantcore.jobs.workers import Ended, Workers
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Failure, VariantResult
 from quantcore.settings import Settings

@@ -1,7 +1,7 @@
 """Dask clusters: a small one on this machine, and the processes of one over several.
 
 The web server and the command line only hold a client. So the process that draws pages never
-forks, spawns or imports for a worker's sake. `python -m quantcore.cluster` is the cluster of their
+forks, spawns or imports for a worker's sake. `python -m quantcore.jobs.cluster` is the cluster of their
 own: when they end, however suddenly, their end of its standard input closes, and it takes the
 workers with it. `python -m quantcore scheduler` and `worker` are started by people, and end when
 they are told to.
@@ -21,8 +21,8 @@ from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError
+from quantcore.jobs.worker import resource
 from quantcore.schema.environment import current_environment
-from quantcore.worker import resource
 
 CONFIGURATION = {
     # A cell that killed its worker is reported, not tried on the next one.
@@ -134,7 +134,7 @@ async def _work(address: str, say: Say) -> None:
             nthreads=1,
             memory_limit=0,
             resources={resource(environment): 1},
-            preload=["quantcore.worker"],
+            preload=["quantcore.jobs.worker"],
             dashboard_address=f"{LOOPBACK}:0",
             death_timeout=START_TIMEOUT_S,
             silence_logs=logging.CRITICAL,

@@ -1,7 +1,7 @@
 """Who asked for what, and how far it is: comparisons as rows that outlive every process."""
 
-from quantcore.ledger.ledger import Ledger
-from quantcore.ledger.records import CellRecord, Claim, Host, JobRecord, JobSummary, NewCell, NewJob
+from quantcore.jobs.queue import Ledger
+from quantcore.jobs.records import CellRecord, Claim, Host, JobRecord, JobSummary, NewCell, NewJob
 
 __all__ = [
     "CellRecord",

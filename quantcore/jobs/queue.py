@@ -16,7 +16,7 @@ from sqlite3 import Connection, Row
 from quantcore.cache.database import Database, Schema
 from quantcore.cache.faults import explained
 from quantcore.errors import RequestError
-from quantcore.ledger.records import (
+from quantcore.jobs.records import (
     ENVIRONMENT,
     REQUESTS,
     ROW,
