@@ -52,7 +52,7 @@ screenshots: setup-dev chromium  ## Photograph the pages into docs/screenshots
 
 docs: setup-dev  ## Write docs/schema.json, the model catalogue and the fingerprints again
 	$(python) -m quantcore.models.catalogue
-	$(python) -m quantcore.intake.fingerprints
+	$(python) -m quantcore.untrusted.fingerprints
 	$(python) -m scripts.schema
 
 clean:  ## Remove .venv and what checks and tests left behind

@@ -8,11 +8,11 @@ from benchmarks.app import cold_settings
 from benchmarks.drawings import KINDS, packed
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore.engine.grid import FLOAT32
+from quantcore.fine_tuning.service import TransferView
+from quantcore.fine_tuning.training import TransferSpec
 from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import VariantResult
-from quantcore.transfer import TransferSpec
-from quantcore.transfers import TransferView
 from quantcore.uploads import Upload
 
 BACKBONE = ModelSpec("bundled/mobilenet_v2")

@@ -22,6 +22,7 @@ from quantcore.errors import RequestError
 from quantcore.jobs import worker
 from quantcore.jobs.comparisons import Comparisons, plan
 from quantcore.models.torchvision_import import torchvision
+from quantcore.playground.run import Answer, TrialSpec
 from quantcore.schema.request import (
     CompareRequest,
     ImageSpec,
@@ -32,7 +33,6 @@ from quantcore.schema.request import (
 )
 from quantcore.schema.result import Comparison
 from quantcore.settings import Settings
-from quantcore.trial import Answer, TrialSpec
 from tests.processes import soon
 
 CLASSES = ("blue", "green", "red")

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from quantcore.errors import QuantcoreError
-from quantcore.intake.examined import Examined
-from quantcore.intakes import Intakes, IntakeView, kept_model
 from quantcore.models.torchvision_import import torchvision
 from quantcore.sandbox import sandboxed
 from quantcore.settings import Settings
+from quantcore.untrusted.examined import Examined
+from quantcore.untrusted.service import Intakes, IntakeView, kept_model
 from quantcore.uploads import Uploads
 from tests.intake import malformed, malformed_pictures
 
@@ -141,7 +141,7 @@ def test_a_program_that_never_ends_is_stopped(
 
     path = tmp_path / "endless.pt"
     torch.jit.script(Endless()).save(path)
-    monkeypatch.setattr("quantcore.intakes.LOOK_TIMEOUT_S", 3.0)
+    monkeypatch.setattr("quantcore.untrusted.service.LOOK_TIMEOUT_S", 3.0)
     view = looked_at(intakes, uploads, path)
     assert view.problem is not None
     assert "took longer than 3 s" in view.problem.reason

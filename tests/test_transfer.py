@@ -11,15 +11,8 @@ from benchmarks.drawings import KINDS, packed
 from quantcore import models
 from quantcore.cache import locks
 from quantcore.errors import RequestError
-from quantcore.images import load_images
-from quantcore.models import architectures
-from quantcore.models.catalogue import find
-from quantcore.models.empty import EmptyParameters
-from quantcore.models.torchvision_import import torchvision
-from quantcore.sandbox.process_pool import Progress
-from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.settings import Settings
-from quantcore.transfer import (
+from quantcore.fine_tuning.service import Transfers, TransferView, _Record
+from quantcore.fine_tuning.training import (
     Point,
     TransferSpec,
     _new_head,
@@ -29,7 +22,14 @@ from quantcore.transfer import (
     run_transfer_child,
     stage,
 )
-from quantcore.transfers import Transfers, TransferView, _Record
+from quantcore.images import load_images
+from quantcore.models import architectures
+from quantcore.models.catalogue import find
+from quantcore.models.empty import EmptyParameters
+from quantcore.models.torchvision_import import torchvision
+from quantcore.sandbox.process_pool import Progress
+from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.settings import Settings
 from quantcore.uploads import Upload, UploadedImages, Uploads
 
 BACKBONE = ModelSpec("bundled/mobilenet_v2")

@@ -11,17 +11,13 @@ import psutil
 import pytest
 from PIL import Image
 
-from quantcore import trials as module
 from quantcore.cache import Store, locks
 from quantcore.engine.grid import FLOAT32
 from quantcore.errors import RequestError
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
-from quantcore.sandbox.process_pool import Nursery
-from quantcore.schema.request import ImageSpec
-from quantcore.schema.result import VariantResult
-from quantcore.settings import Settings
-from quantcore.trial import (
+from quantcore.playground import service as module
+from quantcore.playground.run import (
     MAX_BYTES,
     Answer,
     Picture,
@@ -31,7 +27,11 @@ from quantcore.trial import (
     Unanswered,
     check,
 )
-from quantcore.trials import Trials
+from quantcore.playground.service import Trials
+from quantcore.sandbox.process_pool import Nursery
+from quantcore.schema.request import ImageSpec
+from quantcore.schema.result import VariantResult
+from quantcore.settings import Settings
 from tests import canned
 from tests.exports import MOBILENET, Bench, planned, static
 from tests.processes import is_gone, soon
@@ -62,7 +62,9 @@ def halves(mode: str = "RGB", size: tuple[int, int] = (80, 60)) -> Image.Image:
 @pytest.fixture
 def read(nursery: Nursery) -> Read:
     def read(picture: Picture, sights: tuple[Any, ...] = (SIGHT,)) -> Prepared:
-        with nursery.spawn("quantcore.trial:run_prepare_child", picture, IMAGES, sights) as child:
+        with nursery.spawn(
+            "quantcore.playground.run:run_prepare_child", picture, IMAGES, sights
+        ) as child:
             prepared: Prepared = child.receive(timeout_s=60)
         return prepared
 

@@ -8,10 +8,10 @@ import streamlit as st
 from quantcore import uploads, wording
 from quantcore.draw import curve
 from quantcore.errors import QuantcoreError
+from quantcore.fine_tuning.service import Transfers, TransferView
+from quantcore.fine_tuning.training import MOST_EPOCHS, USUAL_EPOCHS, TransferSpec, teachable
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.schema.request import ModelSpec
-from quantcore.transfer import MOST_EPOCHS, USUAL_EPOCHS, TransferSpec, teachable
-from quantcore.transfers import Transfers, TransferView
 from quantcore.uploads import Upload
 from ui import brought, pictures, progress, site, state, theme, visitor
 from ui.state import Parameter

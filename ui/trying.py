@@ -13,10 +13,10 @@ from quantcore.draw import trial as drawn
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
+from quantcore.playground.run import EMPTY_FILE, MAX_BYTES, Picture, TrialSpec, TrialView
+from quantcore.playground.service import Trials
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.trial import EMPTY_FILE, MAX_BYTES, Picture, TrialSpec, TrialView
-from quantcore.trials import Trials
 from ui import brought, budgets, site, state, theme, thumbnails
 from ui.judged import recommended
 from ui.once import once

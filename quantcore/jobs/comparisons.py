@@ -19,18 +19,18 @@ from quantcore.engine.cell import cached_results, cell_key
 from quantcore.engine.grid import plan, refusals
 from quantcore.errors import QuantcoreError, RequestError, SchedulerError
 from quantcore.exports_queue import Exports
-from quantcore.intakes import Intakes
+from quantcore.fine_tuning.service import Transfers
 from quantcore.jobs import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob, turns
 from quantcore.jobs.dispatch import Dispatcher
 from quantcore.jobs.workers import Workers
 from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import find
+from quantcore.playground.service import Trials
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.schema.result import CellProgress, Comparison, Failure, JobView, VariantResult
 from quantcore.settings import Settings
-from quantcore.transfers import Transfers
-from quantcore.trials import Trials
+from quantcore.untrusted.service import Intakes
 from quantcore.uploads import PREFIX, Uploads, is_named, token_of
 from quantcore.workflows import WORKFLOWS, settings_of
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from quantcore.draw import trial as drawn
+from quantcore.playground.run import Answer, Seen, TrialView, Unanswered
 from quantcore.schema.result import VariantResult
 from quantcore.schema.verification import Guess
-from quantcore.trial import Answer, Seen, TrialView, Unanswered
 from tests import canned
 
 CLASSES = ("Bag", "Coat", "Dress", "Shirt", "Boot", "Sandal")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from quantcore.intake.fingerprints import CLASSES, fingerprints
 from quantcore.models.torchvision_import import torchvision
+from quantcore.untrusted.fingerprints import CLASSES, fingerprints
 
 SMALL = "shufflenet_v2_x0_5"
 

@@ -12,8 +12,8 @@ import traceback
 from pathlib import Path
 
 from quantcore.errors import QuantcoreError
-from quantcore.intake import inspect
-from quantcore.intake.examine import examine
+from quantcore.untrusted import inspect
+from quantcore.untrusted.examine import examine
 from tests.intake import malformed
 
 MEMORY = 6 * 2**30

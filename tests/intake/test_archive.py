@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import open_archive
-from quantcore.intake.tensors import read_torch_zip
+from quantcore.untrusted.archive import open_archive
+from quantcore.untrusted.tensors import read_torch_zip
 from tests.intake import files
 
 CONTENT = {"model/a": bytes(range(256)) * 40, "model/data.pkl": b"\x80\x02}."}

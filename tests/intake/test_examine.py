@@ -10,11 +10,11 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
 from quantcore.errors import RequestError
-from quantcore.intake import inspect
-from quantcore.intake.examine import examine, preload
-from quantcore.intake.examined import Examined
 from quantcore.models import uploads
 from quantcore.models.architectures import AUXILIARY, drop_auxiliary, options
+from quantcore.untrusted import inspect
+from quantcore.untrusted.examine import examine, preload
+from quantcore.untrusted.examined import Examined
 from tests.intake import files
 
 PROJECT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ import pytest
 from safetensors.torch import load_file
 
 from quantcore.errors import QuantcoreError
-from quantcore.intake import inspect
-from quantcore.intake.examine import examine
+from quantcore.untrusted import inspect
+from quantcore.untrusted.examine import examine
 from tests.intake import files, good, malformed
 
 PROJECT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from quantcore.errors import RequestError
-from quantcore.intake.pictures import Looked, look_through
+from quantcore.untrusted.pictures import Looked, look_through
 from tests.intake import malformed_pictures as malformed
 from tests.intake.malformed_pictures import Members, good, packed, picture
 

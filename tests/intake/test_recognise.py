@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from quantcore.errors import RequestError
-from quantcore.intake.fingerprints import Shape, fingerprints, shapes_of, write_fingerprints
-from quantcore.intake.recognise import Recognition, recognise, sources
 from quantcore.models.catalogue import catalogue
 from quantcore.models.empty import EmptyParameters
 from quantcore.models.torchvision_import import torchvision
+from quantcore.untrusted.fingerprints import Shape, fingerprints, shapes_of, write_fingerprints
+from quantcore.untrusted.recognise import Recognition, recognise, sources
 from tests.intake.files import shapes
 
 NAMES = sorted(fingerprints())
@@ -97,7 +97,7 @@ def test_fingerprints_are_those_of_torchvision(name: str) -> None:
 
 @pytest.mark.soak
 def test_writing_the_fingerprints_again_changes_nothing(tmp_path: Path) -> None:
-    from quantcore.intake.fingerprints import FINGERPRINTS
+    from quantcore.untrusted.fingerprints import FINGERPRINTS
 
     write_fingerprints(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == FINGERPRINTS.read_bytes()

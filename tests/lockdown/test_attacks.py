@@ -27,7 +27,7 @@ VARIABLE = "QUANTCORE_TEST_SECRET"
 ENDLESS = ("pickle: loop", "pickle: loop_ignoring_signals", "script never ends")
 NEED_COMPILER = ("pickle: load_library", "exported program, compiled")
 # Whether a file is looked at before it is opened: first without, and with it where there is one.
-PRECHECKS = [None, *(["quantcore.intake:inspect"] if find_spec("quantcore.intake") else [])]
+PRECHECKS = [None, *(["quantcore.untrusted:inspect"] if find_spec("quantcore.untrusted") else [])]
 
 # Waits with a secret in its environment, its arguments and its memory. Anyone may look, as far as
 # the machine's own settings for that (Yama) are concerned.

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.intakes import IntakeView
 from quantcore.jobs import Host, JobSummary
 from quantcore.jobs.comparisons import Outlook
 from quantcore.jobs.turns import Forecast
 from quantcore.schema.request import CompareRequest
 from quantcore.schema.result import CellProgress, Comparison, Failure, JobState, JobView
 from quantcore.settings import Settings
+from quantcore.untrusted.service import IntakeView
 from quantcore.uploads import Upload, Uploads
 from tests import canned
 from ui import visitor

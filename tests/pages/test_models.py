@@ -20,10 +20,10 @@ from quantcore.engine import answers
 from quantcore.errors import RequestError
 from quantcore.images.classes import unmatched
 from quantcore.images.preview import preview
-from quantcore.intakes import IntakeState, IntakeView
 from quantcore.models.catalogue import find, offered
 from quantcore.schema.request import CompareRequest, ImageSpec, ModelSpec, Variant
 from quantcore.schema.result import Comparison
+from quantcore.untrusted.service import IntakeState, IntakeView
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
 from tests import canned
 from tests.pages.conftest import Browse

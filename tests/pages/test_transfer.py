@@ -10,10 +10,10 @@ from streamlit.testing.v1.element_tree import Element
 
 from quantcore.draw import curve
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
+from quantcore.fine_tuning.service import TransferState, TransferView
+from quantcore.fine_tuning.training import Point, TransferSpec
 from quantcore.schema.request import ModelSpec
 from quantcore.settings import Settings
-from quantcore.transfer import Point, TransferSpec
-from quantcore.transfers import TransferState, TransferView
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons

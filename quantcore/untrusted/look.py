@@ -5,11 +5,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from quantcore.errors import RequestError
-from quantcore.intake.check import WEIGHTS, check
-from quantcore.intake.examine import examine
-from quantcore.intake.examined import Examined
-from quantcore.intake.pictures import Looked, look_through
 from quantcore.sandbox.process_pool import report
+from quantcore.untrusted.check import WEIGHTS, check
+from quantcore.untrusted.examine import examine
+from quantcore.untrusted.examined import Examined
+from quantcore.untrusted.pictures import Looked, look_through
 
 PROGRAMS = ("torchscript", "exported_program")
 PICTURES = ("pictures", "zip")

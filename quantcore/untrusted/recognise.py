@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import shown
-from quantcore.intake.fingerprints import CLASSES, Fingerprint, Shape, fingerprints
 from quantcore.models.catalogue import catalogue
+from quantcore.untrusted.archive import shown
+from quantcore.untrusted.fingerprints import CLASSES, Fingerprint, Shape, fingerprints
 
 NEAREST = 3
 LOOKED_INTO = 12

@@ -19,15 +19,7 @@ from pydantic import TypeAdapter
 from quantcore.cache import locks
 from quantcore.engine.cell import MACHINE_LOCK
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
-from quantcore.intake.check import check
-from quantcore.models import torchvision, weights_files
-from quantcore.models.bundle import file_digest
-from quantcore.models.catalogue import ModelInfo, catalogue
-from quantcore.sandbox import outbox, sandboxed
-from quantcore.sandbox.lockdown.scratch import discard
-from quantcore.sandbox.process_pool import Progress, not_an_answer
-from quantcore.settings import Settings
-from quantcore.transfer import (
+from quantcore.fine_tuning.training import (
     WEIGHTS,
     Point,
     Trained,
@@ -35,13 +27,21 @@ from quantcore.transfer import (
     check_backbone,
     point_in,
 )
+from quantcore.models import torchvision, weights_files
+from quantcore.models.bundle import file_digest
+from quantcore.models.catalogue import ModelInfo, catalogue
+from quantcore.sandbox import outbox, sandboxed
+from quantcore.sandbox.lockdown.scratch import discard
+from quantcore.sandbox.process_pool import Progress, not_an_answer
+from quantcore.settings import Settings
+from quantcore.untrusted.check import check
 from quantcore.uploads import Upload, UploadedModel, Uploads, title
 
 ID_BYTES = 12
 MOST_REMEMBERED = 100
 # A lesson looks ten times a second whether it is still wanted, but not while weights are fetched.
 END_S = 10.0
-NURSERY_MODULES = ("quantcore.engine.preload", "quantcore.transfer")
+NURSERY_MODULES = ("quantcore.engine.preload", "quantcore.fine_tuning.training")
 WAITS = "waits until the measurement that runs is done"
 IN_LINE = "waits until another model is taught"
 STARTING = "starting torch, which takes a few seconds"
@@ -210,7 +210,11 @@ class Transfers:
         with (
             sandboxed.start(self._settings, NURSERY_MODULES).nursery as nursery,
             nursery.spawn(
-                "quantcore.transfer:run_transfer_child", spec, folder, reads=reads, writes=(folder,)
+                "quantcore.fine_tuning.training:run_transfer_child",
+                spec,
+                folder,
+                reads=reads,
+                writes=(folder,),
             ) as child,
         ):
             stops = outbox.weighed(folder, lambda: record.cancelled)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import open_archive, shown
-from quantcore.intake.examined import PROGRAM_FILE, Examined
-from quantcore.intake.tensors import ALREADY, ALREADY_REMEDY
-from quantcore.intake.unwrap import as_labels
+from quantcore.untrusted.archive import open_archive, shown
+from quantcore.untrusted.examined import PROGRAM_FILE, Examined
+from quantcore.untrusted.tensors import ALREADY, ALREADY_REMEDY
+from quantcore.untrusted.unwrap import as_labels
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

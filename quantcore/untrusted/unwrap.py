@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import shown
-from quantcore.intake.recognise import listed
-from quantcore.intake.tensors import (
+from quantcore.untrusted.archive import shown
+from quantcore.untrusted.recognise import listed
+from quantcore.untrusted.tensors import (
     ALREADY,
     ALREADY_REMEDY,
     MAX_NAME,

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import STORED, Archive, open_archive, shown
-from quantcore.intake.pickles import MAX_BYTES, Global, Made, Pickled, Stored, read, read_bytes
+from quantcore.untrusted.archive import STORED, Archive, open_archive, shown
+from quantcore.untrusted.pickles import MAX_BYTES, Global, Made, Pickled, Stored, read, read_bytes
 from quantcore.wording import count
 
 MAX_HEADER_BYTES = 16 * 2**20

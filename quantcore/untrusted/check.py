@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from quantcore.errors import RequestError
-from quantcore.intake import programs
-from quantcore.intake.archive import open_archive
-from quantcore.intake.sniff import Kind, Sniffed, sniff
-from quantcore.intake.tensors import (
+from quantcore.untrusted import programs
+from quantcore.untrusted.archive import open_archive
+from quantcore.untrusted.sniff import Kind, Sniffed, sniff
+from quantcore.untrusted.tensors import (
     Contents,
     check_torchscript,
     read_legacy,

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from quantcore.errors import RequestError
 from quantcore.images import collected, files, listed
 from quantcore.images.files import PictureFile, PictureFolder
-from quantcore.intake.archive import MAGIC, open_archive
+from quantcore.untrusted.archive import MAGIC, open_archive
 from quantcore.uploads import UploadedImages
 from quantcore.wording import count, joined, some
 

@@ -12,9 +12,6 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from quantcore.errors import CancelledError, QuantcoreError, RequestError
-from quantcore.intake.check import check
-from quantcore.intake.examined import Examined
-from quantcore.intake.look import Found
 from quantcore.jobs.idle import IdleEnd
 from quantcore.models.bundle import file_digest
 from quantcore.models.catalogue import catalogue
@@ -24,6 +21,9 @@ from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.sandbox.process_pool import Progress, not_an_answer
 from quantcore.sandbox.sandboxed import Worker
 from quantcore.settings import Settings
+from quantcore.untrusted.check import check
+from quantcore.untrusted.examined import Examined
+from quantcore.untrusted.look import Found
 from quantcore.uploads import Upload, UploadedModel, Uploads, placeholders
 
 MOST_REMEMBERED = 100
@@ -38,7 +38,7 @@ TOO_MUCH = RequestError(
 IDLE_S = 600.0
 # A large file is read in seconds; a program that never ends is not waited for.
 LOOK_TIMEOUT_S = 300.0
-NURSERY_MODULES = ("quantcore.engine.preload", "quantcore.intake.look")
+NURSERY_MODULES = ("quantcore.engine.preload", "quantcore.untrusted.look")
 IN_LINE = "waits until another file is looked at"
 STARTING = "starting the locked-in worker, which takes a few seconds the first time"
 READING = "reading the file"
@@ -214,7 +214,7 @@ class Intakes:
             self._idle.in_seconds(IDLE_S)
 
     def _asked(self, record: "_Record", worker: Worker, content: Path, folder: Path) -> Found:
-        function = "quantcore.intake.look:run_look_child"
+        function = "quantcore.untrusted.look:run_look_child"
         most_bytes = MOST_WRITTEN * self._settings.upload_mb * 1e6
         stops = outbox.weighed(folder, lambda: record.cancelled, most_bytes, TOO_MUCH)
         with worker.nursery.spawn(

@@ -10,9 +10,9 @@ import re
 from typing import Any
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import shown
-from quantcore.intake.pickles import MAPPINGS, Made
-from quantcore.intake.tensors import ALREADY, ALREADY_REMEDY, QUANTIZED, STORAGES, Contents
+from quantcore.untrusted.archive import shown
+from quantcore.untrusted.pickles import MAPPINGS, Made
+from quantcore.untrusted.tensors import ALREADY, ALREADY_REMEDY, QUANTIZED, STORAGES, Contents
 
 SAVE = (
     'Save its numbers instead, in Python:\nimport torch\ntorch.save(model.state_dict(), "model.pt")'

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import MAGIC, open_archive
-from quantcore.intake.check import WEIGHTS, check_program, read_weights, taken
-from quantcore.intake.examined import WEIGHTS_FILE, Examined, Offered
-from quantcore.intake.fingerprints import CLASSES, Fingerprint, fingerprints
-from quantcore.intake.recognise import REMADE, Candidate, Recognition, recognise, sources
-from quantcore.intake.sniff import Kind, Sniffed
-from quantcore.intake.tensors import Tensor
-from quantcore.intake.unwrap import Unwrapped, refuse_eight_bits, unwrap
 from quantcore.models.catalogue import catalogue
+from quantcore.untrusted.archive import MAGIC, open_archive
+from quantcore.untrusted.check import WEIGHTS, check_program, read_weights, taken
+from quantcore.untrusted.examined import WEIGHTS_FILE, Examined, Offered
+from quantcore.untrusted.fingerprints import CLASSES, Fingerprint, fingerprints
+from quantcore.untrusted.recognise import REMADE, Candidate, Recognition, recognise, sources
+from quantcore.untrusted.sniff import Kind, Sniffed
+from quantcore.untrusted.tensors import Tensor
+from quantcore.untrusted.unwrap import Unwrapped, refuse_eight_bits, unwrap
 
 MADE_BY_TRAINING = re.compile(
     r"(^|\.)(running_mean|running_var|num_batches_tracked|relative_position_index|"
@@ -38,7 +38,7 @@ def preload(kind: Kind) -> None:
     fingerprints()
     catalogue()
     if kind not in WEIGHTS:
-        from quantcore.intake import run
+        from quantcore.untrusted import run
 
         run.preload(kind)
 
@@ -55,7 +55,7 @@ def examine(path: Path, folder: Path) -> Examined:
     if sniffed.kind in WEIGHTS:
         return _examine_weights(path, sniffed, folder)
     if sniffed.kind in {"torchscript", "exported_program"}:
-        from quantcore.intake import run
+        from quantcore.untrusted import run
 
         check_program(path, sniffed.kind)
         _whole(path)

@@ -6,7 +6,7 @@ rest, in a child process that can reach nothing but the file and one folder.
 
 from pathlib import Path
 
-from quantcore.intake.sniff import Sniffed
+from quantcore.untrusted.sniff import Sniffed
 
 
 def inspect(path: Path) -> Sniffed:
@@ -19,7 +19,7 @@ def inspect(path: Path) -> Sniffed:
         RequestError: the file is of another kind, damaged, a bomb, or holds a program.
     """
     from quantcore.errors import RequestError
-    from quantcore.intake.check import check
+    from quantcore.untrusted.check import check
 
     try:
         return check(path)

@@ -27,14 +27,7 @@ from quantcore.errors import (
 )
 from quantcore.jobs.idle import IdleEnd
 from quantcore.models.catalogue import find
-from quantcore.sandbox import sandboxed
-from quantcore.sandbox.process_pool import Child, Nursery, not_an_answer
-from quantcore.sandbox.sandboxed import Worker
-from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.schema.result import VariantResult
-from quantcore.schema.verification import Guess
-from quantcore.settings import Settings
-from quantcore.trial import (
+from quantcore.playground.run import (
     DECODER_MEMORY_BYTES,
     Answer,
     Picture,
@@ -51,6 +44,13 @@ from quantcore.trial import (
     sight,
     unpacked,
 )
+from quantcore.sandbox import sandboxed
+from quantcore.sandbox.process_pool import Child, Nursery, not_an_answer
+from quantcore.sandbox.sandboxed import Worker
+from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.schema.result import VariantResult
+from quantcore.schema.verification import Guess
+from quantcore.settings import Settings
 
 ID_BYTES = 12
 MOST_REMEMBERED = 100
@@ -58,7 +58,7 @@ MOST_REMEMBERED = 100
 IDLE_S = 180.0
 # Loading a large file and its first calls take seconds, a minute on a machine that is swamped.
 ANSWER_TIMEOUT_S = 120.0
-NURSERY_MODULES = ("torch", "quantcore.trial")
+NURSERY_MODULES = ("torch", "quantcore.playground.run")
 WAITS = "waits until the measurement that runs is done"
 IN_LINE = "waits until another picture is answered"
 STARTING = "starting torch, which takes a few seconds the first time"
@@ -237,7 +237,7 @@ class Trials:
             if is_brought(spec.picture, spec.images):
                 return self._brought(*asked)
             with self._started_nursery().spawn(
-                "quantcore.trial:run_prepare_child", *asked
+                "quantcore.playground.run:run_prepare_child", *asked
             ) as child:
                 prepared: Prepared = child.receive(timeout_s=ANSWER_TIMEOUT_S)
         except ChildDiedError as error:
@@ -258,7 +258,7 @@ class Trials:
         asked = images, model, tuple(places), side
         try:
             answer = self._decoded(
-                "quantcore.trial:run_thumbnails_child", *asked, of=(images.source, model)
+                "quantcore.playground.run:run_thumbnails_child", *asked, of=(images.source, model)
             )
             return unpacked(_TEXTS.validate_python(answer), len(places))
         except QuantcoreError:
@@ -272,7 +272,7 @@ class Trials:
     def _brought(self, picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]) -> Prepared:
         """Let a locked child decode what somebody brought."""
         names = images.source, *(model for model, _ in sights)
-        function = "quantcore.trial:run_told_child"
+        function = "quantcore.playground.run:run_told_child"
         answer = self._decoded(function, picture, images, sights, of=names)
         try:
             return _TOLD.validate_python(answer).prepared(sights)
@@ -289,7 +289,7 @@ class Trials:
                 # Without torch, which decoding needs not.
                 least_gb = min(self._settings.memory_gb, DECODER_MEMORY_BYTES / 1e9)
                 limited = replace(self._settings, memory_gb=least_gb)
-                self._decoders = sandboxed.start(limited, ["quantcore.trial"])
+                self._decoders = sandboxed.start(limited, ["quantcore.playground.run"])
             reads = _folders(*of)
             with self._decoders.nursery.spawn(function, *arguments, reads=reads) as child:
                 return child.receive(timeout_s=ANSWER_TIMEOUT_S)
@@ -334,7 +334,7 @@ class Trials:
             self._vault = sandboxed.start(self._settings, NURSERY_MODULES)
         reads = (question.path, *_folders(question.model))
         with self._vault.nursery.spawn(
-            "quantcore.trial:run_reader_child", backend, reads=reads
+            "quantcore.playground.run:run_reader_child", backend, reads=reads
         ) as child:
             child.send(question)
             answer = child.receive(timeout_s=ANSWER_TIMEOUT_S)
@@ -346,7 +346,7 @@ class Trials:
     def _reader(self, backend: str | None) -> Child:
         if backend not in self._readers:
             self._readers[backend] = self._started_nursery().spawn(
-                "quantcore.trial:run_reader_child", backend
+                "quantcore.playground.run:run_reader_child", backend
             )
         return self._readers[backend]
 

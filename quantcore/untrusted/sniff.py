@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from quantcore.errors import RequestError
-from quantcore.intake.archive import EMPTY_MAGIC, MAGIC, Archive, open_archive
+from quantcore.untrusted.archive import EMPTY_MAGIC, MAGIC, Archive, open_archive
 
 Kind = Literal[
     "torch_zip",
