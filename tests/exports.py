@@ -9,16 +9,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import exports
 from quantcore.cache import Store
 from quantcore.engine import cell
 from quantcore.engine.cell import Job
 from quantcore.engine.convert import Conversion
 from quantcore.engine.predict import load_logits
 from quantcore.errors import CancelledError
-from quantcore.export import Export, run_export_child
+from quantcore.export import run
+from quantcore.export.answers import Answers
+from quantcore.export.write import Export, run_export_child
 from quantcore.models.catalogue import find
-from quantcore.proof import Answers
 from quantcore.sandbox import outbox
 from quantcore.sandbox.process_pool import Nursery, Watch, ignore_progress, never_stop
 from quantcore.schema.environment import current_environment
@@ -53,7 +53,7 @@ def planned(
 ) -> ExportSpec:
     """Return the spec of a file that is judged by few pictures and timed in few rounds."""
     pictures, measure = ImageSpec(evaluation_images=PICTURES), MeasureSpec(min_rounds=2)
-    return exports.planned(model, variant, format, options, pictures, measure, images)
+    return run.planned(model, variant, format, options, pictures, measure, images)
 
 
 def subject(model: ModelSpec) -> Subject:
@@ -101,7 +101,7 @@ class Bench:
     def write(self, spec: ExportSpec, report: cell.ReportStage = ignore) -> Export:
         """Write the file, whether it is there already or not."""
         conversion, files = self.conversion(spec), self.files(spec)
-        function = "quantcore.export:run_export_child"
+        function = "quantcore.export.write:run_export_child"
         watch = self.job(spec, report).watch(0.0, 1.0)
         made: Export = self.take(function, spec, conversion, files, watch=watch)
         return made
@@ -112,7 +112,7 @@ class Bench:
     def answers(self, spec: ExportSpec) -> Answers:
         """Return what the file says of itself in a child that did not make it."""
         if spec not in self.answered:
-            function = "quantcore.proof:run_answers_child"
+            function = "quantcore.export.answers:run_answers_child"
             self.answered[spec] = self.take(function, spec, self.path(spec))
         return self.answered[spec]
 
@@ -124,7 +124,7 @@ class Bench:
         own = replace(spec, format="torchscript", options=())
         if own not in self.variants:
             path = self.store.checked_path(self.conversion(spec).artifact.sha256)
-            found = self.take("quantcore.proof:run_answers_child", own, path)
+            found = self.take("quantcore.export.answers:run_answers_child", own, path)
             self.variants[own] = load_logits(self.store.checked_path(found.predictions))
         return self.variants[own]
 

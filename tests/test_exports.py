@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import typer
 
-from quantcore import checks, export_command, exports, exports_queue, proof, proving
+from quantcore import export_command
 from quantcore.cache import Store
-from quantcore.checks import Evidence, Logits
 from quantcore.engine.cell import Job
 from quantcore.engine.grid import FLOAT32
 from quantcore.errors import (
@@ -27,7 +26,9 @@ from quantcore.errors import (
     RequestError,
     StoreError,
 )
-from quantcore.exports_queue import Exports
+from quantcore.export import answers, checks, run, service, verify
+from quantcore.export.checks import Evidence, Logits
+from quantcore.export.service import Exports
 from quantcore.formats import EXPORTERS, Exporter
 from quantcore.jobs.workers import Workers
 from quantcore.sandbox.process_pool import Nursery, never_stop
@@ -60,7 +61,7 @@ def store(settings: Settings) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def make(store: Store, nursery: Nursery, settings: Settings) -> Make:
-    return lambda spec: exports.make(job_of(spec, store, nursery, settings), spec)
+    return lambda spec: run.make(job_of(spec, store, nursery, settings), spec)
 
 
 @pytest.fixture
@@ -95,32 +96,32 @@ def test_a_typo_is_answered_with_the_nearest(
     model: str, variant: Variant, format: str, options: dict[str, Setting], reason: str
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        exports.planned(ModelSpec(model), variant, format, options)
+        run.planned(ModelSpec(model), variant, format, options)
     assert reason in f"{caught.value.reason} {caught.value.remedy}"
     assert caught.value.remedy
 
 
 def test_what_was_typed_becomes_what_it_means() -> None:
     typed = Variant("static", "x86", (("observer", "minmax"), ("calibration_images", "64")))
-    spec = exports.planned(MOBILENET, typed, "onnx", {"opset": "18", "dynamic_batch": "yes"})
+    spec = run.planned(MOBILENET, typed, "onnx", {"opset": "18", "dynamic_batch": "yes"})
     assert spec.variant.settings == (("calibration_images", 64), ("observer", "minmax"))
     assert spec.options == (("dynamic_batch", True), ("opset", 18))
-    assert spec == exports.planned(
+    assert spec == run.planned(
         MOBILENET, spec.variant, "onnx", {"dynamic_batch": True, "opset": 18}
     )
 
 
 def test_float32_has_no_backend() -> None:
-    assert exports.planned(LSTM, Variant("float32", "x86"), "onnx").variant == FLOAT32
+    assert run.planned(LSTM, Variant("float32", "x86"), "onnx").variant == FLOAT32
 
 
 def test_what_the_variant_cannot_be_is_told_before_what_the_format_cannot_carry() -> None:
-    support = exports.supports(planned(LSTM, static("x86"), "onnx"))
+    support = run.supports(planned(LSTM, static("x86"), "onnx"))
     assert not support.ok
     assert "no static 8-bit form" in support.reason
     assert "Dynamic" in support.reason
-    assert "ONNX has no 8-bit LSTM" in exports.supports(planned(LSTM, dynamic(), "onnx")).reason
-    assert exports.supports(ONNX).ok
+    assert "ONNX has no 8-bit LSTM" in run.supports(planned(LSTM, dynamic(), "onnx")).reason
+    assert run.supports(ONNX).ok
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_what_the_variant_cannot_be_is_told_before_what_the_format_cannot_carry(
 def test_a_file_has_a_name_that_every_system_takes(
     model: ModelSpec, variant: Variant, format: str, name: str
 ) -> None:
-    assert exports.file_name(planned(model, variant, format)) == name
+    assert run.file_name(planned(model, variant, format)) == name
 
 
 # What is made and proved
@@ -190,8 +191,8 @@ def test_a_variant_that_may_overflow_here_is_told_of(
     monkeypatch: pytest.MonkeyPatch, backend: str, format: str, sets: tuple[str, ...], is_told: bool
 ) -> None:
     here = replace(current_environment(), instruction_sets=sets)
-    monkeypatch.setattr(proving, "current_environment", lambda: here)
-    notes = proving.overflows(planned(MOBILENET, static(backend), format))
+    monkeypatch.setattr(verify, "current_environment", lambda: here)
+    notes = verify.overflows(planned(MOBILENET, static(backend), format))
     assert ["the file may be right and the variant wrong" in note for note in notes] == (
         [True] if is_told else []
     )
@@ -201,9 +202,9 @@ def test_what_was_made_before_is_given_without_a_child(
     make: Make, store: Store, idle: Callable[[ExportSpec], Job]
 ) -> None:
     card = make(ONNX)
-    assert exports.make(idle(ONNX), ONNX) == card
-    assert exports.cached(store, ONNX) == card
-    assert exports.cached(store, planned(LSTM, FLOAT32, "onnx", opset=18)) is None
+    assert run.make(idle(ONNX), ONNX) == card
+    assert run.cached(store, ONNX) == card
+    assert run.cached(store, planned(LSTM, FLOAT32, "onnx", opset=18)) is None
 
 
 def test_a_damaged_file_is_made_again(make: Make, store: Store) -> None:
@@ -211,7 +212,7 @@ def test_a_damaged_file_is_made_again(make: Make, store: Store) -> None:
     path = store.checked_path(card.exported.artifact.sha256)
     content = path.read_bytes()
     path.write_bytes(b"rot" + content[3:])
-    assert exports.cached(store, ONNX) is None
+    assert run.cached(store, ONNX) is None
     again = make(ONNX)
     assert again.passed
     assert again.exported == card.exported
@@ -229,14 +230,14 @@ def test_a_proof_over_fewer_pictures_is_another_proof_of_the_same_file(make: Mak
 
 def test_no_more_pictures_are_judged_than_there_are(make: Make, store: Store) -> None:
     make(ONNX)
-    card = exports.cached(store, replace(ONNX, images=9_999))
+    card = run.cached(store, replace(ONNX, images=9_999))
     assert card is not None
     assert card.images == PICTURES
 
 
 def random_weights(images: int) -> ExportSpec:
     pictures, measure = ImageSpec(evaluation_images=8, image_size=64), MeasureSpec(min_rounds=2)
-    return exports.planned(RANDOM, FLOAT32, "mobile", {}, pictures, measure, images)
+    return run.planned(RANDOM, FLOAT32, "mobile", {}, pictures, measure, images)
 
 
 @pytest.mark.parametrize("images", [3, 9_999])
@@ -255,9 +256,9 @@ def test_what_ran_the_file_is_on_its_card_and_decides_it(
     card, here = make(ONNX), version("onnxruntime")
     assert card.runtime_version == here
     assert any(f"ONNX Runtime {here} on this machine" in told for told in card.not_verified)
-    assert exports.recorded(store, ONNX) == card
-    monkeypatch.setattr(exports, "runtime_version", lambda _spec: "0.1")
-    assert exports.recorded(store, ONNX) is None
+    assert run.recorded(store, ONNX) == card
+    monkeypatch.setattr(run, "runtime_version", lambda _spec: "0.1")
+    assert run.recorded(store, ONNX) is None
 
 
 @pytest.mark.parametrize("changed", [{"min_rounds": 3}, {"target_interval": 0.01}])
@@ -267,7 +268,7 @@ def test_a_file_timed_otherwise_has_another_proof(
     make(ONNX)
     measure = replace(ONNX.request.measure, **changed)
     spec = replace(ONNX, request=replace(ONNX.request, measure=measure))
-    assert exports.recorded(store, spec) is None
+    assert run.recorded(store, spec) is None
 
 
 # What is not made
@@ -281,10 +282,10 @@ def test_what_says_nothing_of_the_file_is_no_proof(
 ) -> None:
     make(ONNX)
     spec = replace(ONNX, images=5)
-    monkeypatch.setattr(proving._Proof, "_answers", Mock(side_effect=error))
+    monkeypatch.setattr(verify._Proof, "_answers", Mock(side_effect=error))
     with pytest.raises(type(error)):
         make(spec)
-    assert exports.recorded(store, spec) is None
+    assert run.recorded(store, spec) is None
 
 
 def test_a_file_that_does_not_run_has_a_card_that_says_so(
@@ -293,11 +294,11 @@ def test_a_file_that_does_not_run_has_a_card_that_says_so(
     make(ONNX)
     spec = replace(ONNX, images=6)
     error = DoesNotRunError("ONNX Runtime says: no such operator.")
-    monkeypatch.setattr(proving._Proof, "_answers", Mock(side_effect=error))
+    monkeypatch.setattr(verify._Proof, "_answers", Mock(side_effect=error))
     card = make(spec)
     assert not card.passed
     assert "no such operator" in card.checks[0].found
-    assert exports.recorded(store, spec) == card
+    assert run.recorded(store, spec) == card
 
 
 @pytest.mark.parametrize(
@@ -320,13 +321,13 @@ def test_only_what_a_runtime_says_of_a_file_is_held_against_it(
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     made = cast(Exporter, SimpleNamespace(runtime="It", load=Mock(side_effect=error)))
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        proof._asked(Mock(), made, ONNX, Path("a.onnx"), None)
+        answers._asked(Mock(), made, ONNX, Path("a.onnx"), None)
     assert type(caught.value) is becomes
 
 
 def test_what_cannot_be_is_a_failure_with_the_remedy(idle: Callable[[ExportSpec], Job]) -> None:
     spec = planned(LSTM, dynamic(), "onnx")
-    failed = exports.attempt(idle(spec), spec)
+    failed = run.attempt(idle(spec), spec)
     assert isinstance(failed, Failure)
     assert failed.refused
     assert "no 8-bit LSTM" in failed.reason
@@ -335,7 +336,7 @@ def test_what_cannot_be_is_a_failure_with_the_remedy(idle: Callable[[ExportSpec]
 
 def test_a_crash_is_a_failure_that_was_not_refused(idle: Callable[[ExportSpec], Job]) -> None:
     spec = planned(LSTM, FLOAT32, "onnx", opset=14)
-    failed = exports.attempt(idle(spec), spec)
+    failed = run.attempt(idle(spec), spec)
     assert isinstance(failed, Failure)
     assert not failed.refused
     assert "AttributeError" in failed.details
@@ -356,9 +357,9 @@ def test_a_cancelled_export_raises_and_proves_nothing(
         lambda: len(told) >= report,
     )
     with pytest.raises(CancelledError):
-        exports.attempt(job, spec)
+        run.attempt(job, spec)
     assert len(told) >= report
-    assert exports.cached(store, spec) is None
+    assert run.cached(store, spec) is None
     # A child that was killed leaves a draft, which the next to open the folder removes.
     Store.open(settings).close()
     assert not list((settings.data / "tmp").iterdir())
@@ -510,7 +511,7 @@ def test_what_is_over_can_be_cancelled_by_nobody(queue: Exports) -> None:
 
 
 def test_a_crowd_is_told_to_come_back(queue: Exports) -> None:
-    started = [queue.start(unmade(images + 1)) for images in range(exports_queue.MOST_OPEN)]
+    started = [queue.start(unmade(images + 1)) for images in range(service.MOST_OPEN)]
     with pytest.raises(RequestError, match="20 files are being made"):
         queue.start(unmade(50))
     assert queue.start(unmade(1), "bob") == started[0], "who joins takes no room"
@@ -522,7 +523,7 @@ def test_a_full_queue_still_gives_what_is_there(
     make: Make, queue: Exports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(ONNX)
-    monkeypatch.setattr(exports_queue, "MOST_OPEN", 0)
+    monkeypatch.setattr(service, "MOST_OPEN", 0)
     assert queue.view(queue.start(ONNX)).state == "done"
 
 
@@ -580,9 +581,9 @@ def test_the_command_writes_the_file_and_its_proof(
     asked: dict[str, Any] = {"model": LSTM.name, "format": "onnx", "out": out}
     assert command(**asked) == 0
     assert names(out) == ["row_lstm-float32.onnx", "row_lstm-float32.onnx.proof.json"]
-    proof = ProofCard.from_json((out / "row_lstm-float32.onnx.proof.json").read_bytes())
+    answers = ProofCard.from_json((out / "row_lstm-float32.onnx.proof.json").read_bytes())
     size = (out / "row_lstm-float32.onnx").stat().st_size
-    assert proof.exported.artifact.size_bytes == size
+    assert answers.exported.artifact.size_bytes == size
     assert f"Written: {out / 'row_lstm-float32.onnx'}" in capsys.readouterr().out
     before = (out / "row_lstm-float32.onnx").stat()
     with pytest.raises(RequestError, match="is there already"):
@@ -654,7 +655,7 @@ def test_a_file_that_failed_a_check_is_written_only_anyway(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     red = replace(make(ONNX), checks=(Check("provenance", False, "It carries nothing."),))
-    monkeypatch.setattr(exports, "make", lambda _job, _spec: red)
+    monkeypatch.setattr(run, "make", lambda _job, _spec: red)
     asked: dict[str, Any] = {"model": LSTM.name, "format": "onnx", "out": out}
     assert command(**asked) == export_command.EXIT_NOTHING_WRITTEN
     assert names(out) == []

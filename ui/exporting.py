@@ -7,11 +7,12 @@ from functools import cache
 
 import streamlit as st
 
-from quantcore import arguments, exports, handover, wording
+from quantcore import arguments, wording
 from quantcore.draw import cards, titles
 from quantcore.engine.suggestions import variant_of
 from quantcore.errors import QuantcoreError
-from quantcore.exports_queue import Exports
+from quantcore.export import bundle, run
+from quantcore.export.service import Exports
 from quantcore.formats import EXPORTERS, exporter
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.report import figures
@@ -121,7 +122,7 @@ def ask() -> ExportSpec | None:
             st.warning(FOREIGN)
             return None
         try:
-            return exports.planned(
+            return run.planned(
                 state.chosen_model(),
                 Variant(name, backend, tuple(settings.items())),
                 format,
@@ -244,7 +245,7 @@ def _recorded(row: VariantResult, format: str, images: ImageSpec, threads: int) 
     side = None if row.image_size == _own_size(row.model) else row.image_size
     pictures = replace(images, evaluation_images=ImageSpec().evaluation_images, image_size=side)
     try:
-        return queue().recorded(exports.spec_of(row, format, pictures, threads))
+        return queue().recorded(run.spec_of(row, format, pictures, threads))
     except QuantcoreError:
         return None
 
@@ -291,7 +292,7 @@ def answer(spec: ExportSpec, was_running: bool) -> None:
         _busy(view, str(queue().latest(spec)))
         return
     try:
-        support = exports.supports(spec)
+        support = run.supports(spec)
         card = queue().known(spec) if support.ok else None
     except QuantcoreError as error:
         st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
@@ -334,7 +335,7 @@ def _busy(view: ExportView, export_id: str) -> None:
         text, button = st.columns([5, 1], vertical_alignment="center")
         left = wording.time_left(view.seconds_left)
         stage = theme.plain(view.stage) or "waiting for its turn"
-        says = f"**Making {exports.file_name(view.spec)}.** {stage}{', ' + left if left else ''}"
+        says = f"**Making {run.file_name(view.spec)}.** {stage}{', ' + left if left else ''}"
         text.progress(min(max(view.share, 0.0), 1.0), says)
         with button:
             st.button(
@@ -350,7 +351,7 @@ def _cancel(export_id: str) -> None:
 
 
 def _result(card: ProofCard) -> None:
-    name = exports.file_name(card.spec)
+    name = run.file_name(card.spec)
     if card.passed:
         _downloads(card, name, is_primary=True)
     st.html(cards.card(card, figures(card), name))
@@ -364,7 +365,7 @@ def _result(card: ProofCard) -> None:
 
 
 def _downloads(card: ProofCard, name: str, *, is_primary: bool) -> None:
-    packed = handover.pack_name(name)
+    packed = bundle.pack_name(name)
     with st.container(horizontal=True, key="downloads"):
         st.download_button(
             "Download the bundle",
@@ -398,7 +399,7 @@ def _downloads(card: ProofCard, name: str, *, is_primary: bool) -> None:
 
 def _packed(card: ProofCard, name: str) -> bytes:
     with queue().files(card) as (file, sample):
-        return handover.pack(card, name, file, sample)
+        return bundle.pack(card, name, file, sample)
 
 
 def _content(card: ProofCard) -> bytes:
@@ -428,8 +429,8 @@ def _sample(card: ProofCard) -> None:
 
 def _code(card: ProofCard, name: str) -> None:
     st.subheader("Code that runs it", anchor=False)
-    found = handover.snippets(card, name)
-    for tab, language in zip(st.tabs(list(handover.LANGUAGES.values())), found, strict=True):
+    found = bundle.snippets(card, name)
+    for tab, language in zip(st.tabs(list(bundle.LANGUAGES.values())), found, strict=True):
         with tab:
             # Wrapped: a box that scrolls sideways could not be reached by keyboard.
             st.code(found[language], language=language, wrap_lines=True)

@@ -18,7 +18,7 @@ from quantcore.cache import Store
 from quantcore.engine.cell import cached_results, cell_key
 from quantcore.engine.grid import plan, refusals
 from quantcore.errors import QuantcoreError, RequestError, SchedulerError
-from quantcore.exports_queue import Exports
+from quantcore.export.service import Exports
 from quantcore.fine_tuning.service import Transfers
 from quantcore.jobs import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob, turns
 from quantcore.jobs.dispatch import Dispatcher

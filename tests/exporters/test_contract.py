@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantcore import exports
 from quantcore.engine.convert import provenance
 from quantcore.engine.grid import FLOAT32
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import QuantcoreError, RequestError
+from quantcore.export import run
 from quantcore.formats import EXPORTERS, exporter
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import find
@@ -161,7 +161,7 @@ def test_a_file_that_is_no_such_thing_is_told_in_the_runtimes_words(bench: Bench
         path = bench.settings.data / f"rotten{EXPORTERS[name].suffix}"
         path.write_bytes(b"not a model" * 100)
         with pytest.raises(QuantcoreError, match=f"{EXPORTERS[name].runtime} says"):
-            bench.take("quantcore.proof:run_answers_child", spec, path)
+            bench.take("quantcore.export.answers:run_answers_child", spec, path)
 
 
 # The registry
@@ -193,12 +193,12 @@ def test_what_a_format_cannot_carry_is_refused_with_why_and_what_instead(
     assert support.remedy.endswith(".")
     assert reason in support.reason
     assert remedy in support.remedy
-    assert exports.supports(planned(model, variant, format)) == support
+    assert run.supports(planned(model, variant, format)) == support
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_a_format_carries_is_offered(case: Case) -> None:
-    assert exports.supports(planned(case.model, case.variant, case.format)).ok
+    assert run.supports(planned(case.model, case.variant, case.format)).ok
 
 
 @pytest.mark.parametrize(

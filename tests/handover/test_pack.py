@@ -16,11 +16,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantcore import exports, handover
 from quantcore.cache import Store
-from quantcore.export import preparation
+from quantcore.export import bundle, run
+from quantcore.export.bundle.snippets import check
+from quantcore.export.write import preparation
 from quantcore.formats import EXPORTERS
-from quantcore.handover.snippets import check
 from quantcore.images.files import prepare
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.sandbox.process_pool import Nursery
@@ -47,8 +47,8 @@ def packed(card: ProofCard, folder: Path, sample: bool = True) -> zipfile.ZipFil
     file, picture = folder / "file", folder / "picture"
     file.write_bytes(b"the model")
     picture.write_bytes(canned_cards.picture())
-    name = exports.file_name(card.spec)
-    content = handover.pack(card, name, file, picture if sample else None)
+    name = run.file_name(card.spec)
+    content = bundle.pack(card, name, file, picture if sample else None)
     return zipfile.ZipFile(io.BytesIO(content))
 
 
@@ -61,12 +61,12 @@ def test_the_zip_holds_file_code_picture_and_proof_in_one_folder(
     format: str, tmp_path: Path
 ) -> None:
     card = canned_cards.card(canned_cards.spec(format))
-    name = exports.file_name(card.spec)
+    name = run.file_name(card.spec)
     archive = packed(card, tmp_path)
     assert names(archive) == FILES | {name}
     assert len({Path(entry).parent for entry in archive.namelist()}) == 1
     folder = Path(archive.namelist()[0]).parent.name
-    assert handover.pack_name(name) == f"{folder}.zip"
+    assert bundle.pack_name(name) == f"{folder}.zip"
     assert archive.read(f"{folder}/{name}") == b"the model"
     labels = archive.read(f"{folder}/labels.txt").decode().splitlines()
     assert labels == card.provenance["labels"]
@@ -87,7 +87,7 @@ def test_a_file_that_does_not_load_has_no_picture_and_nothing_to_rerun(tmp_path:
     card = canned_cards.dead()
     archive = packed(card, tmp_path, sample=False)
     left = {"sample.png", "expected.json", "check.py"}
-    assert names(archive) == FILES - left | {exports.file_name(card.spec)}
+    assert names(archive) == FILES - left | {run.file_name(card.spec)}
     text = archive.read(next(name for name in archive.namelist() if name.endswith("README.md")))
     assert b"**Do not ship it.**" in text
     for name in left:
@@ -97,9 +97,9 @@ def test_a_file_that_does_not_load_has_no_picture_and_nothing_to_rerun(tmp_path:
 @pytest.mark.parametrize("format", EXPORTERS)
 def test_code_names_the_file_its_size_and_its_numbers(format: str) -> None:
     card = canned_cards.card(canned_cards.spec(format))
-    name = exports.file_name(card.spec)
-    found = handover.snippets(card, name)
-    assert list(found) == list(handover.LANGUAGES)
+    name = run.file_name(card.spec)
+    found = bundle.snippets(card, name)
+    assert list(found) == list(bundle.LANGUAGES)
     for language, code in found.items():
         assert name in code or (Path(name).stem in code and "forResource" in code)
         if format == "torchscript" and language != "python":
@@ -115,40 +115,40 @@ def test_code_names_the_file_its_size_and_its_numbers(format: str) -> None:
 @pytest.mark.parametrize("format", EXPORTERS)
 def test_the_check_is_a_program_of_about_twenty_lines(format: str) -> None:
     card = canned_cards.card(canned_cards.spec(format))
-    text = check(card, exports.file_name(card.spec))
+    text = check(card, run.file_name(card.spec))
     compile(text, "check.py", "exec")
     assert len(text.splitlines()) <= 25
 
 
 def test_the_proof_reads_without_anything_else(tmp_path: Path) -> None:
-    text = handover.to_html(canned_cards.card(), "<b>odd</b>.ptl")
+    text = bundle.to_html(canned_cards.card(), "<b>odd</b>.ptl")
     assert "&lt;b&gt;odd&lt;/b&gt;.ptl" in text
     assert "<b>odd</b>" not in text
     assert not re.search(r"(?:src|href)=", text)
     assert "Every check held" in text
-    assert "Do not ship this file" in handover.to_html(canned_cards.broken(), "a.ptl")
+    assert "Do not ship this file" in bundle.to_html(canned_cards.broken(), "a.ptl")
 
 
 def test_no_code_names_a_function_that_has_two_forms_on_android() -> None:
     for format in ("mobile", "onnx", "executorch"):
-        code = handover.snippets(canned_cards.card(canned_cards.spec(format)), "a.x")["kotlin"]
+        code = bundle.snippets(canned_cards.card(canned_cards.spec(format)), "a.x")["kotlin"]
         assert "Color::" not in code
         assert "val channels: List<(Int) -> Int> =" in code
 
 
 def test_what_runs_the_file_is_pinned_as_the_card_has_it() -> None:
-    found = handover.snippets(canned_cards.card(canned_cards.spec("executorch")), "a.pte")
+    found = bundle.snippets(canned_cards.card(canned_cards.spec("executorch")), "a.pte")
     assert "org.pytorch:executorch-android:1.4.0" in found["kotlin"]
     assert "branch swiftpm-1.4.0" in found["swift"]
     assert "executorch==1.4.1" in found["python"]
-    onnx = handover.snippets(canned_cards.card(canned_cards.spec("onnx")), "a.onnx")
+    onnx = bundle.snippets(canned_cards.card(canned_cards.spec("onnx")), "a.onnx")
     assert "onnxruntime==1.32.0" in onnx["python"]
 
 
 def test_a_model_that_takes_blue_first_is_given_it_in_every_language() -> None:
     card = canned_cards.card()
     made = {**card.provenance, "greyscale": False, "channels": "BGR"}
-    found = handover.snippets(replace(card, provenance=made), "a.ptl")
+    found = bundle.snippets(replace(card, provenance=made), "a.ptl")
     assert "listOf({ it and 255 }, { it shr 8 and 255 }, { it shr 16 and 255 })" in found["kotlin"]
     assert "bytes[4 * pixel + 2 - channel]" in found["swift"]
     assert "picture.split()[::-1]" in found["python"]
@@ -160,9 +160,7 @@ def test_a_model_that_takes_blue_first_is_given_it_in_every_language() -> None:
 def test_a_pod_is_named_only_where_it_is_new_enough(least: str, has_pod: bool) -> None:
     card = canned_cards.card()
     needs = f"PyTorch Mobile {least} or newer (bytecode 8)"
-    found = handover.snippets(
-        replace(card, exported=replace(card.exported, runs_on=needs)), "a.ptl"
-    )
+    found = bundle.snippets(replace(card, exported=replace(card.exported, runs_on=needs)), "a.ptl")
     assert ("pod 'LibTorch-Lite', '~> 1.13.0'" in found["swift"]) == has_pod
     assert ("PyTorch Mobile 2.0 or newer" in found["swift"]) != has_pod
     assert all(line.startswith("//") for line in found["swift"].split("\n\n")[0].splitlines())
@@ -181,7 +179,7 @@ def seen_by(info: ModelInfo, side: int | None, picture: Path) -> NDArray[np.floa
     }
     # Without a sample of its own the code asks for the user's picture.
     card = replace(canned_cards.card(canned_cards.spec("onnx")), sample=None, provenance=made)
-    code = handover.snippets(card, "a.onnx")["python"]
+    code = bundle.snippets(card, "a.onnx")["python"]
     given: list[NDArray[np.float32]] = []
 
     def run(_names: object, feeds: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -250,14 +248,14 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> dict[
     with Store.open(settings) as store:
         for format in RUNNABLE:
             spec = planned(MOBILENET, static("qnnpack"), format)
-            card = exports.make(job_of(spec, store, nursery, settings), spec)
+            card = run.make(job_of(spec, store, nursery, settings), spec)
             assert card.sample
             digests = card.exported.artifact.sha256, card.sample.artifact.sha256
-            name = exports.file_name(spec)
+            name = run.file_name(spec)
             with store.using(*digests) as (file, picture):
-                content = handover.pack(card, name, file, picture)
+                content = bundle.pack(card, name, file, picture)
             zipfile.ZipFile(io.BytesIO(content)).extractall(root)
-            folders[format] = root / handover.pack_name(name).removesuffix(".zip")
+            folders[format] = root / bundle.pack_name(name).removesuffix(".zip")
     return folders
 
 

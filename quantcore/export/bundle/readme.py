@@ -1,8 +1,8 @@
 """The README of a bundle: what the file is, what was found of it, and how to run it."""
 
 from quantcore import wording
+from quantcore.export.bundle.snippets import LANGUAGES, snippets
 from quantcore.formats import EXPORTERS
-from quantcore.handover.snippets import LANGUAGES, snippets
 from quantcore.models.catalogue import find
 from quantcore.report import figures
 from quantcore.schema.verification import ProofCard

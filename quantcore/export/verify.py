@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from quantcore import checks, wording
+from quantcore import wording
 from quantcore.backends import runtime
-from quantcore.checks import Evidence
 from quantcore.engine import cell, keys, metrics
 from quantcore.engine.cell import Job
 from quantcore.engine.convert import Conversion
@@ -19,12 +18,14 @@ from quantcore.engine.latency import Subject as TimedSubject
 from quantcore.engine.latency import Timing, time_against_float, time_alone
 from quantcore.engine.predict import load_logits
 from quantcore.errors import DoesNotRunError
-from quantcore.export import Export
+from quantcore.export import checks
+from quantcore.export.answers import Answers
+from quantcore.export.checks import Evidence
+from quantcore.export.write import Export
 from quantcore.formats import exporter
 from quantcore.formats.torchscript import TorchScript
 from quantcore.images import load_labels
 from quantcore.models.catalogue import find
-from quantcore.proof import Answers
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Accuracy
 from quantcore.schema.verification import Check, ExportSpec, ProofCard, RuntimeLatency
@@ -90,7 +91,7 @@ class _Proof:
             return self._logits(self._answers(own, path, start, end).predictions)
 
     def _answers(self, spec: ExportSpec, path: Path, start: float, end: float) -> Answers:
-        function, share = "quantcore.proof:run_answers_child", (start, end)
+        function, share = "quantcore.export.answers:run_answers_child", (start, end)
         return self.job.run(
             Answers, function, spec, path, files=Answers.files, share=share, reads=(path,)
         )
@@ -160,7 +161,7 @@ class _Proof:
         images = replace(self.spec.request.images, evaluation_images=count)
         spec = replace(self.spec, request=replace(self.spec.request, images=images))
         with job.store.using(self.export.exported.artifact.sha256) as (path,):
-            function, share = "quantcore.proof:run_elsewhere_child", (0.85, 0.9)
+            function, share = "quantcore.export.answers:run_elsewhere_child", (0.85, 0.9)
             arguments = spec, path, backend
             return job.run(
                 str, function, *arguments, files=lambda made: [made], share=share, reads=(path,)

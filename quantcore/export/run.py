@@ -27,11 +27,11 @@ from quantcore.errors import (
     RequestError,
     UnsupportedError,
 )
-from quantcore.export import Export
+from quantcore.export.verify import prove, runtime_version
+from quantcore.export.write import Export
 from quantcore.formats import Exporter, exporter
 from quantcore.images import images_digest, is_labelled
 from quantcore.models.catalogue import find
-from quantcore.proving import prove, runtime_version
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import (
     CompareRequest,
@@ -48,7 +48,7 @@ from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.workflows import Subject, Support, workflow
 
 # Imported once by the nursery, so that its children start with everything at hand.
-NURSERY_MODULES = (*cell.NURSERY_MODULES, "quantcore.export", "quantcore.proof")
+NURSERY_MODULES = (*cell.NURSERY_MODULES, "quantcore.export.write", "quantcore.export.answers")
 # Raised when the code that writes or proves a file changes what it gives for the same spec.
 EXPORT_VERSION = 3
 PROOF_VERSION = 3
@@ -307,7 +307,7 @@ def _exported(job: Job, spec: ExportSpec, conversion: Conversion) -> Export:
     with _files(job.store, conversion) as files:
         made = job.run(
             Export,
-            "quantcore.export:run_export_child",
+            "quantcore.export.write:run_export_child",
             spec,
             conversion,
             files,

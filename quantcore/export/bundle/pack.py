@@ -6,9 +6,9 @@ import json
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from quantcore.handover.page import to_html
-from quantcore.handover.readme import readme
-from quantcore.handover.snippets import check
+from quantcore.export.bundle.page import to_html
+from quantcore.export.bundle.readme import readme
+from quantcore.export.bundle.snippets import check
 from quantcore.schema.verification import ProofCard
 
 # The same content makes the same bytes, whenever it is packed.

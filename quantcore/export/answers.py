@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore import sample
 from quantcore.backends import Predictor, runtime
 from quantcore.engine.predict import answers, store_logits
 from quantcore.errors import DoesNotRunError, QuantcoreError
+from quantcore.export import sample
 from quantcore.formats import Exporter, exporter
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
