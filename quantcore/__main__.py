@@ -1,6 +1,6 @@
 """`python -m quantcore`."""
 
-from quantcore.cli import main
+from quantcore.cli.main import main
 
 if __name__ == "__main__":
     main()

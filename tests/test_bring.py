@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from quantcore import bring
+from quantcore.cli import model_file
 from quantcore.errors import RequestError
 from quantcore.models.torchvision_import import torchvision
 from quantcore.sandbox.process_pool import PROJECT
@@ -89,12 +89,12 @@ def test_what_cannot_be_taken_is_told_in_sentences(
     ],
 )
 def test_a_file_is_told_from_a_name(name: str, is_file: bool) -> None:
-    assert bring.is_file(name) == is_file
+    assert model_file.is_file(name) == is_file
 
 
 def test_labels_are_lines_or_a_list(files: Path, tmp_path: Path) -> None:
-    assert bring.read_labels(files / "labels.txt") == CLASSES
-    assert bring.read_labels(files / "few.json") == ("cat", "dog")
+    assert model_file.read_labels(files / "labels.txt") == CLASSES
+    assert model_file.read_labels(files / "few.json") == ("cat", "dog")
     (tmp_path / "broken.json").write_text("[")
     with pytest.raises(RequestError, match="class names"):
-        bring.read_labels(tmp_path / "broken.json")
+        model_file.read_labels(tmp_path / "broken.json")

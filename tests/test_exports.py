@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import typer
 
-from quantcore import export_command
 from quantcore.cache import Store
+from quantcore.cli import export
 from quantcore.engine.cell import Job
 from quantcore.engine.grid import FLOAT32
 from quantcore.errors import (
@@ -560,11 +560,11 @@ def command(
     """The command with the module's data folder and a nursery that is there already."""
     monkeypatch.setenv("QUANTCORE_DATA", str(settings.data))
     monkeypatch.setenv("QUANTCORE_THREADS", "1")
-    monkeypatch.setattr(export_command, "Nursery", lambda *_: nullcontext(nursery))
+    monkeypatch.setattr(export, "Nursery", lambda *_: nullcontext(nursery))
 
     def run(**asked: Any) -> int:
         with pytest.raises(typer.Exit) as ended:
-            export_command.export(**({"evaluation_images": PICTURES} | asked))
+            export.export(**({"evaluation_images": PICTURES} | asked))
         return ended.value.exit_code
 
     return run
@@ -587,7 +587,7 @@ def test_the_command_writes_the_file_and_its_proof(
     assert f"Written: {out / 'row_lstm-float32.onnx'}" in capsys.readouterr().out
     before = (out / "row_lstm-float32.onnx").stat()
     with pytest.raises(RequestError, match="is there already"):
-        export_command.export(**asked)
+        export.export(**asked)
     assert (out / "row_lstm-float32.onnx").stat() == before
     assert command(**asked, force=True) == 0
     assert (out / "row_lstm-float32.onnx").stat().st_ino != before.st_ino
@@ -614,7 +614,7 @@ def test_every_format_that_can_be_is_written_and_the_others_say_why_not(
 def test_a_full_disk_leaves_nothing_half_written(command: Callable[..., int], out: Path) -> None:
     with mounted(out, "-t", "tmpfs", "-o", "size=64k", "none"):
         with pytest.raises(StoreError, match="No space left on device"):
-            export_command.export(LSTM.name, format="onnx", out=out, evaluation_images=PICTURES)
+            export.export(LSTM.name, format="onnx", out=out, evaluation_images=PICTURES)
         assert names(out) == []
 
 
@@ -640,7 +640,7 @@ def test_a_refusal_is_one_sentence_and_a_remedy(
 ) -> None:
     usual: dict[str, Any] = {"model": LSTM.name, "format": "onnx", "out": out}
     with pytest.raises(QuantcoreError) as caught:
-        export_command.export(**(usual | asked))
+        export.export(**(usual | asked))
     assert reason in caught.value.reason
     assert remedy in caught.value.remedy
     assert "\n" not in caught.value.reason
@@ -657,7 +657,7 @@ def test_a_file_that_failed_a_check_is_written_only_anyway(
     red = replace(make(ONNX), checks=(Check("provenance", False, "It carries nothing."),))
     monkeypatch.setattr(run, "make", lambda _job, _spec: red)
     asked: dict[str, Any] = {"model": LSTM.name, "format": "onnx", "out": out}
-    assert command(**asked) == export_command.EXIT_NOTHING_WRITTEN
+    assert command(**asked) == export.EXIT_NOTHING_WRITTEN
     assert names(out) == []
     assert "--anyway" in capsys.readouterr().out
     assert command(**asked, anyway=True) == 0
@@ -665,5 +665,5 @@ def test_a_file_that_failed_a_check_is_written_only_anyway(
 
 
 def test_every_format_is_offered_by_the_command() -> None:
-    hints = export_command.export.__annotations__["format"]
+    hints = export.export.__annotations__["format"]
     assert all(name in str(hints.__metadata__[0].help) for name in EXPORTERS)

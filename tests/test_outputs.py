@@ -2,7 +2,8 @@
 
 import pytest
 
-from quantcore import outputs, report
+from quantcore import report
+from quantcore.cli import outputs
 from quantcore.decide import Budgets
 from quantcore.errors import RequestError
 from tests import canned

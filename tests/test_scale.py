@@ -8,13 +8,13 @@ import pytest
 import typer
 import yaml
 
-from quantcore import cli
+from quantcore.cli import main
 from quantcore.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((PROJECT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(main.app).commands  # type: ignore[attr-defined]
 IMAGE = (PROJECT / "Dockerfile").read_text()
 TEXTS = ("README.md", "docs/scale.md", "compose.yaml")
 

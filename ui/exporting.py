@@ -7,7 +7,8 @@ from functools import cache
 
 import streamlit as st
 
-from quantcore import arguments, wording
+from quantcore import wording
+from quantcore.cli import arguments
 from quantcore.draw import cards, titles
 from quantcore.engine.suggestions import variant_of
 from quantcore.errors import QuantcoreError

@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from quantcore import arguments, report
+from quantcore import report
 from quantcore.cache import Store
+from quantcore.cli import arguments
 from quantcore.engine.cell import Job, origins
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.export import run

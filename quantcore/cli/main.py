@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from quantcore import arguments, bring, outputs
 from quantcore.backends import BACKENDS
 from quantcore.cache import Store
+from quantcore.cli import arguments, model_file, outputs
+from quantcore.cli.export import export
 from quantcore.decide import Budgets
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.export_command import export
 from quantcore.jobs import sweep as sweeps
 from quantcore.jobs.comparisons import Comparisons, plan
 from quantcore.models.catalogue import offered
@@ -133,7 +133,7 @@ def compare(
         )
         return [request]
 
-    if bring.is_file(model):
+    if model_file.is_file(model):
         _answer(_measured_file(settings, model, labels, ask), files, budgets)
     if labels is not None:
         raise RequestError(f"{model} has its own class names.", "Leave --labels out.")
@@ -257,7 +257,7 @@ def _measured_file(
     """Return the comparison of a model file, which is looked at first."""
 
     def asked(comparisons: Comparisons) -> list[CompareRequest]:
-        return ask(bring.model(comparisons, file, OWNER, labels, _tell))
+        return ask(model_file.model(comparisons, file, OWNER, labels, _tell))
 
     return _measured(settings, asked)
 
