@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantcore.cache import Store
-from quantcore.engine.cell import NURSERY_MODULES, Job, convert
 from quantcore.engine.convert import Conversion
+from quantcore.engine.pipeline import NURSERY_MODULES, Job, convert
 from quantcore.errors import QuantcoreError
 from quantcore.jobs.comparisons import Comparisons
 from quantcore.models import weights_digest

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from quantcore.engine import keys
-from quantcore.engine.cell import Job
 from quantcore.engine.metrics import accuracy, latency
+from quantcore.engine.pipeline import Job
 from quantcore.jobs import worker
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, Variant, digest

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from benchmarks.app import absence, cold_settings, convolutional_models
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore.cache import Store
-from quantcore.engine import cell
-from quantcore.engine.cell import Job
+from quantcore.engine import pipeline
+from quantcore.engine.pipeline import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
-from quantcore.export import bundle, run
+from quantcore.export import bundle, exports
 from quantcore.formats import EXPORTERS
 from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.request import MeasureSpec, ModelSpec, Setting, Variant
@@ -41,7 +41,7 @@ class Desk:
     def planned(self, model: str, variant: Variant, format: str) -> ExportSpec:
         """Return the spec with default options."""
         measure = MeasureSpec(threads=self.settings.threads)
-        return run.planned(ModelSpec(model), variant, format, measure=measure)
+        return exports.planned(ModelSpec(model), variant, format, measure=measure)
 
     def job(self, spec: ExportSpec) -> Job:
         """Return a job that reports to nobody."""
@@ -56,16 +56,16 @@ class Desk:
 
     def make(self, spec: ExportSpec) -> ProofCard:
         """Return the proof of the file, made now unless it was before."""
-        return run.make(self.job(spec), spec)
+        return exports.make(self.job(spec), spec)
 
     def state_dict_bytes(self, spec: ExportSpec) -> int:
         """Return the size of the variant's state dict."""
-        return cell.convert(self.job(spec), spec.variant, 0.0, 1.0).state_dict_bytes
+        return pipeline.convert(self.job(spec), spec.variant, 0.0, 1.0).state_dict_bytes
 
     def bundle_bytes(self, card: ProofCard) -> int:
         """Return what a bundle takes beyond its sample and its cards."""
-        with self.store.using(*run.stored(card)) as (file, *sample):
-            name = run.file_name(card.spec)
+        with self.store.using(*exports.stored(card)) as (file, *sample):
+            name = exports.file_name(card.spec)
             packed = bundle.pack(card, name, file, sample[0] if sample else None)
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             extras = sum(
@@ -81,7 +81,7 @@ def _desk() -> Iterator[Desk]:
     with (
         cold_settings() as settings,
         Store.open(settings) as store,
-        Nursery(run.NURSERY_MODULES) as nursery,
+        Nursery(exports.NURSERY_MODULES) as nursery,
     ):
         yield Desk(settings, store, nursery)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from quantcore import wording
 from quantcore.cache import Store
-from quantcore.engine.cell import Job
+from quantcore.engine.pipeline import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
-from quantcore.export import run
+from quantcore.export import exports
 from quantcore.formats import EXPORTERS
 from quantcore.jobs.comparisons import plan
 from quantcore.models.catalogue import offered
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def _rows(cells: list[tuple[str, Variant]], settings: Settings, images: int) -> Iterator[Row]:
-    with Store.open(settings) as store, Nursery(run.NURSERY_MODULES) as nursery:
+    with Store.open(settings) as store, Nursery(exports.NURSERY_MODULES) as nursery:
         for model, variant in cells:
             made = {
                 name: _cell(store, nursery, settings, ModelSpec(model), variant, name, images)
@@ -83,10 +83,10 @@ def _cell(
 ) -> ProofCard | str:
     # How fast a file is stands on its card; here few rounds do.
     measure = MeasureSpec(threads=settings.threads, min_rounds=2)
-    spec = run.planned(model, variant, name, measure=measure, count=images)
+    spec = exports.planned(model, variant, name, measure=measure, count=images)
     job = Job(spec.request, settings, store, nursery, lambda _stage, _share: None, never_stop)
     try:
-        return run.make(job, spec)
+        return exports.make(job, spec)
     except UnsupportedError as error:
         return f"{error.reason} {error.remedy}"
     except QuantcoreError as error:

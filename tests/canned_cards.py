@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from quantcore.engine import metrics
-from quantcore.export import run
+from quantcore.export import exports
 from quantcore.formats import EXPORTERS
 from quantcore.models.bundle import file_digest
 from quantcore.models.catalogue import find
@@ -40,7 +40,7 @@ RUNTIME_VERSIONS = {"onnx": "1.32.0", "executorch": "1.4.1"}
 def spec(
     format: str = "mobile", workflow: str = "static", backend: str = "qnnpack", **options: Setting
 ) -> ExportSpec:
-    return run.planned(MODEL, Variant(workflow, backend), format, options)
+    return exports.planned(MODEL, Variant(workflow, backend), format, options)
 
 
 def card(wanted: ExportSpec | None = None, file: Path | None = None) -> ProofCard:

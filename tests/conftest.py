@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, Page
 
-from quantcore.engine.cell import NURSERY_MODULES
+from quantcore.engine.pipeline import NURSERY_MODULES
 from quantcore.sandbox.process_pool import Nursery
 from quantcore.settings import Settings
 from scripts.live import LiveServer, live_browser, live_server

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.cache import Store
-from quantcore.engine import cell
-from quantcore.engine.cell import Job
+from quantcore.engine import pipeline
 from quantcore.engine.convert import Conversion
+from quantcore.engine.pipeline import Job
 from quantcore.engine.predict import load_logits
 from quantcore.errors import CancelledError
-from quantcore.export import run
+from quantcore.export import exports
 from quantcore.export.answers import Answers
 from quantcore.export.write import Export, run_export_child
 from quantcore.models.catalogue import find
@@ -53,7 +53,7 @@ def planned(
 ) -> ExportSpec:
     """Return the spec of a file that is judged by few pictures and timed in few rounds."""
     pictures, measure = ImageSpec(evaluation_images=PICTURES), MeasureSpec(min_rounds=2)
-    return run.planned(model, variant, format, options, pictures, measure, images)
+    return exports.planned(model, variant, format, options, pictures, measure, images)
 
 
 def subject(model: ModelSpec) -> Subject:
@@ -69,7 +69,7 @@ def job_of(
     store: Store,
     nursery: Nursery,
     settings: Settings,
-    report: cell.ReportStage = ignore,
+    report: pipeline.ReportStage = ignore,
     should_stop: Callable[[], bool] = never_stop,
 ) -> Job:
     return Job(spec.request, settings, store, nursery, report, should_stop)
@@ -86,11 +86,11 @@ class Bench:
     answered: dict[ExportSpec, Answers] = field(default_factory=dict)
     variants: dict[ExportSpec, Logits] = field(default_factory=dict)
 
-    def job(self, spec: ExportSpec, report: cell.ReportStage = ignore) -> Job:
+    def job(self, spec: ExportSpec, report: pipeline.ReportStage = ignore) -> Job:
         return job_of(spec, self.store, self.nursery, self.settings, report)
 
     def conversion(self, spec: ExportSpec) -> Conversion:
-        return cell.convert(self.job(spec), spec.variant, 0.0, 1.0)
+        return pipeline.convert(self.job(spec), spec.variant, 0.0, 1.0)
 
     def export(self, spec: ExportSpec) -> Export:
         """Return what is known of the file, which is written unless it was before."""
@@ -98,7 +98,7 @@ class Bench:
             self.exported[spec] = self.write(spec)
         return self.exported[spec]
 
-    def write(self, spec: ExportSpec, report: cell.ReportStage = ignore) -> Export:
+    def write(self, spec: ExportSpec, report: pipeline.ReportStage = ignore) -> Export:
         """Write the file, whether it is there already or not."""
         conversion, files = self.conversion(spec), self.files(spec)
         function = "quantcore.export.write:run_export_child"

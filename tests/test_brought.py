@@ -16,9 +16,9 @@ from PIL import Image
 from torch import nn
 
 from quantcore.cache import Store
-from quantcore.engine.cell import Job
+from quantcore.engine.pipeline import Job
 from quantcore.errors import RequestError
-from quantcore.export import run
+from quantcore.export import exports
 from quantcore.jobs import worker
 from quantcore.jobs.comparisons import Comparisons, plan
 from quantcore.models.torchvision_import import torchvision
@@ -163,14 +163,14 @@ def test_weights_are_trained_further_on_pictures_that_were_brought(desk: Desk, i
     buffer = io.BytesIO()
     torch.save(network().state_dict(), buffer)
     token = desk.bring("ours.pth", buffer.getvalue())
-    spec = run.planned(
+    spec = exports.planned(
         ModelSpec(f"upload/{token}"),
         Variant("static", "x86", tuple(FEW["static"].items())),
         "onnx",
         {},
         ImageSpec(f"upload/{images}", evaluation_images=12),
     )
-    assert run.supports(spec).ok
+    assert exports.supports(spec).ok
     found = desk.compared(token, images, ("static",))
     assert len(found.results) == 2
     tried_locked_in(desk, found)
@@ -200,8 +200,8 @@ def tried_locked_in(desk: Desk, found: Comparison) -> None:
 def test_a_program_has_no_format_that_needs_its_source(desk: Desk) -> None:
     token = desk.bring("ours.pt", program())
     for format, is_offered in (("onnx", False), ("mobile", True), ("torchscript", True)):
-        spec = run.planned(ModelSpec(f"upload/{token}"), Variant("float32", None), format, {})
-        assert run.supports(spec).ok == is_offered
+        spec = exports.planned(ModelSpec(f"upload/{token}"), Variant("float32", None), format, {})
+        assert exports.supports(spec).ok == is_offered
 
 
 def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> None:
@@ -231,7 +231,7 @@ def test_what_a_killed_process_left_to_remove_is_removed(desk: Desk) -> None:
 def test_an_export_of_what_was_deleted_is_not_remembered(desk: Desk) -> None:
     token = desk.bring("ours.pt", program())
     model = ModelSpec(f"upload/{token}")
-    spec = run.planned(model, Variant("float32", None), "torchscript", {})
+    spec = exports.planned(model, Variant("float32", None), "torchscript", {})
     desk.comparisons.exports.start(spec, "me")
     desk.comparisons.delete_upload(token)
     assert desk.comparisons.exports.latest(spec) is None

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.cache import Store
-from quantcore.engine import cell, keys
-from quantcore.engine.cell import FLOAT32, Job, run_cell
+from quantcore.engine import keys, pipeline
+from quantcore.engine.pipeline import FLOAT32, Job, run_cell
 from quantcore.engine.predict import are_logits
 from quantcore.errors import CancelledError
 from quantcore.models.bundle import bundled_file
@@ -174,10 +174,10 @@ def test_a_row_says_what_it_is_of(shared: Job, results: dict[Variant, VariantRes
         "equalize": None,
     }
     assert (row.threads, row.batch, row.image_size, row.cached) == (1, 1, SIDE, False)
-    assert row.key == cell.cell_key(TRAINED, STATIC)
+    assert row.key == pipeline.cell_key(TRAINED, STATIC)
     assert row.conversion_s > 0
     assert len({each.key for each in results.values()}) == len(results)
-    assert set(cell.cached_results(shared.store, TRAINED)) == {FLOAT32, STATIC}
+    assert set(pipeline.cached_results(shared.store, TRAINED)) == {FLOAT32, STATIC}
 
 
 def test_progress_rises_and_names_its_stages(own: Job) -> None:
@@ -262,12 +262,12 @@ def test_more_evaluation_pictures_convert_nothing_again(
 
 
 def test_a_damaged_file_is_set_aside_and_made_anew(own: Job) -> None:
-    first = cell.convert(own, FLOAT32, 0.0, 1.0)
+    first = pipeline.convert(own, FLOAT32, 0.0, 1.0)
     path = own.store.path(first.artifact.sha256)
     content = path.read_bytes()
     path.chmod(0o644)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    again = cell.convert(own, FLOAT32, 0.0, 1.0)
+    again = pipeline.convert(own, FLOAT32, 0.0, 1.0)
     assert own.store.verify().is_clean
     assert own.store.checked_path(again.artifact.sha256).stat().st_size == again.artifact.size_bytes
     assert again.state_digest == first.state_digest
@@ -276,9 +276,9 @@ def test_a_damaged_file_is_set_aside_and_made_anew(own: Job) -> None:
 
 
 def test_an_evicted_file_is_made_anew(own: Job) -> None:
-    first = cell.convert(own, FLOAT32, 0.0, 1.0)
+    first = pipeline.convert(own, FLOAT32, 0.0, 1.0)
     own.store.path(first.artifact.sha256).unlink()
-    again = cell.convert(own, FLOAT32, 0.0, 1.0)
+    again = pipeline.convert(own, FLOAT32, 0.0, 1.0)
     assert own.store.path(again.artifact.sha256).exists()
 
 
@@ -308,7 +308,7 @@ def test_a_cell_that_breaks_is_a_row_with_reason_and_details(own: Job) -> None:
 
 
 def test_a_cell_that_is_cancelled_raises_and_keeps_what_was_made(own: Job) -> None:
-    cell.convert(own, FLOAT32, 0.0, 1.0)
+    pipeline.convert(own, FLOAT32, 0.0, 1.0)
     with pytest.raises(CancelledError):
         run_cell(replace(own, should_stop=lambda: True), FLOAT32)
     assert {entry.kind for entry in own.store.list()} == {"conversion", "recipe"}
@@ -320,7 +320,7 @@ def of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     def find_program(spec: ModelSpec) -> ModelInfo:
         return replace(find(spec), is_program=True)
 
-    for module in (cell, keys):
+    for module in (pipeline, keys):
         monkeypatch.setattr(module, "find", find_program)
 
 
@@ -330,12 +330,12 @@ def test_a_program_whose_file_is_cached_is_not_timed_without_a_lock(
     job = replace(own, request=replace(TRAINED, variants=(FLOAT32,)))
     assert isinstance(run_cell(job, FLOAT32), VariantResult)
     of_a_program(monkeypatch)
-    monkeypatch.setattr(cell, "convert", lambda *_: pytest.fail("went on without a lock"))
+    monkeypatch.setattr(pipeline, "convert", lambda *_: pytest.fail("went on without a lock"))
     # Another way of timing: all but the timing is known.
     other = replace(job, request=replace(job.request, measure=replace(MEASURE, batch=2)))
     row = run_cell(other, FLOAT32)
     assert isinstance(row, Failure)
-    assert row.reason == cell.NOT_LOCKED
+    assert row.reason == pipeline.NOT_LOCKED
 
 
 def test_a_program_cannot_answer_in_the_name_of_another_model(

@@ -15,8 +15,8 @@ import typer
 
 from quantcore.cache import Store
 from quantcore.cli import export
-from quantcore.engine.cell import Job
 from quantcore.engine.grid import FLOAT32
+from quantcore.engine.pipeline import Job
 from quantcore.errors import (
     CancelledError,
     ChildDiedError,
@@ -26,7 +26,7 @@ from quantcore.errors import (
     RequestError,
     StoreError,
 )
-from quantcore.export import answers, checks, run, service, verify
+from quantcore.export import answers, checks, exports, service, verify
 from quantcore.export.checks import Evidence, Logits
 from quantcore.export.service import Exports
 from quantcore.formats import EXPORTERS, Exporter
@@ -61,7 +61,7 @@ def store(settings: Settings) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def make(store: Store, nursery: Nursery, settings: Settings) -> Make:
-    return lambda spec: run.make(job_of(spec, store, nursery, settings), spec)
+    return lambda spec: exports.make(job_of(spec, store, nursery, settings), spec)
 
 
 @pytest.fixture
@@ -96,32 +96,32 @@ def test_a_typo_is_answered_with_the_nearest(
     model: str, variant: Variant, format: str, options: dict[str, Setting], reason: str
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        run.planned(ModelSpec(model), variant, format, options)
+        exports.planned(ModelSpec(model), variant, format, options)
     assert reason in f"{caught.value.reason} {caught.value.remedy}"
     assert caught.value.remedy
 
 
 def test_what_was_typed_becomes_what_it_means() -> None:
     typed = Variant("static", "x86", (("observer", "minmax"), ("calibration_images", "64")))
-    spec = run.planned(MOBILENET, typed, "onnx", {"opset": "18", "dynamic_batch": "yes"})
+    spec = exports.planned(MOBILENET, typed, "onnx", {"opset": "18", "dynamic_batch": "yes"})
     assert spec.variant.settings == (("calibration_images", 64), ("observer", "minmax"))
     assert spec.options == (("dynamic_batch", True), ("opset", 18))
-    assert spec == run.planned(
+    assert spec == exports.planned(
         MOBILENET, spec.variant, "onnx", {"dynamic_batch": True, "opset": 18}
     )
 
 
 def test_float32_has_no_backend() -> None:
-    assert run.planned(LSTM, Variant("float32", "x86"), "onnx").variant == FLOAT32
+    assert exports.planned(LSTM, Variant("float32", "x86"), "onnx").variant == FLOAT32
 
 
 def test_what_the_variant_cannot_be_is_told_before_what_the_format_cannot_carry() -> None:
-    support = run.supports(planned(LSTM, static("x86"), "onnx"))
+    support = exports.supports(planned(LSTM, static("x86"), "onnx"))
     assert not support.ok
     assert "no static 8-bit form" in support.reason
     assert "Dynamic" in support.reason
-    assert "ONNX has no 8-bit LSTM" in run.supports(planned(LSTM, dynamic(), "onnx")).reason
-    assert run.supports(ONNX).ok
+    assert "ONNX has no 8-bit LSTM" in exports.supports(planned(LSTM, dynamic(), "onnx")).reason
+    assert exports.supports(ONNX).ok
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_the_variant_cannot_be_is_told_before_what_the_format_cannot_carry(
 def test_a_file_has_a_name_that_every_system_takes(
     model: ModelSpec, variant: Variant, format: str, name: str
 ) -> None:
-    assert run.file_name(planned(model, variant, format)) == name
+    assert exports.file_name(planned(model, variant, format)) == name
 
 
 # What is made and proved
@@ -202,9 +202,9 @@ def test_what_was_made_before_is_given_without_a_child(
     make: Make, store: Store, idle: Callable[[ExportSpec], Job]
 ) -> None:
     card = make(ONNX)
-    assert run.make(idle(ONNX), ONNX) == card
-    assert run.cached(store, ONNX) == card
-    assert run.cached(store, planned(LSTM, FLOAT32, "onnx", opset=18)) is None
+    assert exports.make(idle(ONNX), ONNX) == card
+    assert exports.cached(store, ONNX) == card
+    assert exports.cached(store, planned(LSTM, FLOAT32, "onnx", opset=18)) is None
 
 
 def test_a_damaged_file_is_made_again(make: Make, store: Store) -> None:
@@ -212,7 +212,7 @@ def test_a_damaged_file_is_made_again(make: Make, store: Store) -> None:
     path = store.checked_path(card.exported.artifact.sha256)
     content = path.read_bytes()
     path.write_bytes(b"rot" + content[3:])
-    assert run.cached(store, ONNX) is None
+    assert exports.cached(store, ONNX) is None
     again = make(ONNX)
     assert again.passed
     assert again.exported == card.exported
@@ -230,14 +230,14 @@ def test_a_proof_over_fewer_pictures_is_another_proof_of_the_same_file(make: Mak
 
 def test_no_more_pictures_are_judged_than_there_are(make: Make, store: Store) -> None:
     make(ONNX)
-    card = run.cached(store, replace(ONNX, images=9_999))
+    card = exports.cached(store, replace(ONNX, images=9_999))
     assert card is not None
     assert card.images == PICTURES
 
 
 def random_weights(images: int) -> ExportSpec:
     pictures, measure = ImageSpec(evaluation_images=8, image_size=64), MeasureSpec(min_rounds=2)
-    return run.planned(RANDOM, FLOAT32, "mobile", {}, pictures, measure, images)
+    return exports.planned(RANDOM, FLOAT32, "mobile", {}, pictures, measure, images)
 
 
 @pytest.mark.parametrize("images", [3, 9_999])
@@ -256,9 +256,9 @@ def test_what_ran_the_file_is_on_its_card_and_decides_it(
     card, here = make(ONNX), version("onnxruntime")
     assert card.runtime_version == here
     assert any(f"ONNX Runtime {here} on this machine" in told for told in card.not_verified)
-    assert run.recorded(store, ONNX) == card
-    monkeypatch.setattr(run, "runtime_version", lambda _spec: "0.1")
-    assert run.recorded(store, ONNX) is None
+    assert exports.recorded(store, ONNX) == card
+    monkeypatch.setattr(exports, "runtime_version", lambda _spec: "0.1")
+    assert exports.recorded(store, ONNX) is None
 
 
 @pytest.mark.parametrize("changed", [{"min_rounds": 3}, {"target_interval": 0.01}])
@@ -268,7 +268,7 @@ def test_a_file_timed_otherwise_has_another_proof(
     make(ONNX)
     measure = replace(ONNX.request.measure, **changed)
     spec = replace(ONNX, request=replace(ONNX.request, measure=measure))
-    assert run.recorded(store, spec) is None
+    assert exports.recorded(store, spec) is None
 
 
 # What is not made
@@ -285,7 +285,7 @@ def test_what_says_nothing_of_the_file_is_no_proof(
     monkeypatch.setattr(verify._Proof, "_answers", Mock(side_effect=error))
     with pytest.raises(type(error)):
         make(spec)
-    assert run.recorded(store, spec) is None
+    assert exports.recorded(store, spec) is None
 
 
 def test_a_file_that_does_not_run_has_a_card_that_says_so(
@@ -298,7 +298,7 @@ def test_a_file_that_does_not_run_has_a_card_that_says_so(
     card = make(spec)
     assert not card.passed
     assert "no such operator" in card.checks[0].found
-    assert run.recorded(store, spec) == card
+    assert exports.recorded(store, spec) == card
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_only_what_a_runtime_says_of_a_file_is_held_against_it(
 
 def test_what_cannot_be_is_a_failure_with_the_remedy(idle: Callable[[ExportSpec], Job]) -> None:
     spec = planned(LSTM, dynamic(), "onnx")
-    failed = run.attempt(idle(spec), spec)
+    failed = exports.attempt(idle(spec), spec)
     assert isinstance(failed, Failure)
     assert failed.refused
     assert "no 8-bit LSTM" in failed.reason
@@ -336,7 +336,7 @@ def test_what_cannot_be_is_a_failure_with_the_remedy(idle: Callable[[ExportSpec]
 
 def test_a_crash_is_a_failure_that_was_not_refused(idle: Callable[[ExportSpec], Job]) -> None:
     spec = planned(LSTM, FLOAT32, "onnx", opset=14)
-    failed = run.attempt(idle(spec), spec)
+    failed = exports.attempt(idle(spec), spec)
     assert isinstance(failed, Failure)
     assert not failed.refused
     assert "AttributeError" in failed.details
@@ -357,9 +357,9 @@ def test_a_cancelled_export_raises_and_proves_nothing(
         lambda: len(told) >= report,
     )
     with pytest.raises(CancelledError):
-        run.attempt(job, spec)
+        exports.attempt(job, spec)
     assert len(told) >= report
-    assert run.cached(store, spec) is None
+    assert exports.cached(store, spec) is None
     # A child that was killed leaves a draft, which the next to open the folder removes.
     Store.open(settings).close()
     assert not list((settings.data / "tmp").iterdir())
@@ -567,7 +567,7 @@ def command(
             export.export(**({"evaluation_images": PICTURES} | asked))
         return ended.value.exit_code
 
-    return run
+    return exports
 
 
 def names(folder: Path) -> list[str]:
@@ -581,9 +581,9 @@ def test_the_command_writes_the_file_and_its_proof(
     asked: dict[str, Any] = {"model": LSTM.name, "format": "onnx", "out": out}
     assert command(**asked) == 0
     assert names(out) == ["row_lstm-float32.onnx", "row_lstm-float32.onnx.proof.json"]
-    answers = ProofCard.from_json((out / "row_lstm-float32.onnx.proof.json").read_bytes())
+    proof = ProofCard.from_json((out / "row_lstm-float32.onnx.proof.json").read_bytes())
     size = (out / "row_lstm-float32.onnx").stat().st_size
-    assert answers.exported.artifact.size_bytes == size
+    assert proof.exported.artifact.size_bytes == size
     assert f"Written: {out / 'row_lstm-float32.onnx'}" in capsys.readouterr().out
     before = (out / "row_lstm-float32.onnx").stat()
     with pytest.raises(RequestError, match="is there already"):
@@ -655,7 +655,7 @@ def test_a_file_that_failed_a_check_is_written_only_anyway(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     red = replace(make(ONNX), checks=(Check("provenance", False, "It carries nothing."),))
-    monkeypatch.setattr(run, "make", lambda _job, _spec: red)
+    monkeypatch.setattr(exports, "make", lambda _job, _spec: red)
     asked: dict[str, Any] = {"model": LSTM.name, "format": "onnx", "out": out}
     assert command(**asked) == export.EXIT_NOTHING_WRITTEN
     assert names(out) == []

@@ -131,7 +131,7 @@ def test_a_circle_and_a_wrong_arrow_would_be_seen(tmp_path: Path) -> None:
     names = set(chain.from_iterable(_names(node, file) for node in ast.walk(ast.parse(source))))
     assert names == {
         "quantcore.cli.main",
-        "quantcore.engine.cell",
+        "quantcore.engine.pipeline",
         "quantcore.workflows.static",
         "quantcore.cache.Store",
     }

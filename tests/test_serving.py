@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from quantcore.engine.cell import cell_key
+from quantcore.engine.pipeline import cell_key
 from quantcore.jobs import Host, Ledger, NewCell, NewJob
 from quantcore.jobs.comparisons import plan, weight
 from quantcore.schema.environment import current_environment

@@ -12,7 +12,7 @@ from quantcore.cli import arguments
 from quantcore.draw import cards, titles
 from quantcore.engine.suggestions import variant_of
 from quantcore.errors import QuantcoreError
-from quantcore.export import bundle, run
+from quantcore.export import bundle, exports
 from quantcore.export.service import Exports
 from quantcore.formats import EXPORTERS, exporter
 from quantcore.models.catalogue import ModelInfo, find
@@ -123,7 +123,7 @@ def ask() -> ExportSpec | None:
             st.warning(FOREIGN)
             return None
         try:
-            return run.planned(
+            return exports.planned(
                 state.chosen_model(),
                 Variant(name, backend, tuple(settings.items())),
                 format,
@@ -246,7 +246,7 @@ def _recorded(row: VariantResult, format: str, images: ImageSpec, threads: int) 
     side = None if row.image_size == _own_size(row.model) else row.image_size
     pictures = replace(images, evaluation_images=ImageSpec().evaluation_images, image_size=side)
     try:
-        return queue().recorded(run.spec_of(row, format, pictures, threads))
+        return queue().recorded(exports.spec_of(row, format, pictures, threads))
     except QuantcoreError:
         return None
 
@@ -293,7 +293,7 @@ def answer(spec: ExportSpec, was_running: bool) -> None:
         _busy(view, str(queue().latest(spec)))
         return
     try:
-        support = run.supports(spec)
+        support = exports.supports(spec)
         card = queue().known(spec) if support.ok else None
     except QuantcoreError as error:
         st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
@@ -336,7 +336,7 @@ def _busy(view: ExportView, export_id: str) -> None:
         text, button = st.columns([5, 1], vertical_alignment="center")
         left = wording.time_left(view.seconds_left)
         stage = theme.plain(view.stage) or "waiting for its turn"
-        says = f"**Making {run.file_name(view.spec)}.** {stage}{', ' + left if left else ''}"
+        says = f"**Making {exports.file_name(view.spec)}.** {stage}{', ' + left if left else ''}"
         text.progress(min(max(view.share, 0.0), 1.0), says)
         with button:
             st.button(
@@ -352,7 +352,7 @@ def _cancel(export_id: str) -> None:
 
 
 def _result(card: ProofCard) -> None:
-    name = run.file_name(card.spec)
+    name = exports.file_name(card.spec)
     if card.passed:
         _downloads(card, name, is_primary=True)
     st.html(cards.card(card, figures(card), name))

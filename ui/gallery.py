@@ -15,7 +15,7 @@ from quantcore.decide import references
 from quantcore.decide.differences import Disagreement
 from quantcore.draw import gallery, titles
 from quantcore.engine import answers
-from quantcore.engine.cell import cell_key
+from quantcore.engine.pipeline import cell_key
 from quantcore.engine.suggestions import variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.models.catalogue import find

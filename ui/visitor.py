@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from quantcore.engine.cell import origins
+from quantcore.engine.pipeline import origins
 from quantcore.jobs import JobSummary
 from quantcore.schema.result import JobView
 from ui import state

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from quantcore import report
 from quantcore.cache import Store
 from quantcore.cli import arguments
-from quantcore.engine.cell import Job, origins
+from quantcore.engine.pipeline import Job, origins
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.export import run
+from quantcore.export import exports
 from quantcore.export.bundle import pack, pack_name
 from quantcore.export.delivery import PROOF_SUFFIX, deliver, require_free
 from quantcore.formats import EXPORTERS
@@ -69,7 +69,7 @@ def export(
     measure = MeasureSpec(threads=settings.threads if threads is None else threads)
     pictures = ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size)
     specs = [
-        run.planned(
+        exports.planned(
             ModelSpec(model),
             Variant(workflow, backend, tuple(chosen.items())),
             name,
@@ -112,7 +112,7 @@ class _Desk:
 
     def names(self, spec: ExportSpec) -> list[str]:
         """Return what would be written of a spec: the file, its proof, and the zip if wanted."""
-        name = run.file_name(spec)
+        name = exports.file_name(spec)
         return [name, f"{name}{PROOF_SUFFIX}", *([pack_name(name)] if self.bundle else [])]
 
     def serve(self, specs: list[ExportSpec], *, is_all: bool) -> int:
@@ -121,7 +121,7 @@ class _Desk:
         try:
             with (
                 Store.open(self.settings) as store,
-                Nursery(run.NURSERY_MODULES, *limits) as nursery,
+                Nursery(exports.NURSERY_MODULES, *limits) as nursery,
             ):
                 return sum(self._served(store, nursery, spec, is_all) for spec in specs)
         except KeyboardInterrupt:
@@ -135,7 +135,7 @@ class _Desk:
             with _progress(spec) as tell:
                 made = store.made_from(*origins(spec.request))
                 job = Job(spec.request, self.settings, made, nursery, tell, never_stop)
-                card = run.make(job, spec)
+                card = exports.make(job, spec)
         except UnsupportedError as error:
             if not is_all:
                 raise
@@ -149,7 +149,7 @@ class _Desk:
             typer.echo("\nThe file was not written. To have it all the same, add --anyway.\n")
             return False
         name, proof, *packed = self.names(card.spec)
-        with store.using(*run.stored(card)) as (path, *sample):
+        with store.using(*exports.stored(card)) as (path, *sample):
             contents: dict[str, Path | bytes] = {name: path, proof: card.to_json().encode()}
             if packed:
                 contents[packed[0]] = pack(card, name, path, sample[0] if sample else None)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from quantcore.cache import Store
-from quantcore.engine.cell import failure, origins
+from quantcore.engine.pipeline import failure, origins
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError, UnsupportedError
-from quantcore.export import run
+from quantcore.export import exports
 from quantcore.jobs.workers import ExportEnded, Workers
 from quantcore.schema.request import digest
 from quantcore.schema.result import Failure
@@ -106,10 +106,10 @@ class Exports:
             RequestError: so many are under way already that one more would only wait.
             QuantcoreError: the spec names pictures or a model that cannot be read.
         """
-        support = run.supports(spec)
+        support = exports.supports(spec)
         if not support.ok:
             raise UnsupportedError(support.reason, support.remedy)
-        known = run.cached(self._store, spec)
+        known = exports.cached(self._store, spec)
         with self._mutex:
             for export_id, record in self._records.items():
                 if record.spec == spec and record.is_open:
@@ -178,11 +178,11 @@ class Exports:
         Raises:
             QuantcoreError: the spec names pictures or a model that cannot be read.
         """
-        return run.present(self._store, spec)
+        return exports.present(self._store, spec)
 
     def recorded(self, spec: ExportSpec) -> ProofCard | None:
         """Return the card of a file that was proved here before; the file may be gone."""
-        return run.recorded(self._store, spec)
+        return exports.recorded(self._store, spec)
 
     def latest(self, spec: ExportSpec) -> str | None:
         """Return the newest export of this file that this process was asked for; None if none."""
@@ -198,7 +198,7 @@ class Exports:
             DamagedArtifactError: it is no longer in the store as it was; asked again, it is made
                 anew.
         """
-        digests = run.stored(card)
+        digests = exports.stored(card)
         # Read again, so that nobody gets another file than the one that was proved.
         for sha256 in digests:
             self._store.checked_path(sha256)

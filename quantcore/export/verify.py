@@ -11,11 +11,11 @@ from pathlib import Path
 
 from quantcore import wording
 from quantcore.backends import runtime
-from quantcore.engine import cell, keys, metrics
-from quantcore.engine.cell import Job
+from quantcore.engine import keys, metrics, pipeline
 from quantcore.engine.convert import Conversion
 from quantcore.engine.latency import Subject as TimedSubject
 from quantcore.engine.latency import Timing, time_against_float, time_alone
+from quantcore.engine.pipeline import Job
 from quantcore.engine.predict import load_logits
 from quantcore.errors import DoesNotRunError
 from quantcore.export import checks
@@ -83,7 +83,7 @@ class _Proof:
         """Return the answers of the variant's own file, as a comparison stores them."""
         job = self.job
         if not job.request.model.is_random:
-            judged = cell.judge(job, self.spec.variant, self.conversion, start, end)
+            judged = pipeline.judge(job, self.spec.variant, self.conversion, start, end)
             assert judged.predictions is not None
             return self._logits(judged.predictions)
         own = replace(self.spec, format=TorchScript.name, options=())

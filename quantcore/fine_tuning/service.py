@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from quantcore.cache import locks
-from quantcore.engine.cell import MACHINE_LOCK
+from quantcore.engine.pipeline import MACHINE_LOCK
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
 from quantcore.fine_tuning.training import (
     WEIGHTS,

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pydantic import TypeAdapter
 
 from quantcore.cache import Store
-from quantcore.engine.cell import cached_results, cell_key
 from quantcore.engine.grid import plan, refusals
+from quantcore.engine.pipeline import cached_results, cell_key
 from quantcore.errors import QuantcoreError, RequestError, SchedulerError
 from quantcore.export.service import Exports
 from quantcore.fine_tuning.service import Transfers

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from quantcore.cache import locks
-from quantcore.engine.cell import failure
 from quantcore.engine.grid import FLOAT32
+from quantcore.engine.pipeline import failure
 from quantcore.errors import CancelledError, QuantcoreError, RequestError, StoreError
 from quantcore.jobs import Claim, Host, Ledger
 from quantcore.jobs.workers import Ended, Workers

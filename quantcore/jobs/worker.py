@@ -11,8 +11,8 @@ from typing import Any
 
 from quantcore import uploads
 from quantcore.cache import Store
-from quantcore.engine.cell import Job, is_locked, origins, run_cell
-from quantcore.export.run import NURSERY_MODULES, attempt
+from quantcore.engine.pipeline import Job, is_locked, origins, run_cell
+from quantcore.export.exports import NURSERY_MODULES, attempt
 from quantcore.sandbox import sandboxed
 from quantcore.sandbox.process_pool import Nursery
 from quantcore.schema.environment import Environment, current_environment

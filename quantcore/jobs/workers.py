@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from quantcore.engine.cell import failure
+from quantcore.engine.pipeline import failure
 from quantcore.errors import CancelledError, ChildDiedError, SchedulerError
 from quantcore.jobs import Claim, Host, worker
 from quantcore.sandbox.process_pool import PROJECT

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from quantcore import uploads
 from quantcore.cache import Store, locks
-from quantcore.engine.cell import MACHINE_LOCK
+from quantcore.engine.pipeline import MACHINE_LOCK
 from quantcore.errors import (
     CancelledError,
     ChildDiedError,

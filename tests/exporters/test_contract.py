@@ -10,7 +10,7 @@ from quantcore.engine.convert import provenance
 from quantcore.engine.grid import FLOAT32
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.export import run
+from quantcore.export import exports
 from quantcore.formats import EXPORTERS, exporter
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import find
@@ -193,12 +193,12 @@ def test_what_a_format_cannot_carry_is_refused_with_why_and_what_instead(
     assert support.remedy.endswith(".")
     assert reason in support.reason
     assert remedy in support.remedy
-    assert run.supports(planned(model, variant, format)) == support
+    assert exports.supports(planned(model, variant, format)) == support
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_a_format_carries_is_offered(case: Case) -> None:
-    assert run.supports(planned(case.model, case.variant, case.format)).ok
+    assert exports.supports(planned(case.model, case.variant, case.format)).ok
 
 
 @pytest.mark.parametrize(

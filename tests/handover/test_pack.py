@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.cache import Store
-from quantcore.export import bundle, run
+from quantcore.export import bundle, exports
 from quantcore.export.bundle.snippets import check
 from quantcore.export.write import preparation
 from quantcore.formats import EXPORTERS
@@ -47,7 +47,7 @@ def packed(card: ProofCard, folder: Path, sample: bool = True) -> zipfile.ZipFil
     file, picture = folder / "file", folder / "picture"
     file.write_bytes(b"the model")
     picture.write_bytes(canned_cards.picture())
-    name = run.file_name(card.spec)
+    name = exports.file_name(card.spec)
     content = bundle.pack(card, name, file, picture if sample else None)
     return zipfile.ZipFile(io.BytesIO(content))
 
@@ -61,7 +61,7 @@ def test_the_zip_holds_file_code_picture_and_proof_in_one_folder(
     format: str, tmp_path: Path
 ) -> None:
     card = canned_cards.card(canned_cards.spec(format))
-    name = run.file_name(card.spec)
+    name = exports.file_name(card.spec)
     archive = packed(card, tmp_path)
     assert names(archive) == FILES | {name}
     assert len({Path(entry).parent for entry in archive.namelist()}) == 1
@@ -87,7 +87,7 @@ def test_a_file_that_does_not_load_has_no_picture_and_nothing_to_rerun(tmp_path:
     card = canned_cards.dead()
     archive = packed(card, tmp_path, sample=False)
     left = {"sample.png", "expected.json", "check.py"}
-    assert names(archive) == FILES - left | {run.file_name(card.spec)}
+    assert names(archive) == FILES - left | {exports.file_name(card.spec)}
     text = archive.read(next(name for name in archive.namelist() if name.endswith("README.md")))
     assert b"**Do not ship it.**" in text
     for name in left:
@@ -97,7 +97,7 @@ def test_a_file_that_does_not_load_has_no_picture_and_nothing_to_rerun(tmp_path:
 @pytest.mark.parametrize("format", EXPORTERS)
 def test_code_names_the_file_its_size_and_its_numbers(format: str) -> None:
     card = canned_cards.card(canned_cards.spec(format))
-    name = run.file_name(card.spec)
+    name = exports.file_name(card.spec)
     found = bundle.snippets(card, name)
     assert list(found) == list(bundle.LANGUAGES)
     for language, code in found.items():
@@ -115,7 +115,7 @@ def test_code_names_the_file_its_size_and_its_numbers(format: str) -> None:
 @pytest.mark.parametrize("format", EXPORTERS)
 def test_the_check_is_a_program_of_about_twenty_lines(format: str) -> None:
     card = canned_cards.card(canned_cards.spec(format))
-    text = check(card, run.file_name(card.spec))
+    text = check(card, exports.file_name(card.spec))
     compile(text, "check.py", "exec")
     assert len(text.splitlines()) <= 25
 
@@ -248,10 +248,10 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> dict[
     with Store.open(settings) as store:
         for format in RUNNABLE:
             spec = planned(MOBILENET, static("qnnpack"), format)
-            card = run.make(job_of(spec, store, nursery, settings), spec)
+            card = exports.make(job_of(spec, store, nursery, settings), spec)
             assert card.sample
             digests = card.exported.artifact.sha256, card.sample.artifact.sha256
-            name = run.file_name(spec)
+            name = exports.file_name(spec)
             with store.using(*digests) as (file, picture):
                 content = bundle.pack(card, name, file, picture)
             zipfile.ZipFile(io.BytesIO(content)).extractall(root)

@@ -1,4 +1,4 @@
-"""A stand-in for `quantcore.jobs.comparisons.Comparisons`: jobs with known views, and what was asked."""
+"""A stand-in for `quantcore.jobs.Comparisons`: jobs with known views, and what was asked."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

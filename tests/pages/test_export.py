@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.engine.cell import failure
+from quantcore.engine.pipeline import failure
 from quantcore.errors import ChildDiedError, StoreError
 from quantcore.formats import EXPORTERS
 from quantcore.schema.request import ImageSpec, Variant

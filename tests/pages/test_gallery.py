@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.cache import Store
 from quantcore.engine import metrics
-from quantcore.engine.cell import cell_key
 from quantcore.engine.grid import plan
+from quantcore.engine.pipeline import cell_key
 from quantcore.engine.predict import store_logits
 from quantcore.images import load_labels
 from quantcore.models.catalogue import find

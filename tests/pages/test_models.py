@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from quantcore.draw import titles
 from quantcore.engine import answers
 from quantcore.errors import RequestError
-from quantcore.export import run
+from quantcore.export import exports
 from quantcore.images.classes import unmatched
 from quantcore.images.preview import preview
 from quantcore.models.catalogue import find, offered
@@ -796,8 +796,8 @@ def test_an_exported_file_is_named_after_the_file_it_came_from(
     fake: FakeComparisons, brought_as: str, named: str
 ) -> None:
     mine = bring(fake, PETS, brought_as)
-    spec = run.planned(ModelSpec(mine.name), Variant("float32", None), "torchscript")
-    assert run.file_name(spec) == f"{named}-float32.pt"
+    spec = exports.planned(ModelSpec(mine.name), Variant("float32", None), "torchscript")
+    assert exports.file_name(spec) == f"{named}-float32.pt"
 
 
 def test_an_upload_is_called_after_its_file(fake: FakeComparisons) -> None:

@@ -12,10 +12,10 @@ from PIL import Image
 
 from quantcore.backends import BACKENDS, runtime
 from quantcore.cache import Store
-from quantcore.engine import cell
-from quantcore.engine.cell import Job
+from quantcore.engine import pipeline
 from quantcore.engine.grid import FLOAT32, plan, refusals
 from quantcore.engine.keys import recipe_key
+from quantcore.engine.pipeline import Job
 from quantcore.errors import CancelledError, RequestError
 from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import find
@@ -112,7 +112,7 @@ def bench(
 @pytest.fixture
 def job(
     nursery: Nursery, request_: CompareRequest, settings: Settings
-) -> Iterator[Callable[[cell.ReportStage], Job]]:
+) -> Iterator[Callable[[pipeline.ReportStage], Job]]:
     """A function that makes the job of one cell with a progress function of its own."""
     with Store.open(settings) as store:
         yield lambda report: Job(request_, settings, store, nursery, report, lambda: False)
@@ -175,7 +175,7 @@ def test_what_a_progress_report_raises_ends_the_conversion(
 @pytest.mark.parametrize("report", [1, 2])
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_cell_cancelled_in_mid_conversion_leaves_nothing(
-    job: Callable[[cell.ReportStage], Job], name: str, report: int
+    job: Callable[[pipeline.ReportStage], Job], name: str, report: int
 ) -> None:
     cell = next(each for each in POSSIBLE if each.workflow == name)
     reports: list[str] = []
@@ -187,7 +187,7 @@ def test_a_cell_cancelled_in_mid_conversion_leaves_nothing(
 
     cancelled = job(cancel)
     with pytest.raises(CancelledError):
-        cell.convert(cancelled, cell, 0.0, 1.0)
+        pipeline.convert(cancelled, cell, 0.0, 1.0)
     assert len(reports) == report
     assert cancelled.store.list() == []
     found = cancelled.store.verify()

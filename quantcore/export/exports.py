@@ -16,10 +16,10 @@ from pydantic import TypeAdapter
 from quantcore import uploads
 from quantcore.backends import BACKENDS, runtime
 from quantcore.cache import Store, locks
-from quantcore.engine import cell, keys
-from quantcore.engine.cell import MACHINE_LOCK, Job
+from quantcore.engine import keys, pipeline
 from quantcore.engine.convert import Conversion
 from quantcore.engine.grid import FLOAT32, refusals
+from quantcore.engine.pipeline import MACHINE_LOCK, Job
 from quantcore.engine.suggestions import variant_of
 from quantcore.errors import (
     CancelledError,
@@ -48,7 +48,7 @@ from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.workflows import Subject, Support, workflow
 
 # Imported once by the nursery, so that its children start with everything at hand.
-NURSERY_MODULES = (*cell.NURSERY_MODULES, "quantcore.export.write", "quantcore.export.answers")
+NURSERY_MODULES = (*pipeline.NURSERY_MODULES, "quantcore.export.write", "quantcore.export.answers")
 # Raised when the code that writes or proves a file changes what it gives for the same spec.
 EXPORT_VERSION = 3
 PROOF_VERSION = 3
@@ -168,7 +168,7 @@ def _if_there(card: ProofCard | None, look: Callable[[str], Path]) -> ProofCard 
 def recorded(store: Store, spec: ExportSpec) -> ProofCard | None:
     """Return the card of a file that was proved before on this machine, whole or not any more."""
     request = _request(spec)
-    if not cell.is_readable(request, spec.variant):
+    if not pipeline.is_readable(request, spec.variant):
         return None
     text = store.get("proof", _proof_key(spec, request))
     return replace(ProofCard.from_json(text), spec=spec) if text is not None else None
@@ -210,8 +210,8 @@ def make(job: Job, spec: ExportSpec) -> ProofCard:
     job.report("waiting for this machine", 0.0)
     key = digest(["proof", dataclasses.asdict(spec)])
     with (
-        locks.exclusive(MACHINE_LOCK, check=lambda: cell.stop_if_asked(job)),
-        job.store.once(key, check=lambda: cell.stop_if_asked(job)),
+        locks.exclusive(MACHINE_LOCK, check=lambda: pipeline.stop_if_asked(job)),
+        job.store.once(key, check=lambda: pipeline.stop_if_asked(job)),
     ):
         return cached(job.store, spec) or _proved(job, spec)
 
@@ -227,7 +227,7 @@ def attempt(job: Job, spec: ExportSpec) -> ProofCard | Failure:
     except CancelledError:
         raise
     except Exception as error:
-        failed = cell.failure(spec.request, spec.variant, error)
+        failed = pipeline.failure(spec.request, spec.variant, error)
         return replace(failed, refused=isinstance(error, UnsupportedError))
 
 
@@ -285,7 +285,7 @@ def _pictures(request: CompareRequest) -> list[object]:
 
 def _proved(job: Job, spec: ExportSpec) -> ProofCard:
     job.require_lock()
-    conversion = cell.convert(job, spec.variant, 0.0, 0.3)
+    conversion = pipeline.convert(job, spec.variant, 0.0, 0.3)
     narrowed = replace(spec, request=job.request)
     export = _exported(job, narrowed, conversion)
     card = prove(job, narrowed, conversion, export)
