@@ -4,7 +4,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from quantcore.draw import titles
-from quantcore.schema.result import JobView
+from quantcore.schema.progress import JobView
 from ui import brought, progress, sections, server, site, state, theme, tour, widgets
 
 REFRESH_S = 0.5

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from benchmarks.app import FLOAT32, absence, cold_settings, compared, convolutional_models, row
 from benchmarks.lines import Figure, absent, at_most, note
+from quantcore.engine.grid import plan
 from quantcore.errors import QuantcoreError
-from quantcore.jobs.comparisons import plan
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import Comparison
 from quantcore.settings import Settings

@@ -10,12 +10,12 @@ from quantcore.cache import Store
 from quantcore.engine.convert import Conversion
 from quantcore.engine.pipeline import NURSERY_MODULES, Job, convert
 from quantcore.errors import QuantcoreError
-from quantcore.jobs.comparisons import Comparisons
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import catalogue
 from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.schema.result import Comparison, VariantResult
+from quantcore.service import Service
 from quantcore.settings import Settings
 
 FLOAT32 = Variant("float32", None)
@@ -38,7 +38,7 @@ def cold_settings() -> Iterator[Settings]:
 
 def compared(request: CompareRequest, settings: Settings) -> Comparison:
     """Return the finished comparison, run by a worker as the app runs it."""
-    comparisons = Comparisons(settings)
+    comparisons = Service(settings)
     try:
         job_id = comparisons.start(request)
         while (view := comparisons.wait(job_id, timeout_s=1.0)).is_open:

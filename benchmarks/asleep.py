@@ -9,8 +9,9 @@ from quantcore.engine import keys
 from quantcore.engine.metrics import accuracy, latency
 from quantcore.engine.pipeline import Job
 from quantcore.jobs import worker
+from quantcore.schema.digests import digest
 from quantcore.schema.environment import current_environment
-from quantcore.schema.request import CompareRequest, Variant, digest
+from quantcore.schema.request import CompareRequest, Variant
 from quantcore.schema.result import Artifact, Speedup, VariantResult
 
 STAGES = ("converting", "writing the file", "judging", "timing")

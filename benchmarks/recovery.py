@@ -11,9 +11,9 @@ import psutil
 from benchmarks.app import cold_settings
 from benchmarks.lines import Figure, at_most
 from quantcore.engine.grid import FLOAT32
-from quantcore.jobs.comparisons import Comparisons
+from quantcore.schema.progress import JobView
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.result import JobView
+from quantcore.service import Service
 
 REPEATS = 3
 LIMIT_S = 10.0
@@ -40,7 +40,7 @@ def lines() -> Iterator[Figure | str]:
 
 def _recovered(seed: int) -> float:
     with cold_settings() as settings:
-        comparisons = Comparisons(settings)
+        comparisons = Service(settings)
         try:
             request = replace(REQUEST, images=replace(REQUEST.images, seed=seed))
             job = comparisons.start(request)
@@ -54,7 +54,7 @@ def _recovered(seed: int) -> float:
             comparisons.close()
 
 
-def _until(comparisons: Comparisons, job: str, place: int, stage: str) -> None:
+def _until(comparisons: Service, job: str, place: int, stage: str) -> None:
     """Return once a worker says it is at this stage of a variant."""
     deadline = time.monotonic() + WAIT_S
     while not _is_at(comparisons.view(job), place, stage):

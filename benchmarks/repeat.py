@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from benchmarks.app import absence, cold_settings, compared, row
 from benchmarks.lines import Figure, at_most, note
-from quantcore.jobs.comparisons import plan
+from quantcore.engine.grid import plan
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
 
 MODEL = "bundled/mobilenet_v2"

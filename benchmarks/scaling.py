@@ -12,8 +12,8 @@ from benchmarks.app import cold_settings
 from benchmarks.asleep import CELL_S
 from benchmarks.lines import Figure, at_least, note
 from quantcore.engine.grid import FLOAT32
-from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
+from quantcore.service import Service
 from quantcore.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def _request() -> CompareRequest:
 def _swept(count: int) -> float:
     """Return the seconds a sweep takes on so many workers that are there already."""
     with cold_settings() as settings, _cluster(count, settings) as address:
-        comparisons = Comparisons(replace(settings, scheduler=address))
+        comparisons = Service(replace(settings, scheduler=address))
         try:
             _wait_for_workers(comparisons, count)
             started = time.monotonic()
@@ -59,7 +59,7 @@ def _swept(count: int) -> float:
     return elapsed_s
 
 
-def _wait_for_workers(comparisons: Comparisons, count: int) -> None:
+def _wait_for_workers(comparisons: Service, count: int) -> None:
     deadline = time.monotonic() + START_S
     while sum(host.workers for host in comparisons.hosts() if host.place == "cluster") < count:
         if time.monotonic() > deadline:

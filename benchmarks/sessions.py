@@ -12,8 +12,8 @@ from benchmarks.app import cold_folder
 from benchmarks.lines import Figure, at_most, note
 from benchmarks.visitors import Visit, crowd
 from quantcore.engine.grid import FLOAT32
-from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.service import Service
 from quantcore.settings import Settings
 from scripts.live import live_server
 
@@ -63,7 +63,7 @@ def _speedups(settings: Settings, seed: int) -> tuple[str, Mapping[str, float]]:
         ImageSpec(None, 256, seed=seed),
         MeasureSpec(threads=settings.threads),
     )
-    comparisons = Comparisons(settings)
+    comparisons = Service(settings)
     try:
         job = comparisons.start(request)
         while (view := comparisons.wait(job)).is_open:

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 
 from benchmarks.app import FLOAT32, Workshop, absence, cold_settings, compared, row
 from benchmarks.lines import Figure, near, note, shown
-from quantcore.jobs.comparisons import plan
+from quantcore.engine.grid import plan
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
 
 PLAIN = "torchvision/mobilenet_v2@random"

@@ -8,8 +8,8 @@ from benchmarks.app import Workshop, cold_settings
 from benchmarks.contenders import ONNX_CHILD, TORCH_CHILD, Contender, timed_in_turn
 from benchmarks.lines import Figure, at_least, note, shown
 from quantcore.engine import metrics
+from quantcore.engine.grid import plan
 from quantcore.engine.latency import Subject
-from quantcore.jobs.comparisons import plan
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import MeasureSpec, ModelSpec
 from quantcore.schema.result import Speedup

@@ -10,9 +10,9 @@ from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore.engine.grid import FLOAT32
 from quantcore.fine_tuning.service import TransferView
 from quantcore.fine_tuning.training import TransferSpec
-from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import VariantResult
+from quantcore.service import Service
 from quantcore.uploads import Upload
 
 BACKBONE = ModelSpec("bundled/mobilenet_v2")
@@ -28,14 +28,14 @@ def lines() -> Iterator[Figure | str]:
     """Yield the seconds of each step, and how many drawings the 8-bit files name right."""
     # Uploads are found through the environment, in children and in this process alike.
     with cold_settings() as settings, patch.dict("os.environ", QUANTCORE_DATA=str(settings.data)):
-        comparisons = Comparisons(settings)
+        comparisons = Service(settings)
         try:
             yield from _lines(comparisons, settings.threads)
         finally:
             comparisons.close()
 
 
-def _lines(comparisons: Comparisons, threads: int) -> Iterator[Figure | str]:
+def _lines(comparisons: Service, threads: int) -> Iterator[Figure | str]:
     drawings = comparisons.uploads.receive("drawings.zip", [packed(PICTURES)], OWNER)
     began = time.monotonic()
     looked_at = comparisons.intakes
@@ -79,7 +79,7 @@ def _told(view: TransferView) -> str:
 
 
 def _compared(
-    comparisons: Comparisons, model: Upload, drawings: Upload, threads: int
+    comparisons: Service, model: Upload, drawings: Upload, threads: int
 ) -> tuple[VariantResult, ...]:
     request = CompareRequest(
         ModelSpec(model.name),

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from bundled import photos, quantized, splits, training
 from quantcore.cache import Store
 from quantcore.engine.answers import SHIPPED, logits_of
-from quantcore.jobs.comparisons import Comparisons, plan
+from quantcore.engine.grid import plan
 from quantcore.schema.request import MeasureSpec, ModelSpec
 from quantcore.schema.result import Comparison
+from quantcore.service import Service
 from quantcore.settings import Settings, physical_cores
 
 HERE = Path(__file__).parent
@@ -168,7 +169,7 @@ def make_comparison(_: Options) -> None:
 
 def run_comparison(settings: Settings, model: str) -> Comparison:
     """Return the full grid of a model with default settings, all of it measured now."""
-    comparisons = Comparisons(settings)
+    comparisons = Service(settings)
     try:
         measure = MeasureSpec(threads=settings.threads)
         job = comparisons.start(plan(ModelSpec(model), measure=measure))

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from quantcore import wording
 from quantcore.cache import Store
+from quantcore.engine.grid import plan
 from quantcore.engine.pipeline import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.export import exports
 from quantcore.formats import EXPORTERS
-from quantcore.jobs.comparisons import plan
 from quantcore.models.catalogue import offered
 from quantcore.sandbox.process_pool import Nursery, never_stop
 from quantcore.schema.environment import current_environment

@@ -68,11 +68,11 @@ def result(
     **settings: request.Setting,
 ) -> VariantResult:
     """Return one row; `spread` is the relative half width of the speed-up's interval."""
-    rng = np.random.default_rng(int(request.digest([workflow, backend, tag])[:8], 16))
+    rng = np.random.default_rng(int(digests.digest([workflow, backend, tag])[:8], 16))
     p50 = FLOAT_MS / ratio
     samples = p50 * np.exp(rng.normal(0, 0.03, 20))
     return VariantResult(
-        key=request.digest([model, workflow, backend, tag, settings]),
+        key=digests.digest([model, workflow, backend, tag, settings]),
         model=model,
         workflow=workflow,
         backend=backend,
@@ -80,7 +80,7 @@ def result(
         threads=1,
         batch=1,
         image_size=64,
-        artifact=Artifact(request.digest([workflow, backend, tag, "file"]), size_bytes),
+        artifact=Artifact(digests.digest([workflow, backend, tag, "file"]), size_bytes),
         state_dict_bytes=int(size_bytes * 0.97),
         latency_ms=replace(metrics.latency(list(samples)), p50=p50),
         speedup=Speedup(ratio, ratio / (1 + spread), ratio * (1 + spread), 6, spread <= 0.05),
@@ -119,7 +119,7 @@ def failure(
     model: str = MODEL,
 ) -> Failure:
     """Return one cell that could not be."""
-    key = request.digest([model, workflow, backend, "failure"])
+    key = digests.digest([model, workflow, backend, "failure"])
     settings = SETTINGS.get(workflow, {})
     return Failure(key, model, workflow, backend, settings, reason, remedy, details, refused)
 
@@ -266,7 +266,7 @@ def on(
     artifact = replace(row.artifact, size_bytes=int(row.artifact.size_bytes * bytes_times))
     return replace(
         row,
-        key=request.digest([row.key, model, image_size, threads, batch]),
+        key=digests.digest([row.key, model, image_size, threads, batch]),
         model=model,
         image_size=image_size,
         threads=threads,
@@ -327,7 +327,7 @@ def sweep() -> Comparison:
     refused = [
         replace(
             failure(model=model),
-            key=request.digest([model, size, "failure"]),
+            key=digests.digest([model, size, "failure"]),
             image_size=size,
             threads=1,
             batch=1,

@@ -10,8 +10,8 @@ from PIL import Image
 from quantcore.engine import metrics
 from quantcore.export import exports
 from quantcore.formats import EXPORTERS
-from quantcore.models.bundle import file_digest
 from quantcore.models.catalogue import find
+from quantcore.schema.digests import file_digest
 from quantcore.schema.request import ModelSpec, Setting, Variant
 from quantcore.schema.result import Accuracy, Artifact, Speedup
 from quantcore.schema.verification import (

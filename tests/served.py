@@ -6,14 +6,14 @@ Reads commands from standard input: `start REQUEST` and `retry ID`; answers with
 import sys
 from pathlib import Path
 
-from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.request import CompareRequest
+from quantcore.service import Service
 from quantcore.settings import Settings
 
 
 def main() -> None:
     """Go on with what was under way, and do what is asked, until standard input closes."""
-    comparisons = Comparisons(Settings(Path(sys.argv[1])))
+    comparisons = Service(Settings(Path(sys.argv[1])))
     comparisons.resume()
     for line in sys.stdin:
         command, _, argument = line.strip().partition(" ")

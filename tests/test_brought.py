@@ -16,11 +16,11 @@ from PIL import Image
 from torch import nn
 
 from quantcore.cache import Store
+from quantcore.engine.grid import plan
 from quantcore.engine.pipeline import Job
 from quantcore.errors import RequestError
 from quantcore.export import exports
 from quantcore.jobs import worker
-from quantcore.jobs.comparisons import Comparisons, plan
 from quantcore.models.torchvision_import import torchvision
 from quantcore.playground.run import Answer, TrialSpec
 from quantcore.schema.request import (
@@ -32,6 +32,7 @@ from quantcore.schema.request import (
     Variant,
 )
 from quantcore.schema.result import Comparison
+from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.processes import soon
 
@@ -83,7 +84,7 @@ def pictures() -> bytes:
 class Desk:
     """A data folder that things are brought to."""
 
-    comparisons: Comparisons
+    comparisons: Service
     settings: Settings
 
     def bring(self, name: str, content: bytes) -> str:
@@ -117,7 +118,7 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     settings = Settings(data=tmp_path_factory.mktemp("data"))
-    with pytest.MonkeyPatch.context() as patch, closing(Comparisons(settings)) as comparisons:
+    with pytest.MonkeyPatch.context() as patch, closing(Service(settings)) as comparisons:
         patch.setenv("QUANTCORE_DATA", str(settings.data))
         yield Desk(comparisons, settings)
 

@@ -19,7 +19,7 @@ from tests.processes import is_gone, soon
 OWNER = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from quantcore.children import Nursery
+from quantcore.sandbox.process_pool import Nursery
 nursery = Nursery(["tests.errands"])
 child = nursery.spawn("tests.errands:sleep")
 child.receive()

@@ -15,11 +15,12 @@ import pytest
 from quantcore.engine.grid import FLOAT32, plan
 from quantcore.errors import RequestError, SchedulerError, StoreError
 from quantcore.jobs import Claim, Host
-from quantcore.jobs.comparisons import Comparisons
 from quantcore.jobs.workers import Ended
 from quantcore.schema.environment import current_environment
+from quantcore.schema.progress import JobView
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.result import JobView, VariantResult
+from quantcore.schema.result import VariantResult
+from quantcore.service import Service
 from quantcore.settings import Settings
 from tests import canned
 from tests.processes import descendants, is_gone, soon
@@ -32,9 +33,9 @@ WAIT_S = 240.0
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparisons]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Comparisons with a worker that the tests of this module share."""
-    comparisons = Comparisons(Settings(tmp_path_factory.mktemp("data")))
+    comparisons = Service(Settings(tmp_path_factory.mktemp("data")))
     yield comparisons
     comparisons.close()
 
@@ -48,7 +49,7 @@ def slow(seed: int) -> CompareRequest:
     return request(TRAINED, Variant("static", "x86", (("calibration_images", 400 + seed),)))
 
 
-def finished(comparisons: Comparisons, job_id: str) -> JobView:
+def finished(comparisons: Service, job_id: str) -> JobView:
     deadline = time.monotonic() + WAIT_S
     view = comparisons.view(job_id)
     while view.is_open:
@@ -57,7 +58,7 @@ def finished(comparisons: Comparisons, job_id: str) -> JobView:
     return view
 
 
-def until_calibrating(comparisons: Comparisons, job_id: str, index: int) -> None:
+def until_calibrating(comparisons: Service, job_id: str, index: int) -> None:
     def calibrating() -> bool:
         cell = comparisons.view(job_id).cells[index]
         assert cell.state in ("waiting", "running"), cell
@@ -66,7 +67,7 @@ def until_calibrating(comparisons: Comparisons, job_id: str, index: int) -> None
     assert soon(calibrating, WAIT_S)
 
 
-def cluster_processes(comparisons: Comparisons) -> dict[str, list[int]]:
+def cluster_processes(comparisons: Service) -> dict[str, list[int]]:
     cluster = comparisons._workers._here.cluster
     assert cluster is not None
     return descendants(cluster.pid)
@@ -76,7 +77,7 @@ def states(view: JobView) -> list[str]:
     return [cell.state for cell in view.cells]
 
 
-def test_a_comparison_has_a_row_for_every_cell_and_ends(running: Comparisons) -> None:
+def test_a_comparison_has_a_row_for_every_cell_and_ends(running: Service) -> None:
     asked = plan(RANDOM, ["dynamic", "qat"], ["x86", "qnnpack"], None, ImageSpec(None, 4, SIDE))
     asked = replace(asked, measure=MEASURE)
     view = finished(running, running.start(asked))
@@ -92,10 +93,10 @@ def test_a_comparison_has_a_row_for_every_cell_and_ends(running: Comparisons) ->
     assert view.comparison.request == asked
 
 
-def test_known_cells_come_back_without_a_worker(running: Comparisons) -> None:
+def test_known_cells_come_back_without_a_worker(running: Service) -> None:
     asked = request(RANDOM, Variant("dynamic", "x86"))
     first = finished(running, running.start(asked)).comparison
-    another = Comparisons(running.settings)
+    another = Service(running.settings)
     view = another.view(another.start(asked))
     assert view.state == "done"
     assert another._workers._here.cluster is None
@@ -106,7 +107,7 @@ def test_known_cells_come_back_without_a_worker(running: Comparisons) -> None:
     another.close()
 
 
-def test_the_same_question_joins_the_one_that_is_running(running: Comparisons) -> None:
+def test_the_same_question_joins_the_one_that_is_running(running: Service) -> None:
     asked = slow(1)
     first = running.start(asked)
     assert running.start(asked) == first
@@ -114,7 +115,7 @@ def test_the_same_question_joins_the_one_that_is_running(running: Comparisons) -
     assert finished(running, first).state == "cancelled"
 
 
-def test_cancel_stops_within_two_seconds_and_leaves_no_child(running: Comparisons) -> None:
+def test_cancel_stops_within_two_seconds_and_leaves_no_child(running: Service) -> None:
     job_id = running.start(slow(2))
     until_calibrating(running, job_id, 1)
     children = cluster_processes(running)["child"]
@@ -131,7 +132,7 @@ def test_cancel_stops_within_two_seconds_and_leaves_no_child(running: Comparison
     assert "child" not in cluster_processes(running)
 
 
-def test_what_was_cancelled_runs_again_when_asked(running: Comparisons) -> None:
+def test_what_was_cancelled_runs_again_when_asked(running: Service) -> None:
     job_id = running.start(slow(3))
     running.cancel(job_id)
     assert finished(running, job_id).state == "cancelled"
@@ -140,7 +141,7 @@ def test_what_was_cancelled_runs_again_when_asked(running: Comparisons) -> None:
     assert states(view) == ["done", "done"], view.comparison.failures
 
 
-def test_a_killed_child_fails_its_cell_and_no_other(running: Comparisons) -> None:
+def test_a_killed_child_fails_its_cell_and_no_other(running: Service) -> None:
     asked = replace(slow(4), variants=(*slow(4).variants, Variant("dynamic", "x86")))
     job_id = running.start(asked)
     until_calibrating(running, job_id, 1)
@@ -152,7 +153,7 @@ def test_a_killed_child_fails_its_cell_and_no_other(running: Comparisons) -> Non
 
 
 def test_a_killed_worker_fails_its_cell_and_no_other_and_can_be_retried(
-    running: Comparisons,
+    running: Service,
 ) -> None:
     asked = replace(slow(5), variants=(*slow(5).variants, Variant("dynamic", "fbgemm")))
     job_id = running.start(asked)
@@ -169,7 +170,7 @@ def test_a_killed_worker_fails_its_cell_and_no_other_and_can_be_retried(
     assert states(finished(running, running.retry(job_id))) == ["done", "done", "done"]
 
 
-def test_a_killed_scheduler_is_replaced_and_nothing_is_lost(running: Comparisons) -> None:
+def test_a_killed_scheduler_is_replaced_and_nothing_is_lost(running: Service) -> None:
     job_id = running.start(slow(6))
     until_calibrating(running, job_id, 1)
     before = cluster_processes(running)
@@ -216,15 +217,15 @@ def told_in_turn(workers: OneAtATime, count: int) -> list[str]:
 
 
 @pytest.fixture
-def handed(settings: Settings) -> Iterator[tuple[Comparisons, OneAtATime]]:
+def handed(settings: Settings) -> Iterator[tuple[Service, OneAtATime]]:
     """Comparisons whose cells are handed to the test itself."""
-    comparisons, workers = Comparisons(settings), OneAtATime()
+    comparisons, workers = Service(settings), OneAtATime()
     comparisons._dispatcher._workers = workers  # type: ignore[assignment]
     yield comparisons, workers
     comparisons.close()
 
 
-def test_users_take_turns_cell_by_cell(handed: tuple[Comparisons, OneAtATime]) -> None:
+def test_users_take_turns_cell_by_cell(handed: tuple[Service, OneAtATime]) -> None:
     comparisons, workers = handed
     backends = ("x86", "fbgemm", "onednn", "qnnpack")
     long = request(TRAINED, *(Variant("dynamic", each) for each in backends))
@@ -238,7 +239,7 @@ def test_users_take_turns_cell_by_cell(handed: tuple[Comparisons, OneAtATime]) -
     assert [first, *told_in_turn(workers, 11)] == [own, other, own, other, *[own] * 8]
 
 
-def test_two_users_share_what_both_ask_for(handed: tuple[Comparisons, OneAtATime]) -> None:
+def test_two_users_share_what_both_ask_for(handed: tuple[Service, OneAtATime]) -> None:
     comparisons, workers = handed
     asked = request(TRAINED, Variant("dynamic", "x86"))
     jobs = [comparisons.start(asked, owner=owner) for owner in ("first", "second")]
@@ -254,7 +255,7 @@ def test_two_users_share_what_both_ask_for(handed: tuple[Comparisons, OneAtATime
 
 
 def test_closing_leaves_no_process_behind(settings: Settings) -> None:
-    comparisons = Comparisons(settings)
+    comparisons = Service(settings)
     job_id = comparisons.start(slow(8))
     until_calibrating(comparisons, job_id, 1)
     cluster = comparisons._workers._here.cluster
@@ -266,7 +267,7 @@ def test_closing_leaves_no_process_behind(settings: Settings) -> None:
     assert not any(path.is_file() for path in (settings.data / "tmp").rglob("*"))
 
 
-def test_a_comparison_that_nobody_started_is_told(running: Comparisons) -> None:
+def test_a_comparison_that_nobody_started_is_told(running: Service) -> None:
     with pytest.raises(RequestError, match="not known here"):
         running.view("no such job")
 
@@ -275,7 +276,7 @@ def test_a_scheduler_that_does_not_answer_is_named_in_every_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quantcore.jobs.workers.CONNECT_TIMEOUT_S", 0.5)
-    comparisons = Comparisons(Settings(tmp_path, scheduler="tcp://127.0.0.1:9"))
+    comparisons = Service(Settings(tmp_path, scheduler="tcp://127.0.0.1:9"))
     asked = request(RANDOM, Variant("dynamic", "x86"), Variant("dynamic", "qnnpack"))
     with pytest.raises(SchedulerError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9"):
         comparisons.start(asked)
@@ -300,7 +301,7 @@ def test_weights_that_are_nowhere_fail_every_row_with_the_way_out(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    comparisons = Comparisons(settings)
+    comparisons = Service(settings)
     asked = request(ModelSpec("torchvision/squeezenet1_0"), Variant("static", "x86"))
     rows = finished(comparisons, comparisons.start(asked)).comparison.failures
     comparisons.close()
@@ -310,7 +311,7 @@ def test_weights_that_are_nowhere_fail_every_row_with_the_way_out(
         assert "@random" in row.remedy
 
 
-def test_views_may_be_asked_for_from_any_thread(running: Comparisons) -> None:
+def test_views_may_be_asked_for_from_any_thread(running: Service) -> None:
     job_id = running.start(request(RANDOM, Variant("dynamic", "x86"), pictures=6))
     seen: list[JobView] = []
     threads = [
@@ -325,7 +326,7 @@ def test_views_may_be_asked_for_from_any_thread(running: Comparisons) -> None:
 
 
 def test_what_cannot_be_written_down_is_written_later(
-    handed: tuple[Comparisons, OneAtATime], monkeypatch: pytest.MonkeyPatch
+    handed: tuple[Service, OneAtATime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparisons, workers = handed
     job_id = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
@@ -346,7 +347,7 @@ def test_what_cannot_be_written_down_is_written_later(
 
 
 def test_a_comparison_deleted_under_way_ends_and_the_next_goes_on(
-    handed: tuple[Comparisons, OneAtATime],
+    handed: tuple[Service, OneAtATime],
 ) -> None:
     comparisons, workers = handed
     gone = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))

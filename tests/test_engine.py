@@ -38,11 +38,11 @@ RANDOM = replace(TRAINED, model=ModelSpec("torchvision/shufflenet_v2_x0_5@random
 CELL_IN_A_PROCESS = """
 import sys
 from pathlib import Path
-from quantcore.children import Nursery
-from quantcore.engine import NURSERY_MODULES, Job, run_cell
+from quantcore.sandbox.process_pool import Nursery
+from quantcore.engine.pipeline import NURSERY_MODULES, Job, run_cell
 from quantcore.settings import Settings
-from quantcore.specs import CompareRequest
-from quantcore.store import Store
+from quantcore.schema.request import CompareRequest
+from quantcore.cache import Store
 
 settings = Settings(Path(sys.argv[1]))
 request = CompareRequest.from_json(sys.argv[2])

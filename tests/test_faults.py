@@ -15,9 +15,10 @@ import psutil
 import pytest
 
 from quantcore.engine.grid import FLOAT32
-from quantcore.jobs.comparisons import Comparisons
+from quantcore.schema.progress import JobView
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.result import JobView, VariantResult
+from quantcore.schema.result import VariantResult
+from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.conftest import SEED
 from tests.processes import descendants, is_gone, soon
@@ -81,7 +82,7 @@ def kill_all(pids: list[int]) -> None:
         assert soon(lambda gone=with_children: all(map(is_gone, gone)), 30)  # type: ignore[misc]
 
 
-def ended(viewer: Comparisons, job_id: str) -> JobView:
+def ended(viewer: Service, job_id: str) -> JobView:
     deadline = time.monotonic() + WAIT_S
     while (view := viewer.view(job_id)).is_open:
         assert time.monotonic() < deadline, view.cells
@@ -89,7 +90,7 @@ def ended(viewer: Comparisons, job_id: str) -> JobView:
     return view
 
 
-def finish(data: Path, viewer: Comparisons, job_id: str, server: Served) -> JobView:
+def finish(data: Path, viewer: Service, job_id: str, server: Served) -> JobView:
     """See the comparison to its end, with a new server where the old one is gone."""
     if server.process.poll() is None:
         view = ended(viewer, job_id)
@@ -111,7 +112,7 @@ def finish(data: Path, viewer: Comparisons, job_id: str, server: Served) -> JobV
 def test_nothing_is_lost_when_a_process_is_killed(victim: str, moment: int, tmp_path: Path) -> None:
     settings = Settings(tmp_path)
     chance = random.Random(f"{SEED} {victim} {moment}")
-    with closing(Comparisons(settings)) as viewer, served(tmp_path) as server:
+    with closing(Service(settings)) as viewer, served(tmp_path) as server:
         job_id = server.ask(f"start {REQUEST.to_json()}")
         assert soon(lambda: bool(server.pids(victim)), 60)
         time.sleep(chance.uniform(0, LATEST_S))
@@ -127,7 +128,7 @@ def test_nothing_is_lost_when_a_process_is_killed(victim: str, moment: int, tmp_
 
 def test_two_servers_on_one_folder_do_everything_once(tmp_path: Path) -> None:
     with (
-        closing(Comparisons(Settings(tmp_path))) as viewer,
+        closing(Service(Settings(tmp_path))) as viewer,
         served(tmp_path) as first,
         served(tmp_path) as second,
     ):

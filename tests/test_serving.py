@@ -7,9 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from quantcore.engine.grid import plan
 from quantcore.engine.pipeline import cell_key
 from quantcore.jobs import Host, Ledger, NewCell, NewJob
-from quantcore.jobs.comparisons import plan, weight
+from quantcore.jobs.comparisons import weight
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
 from quantcore.settings import Settings

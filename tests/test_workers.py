@@ -16,9 +16,9 @@ import pytest
 
 from quantcore.errors import SchedulerError
 from quantcore.jobs import workers
-from quantcore.jobs.comparisons import Comparisons
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import Variant
+from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.processes import descendants, is_gone, soon
 from tests.store.helpers import files_under
@@ -79,7 +79,7 @@ class Site:
 
     address: str
     scheduler: Started
-    comparisons: Comparisons
+    comparisons: Service
     folder: Path
 
 
@@ -91,7 +91,7 @@ def site(folder: Path, command: str) -> Iterator[Site]:
     settings = Settings(folder / "web", scheduler=address, artifacts=f"file://{folder}/shared")
     with started(folder / "scheduler.log", f"{command} --port {port}") as scheduler:
         assert soon(lambda: listens(port), START_S), scheduler.said()
-        comparisons = Comparisons(settings)
+        comparisons = Service(settings)
         yield Site(address, scheduler, comparisons, folder)
         comparisons.close()
 
@@ -248,7 +248,7 @@ def test_a_server_that_is_given_something_else_for_a_scheduler_says_so(
     tmp_path: Path, web_server: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "CONNECT_TIMEOUT_S", 1.0)
-    comparisons = Comparisons(Settings(tmp_path, scheduler=f"tcp://127.0.0.1:{web_server}"))
+    comparisons = Service(Settings(tmp_path, scheduler=f"tcp://127.0.0.1:{web_server}"))
     with pytest.raises(SchedulerError, match="No Dask scheduler answers"):
         comparisons.hosts()
     comparisons.close()

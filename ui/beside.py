@@ -9,7 +9,8 @@ import streamlit as st
 from quantcore import wording
 from quantcore.draw import tables
 from quantcore.jobs import Host
-from quantcore.schema.result import JobView, VariantResult
+from quantcore.schema.progress import JobView
+from quantcore.schema.result import VariantResult
 from quantcore.wording import NONE
 from ui import state, visitor
 

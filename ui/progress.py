@@ -9,8 +9,8 @@ import streamlit as st
 from quantcore import wording
 from quantcore.draw import marks, titles
 from quantcore.errors import QuantcoreError
+from quantcore.schema.progress import CellProgress, JobView
 from quantcore.schema.request import ModelSpec
-from quantcore.schema.result import CellProgress, JobView
 from ui import state, theme, visitor
 from ui.once import once
 

@@ -12,11 +12,13 @@ import streamlit as st
 from quantcore import uploads
 from quantcore.draw import titles
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.jobs.comparisons import Comparisons, shipped_comparison
+from quantcore.jobs.comparisons import shipped_comparison
 from quantcore.models.catalogue import offered
 from quantcore.schema.environment import current_environment
+from quantcore.schema.progress import JobView
 from quantcore.schema.request import RANDOM, ModelSpec
-from quantcore.schema.result import Comparison, Failure, JobView, VariantResult
+from quantcore.schema.result import Comparison, Failure, VariantResult
+from quantcore.service import Service
 from quantcore.settings import Settings
 from ui.once import Rows
 
@@ -41,14 +43,14 @@ def settings() -> Settings:
 
 
 @cache
-def opened() -> Comparisons:
+def opened() -> Service:
     """Return the comparisons of this server, opened once; pages ask `comparisons`."""
-    found = Comparisons(settings())
+    found = Service(settings())
     found.resume()
     return found
 
 
-def comparisons() -> Comparisons:
+def comparisons() -> Service:
     """Return the one object that runs comparisons for every visitor of this server.
 
     It is opened by whoever needs it first, the starting server or a page, and then goes on with

@@ -9,7 +9,7 @@ import streamlit as st
 
 from quantcore.engine.pipeline import origins
 from quantcore.jobs import JobSummary
-from quantcore.schema.result import JobView
+from quantcore.schema.progress import JobView
 from ui import state
 from ui.server import COOKIE
 

@@ -6,8 +6,8 @@ import streamlit as st
 
 from quantcore import uploads, wording
 from quantcore.draw import titles
+from quantcore.engine.grid import plan
 from quantcore.jobs import Host
-from quantcore.jobs.comparisons import plan
 from quantcore.models.catalogue import ModelInfo, find, offered
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS

@@ -17,13 +17,15 @@ from quantcore.cache import Store
 from quantcore.cli import arguments, model_file, outputs
 from quantcore.cli.export import export
 from quantcore.decide import Budgets
+from quantcore.engine.grid import plan
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.jobs import sweep as sweeps
-from quantcore.jobs.comparisons import Comparisons, plan
 from quantcore.models.catalogue import offered
 from quantcore.schema.environment import current_environment
+from quantcore.schema.progress import JobView
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
-from quantcore.schema.result import Comparison, JobView
+from quantcore.schema.result import Comparison
+from quantcore.service import Service
 from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS
 
@@ -256,7 +258,7 @@ def _measured_file(
 ) -> Comparison:
     """Return the comparison of a model file, which is looked at first."""
 
-    def asked(comparisons: Comparisons) -> list[CompareRequest]:
+    def asked(comparisons: Service) -> list[CompareRequest]:
         return ask(model_file.model(comparisons, file, OWNER, labels, _tell))
 
     return _measured(settings, asked)
@@ -268,7 +270,7 @@ def _tell(stage: str) -> None:
 
 def _measured(
     settings: Settings,
-    requests: Sequence[CompareRequest] | Callable[[Comparisons], list[CompareRequest]],
+    requests: Sequence[CompareRequest] | Callable[[Service], list[CompareRequest]],
     name: str = "",
 ) -> Comparison:
     try:
@@ -289,22 +291,22 @@ def _measured(
 
 
 @contextmanager
-def _comparisons(settings: Settings) -> Iterator[Comparisons]:
-    comparisons = Comparisons(settings)
+def _comparisons(settings: Settings) -> Iterator[Service]:
+    comparisons = Service(settings)
     try:
         yield comparisons
     finally:
         comparisons.close()
 
 
-def _run(comparisons: Comparisons, job_id: str) -> JobView:
+def _run(comparisons: Service, job_id: str) -> JobView:
     console = Console(stderr=True)
     if console.is_terminal:
         return _run_with_bar(comparisons, job_id, console)
     return _run_with_lines(comparisons, job_id)
 
 
-def _run_with_bar(comparisons: Comparisons, job_id: str, console: Console) -> JobView:
+def _run_with_bar(comparisons: Service, job_id: str, console: Console) -> JobView:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         view = comparisons.view(job_id)
@@ -316,7 +318,7 @@ def _run_with_bar(comparisons: Comparisons, job_id: str, console: Console) -> Jo
     return view
 
 
-def _run_with_lines(comparisons: Comparisons, job_id: str) -> JobView:
+def _run_with_lines(comparisons: Service, job_id: str) -> JobView:
     view, told = comparisons.view(job_id), ""
     names = _cell_names(view)
     while view.is_open:

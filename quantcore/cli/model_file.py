@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantcore.errors import RequestError
-from quantcore.jobs.comparisons import Comparisons
-from quantcore.models.bundle import file_digest
+from quantcore.schema.digests import file_digest
 from quantcore.schema.request import SOURCES, ModelSpec
+from quantcore.service import Service
 from quantcore.uploads import Upload
 
 POLL_S = 0.2
@@ -26,7 +26,7 @@ def _ends_like_one(name: str) -> bool:
 
 
 def model(
-    comparisons: Comparisons,
+    comparisons: Service,
     name: str,
     owner: str,
     labels: Path | None,
@@ -53,14 +53,14 @@ def model(
     return ModelSpec(upload.name)
 
 
-def _known(comparisons: Comparisons, path: Path, owner: str) -> Upload | None:
+def _known(comparisons: Service, path: Path, owner: str) -> Upload | None:
     content = file_digest(path)
     mine = (each for each in comparisons.uploads.of(owner) if each.content == content)
     return next((each for each in mine if each.model is not None), None)
 
 
 def _looked_at(
-    comparisons: Comparisons, path: Path, owner: str, tell: Callable[[str], object]
+    comparisons: Service, path: Path, owner: str, tell: Callable[[str], object]
 ) -> Upload:
     upload = comparisons.uploads.receive(path.name, _chunks(path), owner)
     comparisons.intakes.start(upload)
@@ -94,7 +94,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _labelled(comparisons: Comparisons, upload: Upload, path: Path) -> Upload:
+def _labelled(comparisons: Service, upload: Upload, path: Path) -> Upload:
     assert upload.model is not None
     names = read_labels(path)
     if len(names) != upload.model.classes:

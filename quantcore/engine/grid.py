@@ -7,6 +7,7 @@ from dataclasses import replace
 from quantcore.backends import BACKENDS, runtime
 from quantcore.images import is_labelled
 from quantcore.models.catalogue import find
+from quantcore.schema.digests import digest
 from quantcore.schema.environment import Environment, current_environment
 from quantcore.schema.request import (
     CompareRequest,
@@ -16,7 +17,6 @@ from quantcore.schema.request import (
     Setting,
     Settings,
     Variant,
-    digest,
 )
 from quantcore.schema.result import Failure
 from quantcore.workflows import WORKFLOWS, Subject, settings_of, workflow

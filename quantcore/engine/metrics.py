@@ -8,17 +8,21 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantcore.errors import QuantcoreError
 from quantcore.schema.result import Accuracy, Latency, Speedup
+from quantcore.schema.verification import Guess
 
 CONFIDENCE = 0.95
 Z_95 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 # Share of rounds cut from each end before averaging: of five rounds, the best and the worst.
 TRIM = 0.2
+# Classes named in an answer to one picture.
+GUESSES = 5
 
 
 def latency(samples_ms: Sequence[float]) -> Latency:
@@ -253,3 +257,10 @@ def mcnemar_counts(only_a: int, only_b: int) -> float:
     logs = ways - throws * math.log(2)
     tail = math.exp(logs[-1]) * float(np.exp(logs - logs[-1]).sum())
     return min(1.0, 2 * tail)
+
+
+def top_guesses(logits: NDArray[Any], labels: Sequence[str]) -> tuple[Guess, ...]:
+    """Return the five classes that logits `[classes]` give the largest share, largest first."""
+    shares = softmax(logits)
+    order = np.argsort(-shares, kind="stable")[:GUESSES]
+    return tuple(Guess(int(index), labels[index], float(shares[index])) for index in order)

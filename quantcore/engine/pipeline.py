@@ -34,8 +34,9 @@ from quantcore.models import weights_are_here, weights_files
 from quantcore.models.catalogue import find
 from quantcore.sandbox import outbox, sandboxed
 from quantcore.sandbox.process_pool import Child, Nursery, Progress, ShouldStop, not_an_answer
+from quantcore.schema.digests import canonical_json, digest
 from quantcore.schema.environment import Environment, current_environment
-from quantcore.schema.request import CompareRequest, Variant, canonical_json, digest
+from quantcore.schema.request import CompareRequest, Variant
 from quantcore.schema.result import Accuracy, Failure, VariantResult
 from quantcore.settings import Settings
 from quantcore.workflows import settings_of, settings_told, workflow

@@ -32,6 +32,7 @@ from quantcore.export.write import Export
 from quantcore.formats import Exporter, exporter
 from quantcore.images import images_digest, is_labelled
 from quantcore.models.catalogue import find
+from quantcore.schema.digests import digest
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import (
     CompareRequest,
@@ -41,7 +42,6 @@ from quantcore.schema.request import (
     Setting,
     Settings,
     Variant,
-    digest,
 )
 from quantcore.schema.result import Failure, VariantResult
 from quantcore.schema.verification import ExportSpec, ProofCard

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.backends import Predictor
+from quantcore.engine.metrics import top_guesses
 from quantcore.images import Split
 from quantcore.models.catalogue import ModelInfo
-from quantcore.schema.verification import Guess, named_first
+from quantcore.schema.verification import Guess
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +49,7 @@ def png(pixels: Pixels) -> bytes:
 
 def guesses(predict: Predictor, pixels: Pixels, info: ModelInfo) -> tuple[Guess, ...]:
     """Return the classes the file names first for a picture `[S, S, 3]`, surest first."""
-    return named_first(predict(_prepared(pixels, info))[0].double().numpy(), info.labels)
+    return top_guesses(predict(_prepared(pixels, info))[0].double().numpy(), info.labels)
 
 
 def _prepared(pixels: Pixels, info: ModelInfo) -> "Tensor":

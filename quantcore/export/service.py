@@ -10,19 +10,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from quantcore.cache import Store
 from quantcore.engine.pipeline import failure, origins
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError, UnsupportedError
 from quantcore.export import exports
-from quantcore.jobs.workers import ExportEnded, Workers
-from quantcore.schema.request import digest
+from quantcore.jobs import Claim, Host
+from quantcore.jobs.workers import Workers
+from quantcore.schema.digests import digest
+from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Failure
 from quantcore.schema.verification import ExportSpec, ExportState, ExportView, ProofCard
 from quantcore.settings import Settings
 
 ID_BYTES = 12
+# What became of an export: its card, why there is none, or that it or its worker was ended.
+ExportEnded = ProofCard | Failure | Literal["cancelled", "lost"]
 # Exports remembered after they are over; what was made is in the store all the same.
 MOST_REMEMBERED = 200
 # Under way at once: each is minutes of one machine, and none of a crowd would ever see its turn.
@@ -251,8 +257,10 @@ class Exports:
 
     def _submit(self, export_id: str, record: _Record) -> None:
         try:
-            self._workers.submit_export(
-                _ticket(export_id), record.spec, record.progress, record.end
+            self._workers.submit_task(
+                _claim(export_id, record.spec),
+                partial(exports.attempt, spec=record.spec),
+                *(record.progress, record.end),
             )
         except QuantcoreError as error:
             record.end(failure(record.spec.request, record.spec.variant, error))
@@ -269,3 +277,9 @@ class Exports:
 
 def _ticket(export_id: str) -> str:
     return f"export-{digest(export_id)[:16]}"
+
+
+def _claim(export_id: str, spec: ExportSpec) -> Claim:
+    """Return what a worker of this machine is asked for one export."""
+    host = Host(current_environment())
+    return Claim(_ticket(export_id), "", 0, spec.request, spec.variant, host)

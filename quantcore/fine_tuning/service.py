@@ -28,11 +28,11 @@ from quantcore.fine_tuning.training import (
     point_in,
 )
 from quantcore.models import torchvision, weights_files
-from quantcore.models.bundle import file_digest
 from quantcore.models.catalogue import ModelInfo, catalogue
 from quantcore.sandbox import outbox, sandboxed
 from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.sandbox.process_pool import Progress, not_an_answer
+from quantcore.schema.digests import file_digest
 from quantcore.settings import Settings
 from quantcore.untrusted.check import check
 from quantcore.uploads import Upload, UploadedModel, Uploads, title

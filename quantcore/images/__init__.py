@@ -10,7 +10,8 @@ from quantcore.images import collected, fashion
 from quantcore.images.files import read_source
 from quantcore.images.split import ImageData, Split
 from quantcore.models.catalogue import ModelInfo
-from quantcore.schema.request import ImageSpec, digest
+from quantcore.schema.digests import digest
+from quantcore.schema.request import ImageSpec
 
 __all__ = ["ImageData", "Split", "images_digest", "is_labelled", "load_images", "load_labels"]
 

@@ -13,8 +13,9 @@ from quantcore.errors import RequestError
 from quantcore.images.classes import class_folders, lacking, match_labels
 from quantcore.images.files import PictureFile, PictureFolder, prepare, read_source
 from quantcore.images.split import ImageData, Split, combined, fewer_note
-from quantcore.models.bundle import bundled_file, file_digest
+from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import ModelInfo
+from quantcore.schema.digests import file_digest
 from quantcore.schema.request import ImageSpec
 
 if TYPE_CHECKING:

@@ -9,26 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.images.split import ImageData, Split, combined, fewer_note
-from quantcore.models.bundle import bundled_file, file_digest
+from quantcore.models.bundle import bundled_file
+from quantcore.models.fashion_mnist import LABELS, MEAN, STD
+from quantcore.schema.digests import file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MEAN, STD = 0.2860, 0.3530
 # The tail of the QAT file, which the float checkpoints never saw in training.
 QAT_HELD_OUT = 1_000
-LABELS = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 
 
 def preprocess(images: "Tensor", size: int) -> "Tensor":

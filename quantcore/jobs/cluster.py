@@ -1,8 +1,8 @@
 """Dask clusters: a small one on this machine, and the processes of one over several.
 
 The web server and the command line only hold a client. So the process that draws pages never
-forks, spawns or imports for a worker's sake. `python -m quantcore.jobs.cluster` is the cluster of their
-own: when they end, however suddenly, their end of its standard input closes, and it takes the
+forks, spawns or imports for a worker's sake. `python -m quantcore.jobs.cluster` is that
+cluster: when they end, however suddenly, their end of its standard input closes, and it takes the
 workers with it. `python -m quantcore scheduler` and `worker` are started by people, and end when
 they are told to.
 """

@@ -5,39 +5,33 @@ that it does not matter which process asks, which one hands out the work, and wh
 """
 
 import secrets
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
 
 from quantcore.cache import Store
-from quantcore.engine.grid import plan, refusals
+from quantcore.engine.grid import refusals
 from quantcore.engine.pipeline import cached_results, cell_key
-from quantcore.errors import QuantcoreError, RequestError, SchedulerError
-from quantcore.export.service import Exports
-from quantcore.fine_tuning.service import Transfers
+from quantcore.errors import RequestError, SchedulerError
 from quantcore.jobs import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob, turns
 from quantcore.jobs.dispatch import Dispatcher
 from quantcore.jobs.workers import Workers
 from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import find
-from quantcore.playground.service import Trials
 from quantcore.schema.environment import current_environment
+from quantcore.schema.progress import CellProgress, JobView
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
-from quantcore.schema.result import CellProgress, Comparison, Failure, JobView, VariantResult
+from quantcore.schema.result import Comparison, Failure, VariantResult
 from quantcore.settings import Settings
-from quantcore.untrusted.service import Intakes
-from quantcore.uploads import PREFIX, Uploads, is_named, token_of
+from quantcore.uploads import is_named
 from quantcore.workflows import WORKFLOWS, settings_of
 
-__all__ = ["Comparisons", "plan", "shipped_comparison"]
+__all__ = ["Comparisons", "shipped_comparison"]
 
 POLL_S = 0.05
-SWEEP_EVERY_S = 3_600.0
 # Random bytes in a comparison's id: whoever has the link may look, so it must not be guessed.
 ID_BYTES = 12
 NOBODY = ""
@@ -68,32 +62,21 @@ class Comparisons:
     Attributes:
         settings: of this process.
         store: what is kept of comparisons and exports.
-        exports: the exports of this process, which take turns with comparisons on one worker.
-        trials: single pictures asked of every variant, by readers of this process.
-        uploads: what visitors brought.
-        intakes: the looks of this process at what they bring.
-        transfers: the models that this process teaches classes of one's own.
+        workers: the processes that run cells, and exports in turn with them.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store.open(settings)
         self._ledger = Ledger.open(settings)
-        self._workers = Workers(settings)
-        self.exports = Exports(settings, self._workers)
-        self.trials = Trials(settings, self.store)
-        self.uploads = Uploads(settings)
-        self.intakes = Intakes(settings, self.uploads)
-        self.transfers = Transfers(settings, self.uploads)
-        self._dispatcher = Dispatcher(settings, self._ledger, self._workers, self._remember)
-        self._sweeper: threading.Timer | None = None
+        self.workers = Workers(settings)
+        self._dispatcher = Dispatcher(settings, self._ledger, self.workers, self._remember)
         self._read: dict[str, tuple[tuple[int, int], JobRecord]] = {}
         self._listed: tuple[tuple[int, int], list[JobSummary]] | None = None
         self._lined: tuple[tuple[int, int], dict[str, turns.Forecast]] | None = None
 
     def resume(self) -> None:
-        """Go on with what was under way when the last server ended; let go of what expired."""
-        self._sweep_now_and_then()
+        """Go on with what was under way when the last server ended."""
         self._dispatcher.start()
 
     def start(
@@ -179,7 +162,7 @@ class Comparisons:
     def cancel(self, job_id: str) -> None:
         """Stop a comparison; what is measured stays."""
         for ticket in self._ledger.cancel(job_id):
-            self._workers.cancel(ticket)
+            self.workers.cancel(ticket)
 
     def retry(self, job_id: str) -> str:
         """Run again what failed or was cancelled, not what was refused; return the same id."""
@@ -194,45 +177,12 @@ class Comparisons:
     def delete(self, job_id: str) -> None:
         """Forget a comparison. Its figures stay in the cache."""
         for ticket in self._ledger.delete(job_id):
-            self._workers.cancel(ticket)
+            self.workers.cancel(ticket)
 
-    def delete_upload(self, token: str) -> None:
-        """Remove an upload with all it produced: its comparisons, its figures, its files.
-
-        Raises:
-            StoreError: the data folder cannot be written to.
-        """
-        name = PREFIX + token
-        self.intakes.forget(token)
-        self.transfers.forget(name)
-        self.exports.forget(name)
-        self._delete_naming(name)
-        # Before what came of it: a worker that is still busy with it clears up if it is gone.
-        self.uploads.delete(token)
-        self._delete_naming(name)
-        self.store.forget(name)
-
-    def _delete_naming(self, name: str) -> None:
+    def delete_naming(self, name: str) -> None:
+        """Forget every comparison that asks for a model or pictures of this name."""
         for job_id in self._ledger.naming(name):
             self.delete(job_id)
-
-    def _sweep_now_and_then(self) -> None:
-        """Let go of what expired, now and every hour from now on."""
-        with suppress(QuantcoreError):
-            self.sweep_uploads()
-        self._sweeper = threading.Timer(SWEEP_EVERY_S, self._sweep_now_and_then)
-        self._sweeper.daemon = True
-        self._sweeper.start()
-
-    def sweep_uploads(self) -> None:
-        """Remove the uploads whose time is up, with all they produced, and what others left."""
-        for upload in self.uploads.expired():
-            self.delete_upload(upload.token)
-        self.uploads.remove_unfinished()
-        for origin in self.store.origins():
-            # Whoever deleted it was killed, or a file of it was in use.
-            if not self.uploads.place(token_of(origin)).is_dir():
-                self.store.forget(origin)
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> JobView:
         """Return the view once something changed, it is over, or the time is."""
@@ -252,25 +202,19 @@ class Comparisons:
         Raises:
             SchedulerError: the scheduler does not answer.
         """
-        return [*self._workers.hosts(), Host(current_environment())]
+        return [*self.workers.hosts(), Host(current_environment())]
 
     def close(self) -> None:
         """Leave no process behind. What was under way goes on in the next process."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
         self._dispatcher.stop()
-        self.trials.close()
-        self.transfers.close()
-        self.intakes.close()
-        self.exports.close()
-        self._workers.close()
+        self.workers.close()
         self._ledger.close()
         self.store.close()
 
     def _default_host(self) -> Host:
         if not self.settings.scheduler:
             return Host(current_environment())
-        hosts = self._workers.hosts()
+        hosts = self.workers.hosts()
         if not hosts:
             raise SchedulerError(
                 f"The scheduler at {self.settings.scheduler} has no workers.",

@@ -5,9 +5,11 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
+from quantcore.schema.digests import digest
 from quantcore.schema.environment import Environment
-from quantcore.schema.request import CompareRequest, Variant, digest
-from quantcore.schema.result import CellState, Failure, JobState, VariantResult
+from quantcore.schema.progress import CellState, JobState
+from quantcore.schema.request import CompareRequest, Variant
+from quantcore.schema.result import Failure, VariantResult
 
 Place = Literal["here", "cluster"]
 REQUESTS = TypeAdapter(tuple[CompareRequest, ...])

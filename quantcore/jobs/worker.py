@@ -4,29 +4,30 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from quantcore import uploads
 from quantcore.cache import Store
-from quantcore.engine.pipeline import Job, is_locked, origins, run_cell
-from quantcore.export.exports import NURSERY_MODULES, attempt
+from quantcore.engine.pipeline import NURSERY_MODULES, Job, is_locked, origins
 from quantcore.sandbox import sandboxed
 from quantcore.sandbox.process_pool import Nursery
+from quantcore.schema.digests import digest
 from quantcore.schema.environment import Environment, current_environment
-from quantcore.schema.request import CompareRequest, Variant, digest
-from quantcore.schema.result import Failure, VariantResult
-from quantcore.schema.verification import ExportSpec, ProofCard
+from quantcore.schema.request import CompareRequest
 from quantcore.settings import Settings
 
 SECONDS_BETWEEN_REPORTS = 0.2
+MAX_REMEMBERED_CANCELS = 1_000
 TOPIC = "quantcore-progress"
+Outcome = TypeVar("Outcome")
 # Tells this process from the next one, which may be given the same address and process id.
 PROCESS = uuid.uuid4().hex
 
-_cancelled: set[str] = set()
+# In the order in which they came.
+_cancelled: dict[str, None] = {}
 _nurseries: dict[bool, sandboxed.Worker] = {}
 
 
@@ -54,31 +55,29 @@ async def cancel(ticket: str) -> None:
 
     Called through the client, which waits for no answer; Dask allows that for coroutines only.
     """
-    _cancelled.add(ticket)
+    _cancelled[ticket] = None
+    # Every worker is told, also those that never see the ticket.
+    while len(_cancelled) > MAX_REMEMBERED_CANCELS:
+        _cancelled.pop(next(iter(_cancelled)))
 
 
-def run_ticket(
-    ticket: str, request: CompareRequest, variant: Variant, settings: Settings | None
-) -> VariantResult | Failure:
-    """Run one cell; called by Dask. Without settings, this machine's own are used.
+def run_task(
+    ticket: str,
+    request: CompareRequest,
+    task: Callable[[Job], Outcome],
+    settings: Settings | None,
+) -> Outcome:
+    """Run one task; called by Dask. Without settings, this machine's own are used.
 
     Raises:
         CancelledError: `cancel` was called with this ticket.
     """
     job = _job(ticket, request, settings or Settings.from_env())
-    with _one_at_a_time, _nothing_left(job):
-        return run_cell(job, variant)
-
-
-def run_export(ticket: str, spec: ExportSpec, settings: Settings) -> ProofCard | Failure:
-    """Make and prove one file; called by Dask.
-
-    Raises:
-        CancelledError: `cancel` was called with this ticket.
-    """
-    job = _job(ticket, spec.request, settings)
-    with _one_at_a_time, _nothing_left(job):
-        return attempt(job, spec)
+    try:
+        with _one_at_a_time, _nothing_left(job):
+            return task(job)
+    finally:
+        _cancelled.pop(ticket, None)
 
 
 @contextmanager

@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from quantcore.engine.pipeline import failure
+from quantcore.engine.pipeline import Job, failure, run_cell
 from quantcore.errors import CancelledError, ChildDiedError, SchedulerError
 from quantcore.jobs import Claim, Host, worker
 from quantcore.sandbox.process_pool import PROJECT
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Failure, VariantResult
-from quantcore.schema.verification import ExportSpec, ProofCard
 from quantcore.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,9 +35,6 @@ OnProgress = Callable[[str, float, str], None]
 Ended = VariantResult | Failure | Literal["cancelled", "lost"]
 OnDone = Callable[[Ended], None]
 OnFree = Callable[[], None]
-# The same of an export.
-ExportEnded = ProofCard | Failure | Literal["cancelled", "lost"]
-OnExported = Callable[[ExportEnded], None]
 # When, and what.
 Event = tuple[float, dict[str, Any]]
 
@@ -150,32 +146,30 @@ class Workers:
             SchedulerError: the scheduler at `Settings.scheduler` does not answer.
             CancelledError: `close` was called before.
         """
+        task = partial(run_cell, variant=claim.variant)
+        self.submit_task(claim, task, on_progress, on_done, on_free)
+
+    def submit_task(
+        self,
+        claim: Claim,
+        task: Callable[[Job], Any],
+        on_progress: OnProgress,
+        on_done: Callable[[Any], None],
+        on_free: OnFree = lambda: None,
+    ) -> None:
+        """Run any task on the worker that the claim names; as `submit`.
+
+        `on_done` is called with what the task returns, with a `Failure`, or with "cancelled" or
+        "lost". The task is sent by pickle: a function of a module, or a `partial` of one.
+        """
         # A worker elsewhere has a data folder, limits and credentials of its own.
         settings = self._settings if claim.host.place == "here" else None
         made = _Try(claim, on_progress, on_done, on_free)
-        self._send(made, worker.run_ticket, claim.request, claim.variant, settings)
-
-    def submit_export(
-        self, ticket: str, spec: ExportSpec, on_progress: OnProgress, on_done: OnExported
-    ) -> None:
-        """Make and prove a file on this machine; both functions are called from other threads.
-
-        Raises:
-            ChildDiedError: the measuring worker does not start.
-            CancelledError: `close` was called before.
-        """
-        claim = Claim(ticket, "", 0, spec.request, spec.variant, Host(current_environment()))
-        made = _Try(claim, on_progress, on_done)
-        self._send(made, worker.run_export, spec, self._settings)
-
-    def _send(self, made: _Try, function: Callable[..., Any], *arguments: Any) -> None:
-        claim = made.claim
         client = self._connected(claim.host)
         self._tries[claim.ticket] = made
         made.future = client.submit(
-            function,
-            claim.ticket,
-            *arguments,
+            worker.run_task,
+            *(claim.ticket, claim.request, task, settings),
             key=made.key,
             resources={worker.resource(claim.host.environment): 1},
             pure=False,

@@ -90,8 +90,8 @@ def weights_digest(spec: ModelSpec, ready_quantized_for: str | None = None) -> s
         RequestError, WeightsUnavailableError: as `build`.
     """
     from quantcore.models import torchvision, uploads
-    from quantcore.models.bundle import file_digest
     from quantcore.models.catalogue import find
+    from quantcore.schema.digests import file_digest
 
     info = find(spec)
     if spec.source == "upload" and ready_quantized_for is None:

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from quantcore.images import fashion
-from quantcore.models import small
+from quantcore.models import fashion_mnist, small
 from quantcore.models.architectures import architecture
 from quantcore.models.empty import EmptyParameters
 from quantcore.models.layers import dynamic_layers, has_float_attention
@@ -76,7 +75,7 @@ def write_catalogue(path: Path) -> None:
     entries = {f"bundled/{name}": bundled_facts(name) for name in (*BUNDLED_TWINS, *BUNDLED_OWN)}
     entries |= {f"torchvision/{name}": published_facts(name) for name in names}
     content = {
-        "labels": {"fashion_mnist": fashion.LABELS, "imagenet": categories},
+        "labels": {"fashion_mnist": fashion_mnist.LABELS, "imagenet": categories},
         "defaults": DEFAULTS,
         "models": {name: _without_defaults(facts) for name, facts in entries.items()},
     }
@@ -107,9 +106,9 @@ def bundled_facts(name: str) -> dict[str, Any]:
         "dataset": "fashion_mnist",
         "image_size": BUNDLED_SIZE,
         "resize_size": BUNDLED_SIZE,
-        "mean": (fashion.MEAN,) * 3,
-        "std": (fashion.STD,) * 3,
-        "classes": len(fashion.LABELS),
+        "mean": (fashion_mnist.MEAN,) * 3,
+        "std": (fashion_mnist.STD,) * 3,
+        "classes": len(fashion_mnist.LABELS),
         "weights_file": f"{name}.safetensors",
         "gflops": _multiply_adds(model, BUNDLED_SIZE),
         "pretrained_weights": {} if own else files,

@@ -21,13 +21,14 @@ from PIL import Image, UnidentifiedImageError
 
 from quantcore import uploads
 from quantcore.backends import Predictor, runtime
+from quantcore.engine.metrics import top_guesses
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.images import load_images
 from quantcore.images.files import PictureFile, prepare
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import VariantResult
-from quantcore.schema.verification import Guess, named_first
+from quantcore.schema.verification import Guess
 
 MAX_BYTES = 20 * 10**6
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -411,4 +412,4 @@ def _loaded(
 
 def guesses(logits: NDArray[Any], model: str) -> tuple[Guess, ...]:
     """Return the classes that logits `[classes]` name first, surest first."""
-    return named_first(logits, find(ModelSpec(model)).labels)
+    return top_guesses(logits, find(ModelSpec(model)).labels)

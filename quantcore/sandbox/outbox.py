@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
-from quantcore.cache import Store
 from quantcore.errors import ChildDiedError, QuantcoreError
-from quantcore.models.bundle import file_digest
 from quantcore.sandbox.lockdown.scratch import used_bytes
 from quantcore.sandbox.process_pool import ShouldStop
+from quantcore.schema.digests import file_digest
 from quantcore.schema.result import Artifact
 
 # Far more than any variant of a model writes.
@@ -26,6 +26,13 @@ TOO_MUCH = ChildDiedError(
     f"Its process wrote more than the {MOST_BYTES / 1e9:.0f} GB that it may.",
     "Bring a smaller model.",
 )
+
+
+class FileStore(Protocol):
+    """What keeps files by their digest: the cache, and a child's outbox."""
+
+    def add(self, write: Callable[[Path], object], format: str) -> Artifact:
+        """Keep the file that `write` makes at the path it is given."""
 
 
 class Tray:
@@ -43,7 +50,7 @@ class Tray:
         return artifact
 
 
-def take(folder: Path, store: Store) -> dict[str, Artifact]:
+def take(folder: Path, store: FileStore) -> dict[str, Artifact]:
     """Move what an ended child left on its tray into the store; return it by digest.
 
     Raises:
@@ -95,7 +102,7 @@ def is_plain(path: Path) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size <= MOST_BYTES
 
 
-def _taken(path: Path, store: Store) -> Artifact:
+def _taken(path: Path, store: FileStore) -> Artifact:
     if not is_plain(path):
         raise _strange()
     named, _, format = path.name.partition(".")

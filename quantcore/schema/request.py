@@ -1,34 +1,20 @@
 """What is asked: plain frozen data that hashes, compares, and goes to and from JSON.
 
-Nothing here knows how an answer is found. `digest` gives the SHA-256 of a spec's canonical JSON,
-which is what keys in the cache are made of.
+Nothing here knows how an answer is found. `digest` of a spec is what keys in the cache are made of.
 """
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
 from quantcore.errors import RequestError
+from quantcore.schema.digests import canonical_json
 
 Setting = bool | int | float | str | None | tuple[str, ...]
 Settings = tuple[tuple[str, Setting], ...]
 
 RANDOM = "@random"
 SOURCES = ("bundled", "torchvision", "upload")
-
-
-def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys and no spaces: one text for one value."""
-    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """Return the SHA-256 of the value's canonical JSON, in hexadecimal."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 @dataclass(frozen=True, order=True)

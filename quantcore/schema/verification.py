@@ -3,22 +3,15 @@
 A `ProofCard` is true of one file, by its digest, as freshly loaded on the machine it names.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from quantcore.engine import metrics
 from quantcore.errors import RequestError
 from quantcore.schema.environment import Environment
 from quantcore.schema.request import CompareRequest, Settings, Variant
 from quantcore.schema.result import Accuracy, Artifact, Failure, Latency, Speedup
-
-# Classes that an answer to a picture names.
-GUESSES = 5
 
 
 @dataclass(frozen=True)
@@ -103,13 +96,6 @@ class Guess:
     index: int
     label: str
     share: float
-
-
-def named_first(logits: NDArray[Any], labels: Sequence[str]) -> tuple[Guess, ...]:
-    """Return the five classes that logits `[classes]` name first, surest first."""
-    shares = metrics.softmax(logits)
-    order = np.argsort(-shares, kind="stable")[:GUESSES]
-    return tuple(Guess(int(place), labels[place], float(shares[place])) for place in order)
 
 
 @dataclass(frozen=True)

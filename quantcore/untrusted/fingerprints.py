@@ -1,7 +1,7 @@
 """Names and shapes of every architecture's tensors, by which a stranger's weights are recognised.
 
-`fingerprints.json.gz` is generated: `python -m quantcore.untrusted.fingerprints` writes it anew from
-torchvision's modules, built without numbers. Reading it needs no torch.
+`fingerprints.json.gz` is generated: `python -m quantcore.untrusted.fingerprints` writes it anew
+from torchvision's modules, built without numbers. Reading it needs no torch.
 """
 
 import gzip

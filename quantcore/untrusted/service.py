@@ -13,13 +13,13 @@ from pydantic import TypeAdapter
 
 from quantcore.errors import CancelledError, QuantcoreError, RequestError
 from quantcore.jobs.idle import IdleEnd
-from quantcore.models.bundle import file_digest
 from quantcore.models.catalogue import catalogue
 from quantcore.models.uploads import PROGRAM, WEIGHTS
 from quantcore.sandbox import outbox, sandboxed
 from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.sandbox.process_pool import Progress, not_an_answer
 from quantcore.sandbox.sandboxed import Worker
+from quantcore.schema.digests import file_digest
 from quantcore.settings import Settings
 from quantcore.untrusted.check import check
 from quantcore.untrusted.examined import Examined

@@ -172,7 +172,7 @@ class Uploads:
         return record
 
     def delete(self, token: str) -> None:
-        """Remove an upload's files. What it produced is for `Comparisons` to remove."""
+        """Remove an upload's files. What it produced is for `Service` to remove."""
         _remove(self.place(token))
 
     def expired(self) -> list[Upload]:

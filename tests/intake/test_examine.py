@@ -23,7 +23,7 @@ TIMED = """
 import sys, time
 from pathlib import Path
 start = time.perf_counter()
-from quantcore.intake.examine import examine
+from quantcore.untrusted.examine import examine
 for name in sys.argv[2:]:
     examine(Path(name), Path(sys.argv[1]))
     print(Path(name).name, f"{time.perf_counter() - start:.2f} s", "torch" in sys.modules)

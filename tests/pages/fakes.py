@@ -1,4 +1,4 @@
-"""A stand-in for `quantcore.jobs.Comparisons`: jobs with known views, and what was asked."""
+"""A stand-in for `quantcore.jobs.Service`: jobs with known views, and what was asked."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,8 +8,9 @@ from quantcore.errors import QuantcoreError, RequestError
 from quantcore.jobs import Host, JobSummary
 from quantcore.jobs.comparisons import Outlook
 from quantcore.jobs.turns import Forecast
+from quantcore.schema.progress import CellProgress, JobState, JobView
 from quantcore.schema.request import CompareRequest
-from quantcore.schema.result import CellProgress, Comparison, Failure, JobState, JobView
+from quantcore.schema.result import Comparison, Failure
 from quantcore.settings import Settings
 from quantcore.untrusted.service import IntakeView
 from quantcore.uploads import Upload, Uploads

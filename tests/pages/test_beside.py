@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.jobs import Host, JobSummary
 from quantcore.schema.environment import current_environment
-from quantcore.schema.result import Comparison, JobView, VariantResult
+from quantcore.schema.progress import JobView
+from quantcore.schema.result import Comparison, VariantResult
 from tests import canned, ledgers
 from tests.pages.fakes import FakeComparisons, view
 from ui import state

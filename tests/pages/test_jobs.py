@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import RequestError, StoreError
 from quantcore.jobs import Ledger
-from quantcore.jobs.comparisons import Comparisons
 from quantcore.jobs.dispatch import Dispatcher
+from quantcore.service import Service
 from quantcore.settings import Settings
 from tests import canned, ledgers
 from tests.pages.conftest import Browse
@@ -23,23 +23,23 @@ Open = Callable[[], AppTest]
 
 
 @pytest.fixture
-def comparisons(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Comparisons]:
+def comparisons(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(Dispatcher, "start", lambda self: None)
-    found = Comparisons(settings)
+    found = Service(settings)
     monkeypatch.setattr(state, "comparisons", lambda: found)
     yield found
     found.close()
 
 
 @pytest.fixture
-def ledger(comparisons: Comparisons, settings: Settings) -> Iterator[Ledger]:
+def ledger(comparisons: Service, settings: Settings) -> Iterator[Ledger]:
     ledger = Ledger.open(settings)
     yield ledger
     ledger.close()
 
 
 @pytest.fixture
-def open_page(comparisons: Comparisons) -> Open:
+def open_page(comparisons: Service) -> Open:
     def open_page() -> AppTest:
         page = AppTest.from_file(str(APP), default_timeout=30).run()
         return page.switch_page("pages/Jobs.py").run()

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import StoreError
 from quantcore.jobs.sweep import Sweep, read, write
-from quantcore.schema.result import CellProgress
+from quantcore.schema.progress import CellProgress
 from tests import canned
 from tests.pages.fakes import ME, FakeComparisons, view
 from ui import state, sweeps

@@ -9,7 +9,7 @@ import pytest
 import streamlit as st
 from starlette.types import Message, Receive, Scope, Send
 
-from quantcore.jobs.comparisons import Comparisons
+from quantcore.service import Service
 from ui import server, state
 
 PAGE = b"text/html,application/xhtml+xml,*/*;q=0.8"
@@ -92,10 +92,10 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_server_goes_on_with_what_was_under_way_and_pages_share_its_comparisons(
     fresh: Path, app: st.App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resumed: list[Comparisons] = []
-    monkeypatch.setattr(Comparisons, "resume", lambda self: resumed.append(self))  # noqa: PLW0108
-    closed: list[Comparisons] = []
-    monkeypatch.setattr(Comparisons, "close", lambda self: closed.append(self))  # noqa: PLW0108
+    resumed: list[Service] = []
+    monkeypatch.setattr(Service, "resume", lambda self: resumed.append(self))  # noqa: PLW0108
+    closed: list[Service] = []
+    monkeypatch.setattr(Service, "close", lambda self: closed.append(self))  # noqa: PLW0108
 
     async def serve() -> None:
         async with server.lifespan(app):

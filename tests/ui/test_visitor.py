@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from quantcore.schema.progress import JobView
 from quantcore.schema.request import CompareRequest, ImageSpec, ModelSpec
-from quantcore.schema.result import JobView
 from tests import canned
 from tests.pages.fakes import view
 from ui import state, visitor
