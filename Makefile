@@ -32,7 +32,7 @@ check: setup-dev  ## Lint, formatting, types, layering
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
-	$(python) -m pytest -q tests/test_layering.py -m "not browser"
+	$(python) -m pytest -q tests/project/test_layering.py -m "not browser"
 
 test: chromium debian-torch check  ## Every check and test (half an hour on two cores)
 	$(python) -m pytest -m "not soak"

@@ -46,7 +46,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     """One process with torch imported, which forks children for all tests."""
-    with Nursery([*NURSERY_MODULES, "tests.errands"]) as running:
+    with Nursery([*NURSERY_MODULES, "tests.support.child_functions"]) as running:
         yield running
 
 

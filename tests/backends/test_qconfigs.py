@@ -12,7 +12,7 @@ from quantcore.backends import BACKENDS, Backend
 from quantcore.backends.observers import FittedHistogramObserver
 from quantcore.backends.qconfigs import qat_qconfig, static_qconfig
 from quantcore.engine.convert import state_digest
-from tests.computing import QUIET, one_thread
+from tests.support.computing import QUIET, one_thread
 
 pytestmark = QUIET
 every_backend = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)

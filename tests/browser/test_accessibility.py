@@ -21,8 +21,8 @@ from quantcore.schema.result import VariantResult
 from quantcore.settings import Settings
 from scripts.live import LiveServer, live_server
 from scripts.screenshots import wait_until_drawn
-from tests import canned, ledgers
 from tests.conftest import SCREEN
+from tests.support import fixtures, queues
 from ui import visitor
 from ui.server import COOKIE
 
@@ -54,14 +54,14 @@ FOLDS = ("Settings", "Why not the others?", "How was this measured?")
 
 def with_answers(data: Path) -> list[VariantResult]:
     """Return float32 and a variant that names other classes on a few pictures."""
-    labels = load_labels(ImageSpec(), find(ModelSpec(canned.MODEL)))
+    labels = load_labels(ImageSpec(), find(ModelSpec(fixtures.MODEL)))
     assert labels is not None
     before = np.eye(10, dtype=np.float32)[labels] * 4
     after = before.copy()
     after[::97] = np.roll(after[::97], 1, axis=1)
     with Store.open(Settings(data=data)) as store:
         kept = [store.add(partial(save, logits), "logits").sha256 for logits in (before, after)]
-    pair = canned.float32(), canned.result("static", "x86")
+    pair = fixtures.float32(), fixtures.result("static", "x86")
     return [replace(row, predictions=sha256) for row, sha256 in zip(pair, kept, strict=True)]
 
 
@@ -76,12 +76,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     data = tmp_path_factory.mktemp("server")
     ledger = Ledger.open(Settings(data=data))
     mine = visitor.of_browser(ME).owner
-    whole, partly = canned.typical(), canned.typical()
-    ledgers.add(ledger, "whole", whole.results, owner=mine, title="For Friday")
-    broken = canned.failure("static", "x86", "It ended.", "Try again.", details="A", refused=False)
+    whole, partly = fixtures.typical(), fixtures.typical()
+    queues.add(ledger, "whole", whole.results, owner=mine, title="For Friday")
+    broken = fixtures.failure(
+        "static", "x86", "It ended.", "Try again.", details="A", refused=False
+    )
     rows = [row for row in partly.results if row.workflow != "static"]
-    ledgers.add(ledger, "partly", [*rows, broken, *partly.failures[:1]], owner=mine)
-    ledgers.add(ledger, "told", with_answers(data), owner=mine)
+    queues.add(ledger, "partly", [*rows, broken, *partly.failures[:1]], owner=mine)
+    queues.add(ledger, "told", with_answers(data), owner=mine)
     ledger.close()
     with live_server(data) as running:
         yield running

@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from scripts.live import live_server
-from tests import canned
+from tests.support import fixtures
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ TINY = "?model=torchvision/shufflenet_v2_x0_5&weights=random&workflows=dynamic&b
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server whose shipped comparison has known figures."""
     bundle = tmp_path_factory.mktemp("bundle")
-    (bundle / "comparison.json").write_text(canned.typical().to_json())
+    (bundle / "comparison.json").write_text(fixtures.typical().to_json())
     data = tmp_path_factory.mktemp("server")
     with live_server(data, QUANTCORE_BUNDLED=str(bundle)) as running:
         yield running.url

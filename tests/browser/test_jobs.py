@@ -15,7 +15,7 @@ from quantcore.jobs import Ledger
 from quantcore.schema.progress import JobState
 from quantcore.settings import Settings
 from scripts.live import live_server
-from tests.processes import is_gone, soon
+from tests.support.processes import is_gone, soon
 
 pytestmark = pytest.mark.browser
 

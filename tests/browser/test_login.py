@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 from quantcore.jobs import Ledger
 from quantcore.settings import Settings
 from scripts.live import live_server
-from tests import canned, ledgers
-from tests.provider import identity_provider
+from tests.support import fixtures, queues
+from tests.support.provider import identity_provider
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +21,7 @@ def test_who_logs_in_sees_the_pages_and_is_called_by_name(page: Page, tmp_path: 
     home, data = tmp_path / "home", tmp_path / "data"
     (home / ".streamlit").mkdir(parents=True)
     ledger = Ledger.open(Settings(data=data))
-    ledgers.add(ledger, "over", canned.one_variant().results, asked_by="Grace Hopper")
+    queues.add(ledger, "over", fixtures.one_variant().results, asked_by="Grace Hopper")
     ledger.close()
     with identity_provider("Ada Lovelace") as secrets:
         (home / ".streamlit" / "secrets.toml").write_text(secrets)

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from quantcore import report
 from quantcore.decide import Budgets
 from quantcore.schema.result import Comparison
-from tests import canned
+from tests.support import fixtures
 
 pytestmark = pytest.mark.browser
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("reports")
     budgets = Budgets(size_bytes=5e6, latency_ms=4)
     for name in ("typical", "many", "sweep", "all_failed", "random_weights"):
-        html = report.to_html(canned.NAMED[name](), budgets, "https://example.org/?job=7")
+        html = report.to_html(fixtures.NAMED[name](), budgets, "https://example.org/?job=7")
         (found / f"{name}.html").write_text(html, encoding="utf-8")
     return found
 
@@ -79,7 +79,7 @@ def test_it_opens_without_a_network(offline, folder, name, scheme):
     opened = offline(folder / f"{name}.html", viewport=WIDE, color_scheme=scheme)
     expect(opened.page.locator("#plot .main-svg").first).to_be_visible()
     points = opened.page.locator("#plot .scatterlayer .point")
-    expect(points).to_have_count(len(canned.NAMED[name]().results))
+    expect(points).to_have_count(len(fixtures.NAMED[name]().results))
     assert opened.from_elsewhere == []
     assert len([url for url in opened.asked if url.startswith("file:")]) == 1
     assert opened.complaints == []
@@ -152,7 +152,7 @@ def saved(page: Page, button: str, folder: Path) -> Path:
 
 
 def test_pictures_and_figures_are_saved_without_a_network(offline, folder, tmp_path):
-    opened, source = offline(folder / "typical.html", viewport=WIDE), canned.typical()
+    opened, source = offline(folder / "typical.html", viewport=WIDE), fixtures.typical()
     picture = saved(opened.page, "Download SVG", tmp_path)
     assert picture.name == "mobilenet-v2-in-8-bits.svg"
     assert "var(" not in picture.read_text()

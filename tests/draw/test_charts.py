@@ -7,7 +7,7 @@ import pytest
 from quantcore.decide import Budgets, recommend, weigh
 from quantcore.draw import axes, charts, marks
 from quantcore.schema.result import VariantResult
-from tests import canned
+from tests.support import fixtures
 
 
 def markers(rows: tuple[VariantResult, ...], across: str = "latency", up: str = "accuracy") -> dict:
@@ -28,7 +28,7 @@ def markers(rows: tuple[VariantResult, ...], across: str = "latency", up: str = 
 
 
 def test_every_result_stands_at_its_figures() -> None:
-    rows = canned.typical().results
+    rows = fixtures.typical().results
     found = markers(rows)
     assert len(found) == len(rows)
     static = next(r for r in rows if (r.workflow, r.backend) == ("static", "x86"))
@@ -38,32 +38,32 @@ def test_every_result_stands_at_its_figures() -> None:
 
 
 def test_bars_are_the_intervals() -> None:
-    row = canned.result(ratio=2.0, spread=0.1)
-    bar = markers((canned.float32(), row))["Static on x86"]
+    row = fixtures.result(ratio=2.0, spread=0.1)
+    bar = markers((fixtures.float32(), row))["Static on x86"]
     assert bar["low"] == pytest.approx(100 * (row.accuracy.top1 - row.accuracy.low))
     assert bar["high"] == pytest.approx(100 * (row.accuracy.high - row.accuracy.top1))
     assert bar["faster"] == pytest.approx(row.latency_ms.p50 * (1 - 1 / 1.1))
 
 
 def test_area_follows_file_size() -> None:
-    half = canned.result(size_bytes=canned.FLOAT_BYTES // 2)
-    found = markers((canned.float32(), half))
+    half = fixtures.result(size_bytes=fixtures.FLOAT_BYTES // 2)
+    found = markers((fixtures.float32(), half))
     areas = [found[name]["size"] ** 2 for name in ("Float32", "Static on x86")]
     assert areas[0] / areas[1] == pytest.approx(2.0, rel=1e-3)
 
 
 def test_a_result_without_the_figure_is_left_out() -> None:
-    known = canned.result()
-    unknown = replace(canned.result("qat", "x86"), accuracy=None)
+    known = fixtures.result()
+    unknown = replace(fixtures.result("qat", "x86"), accuracy=None)
     assert set(markers((known, unknown))) == {"Static on x86"}
 
 
 def test_float32_is_drawn_last() -> None:
-    assert charts.plot(canned.typical().results, "latency", "accuracy").data[-1].name == "Float32"
+    assert charts.plot(fixtures.typical().results, "latency", "accuracy").data[-1].name == "Float32"
 
 
 def test_beaten_variants_are_muted() -> None:
-    rows = canned.perfect().results
+    rows = fixtures.perfect().results
     figure = charts.plot(rows, "latency", "accuracy", front=[rows[1].key])
     opacity = {trace.name: trace.marker.opacity[0] for trace in figure.data}
     assert opacity["Static"] == opacity["Float32"] == charts.OPACITY
@@ -80,13 +80,13 @@ def test_beaten_variants_are_muted() -> None:
     ],
 )
 def test_a_figure_nobody_has_is_replaced(name: str, asked: str, drawn: str) -> None:
-    instead, note = axes.drawable(asked, canned.NAMED[name]().results)
+    instead, note = axes.drawable(asked, fixtures.NAMED[name]().results)
     assert instead == drawn
     assert bool(note) == (asked != drawn)
 
 
 def test_the_description_names_every_variant_with_both_figures() -> None:
-    text = charts.describe(canned.one_variant().results, "size", "accuracy")
+    text = charts.describe(fixtures.one_variant().results, "size", "accuracy")
     assert text == (
         "2 variants: file size across, accuracy up. "
         "Float32: file size 9.16 MB, accuracy 93.3 %. "
@@ -108,7 +108,7 @@ def test_marker_colours_stand_out_on_both_themes(background: str) -> None:
 
 
 def test_several_models_are_told_apart_at_their_markers() -> None:
-    found = markers_of_many(canned.two_models().results)
+    found = markers_of_many(fixtures.two_models().results)
     assert set(found) == {
         "Float32 (MobileNet v2)",
         "Static on x86 (MobileNet v2)",
@@ -125,7 +125,7 @@ def markers_of_many(rows: tuple[VariantResult, ...]) -> set[str]:
 
 
 def test_spokes_lead_from_each_float32_to_its_own_variants() -> None:
-    rows = canned.two_models().results
+    rows = fixtures.two_models().results
     figure = charts.plot(rows, "latency", "size")
     spokes = figure.data[0]
     assert spokes.mode == "lines"
@@ -140,7 +140,7 @@ def test_spokes_lead_from_each_float32_to_its_own_variants() -> None:
 
 
 def test_one_float32_is_drawn_as_dotted_lines() -> None:
-    figure = charts.plot(canned.one_variant().results, "latency", "size")
+    figure = charts.plot(fixtures.one_variant().results, "latency", "size")
     assert len(figure.layout.shapes) == 2
     assert [note.text for note in figure.layout.annotations] == ["float32"]
     assert [trace.mode for trace in figure.data] == ["markers", "markers"]
@@ -148,9 +148,9 @@ def test_one_float32_is_drawn_as_dotted_lines() -> None:
 
 def test_many_float32_have_no_thicket_of_spokes() -> None:
     rows = [
-        canned.on(row, image_size=size)
+        fixtures.on(row, image_size=size)
         for size in range(32, 32 + 16 * (charts.MOST_NAMED_RINGS + 1), 16)
-        for row in canned.one_variant().results
+        for row in fixtures.one_variant().results
     ]
     figure = charts.plot(rows, "latency", "size")
     assert not figure.layout.annotations
@@ -161,7 +161,7 @@ def test_many_float32_have_no_thicket_of_spokes() -> None:
     "name", ["typical", "many", "all_ties", "random_weights", "two_models", "sweep"]
 )
 def test_budgets_change_a_drawn_plot_as_if_it_were_drawn_under_them(name: str) -> None:
-    rows = canned.NAMED[name]().results
+    rows = fixtures.NAMED[name]().results
     budgets = Budgets(latency_ms=3.0, size_bytes=3e6)
     front = recommend(weigh(rows), budgets).front
     for across, up in (("latency", "size"), ("latency", "accuracy"), ("size", "memory")):

@@ -8,23 +8,23 @@ import pytest
 from quantcore import report
 from quantcore.decide import Budgets
 from quantcore.draw import charts, marks, picture
-from tests import canned
+from tests.support import fixtures
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(name, budgets=None):
-    return ElementTree.fromstring(report.to_svg(canned.NAMED[name](), budgets))
+    return ElementTree.fromstring(report.to_svg(fixtures.NAMED[name](), budgets))
 
 
 def markers(root):
     return [shape for shape in root if shape.find(f"{SVG}title") is not None]
 
 
-@pytest.mark.parametrize("name", [name for name in canned.NAMED if name != "all_failed"])
+@pytest.mark.parametrize("name", [name for name in fixtures.NAMED if name != "all_failed"])
 def test_every_variant_has_a_marker_within_the_picture(name):
     root = drawn(name)
-    assert len(markers(root)) == len(canned.NAMED[name]().results)
+    assert len(markers(root)) == len(fixtures.NAMED[name]().results)
     for marker in markers(root):
         place = marker.get("d") or f"{marker.get('cx')},{marker.get('cy')}"
         x, y = map(float, re.findall(r"-?[\d.]+", place)[:2])
@@ -33,11 +33,11 @@ def test_every_variant_has_a_marker_within_the_picture(name):
 
 
 def test_nothing_measured_is_no_picture():
-    assert report.to_svg(canned.all_failed()) == ""
+    assert report.to_svg(fixtures.all_failed()) == ""
 
 
 def test_a_marker_stands_where_its_figures_are():
-    rows = canned.one_variant().results
+    rows = fixtures.one_variant().results
     figure = charts.plot(rows, "latency", "accuracy")
     root = ElementTree.fromstring(picture.svg(figure, rows))
     reference = next(shape for shape in markers(root) if shape.tag == f"{SVG}circle")
@@ -63,7 +63,7 @@ def test_a_budget_is_a_line_with_its_number():
 
 
 def test_a_file_of_its_own_has_colours_of_its_own():
-    text = report.to_svg(canned.typical())
+    text = report.to_svg(fixtures.typical())
     assert "var(" not in text
     assert all(color in text for color in marks.WORKFLOW_COLORS.values())
 
@@ -76,8 +76,8 @@ def test_it_has_a_legend_and_says_what_it_is_true_of():
 
 
 def test_hostile_names_stay_text():
-    row = canned.result(observer="</title><script>x</script>")
-    source = canned.comparison([canned.float32(), row, canned.result(observer="minmax")])
+    row = fixtures.result(observer="</title><script>x</script>")
+    source = fixtures.comparison([fixtures.float32(), row, fixtures.result(observer="minmax")])
     root = ElementTree.fromstring(report.to_svg(source, name="<script>"))
     assert not list(root.iter(f"{SVG}script"))
     assert any("<script>" in (text.text or "") for text in root.iter(f"{SVG}title"))

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from quantcore.draw import lists, tables, titles
-from tests import canned
+from tests.support import fixtures
 
 
 def rows(html: str) -> list[str]:
@@ -14,13 +14,13 @@ def rows(html: str) -> list[str]:
 
 
 def test_one_float32_needs_no_heading() -> None:
-    html = tables.results(canned.typical().results)
+    html = tables.results(fixtures.typical().results)
     assert "rowgroup" not in html
-    assert len(rows(html)) == len(canned.typical().results)
+    assert len(rows(html)) == len(fixtures.typical().results)
 
 
 def test_each_model_and_size_has_a_heading_and_its_own_reference() -> None:
-    found = rows(tables.results(canned.sweep().results))
+    found = rows(tables.results(fixtures.sweep().results))
     headings = [place for place, row in enumerate(found) if row.endswith("px")]
     assert [found[place] for place in headings] == [
         "MobileNet v2, 64 px",
@@ -36,16 +36,16 @@ def test_each_model_and_size_has_a_heading_and_its_own_reference() -> None:
 
 
 def test_the_row_to_ship_is_marked_once() -> None:
-    source = canned.sweep()
+    source = fixtures.sweep()
     html = tables.results(source.results, source.results[5].key)
     assert html.count("ship this") == 1
 
 
 def test_all_figures_have_columns_for_what_varies() -> None:
-    (first, second, *_) = tables.figures(canned.sweep().results)
+    (first, second, *_) = tables.figures(fixtures.sweep().results)
     assert (first["Model"], first["Observer"]) == ("MobileNet v2", "–")
     assert (second["Variant"], second["Observer"]) == ("Static on x86", "histogram")
-    assert "Model" not in tables.figures(canned.typical().results)[0]
+    assert "Model" not in tables.figures(fixtures.typical().results)[0]
 
 
 def test_namesakes_of_two_sources_are_told_apart() -> None:
@@ -58,13 +58,13 @@ def test_namesakes_of_two_sources_are_told_apart() -> None:
 
 
 def test_sentences_name_models_as_the_page_does() -> None:
-    speak = titles.speaker(canned.two_models().results)
+    speak = titles.speaker(fixtures.two_models().results)
     said = speak("static on x86 (bundled/mobilenet_v2) beats dynamic on x86 (bundled/row_lstm).")
     assert said == "Static on x86 (MobileNet v2) beats Dynamic on x86 (Row LSTM)."
 
 
 def test_what_cannot_be_is_said_once_for_all_sizes() -> None:
-    html = lists.failures(canned.sweep().failures)
+    html = lists.failures(fixtures.sweep().failures)
     assert html.count("<li") == 1
     assert re.findall(r"</i>(.*?)</b>", html) == [
         "Ready-quantized on oneDNN (MobileNet v2)",
@@ -73,7 +73,7 @@ def test_what_cannot_be_is_said_once_for_all_sizes() -> None:
 
 
 def test_a_cell_without_figures_is_told_apart_from_those_that_have_some() -> None:
-    source = canned.sweep()
+    source = fixtures.sweep()
     (first, *_) = source.failures
     broken = replace(first, refused=False, reason="It crashed.")
     html = lists.failures([broken], source.results)
@@ -83,13 +83,13 @@ def test_a_cell_without_figures_is_told_apart_from_those_that_have_some() -> Non
 
 
 def test_a_note_on_every_row_of_a_sweep_is_said_once() -> None:
-    source = canned.swept(
-        replace(row, notes=("Random weights.",)) for row in canned.sweep().results
+    source = fixtures.swept(
+        replace(row, notes=("Random weights.",)) for row in fixtures.sweep().results
     )
     assert lists.notes(source.results).count("Random weights.") == 1
     assert "Every variant" in lists.notes(source.results)
 
 
 def test_the_legend_says_what_lines_are() -> None:
-    assert "Dotted lines are float32." in lists.legend(canned.typical().results)
-    assert "Rings are float32" in lists.legend(canned.two_models().results)
+    assert "Dotted lines are float32." in lists.legend(fixtures.typical().results)
+    assert "Rings are float32" in lists.legend(fixtures.two_models().results)

@@ -8,12 +8,12 @@ from quantcore.draw import trial as drawn
 from quantcore.playground.run import Answer, Seen, TrialView, Unanswered
 from quantcore.schema.result import VariantResult
 from quantcore.schema.verification import Guess
-from tests import canned
+from tests.support import fixtures
 
 CLASSES = ("Bag", "Coat", "Dress", "Shirt", "Boot", "Sandal")
-FLOAT = canned.float32()
-STATIC = [canned.result("static", backend) for backend in canned.BACKENDS]
-QAT = [canned.result("qat", backend) for backend in canned.BACKENDS]
+FLOAT = fixtures.float32()
+STATIC = [fixtures.result("static", backend) for backend in fixtures.BACKENDS]
+QAT = [fixtures.result("qat", backend) for backend in fixtures.BACKENDS]
 
 
 def says(row: VariantResult, *names: str, share: float = 0.9) -> Answer:

@@ -14,7 +14,7 @@ from quantcore.schema.result import Comparison, Failure
 from quantcore.settings import Settings
 from quantcore.untrusted.service import IntakeView
 from quantcore.uploads import Upload, Uploads
-from tests import canned
+from tests.support import fixtures
 from ui import visitor
 
 ME = visitor.of_browser("me").owner
@@ -35,8 +35,8 @@ def view(
 
 def running(measured: int) -> JobView:
     """Return the typical comparison under way, with this many results so far."""
-    whole = canned.typical()
-    order: list[canned.VariantResult | Failure] = [*whole.results, *whole.failures]
+    whole = fixtures.typical()
+    order: list[fixtures.VariantResult | Failure] = [*whole.results, *whole.failures]
     states = ["done"] * measured + ["running"] + ["waiting"] * (len(order) - measured - 1)
     cells = [
         CellProgress(index, row.workflow, row.backend, state, "calibrating", 0.5, 14.0)  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def waiting(ahead: int, starts_in_s: float | None) -> JobView:
         CellProgress(place, cell.workflow, cell.backend, "waiting", elsewhere=place == 1)
         for place, cell in enumerate(running(0).cells)
     ]
-    asked = replace(canned.typical(), results=(), failures=())
+    asked = replace(fixtures.typical(), results=(), failures=())
     found = view(asked, "queued", cells=cells)
     return replace(found, share=0.0, ahead=ahead, starts_in_s=starts_in_s)
 

@@ -12,8 +12,8 @@ from quantcore.jobs import Host, JobSummary
 from quantcore.schema.environment import current_environment
 from quantcore.schema.progress import JobView
 from quantcore.schema.result import Comparison, VariantResult
-from tests import canned, ledgers
 from tests.pages.fakes import FakeComparisons, view
+from tests.support import fixtures, queues
 from ui import state
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -22,8 +22,8 @@ Open = Callable[..., AppTest]
 
 def on_arm() -> Comparison:
     """Return the typical comparison as a board measured it: thrice as slow, one left out."""
-    rows = [slower(row) for row in canned.typical().results[:-1]]
-    return replace(canned.comparison(rows), environment=ledgers.ARM)
+    rows = [slower(row) for row in fixtures.typical().results[:-1]]
+    return replace(fixtures.comparison(rows), environment=queues.ARM)
 
 
 def slower(row: VariantResult) -> VariantResult:
@@ -58,10 +58,10 @@ def summary(job_id: str, job: JobView) -> JobSummary:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     fake = FakeComparisons(
-        here=view(replace(canned.typical(), environment=current_environment())),
+        here=view(replace(fixtures.typical(), environment=current_environment())),
         arm=replace(view(on_arm()), place="cluster", asked_by="Ada", owner="ada"),
-        other=replace(view(canned.random_weights()), place="cluster"),
-        again=view(replace(canned.one_variant(), environment=current_environment())),
+        other=replace(view(fixtures.random_weights()), place="cluster"),
+        again=view(replace(fixtures.one_variant(), environment=current_environment())),
     )
     fake.listed = [summary(job_id, job) for job_id, job in fake.views.items()]
     monkeypatch.setattr(state, "comparisons", lambda: fake)

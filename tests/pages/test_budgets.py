@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests import canned
 from tests.pages.fakes import FakeComparisons, view
+from tests.support import fixtures
 from ui import state
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -17,9 +17,9 @@ Open = Callable[..., AppTest]
 
 @pytest.fixture
 def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
-    fake = FakeComparisons(**{name: view(make()) for name, make in canned.NAMED.items()})
+    fake = FakeComparisons(**{name: view(make()) for name, make in fixtures.NAMED.items()})
     monkeypatch.setattr(state, "comparisons", lambda: fake)
-    monkeypatch.setattr(state, "shipped", canned.typical)
+    monkeypatch.setattr(state, "shipped", fixtures.typical)
 
     def open_page(**address: str) -> AppTest:
         page = AppTest.from_file(str(APP), default_timeout=60)
@@ -115,7 +115,7 @@ def test_random_weights_have_no_slider_for_accuracy(open_page: Open) -> None:
     assert page.slider
 
 
-@pytest.mark.parametrize("name", sorted(canned.NAMED))
+@pytest.mark.parametrize("name", sorted(fixtures.NAMED))
 def test_every_kind_of_comparison_can_be_limited(open_page: Open, name: str) -> None:
     page = open_page(job=name, max_size="3", max_latency="5", max_loss="1", max_memory="30")
     assert not page.exception

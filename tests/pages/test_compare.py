@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import StoreError, WeightsUnavailableError
 from quantcore.jobs.turns import Forecast
-from tests import canned
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, running, view, waiting
+from tests.support import fixtures
 from ui import progress, state
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -25,15 +25,17 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
         busy=running(7),
         starting=running(0),
         new=running(0),
-        broken=view(canned.typical()),
-        failed=view(canned.all_failed(), "failed", message="The data folder is full."),
-        stopped=view(replace(canned.typical(), results=canned.typical().results[:3]), "cancelled"),
-        random=view(canned.random_weights()),
-        unlabelled=view(canned.unlabelled()),
+        broken=view(fixtures.typical()),
+        failed=view(fixtures.all_failed(), "failed", message="The data folder is full."),
+        stopped=view(
+            replace(fixtures.typical(), results=fixtures.typical().results[:3]), "cancelled"
+        ),
+        random=view(fixtures.random_weights()),
+        unlabelled=view(fixtures.unlabelled()),
         waits=waiting(ahead=5, starts_in_s=180.0),
     )
     monkeypatch.setattr(state, "comparisons", lambda: fake)
-    monkeypatch.setattr(state, "shipped", canned.typical)
+    monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
 
 
@@ -258,8 +260,8 @@ def test_a_data_folder_that_fails_says_so_when_it_is_needed(
 
 
 def test_texts_from_elsewhere_are_not_markup(open_page: Open, fake: FakeComparisons) -> None:
-    broken = canned.failure(reason="<img src=x onerror=alert(1)>", refused=False)
-    fake.views["evil"] = view(canned.comparison([canned.float32()], [broken]))
+    broken = fixtures.failure(reason="<img src=x onerror=alert(1)>", refused=False)
+    fake.views["evil"] = view(fixtures.comparison([fixtures.float32()], [broken]))
     text = html(open_page(job="evil"))
     assert "<img src=x" not in text
     assert "&lt;img src=x" in text

@@ -13,8 +13,8 @@ from quantcore.errors import ChildDiedError, StoreError
 from quantcore.formats import EXPORTERS
 from quantcore.schema.request import ImageSpec, Variant
 from quantcore.schema.verification import ExportSpec, ExportView, ProofCard
-from tests import canned, canned_cards
 from tests.pages.fakes import FakeComparisons
+from tests.support import fixtures, report_fixtures
 from ui import exporting, state
 
 PAGE = Path(__file__).parents[2] / "pages" / "Export.py"
@@ -57,13 +57,13 @@ class FakeExports:
         return True
 
     def picture(self, card: ProofCard) -> bytes | None:
-        return canned_cards.picture() if card.sample else None
+        return report_fixtures.picture() if card.sample else None
 
     @contextmanager
     def files(self, card: ProofCard) -> Iterator[tuple[Path, Path | None]]:
         file, picture = self.folder / "file", self.folder / "picture.png"
         file.write_bytes(b"the model")
-        picture.write_bytes(canned_cards.picture())
+        picture.write_bytes(report_fixtures.picture())
         yield file, picture if card.sample else None
 
 
@@ -87,7 +87,7 @@ def open_page(fake: FakeExports) -> Open:
 
 def spec(format: str = "mobile", workflow: str = "static", backend: str = "qnnpack") -> ExportSpec:
     """Return what the page asks for, with the server's threads."""
-    wanted = canned_cards.spec(format, workflow, backend)
+    wanted = report_fixtures.spec(format, workflow, backend)
     measure = replace(wanted.request.measure, threads=state.settings().threads)
     return replace(wanted, request=replace(wanted.request, measure=measure))
 
@@ -149,7 +149,7 @@ def test_a_file_that_others_wait_for_goes_on(open_page: Open, fake: FakeExports)
 
 
 def test_a_file_that_was_made_before_is_there_at_once(open_page: Open, fake: FakeExports) -> None:
-    fake.cards[spec()] = canned_cards.card(spec())
+    fake.cards[spec()] = report_fixtures.card(spec())
     page = open_page()
     shown = html(page)
     assert "Every check held" in shown
@@ -169,7 +169,7 @@ def test_a_file_that_was_made_before_is_there_at_once(open_page: Open, fake: Fak
 def test_a_file_that_failed_says_so_and_is_offered_only_in_a_fold(
     open_page: Open, fake: FakeExports
 ) -> None:
-    fake.cards[spec()] = canned_cards.broken(spec())
+    fake.cards[spec()] = report_fixtures.broken(spec())
     page = open_page()
     assert "Do not ship this file" in html(page)
     assert "What did not hold: answers as its variant." in html(page)
@@ -179,7 +179,7 @@ def test_a_file_that_failed_says_so_and_is_offered_only_in_a_fold(
 
 
 def test_a_file_that_does_not_load_is_told(open_page: Open, fake: FakeExports) -> None:
-    fake.cards[spec()] = canned_cards.dead(spec())
+    fake.cards[spec()] = report_fixtures.dead(spec())
     assert "It does not: no such operator." in html(open_page())
 
 
@@ -275,7 +275,7 @@ def test_a_data_folder_that_cannot_be_used_is_said(
 
 
 def test_the_link_from_a_row_asks_for_that_row() -> None:
-    row = canned.result("static", "x86", calibration_images=64)
+    row = fixtures.result("static", "x86", calibration_images=64)
     row = replace(row, image_size=96)
     assert exporting.link(row, ImageSpec()) == {
         "model": "bundled/mobilenet_v2",

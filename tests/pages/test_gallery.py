@@ -18,15 +18,15 @@ from quantcore.models.catalogue import find
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import Comparison, VariantResult
 from quantcore.settings import Settings
-from tests import canned, canned_cards
 from tests.pages.fakes import FakeComparisons, view
+from tests.support import fixtures, report_fixtures
 from ui import gallery, state
 from ui.once import Rows
 from ui.state import Shown
 
 PAGE = Path(__file__).parents[2] / "pages" / "Gallery.py"
 IMAGES = 40
-MODEL = ModelSpec(canned.MODEL)
+MODEL = ModelSpec(fixtures.MODEL)
 # Pictures on which the variant names another class; on the first three it alone is wrong.
 DIFFER = (2, 5, 7, 11)
 Open = Callable[..., AppTest]
@@ -51,11 +51,11 @@ def answered(settings: Settings) -> tuple[Store, Comparison]:
     after[11] = labels[11]
     request = plan(MODEL, ["static"], ["x86"], images=ImageSpec(evaluation_images=IMAGES))
     rows = []
-    for row, named in ((canned.float32(), before), (canned.result("static", "x86"), after)):
+    for row, named in ((fixtures.float32(), before), (fixtures.result("static", "x86"), after)):
         accuracy = metrics.accuracy(named, labels[:IMAGES])
         kept = store_logits(store, logits(named))
         rows.append(replace(row, accuracy=accuracy, fidelity_images=IMAGES, predictions=kept))
-    return store, replace(canned.comparison(rows), request=request)
+    return store, replace(fixtures.comparison(rows), request=request)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_folder_that_holds_other_pictures_by_now_is_told(
     folder = tmp_path / "pictures" / "cat"
     folder.mkdir(parents=True)
     for number in range(4):
-        (folder / f"{number}.png").write_bytes(canned_cards.picture())
+        (folder / f"{number}.png").write_bytes(report_fixtures.picture())
     found = fake.views["mine"]
     images = ImageSpec(str(tmp_path / "pictures"), IMAGES)
     request = replace(found.comparison.request, images=images)
@@ -149,7 +149,7 @@ def test_a_folder_that_holds_other_pictures_by_now_is_told(
     )
     seen = Shown(comparison, Rows(comparison.results), (), "current")
     assert gallery.are_the_same(seen, row)
-    (folder / "more.png").write_bytes(canned_cards.picture())
+    (folder / "more.png").write_bytes(report_fixtures.picture())
     assert not gallery.are_the_same(seen, row)
 
 

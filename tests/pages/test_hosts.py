@@ -10,24 +10,24 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import SchedulerError
 from quantcore.jobs import Host
-from tests import canned, ledgers
 from tests.pages.fakes import FakeComparisons, view
-from tests.processes import soon
+from tests.support import fixtures, queues
+from tests.support.processes import soon
 from ui import hosts, state
 
 APP = Path(__file__).parents[2] / "app.py"
 ADDRESS = "tcp://scheduler:8786"
 GONE = SchedulerError(f"No Dask scheduler answers at {ADDRESS}.", "Check QUANTCORE_SCHEDULER.")
-EPYC = replace(canned.ENVIRONMENT, cpu="AMD EPYC 9B45", physical_cores=64)
+EPYC = replace(fixtures.ENVIRONMENT, cpu="AMD EPYC 9B45", physical_cores=64)
 Answer = Callable[[], list[Host]]
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     monkeypatch.setenv("QUANTCORE_SCHEDULER", ADDRESS)
-    fake = FakeComparisons(new=view(canned.typical()))
+    fake = FakeComparisons(new=view(fixtures.typical()))
     monkeypatch.setattr(state, "comparisons", lambda: fake)
-    monkeypatch.setattr(state, "shipped", canned.typical)
+    monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
 
 
@@ -39,7 +39,7 @@ def known(fake: FakeComparisons, answer: Answer) -> AppTest:
     return AppTest.from_file(str(APP), default_timeout=30).run()
 
 
-def cluster(*environments: canned.Environment, workers: int = 1) -> Answer:
+def cluster(*environments: fixtures.Environment, workers: int = 1) -> Answer:
     found = [Host(environment, "cluster", workers) for environment in environments]
     return lambda: [*found, hosts.here()]
 
@@ -61,7 +61,7 @@ def test_without_a_scheduler_nothing_is_chosen(
 def test_each_machine_is_said_in_words_and_the_schedulers_come_first(
     fake: FakeComparisons,
 ) -> None:
-    page = known(fake, cluster(EPYC, ledgers.ARM, workers=3))
+    page = known(fake, cluster(EPYC, queues.ARM, workers=3))
     box = page.selectbox(key="host")
     assert not page.exception
     assert box.options == [
@@ -74,8 +74,8 @@ def test_each_machine_is_said_in_words_and_the_schedulers_come_first(
 
 
 def test_the_chosen_machine_measures(fake: FakeComparisons) -> None:
-    page = known(fake, cluster(EPYC, ledgers.ARM))
-    board = Host(ledgers.ARM, "cluster")
+    page = known(fake, cluster(EPYC, queues.ARM))
+    board = Host(queues.ARM, "cluster")
     measure(page.selectbox(key="host").set_value(f"cluster {board.digest}").run())
     assert fake.asked["host"] == board
 
@@ -85,11 +85,11 @@ def test_a_machine_that_left_is_chosen_no_more(
 ) -> None:
     page = known(fake, cluster(EPYC))
     monkeypatch.setattr(hosts, "STALE_S", 0.0)
-    fake.hosts = cluster(ledgers.ARM)
+    fake.hosts = cluster(queues.ARM)
     hosts.lookout().seen()
-    assert soon(lambda: (hosts.lookout().seen() or GONE).hosts[0].environment == ledgers.ARM)
+    assert soon(lambda: (hosts.lookout().seen() or GONE).hosts[0].environment == queues.ARM)
     measure(page.run())
-    assert fake.asked["host"] == Host(ledgers.ARM, "cluster")
+    assert fake.asked["host"] == Host(queues.ARM, "cluster")
 
 
 def test_a_scheduler_that_is_gone_is_said_and_this_machine_offered(fake: FakeComparisons) -> None:

@@ -13,9 +13,9 @@ from quantcore.jobs import Ledger
 from quantcore.jobs.dispatch import Dispatcher
 from quantcore.service import Service
 from quantcore.settings import Settings
-from tests import canned, ledgers
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME
+from tests.support import fixtures, queues
 from ui import state
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -91,11 +91,11 @@ def test_an_empty_list_says_what_will_be_here_and_leads_to_it(open_page: Open) -
 
 
 def test_running_waiting_and_done_stand_apart(open_page: Open, ledger: Ledger) -> None:
-    rows = canned.typical().results
-    ledgers.add(ledger, "over", rows, owner=ME)
-    ledgers.add(ledger, "running", rows[:3], waiting=3, owner=ME)
-    ledgers.begin(ledger, share=0.5)
-    ledgers.add(ledger, "waiting", [], waiting=2, asked_by="the command line")
+    rows = fixtures.typical().results
+    queues.add(ledger, "over", rows, owner=ME)
+    queues.add(ledger, "running", rows[:3], waiting=3, owner=ME)
+    queues.begin(ledger, share=0.5)
+    queues.add(ledger, "waiting", [], waiting=2, asked_by="the command line")
     page = open_page()
     said = text(page)
     assert headings(page) == ["Running · 1", "Waiting · 1", "Done · 1"]
@@ -106,18 +106,18 @@ def test_running_waiting_and_done_stand_apart(open_page: Open, ledger: Ledger) -
 
 
 def test_a_comparison_is_called_by_its_name_as_it_stands(open_page: Open, ledger: Ledger) -> None:
-    rows = canned.one_variant().results
-    ledgers.add(ledger, "named", rows, owner=ME, title="*Friday* [demo](http://x)")
+    rows = fixtures.one_variant().results
+    queues.add(ledger, "named", rows, owner=ME, title="*Friday* [demo](http://x)")
     page = open_page()
     assert links(page) == [(r"\*Friday\* \[demo\]\(http\:\/\/x\)", "named")]
     assert "MobileNet v2, 2 variants" in text(page)
 
 
 def test_how_each_ended_is_said(open_page: Open, ledger: Ledger) -> None:
-    whole = canned.typical()
-    ledgers.add(ledger, "partly", [*whole.results, *whole.failures], owner=ME)
-    ledgers.add(ledger, "failed", canned.all_failed().failures, owner=ME)
-    ledgers.add(ledger, "stopped", whole.results[:3], waiting=4, owner=ME)
+    whole = fixtures.typical()
+    queues.add(ledger, "partly", [*whole.results, *whole.failures], owner=ME)
+    queues.add(ledger, "failed", fixtures.all_failed().failures, owner=ME)
+    queues.add(ledger, "stopped", whole.results[:3], waiting=4, owner=ME)
     ledger.cancel("stopped")
     said = text(open_page())
     assert "14 measured, 1 failed, 2 not possible" in said
@@ -128,7 +128,7 @@ def test_how_each_ended_is_said(open_page: Open, ledger: Ledger) -> None:
 def test_what_runs_can_be_cancelled_and_then_stands_under_done(
     open_page: Open, ledger: Ledger
 ) -> None:
-    ledgers.add(ledger, "waiting", [], waiting=2, owner=ME)
+    queues.add(ledger, "waiting", [], waiting=2, owner=ME)
     page = open_page()
     assert headings(page) == ["Waiting · 1"]
     page = press(page, "Cancel")
@@ -139,15 +139,15 @@ def test_what_runs_can_be_cancelled_and_then_stands_under_done(
 
 
 def test_only_what_failed_is_tried_again(open_page: Open, ledger: Ledger) -> None:
-    whole = canned.typical()
-    ledgers.add(ledger, "partly", [*whole.results, *whole.failures], owner=ME)
+    whole = fixtures.typical()
+    queues.add(ledger, "partly", [*whole.results, *whole.failures], owner=ME)
     press(open_page(), "Try the failed again")
     states = [cell.state for cell in ledger.job("partly").cells]
     assert (states.count("waiting"), states.count("failed"), states.count("done")) == (1, 2, 14)
 
 
 def test_the_name_is_asked_for_in_a_fold(open_page: Open, ledger: Ledger) -> None:
-    ledgers.add(ledger, "over", canned.one_variant().results, owner=ME)
+    queues.add(ledger, "over", fixtures.one_variant().results, owner=ME)
     page = unfold(open_page(), "name-fold-over")
     page.text_input(key="name-over").set_value("  For Friday ").run()
     assert ledger.job("over").name == "For Friday"
@@ -155,7 +155,7 @@ def test_the_name_is_asked_for_in_a_fold(open_page: Open, ledger: Ledger) -> Non
 
 
 def test_deleting_takes_two_presses(open_page: Open, ledger: Ledger) -> None:
-    ledgers.add(ledger, "over", canned.one_variant().results, owner=ME)
+    queues.add(ledger, "over", fixtures.one_variant().results, owner=ME)
     page = open_page()
     assert "Delete it" not in buttons(page)
     page = press(unfold(page, "delete-fold-over"), "Delete it")
@@ -167,8 +167,8 @@ def test_deleting_takes_two_presses(open_page: Open, ledger: Ledger) -> None:
 def test_somebody_elses_can_only_be_looked_at(
     open_page: Open, ledger: Ledger, browse_as: Browse
 ) -> None:
-    ledgers.add(ledger, "over", canned.typical().failures, owner=ME, asked_by="Ada")
-    ledgers.add(ledger, "waiting", [], waiting=2, owner=ME)
+    queues.add(ledger, "over", fixtures.typical().failures, owner=ME, asked_by="Ada")
+    queues.add(ledger, "waiting", [], waiting=2, owner=ME)
     browse_as("somebody else")
     page = open_page()
     assert shown(page) == ["waiting", "over"]
@@ -182,14 +182,14 @@ def test_settings_may_open_every_comparison_to_all(
     open_page: Open, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUANTCORE_SHARED_JOBS", "open")
-    ledgers.add(ledger, "waiting", [], waiting=2, owner="somebody else")
+    queues.add(ledger, "waiting", [], waiting=2, owner="somebody else")
     press(open_page(), "Cancel")
     assert ledger.job("waiting").state == "cancelled"
 
 
 def test_many_are_drawn_a_page_at_a_time(open_page: Open, ledger: Ledger) -> None:
     for number in range(45):
-        ledgers.add(ledger, f"job-{number}", [canned.float32()])
+        queues.add(ledger, f"job-{number}", [fixtures.float32()])
     page = open_page()
     assert headings(page) == ["Done · 45"]
     assert shown(page) == [f"job-{number}" for number in range(44, 24, -1)]
@@ -214,11 +214,11 @@ def test_what_is_about_uploads_is_listed_for_its_owner_alone(
     ledger: Ledger, open_page: Open, browse_as: Browse
 ) -> None:
     upload = "upload/" + "A" * 32
-    row = canned.float32()
-    ledgers.add(ledger, "public", [row], owner=ME)
-    ledgers.add(ledger, "model", [row], owner=ME, model=upload)
-    ledgers.add(ledger, "images", [row], owner=ME, source=upload)
-    ledgers.add(ledger, "folder", [row], owner=ME, source="/uploads/pets")
+    row = fixtures.float32()
+    queues.add(ledger, "public", [row], owner=ME)
+    queues.add(ledger, "model", [row], owner=ME, model=upload)
+    queues.add(ledger, "images", [row], owner=ME, source=upload)
+    queues.add(ledger, "folder", [row], owner=ME, source="/uploads/pets")
     assert shown(open_page()) == ["folder", "images", "model", "public"]
     browse_as("somebody else")
     assert shown(open_page()) == ["folder", "public"]

@@ -25,11 +25,11 @@ from quantcore.schema.request import CompareRequest, ImageSpec, ModelSpec, Varia
 from quantcore.schema.result import Comparison
 from quantcore.untrusted.service import IntakeState, IntakeView
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
-from tests import canned
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.pages.test_export import FakeExports
 from tests.pages.test_try import FakeTrials
+from tests.support import fixtures
 from ui import brought, describing, exporting, hosts, kept, models, state, widgets
 
 PROJECT = Path(__file__).parents[2]
@@ -59,10 +59,10 @@ PICTURES = UploadedImages(
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeComparisons:
     monkeypatch.setenv("QUANTCORE_DATA", str(tmp_path))
-    fake = FakeComparisons(new=view(canned.typical()))
+    fake = FakeComparisons(new=view(fixtures.typical()))
     fake.uploads = Uploads(state.settings())
     monkeypatch.setattr(state, "comparisons", lambda: fake)
-    monkeypatch.setattr(state, "shipped", canned.typical)
+    monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
 
 
@@ -598,7 +598,7 @@ def test_an_upload_is_deleted_when_asked_twice(open_page: Open, fake: FakeCompar
 
 def of_upload(name: str, images: str | None = None) -> Comparison:
     """Return the typical comparison as one of an upload."""
-    whole = canned.typical()
+    whole = fixtures.typical()
     request = replace(whole.request, model=ModelSpec(name), images=ImageSpec(source=images))
     rows = tuple(replace(row, model=name) for row in whole.results)
     return replace(whole, request=request, results=rows, failures=())
@@ -687,7 +687,7 @@ def test_somebody_elses_upload_is_refused_when_asked_for_by_hand(
         else request_of("bundled/mobilenet_v2", theirs.name)
     )
     with pytest.raises(RequestError, match=f"Somebody else brought the?[si]s?e? {what}"):
-        widgets.start([canned.typical().request, asked], hosts.here())
+        widgets.start([fixtures.typical().request, asked], hosts.here())
     assert not fake.started
     own = bring(fake)
     widgets.start([request_of(own.name)], hosts.here())
@@ -715,7 +715,7 @@ def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
     fake.exports = FakeExports(tmp_path)  # type: ignore[attr-defined]
     export = PROJECT / "pages" / "Export.py"
     pictures = bring(fake, PICTURES).name
-    row = canned.typical().results[1]
+    row = fixtures.typical().results[1]
     address = exporting.link(row, ImageSpec(pictures))
     assert address["images"] == pictures
     page = open_page(export, **address)
@@ -739,7 +739,7 @@ def test_nobody_else_sees_the_pictures_through_a_comparison(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pictures = bring(fake, PICTURES).name
-    typical = canned.typical()
+    typical = fixtures.typical()
     asked = replace(typical.request, images=ImageSpec(pictures))
     fake.views["shared"] = view(replace(typical, request=asked))
     fake.store, fake.trials = None, FakeTrials(here=True)  # type: ignore[attr-defined]

@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 from quantcore.errors import StoreError
 from quantcore.jobs.sweep import Sweep, read, write
 from quantcore.schema.progress import CellProgress
-from tests import canned
 from tests.pages.fakes import ME, FakeComparisons, view
+from tests.support import fixtures
 from ui import state, sweeps
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -21,9 +21,9 @@ Open = Callable[[], AppTest]
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
-    fake = FakeComparisons(new=view(canned.sweep()))
+    fake = FakeComparisons(new=view(fixtures.sweep()))
     monkeypatch.setattr(state, "comparisons", lambda: fake)
-    monkeypatch.setattr(state, "shipped", canned.typical)
+    monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
 
 
@@ -203,15 +203,15 @@ def test_its_results_open_on_the_first_page(fake: FakeComparisons) -> None:
     page.run()
     html = "\n".join(element.proto.body for element in page.html)
     assert not page.exception
-    assert page.selectbox(key="model").value == canned.MODEL
+    assert page.selectbox(key="model").value == fixtures.MODEL
     assert "A sweep of MobileNet v2 and Row LSTM, each at 2 image sizes" in html
     assert html.count('scope="rowgroup"') == 4
-    assert len(re.findall(r'<th scope="row">', html)) == len(canned.sweep().results)
+    assert len(re.findall(r'<th scope="row">', html)) == len(fixtures.sweep().results)
     assert "Ship Static on x86 (Row LSTM, 64 px, observer histogram)" in html
 
 
 def test_while_it_runs_each_cell_says_which_it_is(fake: FakeComparisons) -> None:
-    source = canned.sweep()
+    source = fixtures.sweep()
     asked = [
         (each.model.name, variant)
         for each in (source.request, *source.also)
@@ -234,9 +234,9 @@ def test_while_it_runs_each_cell_says_which_it_is(fake: FakeComparisons) -> None
 
 
 def test_variants_that_are_not_drawn_are_counted(fake: FakeComparisons) -> None:
-    rows = canned.two_models().results
+    rows = fixtures.two_models().results
     bare = [replace(row, accuracy=None) for row in rows[3:]]
-    fake.views["new"] = view(canned.swept([*rows[:3], *bare]))
+    fake.views["new"] = view(fixtures.swept([*rows[:3], *bare]))
     page = AppTest.from_file(str(APP), default_timeout=60)
     page.query_params["job"] = "new"
     page.run()

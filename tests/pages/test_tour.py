@@ -8,9 +8,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.settings import Settings
-from tests import canned
 from tests.pages.conftest import Browse
 from tests.pages.fakes import FakeComparisons, running, view
+from tests.support import fixtures
 from ui import seen, state, tour
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -23,10 +23,10 @@ def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "locks").mkdir()
     (tmp_path / "quarantine").mkdir()
     settings = Settings(data=tmp_path)
-    fake = FakeComparisons(mine=view(canned.typical()), new=running(0))
+    fake = FakeComparisons(mine=view(fixtures.typical()), new=running(0))
     monkeypatch.setattr(state, "settings", lambda: settings)
     monkeypatch.setattr(state, "comparisons", lambda: fake)
-    monkeypatch.setattr(state, "shipped", canned.typical)
+    monkeypatch.setattr(state, "shipped", fixtures.typical)
     return tmp_path
 
 

@@ -14,13 +14,13 @@ from quantcore.errors import RequestError, StoreError
 from quantcore.playground.run import Answer, Seen, TrialSpec, TrialView, Unanswered, check
 from quantcore.schema.result import Comparison, VariantResult
 from quantcore.schema.verification import Guess
-from tests import canned
 from tests.pages.fakes import FakeComparisons, view
+from tests.support import fixtures
 from ui import state, trying
 
 PAGE = Path(__file__).parents[2] / "pages" / "Try.py"
 Open = Callable[..., AppTest]
-WHOLE = canned.typical()
+WHOLE = fixtures.typical()
 CLASSES = ("Ankle boot", "Sneaker", "Sandal", "Bag", "Coat")
 
 
@@ -266,7 +266,7 @@ def test_a_model_without_figures_leads_to_measuring(open_page: Open) -> None:
 def test_random_weights_are_said_to_mean_nothing(
     open_page: Open, fake: FakeTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = canned.random_weights()
+    whole = fixtures.random_weights()
     comparisons = FakeComparisons(job=view(whole))
     comparisons.trials = fake  # type: ignore[attr-defined]
     monkeypatch.setattr(state, "comparisons", lambda: comparisons)

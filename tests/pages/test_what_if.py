@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 from quantcore.engine.grid import plan
 from quantcore.schema.request import ModelSpec, Variant
 from quantcore.schema.result import Comparison
-from tests import canned
 from tests.pages.fakes import FakeComparisons, running, view
+from tests.support import fixtures
 from ui import state
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -20,10 +20,10 @@ Open = Callable[..., AppTest]
 
 def shipped() -> Comparison:
     """Return an answer in which static on x86 is what there is in 8 bits."""
-    rows = [canned.float32(), canned.result("static", "x86")]
-    made = canned.comparison(rows)
+    rows = [fixtures.float32(), fixtures.result("static", "x86")]
+    made = fixtures.comparison(rows)
     row = replace(rows[1], settings={"calibration_images": 256, "observer": "histogram"})
-    request = plan(ModelSpec(canned.MODEL), ["static"], ["x86"])
+    request = plan(ModelSpec(fixtures.MODEL), ["static"], ["x86"])
     return replace(made, request=request, results=(rows[0], row))
 
 

@@ -14,7 +14,7 @@ from quantcore import report
 from quantcore.decide import Budgets
 from quantcore.report import page
 from quantcore.schema.result import Comparison
-from tests import canned
+from tests.support import fixtures
 
 MOST_BYTES = 6_000_000
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&]]><!-- {{7*7}}"
@@ -65,9 +65,9 @@ def read(source, budgets=None, link="", **more):
 
 
 @pytest.mark.parametrize("budgets", [None, BUDGETS], ids=["free", "limited"])
-@pytest.mark.parametrize("name", canned.NAMED)
+@pytest.mark.parametrize("name", fixtures.NAMED)
 def test_every_state_is_told_whole(name, budgets):
-    source = canned.NAMED[name]()
+    source = fixtures.NAMED[name]()
     found, html = read(source, budgets)
     assert len(html.encode()) < MOST_BYTES
     assert found.headings[0] == 1
@@ -82,9 +82,9 @@ def test_every_state_is_told_whole(name, budgets):
     assert "24 Nov 2026" in found.text
 
 
-@pytest.mark.parametrize("name", canned.NAMED)
+@pytest.mark.parametrize("name", fixtures.NAMED)
 def test_nothing_is_loaded_from_anywhere(name):
-    found, html = read(canned.NAMED[name](), BUDGETS, "https://example.org/?job=7")
+    found, html = read(fixtures.NAMED[name](), BUDGETS, "https://example.org/?job=7")
     for tag, attributes in found.tags:
         for place in ("src", "href", "action", "data", "srcset", "poster", "xlink:href"):
             value = attributes.get(place) or ""
@@ -93,7 +93,7 @@ def test_nothing_is_loaded_from_anywhere(name):
     own = html.replace(get_plotlyjs(), "")
     addresses = set(re.findall(r"https?://[^\s\"'<>)]+", own))
     assert addresses == {"https://example.org/?job=7"} | (
-        {"http://www.w3.org/2000/svg"} if canned.NAMED[name]().results else set()
+        {"http://www.w3.org/2000/svg"} if fixtures.NAMED[name]().results else set()
     )
     assert "@import" not in own
     assert "url(" not in own
@@ -108,12 +108,12 @@ def test_the_policy_forbids_every_connection():
 
 
 def hostile():
-    row = replace(canned.result(observer=HOSTILE), notes=(HOSTILE,))
-    other = canned.result(observer="minmax")
+    row = replace(fixtures.result(observer=HOSTILE), notes=(HOSTILE,))
+    other = fixtures.result(observer="minmax")
     failure = replace(
-        canned.failure(details=HOSTILE, refused=False), reason=HOSTILE, remedy=HOSTILE
+        fixtures.failure(details=HOSTILE, refused=False), reason=HOSTILE, remedy=HOSTILE
     )
-    source = canned.comparison([canned.float32(), row, other], [failure])
+    source = fixtures.comparison([fixtures.float32(), row, other], [failure])
     environment = replace(
         source.environment, cpu=HOSTILE, libraries=source.environment.libraries | {"x": HOSTILE}
     )
@@ -144,7 +144,7 @@ def test_what_scripts_read_is_what_was_measured():
 
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "data:text/html,x", "//example.org", ""])
 def test_only_a_web_address_is_linked(link):
-    found, _ = read(canned.one_variant(), link=link)
+    found, _ = read(fixtures.one_variant(), link=link)
     assert not [tag for tag in found.tags if tag[0] == "a"]
 
 
@@ -153,9 +153,9 @@ def test_plotly_ends_no_script():
 
 
 def test_the_verdict_keeps_the_budgets():
-    free, _ = read(canned.typical())
+    free, _ = read(fixtures.typical())
     assert "No budget was set, so every variant counts." in free.text
-    limited, _ = read(canned.typical(), Budgets(size_bytes=2.5e6, latency_ms=20))
+    limited, _ = read(fixtures.typical(), Budgets(size_bytes=2.5e6, latency_ms=20))
     assert "Ship QAT on QNNPACK" in limited.text
     assert "File size: at most 2.5 MB" in limited.text
     assert "What ships takes 2.4 MB." in limited.text
@@ -163,38 +163,38 @@ def test_the_verdict_keeps_the_budgets():
 
 
 def test_what_would_help_is_said_where_nothing_keeps_the_budgets():
-    found, _ = read(canned.perfect(), Budgets(size_bytes=1e6))
+    found, _ = read(fixtures.perfect(), Budgets(size_bytes=1e6))
     assert "Nothing keeps these budgets" in found.text
     assert "0 of 4 variants keep the budget." in found.text
     assert "QAT on FBGEMM would, with a size budget of 2.5 MB (1.5 MB more)." in found.text
 
 
 def test_a_figure_within_its_noise_is_too_close_to_call():
-    found, _ = read(canned.one_variant(), Budgets(latency_ms=2.75))
+    found, _ = read(fixtures.one_variant(), Budgets(latency_ms=2.75))
     assert "◐ too close to call" in found.text
 
 
 def test_an_unknown_figure_breaks_no_budget():
-    found, _ = read(canned.random_weights(), Budgets(accuracy_lost_points=1))
+    found, _ = read(fixtures.random_weights(), Budgets(accuracy_lost_points=1))
     assert "? unknown What ships has no such figure." in found.text
 
 
 def test_the_promises_are_those_of_what_ships():
-    found, _ = read(canned.typical())
+    found, _ = read(fixtures.typical())
     assert "held against QAT on oneDNN , which ships." in found.text
     assert "Promised: 4× smaller ◐ half kept 3.4× smaller." in found.text
     assert "Promised: 2 to 4× faster ✓ kept 2.7× faster." in found.text
 
 
 def test_the_promises_are_those_of_the_nearest_where_float32_stays():
-    source = canned.comparison([canned.float32(), canned.result(ratio=0.4, top1=0.7)])
+    source = fixtures.comparison([fixtures.float32(), fixtures.result(ratio=0.4, top1=0.7)])
     found, _ = read(source)
     assert "Keep float32" in found.text
     assert "held against Static on x86 , the nearest in 8 bits." in found.text
 
 
 def test_what_is_not_visible_is_neither_shown_nor_judged_but_counted():
-    source = canned.typical()
+    source = fixtures.typical()
     visible = {row.key for row in source.results if row.workflow in ("float32", "dynamic")}
     found, _ = read(source, visible=visible)
     rows = [tag for tag in found.tags if tag == ("th", {"scope": "row"})]
@@ -204,14 +204,14 @@ def test_what_is_not_visible_is_neither_shown_nor_judged_but_counted():
 
 
 def test_the_name_of_the_comparison_is_its_heading():
-    found, html = read(canned.sweep(), name="Spring release")
+    found, html = read(fixtures.sweep(), name="Spring release")
     assert "<h1>Spring release</h1>" in html
     assert "MobileNet v2, Row LSTM. Measured 24 Nov 2026" in found.text
-    assert "<h1>MobileNet v2 and Row LSTM in 8 bits</h1>" in report.to_html(canned.sweep())
+    assert "<h1>MobileNet v2 and Row LSTM in 8 bits</h1>" in report.to_html(fixtures.sweep())
 
 
 def test_the_plot_is_told_in_words_and_its_marks_have_shapes():
-    found, _ = read(canned.one_variant())
+    found, _ = read(fixtures.one_variant())
     assert "Static on x86: latency 2.73 ms, accuracy 93.0 %." in found.text
     pictures = [attributes for tag, attributes in found.tags if tag == "svg"]
     assert len(pictures) == 3
@@ -219,18 +219,18 @@ def test_the_plot_is_told_in_words_and_its_marks_have_shapes():
 
 
 def test_raw_samples_too_many_for_a_mail_are_left_out():
-    row = canned.result()
+    row = fixtures.result()
     samples = tuple(1.0 + place / 7 for place in range(60_000))
     longer = replace(row, latency_ms=replace(row.latency_ms, samples=samples))
-    found, html = read(canned.comparison([canned.float32(), longer]))
+    found, html = read(fixtures.comparison([fixtures.float32(), longer]))
     assert found.scripts["data-json"] == "null"
     assert "too large for this file" in found.text
     assert len(html.encode()) < MOST_BYTES
 
 
 def test_a_report_of_200_variants_is_soon_written():
-    source = canned.many()
-    report.to_html(canned.one_variant())
+    source = fixtures.many()
+    report.to_html(fixtures.one_variant())
     began = time.perf_counter()
     report.to_html(source)
     assert time.perf_counter() - began < 5

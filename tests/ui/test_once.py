@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from tests import canned
+from tests.support import fixtures
 from ui.once import Rows, once
 
 
 def test_the_same_results_are_drawn_once() -> None:
-    results = canned.typical().results
+    results = fixtures.typical().results
     drawn: list[Rows] = []
 
     def draw(rows: Rows, word: str) -> str:
@@ -23,7 +23,7 @@ def test_the_same_results_are_drawn_once() -> None:
 
 
 def test_results_that_only_look_alike_are_others() -> None:
-    first, *others = canned.typical().results
+    first, *others = fixtures.typical().results
     mine = Rows((first, *others))
     assert mine == Rows((first, *others))
     assert mine != Rows((replace(first), *others))

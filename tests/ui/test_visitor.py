@@ -7,8 +7,8 @@ import pytest
 
 from quantcore.schema.progress import JobView
 from quantcore.schema.request import CompareRequest, ImageSpec, ModelSpec
-from tests import canned
 from tests.pages.fakes import view
+from tests.support import fixtures
 from ui import state, visitor
 
 TOKEN = "upload/" + "a" * 32
@@ -18,7 +18,7 @@ BROUGHT_MODEL = replace(PUBLIC, model=ModelSpec(TOKEN))
 
 
 def job(*requests: CompareRequest) -> JobView:
-    comparison = replace(canned.comparison([]), request=requests[0], also=requests[1:])
+    comparison = replace(fixtures.comparison([]), request=requests[0], also=requests[1:])
     return replace(view(comparison), owner="theirs")
 
 

@@ -31,7 +31,7 @@ from quantcore.schema.request import (
 )
 from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS, Subject, workflow
-from tests.conversions import Logits, Made
+from tests.support.conversions import Logits, Made
 
 MODEL = ModelSpec("bundled/mobilenet_v2")
 PICTURES_A_CLASS = 8
@@ -84,7 +84,7 @@ class Bench:
         return logits
 
     def run(self, function: str, *arguments: object) -> Any:
-        with self.nursery.spawn(f"tests.conversions:{function}", *arguments) as child:
+        with self.nursery.spawn(f"tests.support.conversions:{function}", *arguments) as child:
             return child.receive(timeout_s=TIMEOUT_S)
 
 

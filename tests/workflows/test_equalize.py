@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from quantcore import models
 from quantcore.schema.request import ModelSpec
 from quantcore.workflows.equalize import equalize
-from tests.computing import QUIET, one_thread
+from tests.support.computing import QUIET, one_thread
 
 pytestmark = QUIET
 MODELS = ("mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "mobilenet_v3_large")

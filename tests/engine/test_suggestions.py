@@ -1,0 +1,74 @@
+"""The variants one step from a measured one."""
+
+import pytest
+
+from quantcore.engine.suggestions import STEPS, neighbours, variant_of
+from quantcore.schema.request import CompareRequest, ModelSpec, Variant
+from quantcore.workflows import WORKFLOWS
+from tests.support import fixtures
+
+REQUEST = CompareRequest(ModelSpec("bundled/mobilenet_v2"), ())
+
+
+def told(workflow: str, backend: str, **settings: object) -> dict[str, Variant]:
+    row = fixtures.result(workflow, backend)
+    usual = {**WORKFLOWS[workflow]().__dict__, **settings}
+    row.settings.clear()
+    row.settings.update(usual)
+    return {each.sentence: each.variant for each in neighbours(row, REQUEST)}
+
+
+def test_static_is_offered_more_images_another_range_and_other_scales() -> None:
+    assert told("static", "x86") == {
+        "1,024 calibration images instead of 256": Variant(
+            "static", "x86", (("calibration_images", 1_024),)
+        ),
+        "ranges from minimum and maximum, which keep rare outliers": Variant(
+            "static", "x86", (("observer", "minmax"),)
+        ),
+        "one weight scale for each layer": Variant("static", "x86", (("per_channel", False),)),
+    }
+
+
+def test_a_backend_with_one_scale_a_layer_is_offered_one_a_channel() -> None:
+    assert "one weight scale for each channel" in told("static", "qnnpack")
+
+
+def test_settings_that_were_changed_already_stay_in_the_neighbours() -> None:
+    found = told("static", "x86", observer="minmax")
+    assert found["1,024 calibration images instead of 256"].settings == (
+        ("calibration_images", 1_024),
+        ("observer", "minmax"),
+    )
+    back = found["ranges from a histogram, which ignores rare outliers"]
+    assert dict(back.settings)["observer"] == "histogram"
+
+
+def test_where_a_setting_is_at_its_end_nothing_more_of_it_is_offered() -> None:
+    sentences = told("static", "x86", calibration_images=1_024)
+    assert not [text for text in sentences if "calibration images" in text]
+
+
+def test_qat_is_offered_a_longer_training() -> None:
+    assert "120 training steps instead of 40" in told("qat", "x86")
+
+
+def test_what_a_backend_cannot_do_is_not_offered() -> None:
+    assert list(told("dynamic", "x86")) == ["16-bit float weights, which round less"]
+    assert not told("dynamic", "qnnpack")
+
+
+@pytest.mark.parametrize("workflow", ["float32", "pretrained"])
+def test_what_has_no_settings_has_no_neighbours(workflow: str) -> None:
+    assert neighbours(fixtures.result(workflow, "x86"), REQUEST) == ()
+
+
+def test_every_step_is_of_a_setting_that_its_workflow_has() -> None:
+    for name, steps in STEPS.items():
+        assert {step.setting for step in steps} <= set(WORKFLOWS[name].__dataclass_fields__)
+
+
+def test_a_row_tells_its_variant() -> None:
+    row = fixtures.result("static", "x86", calibration_images=64)
+    assert variant_of(row) == Variant("static", "x86", (("calibration_images", 64),))
+    assert variant_of(fixtures.float32()) == Variant("float32", None)

@@ -1,0 +1,224 @@
+"""What every format promises of every variant it carries."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantcore.engine.convert import provenance
+from quantcore.engine.grid import FLOAT32
+from quantcore.engine.metrics import agreement, sqnr_db
+from quantcore.errors import QuantcoreError, RequestError
+from quantcore.export import exports
+from quantcore.formats import EXPORTERS, exporter
+from quantcore.models import weights_digest
+from quantcore.models.catalogue import find
+from quantcore.schema.environment import library_versions
+from quantcore.schema.request import ModelSpec, Setting, Variant
+from tests.support.exports import (
+    LSTM,
+    MOBILENET,
+    SHUFFLENET,
+    VIT,
+    Bench,
+    dynamic,
+    planned,
+    static,
+    subject,
+)
+
+# ExecuTorch has numbers of its own, and tests of its own.
+FORMATS = [name for name, kind in EXPORTERS.items() if not kind.converts]
+# The share of a static model's operators that run in 8 bits. ShuffleNet's channel shuffle asks for
+# sizes 32 times, which is arithmetic on no picture: 216 of 248.
+STATIC_INT8 = {MOBILENET: 1.0, SHUFFLENET: 216 / 248}
+DYNAMIC_INT8 = {LSTM: 2, VIT: 9}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A variant of a model, in a format that carries it."""
+
+    model: ModelSpec
+    variant: Variant
+    format: str
+
+    def __str__(self) -> str:
+        return f"{self.model.architecture} {self.variant.label} as {self.format}"
+
+
+VARIANTS = [
+    (VIT, FLOAT32),
+    (MOBILENET, static("x86")),
+    (MOBILENET, static("qnnpack")),
+    (SHUFFLENET, static("x86")),
+    (LSTM, dynamic("x86")),
+    (VIT, dynamic("x86")),
+]
+GRID = [Case(*pair, name) for pair in VARIANTS for name in FORMATS]
+REFUSED = [case for case in GRID if case.model == LSTM and case.format == "onnx"]
+CASES = [case for case in GRID if case not in REFUSED]
+
+
+# What a possible file promises
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_file_answers_in_a_fresh_process_as_its_variant(bench: Bench, case: Case) -> None:
+    spec = planned(case.model, case.variant, case.format)
+    expected, found = bench.variant_logits(spec), bench.logits(spec)
+    assert agreement(expected, found) == 1.0
+    if exporter(case.format, {}).is_exact and case.variant.workflow == "static":
+        np.testing.assert_array_equal(found, expected)
+    elif exporter(case.format, {}).is_exact:
+        # Float layers are fused after loading, and a dynamic layer's range follows what they give.
+        np.testing.assert_allclose(found, expected, atol=0.005 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.format == "onnx"], ids=str)
+def test_other_kernels_round_away_less_than_eight_bits_did(bench: Bench, case: Case) -> None:
+    """One bit of rounding in a layer runs on through all that follow, so no step can be counted."""
+    spec = planned(case.model, case.variant, case.format)
+    original = bench.variant_logits(planned(case.model, FLOAT32, "torchscript"))
+    expected, found = bench.variant_logits(spec), bench.logits(spec)
+    kept, left = sqnr_db(expected, found), sqnr_db(original, expected)
+    if kept is None:
+        # Not a bit differs.
+        assert np.array_equal(expected, found)
+    elif case.variant == FLOAT32:
+        assert kept > 100
+    elif case.variant.workflow == "static":
+        assert left is not None
+        assert kept > left
+    else:
+        # A picture asked alone has a range of its own; torch was asked for all of them at once.
+        assert kept > 30
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_file_carries_what_it_was_made_from(bench: Bench, case: Case) -> None:
+    spec = planned(case.model, case.variant, case.format)
+    found, info = dict(bench.answers(spec).provenance), find(case.model)
+    assert found["labels"] == list(info.labels)
+    assert len(info.labels) == 10
+    assert (found["image_size"], found["channels"]) == (64, "RGB")
+    assert (found["mean"], found["std"]) == (list(info.mean), list(info.std))
+    assert (found["workflow"], found["backend"]) == (case.variant.workflow, case.variant.backend)
+    assert (found["model"], found["format"]) == (case.model.name, case.format)
+    assert found["weights"] == weights_digest(case.model, None)
+    assert found["libraries"] == library_versions()
+    assert provenance(spec.request, case.variant).keys() < found.keys()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_eight_bit_operators_are_counted(bench: Bench, case: Case) -> None:
+    made = bench.export(planned(case.model, case.variant, case.format)).exported
+    if case.variant == FLOAT32:
+        assert made.int8_operators == 0
+    elif case.variant.workflow == "dynamic":
+        assert made.int8_operators == DYNAMIC_INT8[case.model]
+    else:
+        # Shapes are constants in an ONNX graph for one picture.
+        least = 1.0 if case.format == "onnx" else STATIC_INT8[case.model]
+        assert made.int8_operators / made.total_operators == pytest.approx(least)
+    assert made.total_operators >= 8
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_file_says_what_it_needs(bench: Bench, case: Case) -> None:
+    spec = planned(case.model, case.variant, case.format)
+    made, answers = bench.export(spec).exported, bench.answers(spec)
+    assert made.artifact.size_bytes == bench.path(spec).stat().st_size
+    assert made.suffix == EXPORTERS[case.format].suffix
+    assert list(made.operators) == sorted(set(made.operators))
+    needs_engine = case.format != "onnx" and case.variant != FLOAT32
+    assert made.engines == ((case.variant.backend,) if needs_engine else ())
+    assert all(step.applied or step.reason for step in made.passes)
+    assert all(check.passed for check in answers.checks), answers.checks
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("report", [1, 2, 3])
+def test_a_cancelled_export_leaves_no_file(bench: Bench, format: str, report: int) -> None:
+    spec = planned(LSTM, FLOAT32, format)
+    arguments = (spec, bench.conversion(spec), bench.files(spec))
+    before = _files(bench.settings.data)
+    stopped = bench.take("tests.support.exports:stop_at", report, *arguments)
+    assert stopped == (report <= (1 if format == "torchscript" else 3))
+    made = 0 if stopped else 1
+    assert len(_files(bench.settings.data) - before) <= made
+    assert not list((bench.settings.data / "tmp").iterdir())
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in (folder / "artifacts").rglob("*") if path.is_file()}
+
+
+def test_a_file_that_is_no_such_thing_is_told_in_the_runtimes_words(bench: Bench) -> None:
+    for name in FORMATS:
+        spec = planned(LSTM, FLOAT32, name)
+        path = bench.settings.data / f"rotten{EXPORTERS[name].suffix}"
+        path.write_bytes(b"not a model" * 100)
+        with pytest.raises(QuantcoreError, match=f"{EXPORTERS[name].runtime} says"):
+            bench.take("quantcore.export.answers:run_answers_child", spec, path)
+
+
+# The registry
+
+
+def test_formats_can_be_told_apart() -> None:
+    kinds = EXPORTERS.values()
+    assert all(name == kind.name for name, kind in EXPORTERS.items())
+    for facts in ([kind.suffix for kind in kinds], [kind.title for kind in kinds]):
+        assert len(set(facts)) == len(EXPORTERS)
+    assert all(kind.suffix.startswith(".") and kind.summary.endswith(".") for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("format", "model", "variant", "reason", "remedy"),
+    [
+        ("onnx", LSTM, dynamic("x86"), "no 8-bit LSTM", "as TorchScript"),
+        ("onnx", VIT, dynamic("x86", dtype="float16"), "float16 weights", "qint8"),
+        ("executorch", MOBILENET, static("x86"), "", ""),
+        ("executorch", LSTM, FLOAT32, "", ""),
+    ],
+)
+def test_what_a_format_cannot_carry_is_refused_with_why_and_what_instead(
+    format: str, model: ModelSpec, variant: Variant, reason: str, remedy: str
+) -> None:
+    support = exporter(format, {}).supports(subject(model), variant)
+    assert not support.ok
+    assert support.reason.endswith(".")
+    assert support.remedy.endswith(".")
+    assert reason in support.reason
+    assert remedy in support.remedy
+    assert exports.supports(planned(model, variant, format)) == support
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_a_format_carries_is_offered(case: Case) -> None:
+    assert exports.supports(planned(case.model, case.variant, case.format)).ok
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "reason", "remedy"),
+    [
+        ("onxn", {}, "Did you mean 'onnx'", "torchscript, mobile"),
+        ("onnx", {"opsett": 17}, "Did you mean 'opset'", "dynamic_batch"),
+        ("onnx", {"opset": "new"}, "onnx.opset cannot be 'new'", "integer"),
+        ("onnx", {"opset": 12}, "Opset 12 cannot be written", "13 to 20"),
+        ("onnx", {"opset": 21}, "Opset 21 cannot be written", "13 to 20"),
+        ("mobile", {"bytecode": 3}, "Bytecode 3 cannot be written", "4 to 8"),
+        ("mobile", {"bytecode": 9}, "Bytecode 9 cannot be written", "4 to 8"),
+        ("torchscript", {"opset": 17}, "no option 'opset'", "It has none"),
+        ("executorch", {"calibration_images": 0}, "Calibration needs pictures", "at least 1"),
+    ],
+)
+def test_what_a_format_does_not_know_is_told_with_the_nearest(
+    format: str, options: dict[str, Setting], reason: str, remedy: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        exporter(format, options)
+    assert reason in caught.value.reason
+    assert remedy in caught.value.remedy

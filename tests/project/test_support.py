@@ -1,0 +1,27 @@
+import pytest
+
+from quantcore.schema.result import Comparison
+from tests.support import fixtures
+
+
+@pytest.mark.parametrize("name", fixtures.NAMED)
+def test_every_canned_comparison_is_of_the_public_format(name):
+    source = fixtures.NAMED[name]()
+    assert Comparison.from_json(source.to_json()) == source
+    keys = [row.key for row in (*source.results, *source.failures)]
+    asked = sum(len(request.variants) for request in (source.request, *source.also))
+    assert len(set(keys)) == len(keys) == asked
+
+
+@pytest.mark.parametrize("name", fixtures.NAMED)
+def test_correctness_agrees_with_the_accuracies(name):
+    source = fixtures.NAMED[name]()
+    right = fixtures.correctness(source)
+    judged = [row for row in source.results if row.accuracy]
+    assert right.keys() == {row.key for row in judged}
+    assert all(right[row.key].mean() == pytest.approx(row.accuracy.top1) for row in judged)
+
+
+def test_typical_has_seventeen_cells():
+    source = fixtures.typical()
+    assert len(source.results) + len(source.failures) == 17

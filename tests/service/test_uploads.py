@@ -1,0 +1,240 @@
+"""What was brought, compared end to end through the locked-in worker, and gone afterwards."""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from quantcore.cache import Store
+from quantcore.engine.grid import plan
+from quantcore.engine.pipeline import Job
+from quantcore.errors import RequestError
+from quantcore.export import exports
+from quantcore.jobs import worker
+from quantcore.models.torchvision_import import torchvision
+from quantcore.playground.run import Answer, TrialSpec
+from quantcore.schema.request import (
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Variant,
+)
+from quantcore.schema.result import Comparison
+from quantcore.service import Service
+from quantcore.settings import Settings
+from tests.support.processes import soon
+
+CLASSES = ("blue", "green", "red")
+PICTURES_EACH = 12
+WAIT_S = 240
+FEW: dict[str, dict[str, Setting]] = {"static": {"calibration_images": 4, "observer": "minmax"}}
+VERY_QUICK = MeasureSpec(min_rounds=2, time_budget_s=0.5)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    module: nn.Module = torchvision().models.get_model(
+        "shufflenet_v2_x0_5", weights=None, num_classes=len(CLASSES)
+    )
+    return module.eval()
+
+
+def program() -> bytes:
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(network(), torch.zeros(2, 3, 64, 64)), buffer)
+    return buffer.getvalue()
+
+
+def exported() -> bytes:
+    buffer = io.BytesIO()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    made = torch.export.export(
+        network(), (torch.zeros(2, 3, 64, 64),), dynamic_shapes=({0: batch},)
+    )
+    torch.export.save(made, buffer)
+    return buffer.getvalue()
+
+
+def pictures() -> bytes:
+    noise, buffer = np.random.default_rng(0), io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for channel, name in enumerate(reversed(CLASSES)):
+            for place in range(PICTURES_EACH):
+                pixels = noise.integers(0, 90, (64, 64, 3), np.uint8)
+                pixels[..., channel] += 150
+                picture = io.BytesIO()
+                Image.fromarray(pixels).save(picture, "PNG")
+                archive.writestr(f"{name}/{place}.png", picture.getvalue())
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A data folder that things are brought to."""
+
+    comparisons: Service
+    settings: Settings
+
+    def bring(self, name: str, content: bytes) -> str:
+        """Return the token of what was looked at and taken."""
+        upload = self.comparisons.uploads.receive(name, [content], "me")
+        self.comparisons.intakes.start(upload)
+        view = self.comparisons.intakes.wait(upload.token, WAIT_S)
+        assert view.state == "done", view.problem
+        found = view.upload
+        if found.model is not None:
+            model = replace(found.model, labels=CLASSES, image_size=64, resize_size=64)
+            self.comparisons.uploads.describe(found.token, model=model)
+        return found.token
+
+    def compared(self, model: str, images: str, workflows: tuple[str, ...]) -> Comparison:
+        request = plan(
+            ModelSpec(f"upload/{model}"),
+            workflows,
+            ["x86"],
+            FEW,
+            ImageSpec(f"upload/{images}", evaluation_images=12),
+            VERY_QUICK,
+        )
+        job_id = self.comparisons.start(request, owner="me")
+        view = self.comparisons.view(job_id)
+        while view.is_open:
+            view = self.comparisons.wait(job_id, WAIT_S)
+        return view.comparison
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    settings = Settings(data=tmp_path_factory.mktemp("data"))
+    with pytest.MonkeyPatch.context() as patch, closing(Service(settings)) as comparisons:
+        patch.setenv("QUANTCORE_DATA", str(settings.data))
+        yield Desk(comparisons, settings)
+
+
+@pytest.fixture(scope="module")
+def images(desk: Desk) -> str:
+    return desk.bring("colours.zip", pictures())
+
+
+def artifacts(settings: Settings) -> list[Path]:
+    return [path for path in (settings.data / "artifacts").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("content", [program, exported])
+def test_a_program_is_compared_and_leaves_nothing(
+    desk: Desk, images: str, content: Callable[[], bytes]
+) -> None:
+    token = desk.bring("ours.pt", content())
+    found = desk.compared(token, images, ("static", "dynamic", "qat"))
+    assert [(row.workflow, row.accuracy is not None) for row in found.results] == [
+        ("float32", True),
+        ("static", True),
+        ("dynamic", True),
+    ]
+    static = found.results[1]
+    assert static.artifact.size_bytes < found.results[0].artifact.size_bytes
+    assert static.int8_share > 0.9
+    assert static.fidelity_images == 12
+    (refused,) = found.failures
+    assert "without its source" in refused.reason
+    assert artifacts(desk.settings)
+    desk.comparisons.delete_upload(token)
+    assert not artifacts(desk.settings)
+    assert desk.comparisons.summaries() == []
+    assert not (desk.settings.data / "uploads" / token).exists()
+    with Store.open(desk.settings) as store:
+        assert store.list() == []
+    with pytest.raises(RequestError, match="no longer here"):
+        desk.compared(token, images, ("static",))
+
+
+def test_weights_are_trained_further_on_pictures_that_were_brought(desk: Desk, images: str) -> None:
+    buffer = io.BytesIO()
+    torch.save(network().state_dict(), buffer)
+    token = desk.bring("ours.pth", buffer.getvalue())
+    spec = exports.planned(
+        ModelSpec(f"upload/{token}"),
+        Variant("static", "x86", tuple(FEW["static"].items())),
+        "onnx",
+        {},
+        ImageSpec(f"upload/{images}", evaluation_images=12),
+    )
+    assert exports.supports(spec).ok
+    found = desk.compared(token, images, ("static",))
+    assert len(found.results) == 2
+    tried_locked_in(desk, found)
+    desk.comparisons.delete_upload(images)
+    assert not artifacts(desk.settings)
+
+
+def tried_locked_in(desk: Desk, found: Comparison) -> None:
+    """Ask the files one of the pictures, and look at two, which no ordinary process may open."""
+    trials, spec = desk.comparisons.trials, found.request.images
+    first, second = trials.thumbnails(spec, found.request.model.name, [0, 1], 16)
+    assert first != second
+    with Image.open(io.BytesIO(first), formats=["PNG"]) as picture:
+        assert picture.size == (16, 16)
+    trial_id = trials.start(TrialSpec(found.results, spec, 0))
+    trials.wait(trial_id, WAIT_S)
+    view = trials.view(trial_id)
+    assert view is not None
+    assert [type(answer) for answer in view.answers] == [Answer, Answer], view
+    assert trials._vault is not None
+    assert trials._vault.nursery.locked
+    assert trials._decoders is not None
+    assert trials._decoders.nursery.locked
+    assert not trials._readers
+
+
+def test_a_program_has_no_format_that_needs_its_source(desk: Desk) -> None:
+    token = desk.bring("ours.pt", program())
+    for format, is_offered in (("onnx", False), ("mobile", True), ("torchscript", True)):
+        spec = exports.planned(ModelSpec(f"upload/{token}"), Variant("float32", None), format, {})
+        assert exports.supports(spec).ok == is_offered
+
+
+def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> None:
+    kept = desk.comparisons.uploads.receive("ours.pt", [b"weights"], "me")
+    gone = desk.comparisons.uploads.receive("theirs.pt", [b"weights"], "me")
+    with Store.open(desk.settings) as store:
+        for upload, left in ((kept, [kept.name]), (gone, [])):
+            request = CompareRequest(ModelSpec(upload.name), ())
+            job = SimpleNamespace(request=request, store=store.made_from(upload.name))
+            with worker._nothing_left(cast(Job, job)):
+                job.store.put("result", upload.token, "{}")
+                if upload is gone:
+                    desk.comparisons.delete_upload(upload.token)
+                    job.store.put("result", "another", "{}")
+            assert store.origins() == left
+            desk.comparisons.delete_upload(upload.token)
+        assert store.origins() == []
+
+
+def test_what_a_killed_process_left_to_remove_is_removed(desk: Desk) -> None:
+    with Store.open(desk.settings) as store:
+        store.made_from("upload/" + "a" * 32).put("result", "left", "{}")
+        desk.comparisons.sweep_uploads()
+        assert store.origins() == []
+
+
+def test_an_export_of_what_was_deleted_is_not_remembered(desk: Desk) -> None:
+    token = desk.bring("ours.pt", program())
+    model = ModelSpec(f"upload/{token}")
+    spec = exports.planned(model, Variant("float32", None), "torchscript", {})
+    desk.comparisons.exports.start(spec, "me")
+    desk.comparisons.delete_upload(token)
+    assert desk.comparisons.exports.latest(spec) is None
+    with Store.open(desk.settings) as store:
+        assert soon(lambda: not store.origins())

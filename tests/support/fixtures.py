@@ -1,0 +1,382 @@
+"""Comparisons with known figures, made without measuring: what tests of pages and reports draw.
+
+`NAMED` holds one builder per state a page has to cope with. `correctness` gives, for any of them,
+which pictures each row gets right, in agreement with the rows' accuracies.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantcore.engine import metrics
+from quantcore.schema.digests import digest
+from quantcore.schema.environment import Environment
+from quantcore.schema.request import (
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Variant,
+)
+from quantcore.schema.result import Accuracy, Artifact, Comparison, Failure, Speedup, VariantResult
+
+MODEL = "bundled/mobilenet_v2"
+IMAGES = 2_000
+FLOAT_MS = 7.1
+FLOAT_BYTES = 9_162_000
+BACKENDS = ("x86", "fbgemm", "onednn", "qnnpack")
+WORKFLOWS = ("pretrained", "dynamic", "static", "qat")
+SETTINGS: dict[str, dict[str, Setting]] = {
+    "float32": {},
+    "pretrained": {},
+    "dynamic": {"qconfig_spec": ("Linear", "LSTM", "GRU"), "dtype": "qint8"},
+    "static": {"calibration_images": 256, "observer": "histogram", "per_channel": None},
+    "qat": {"steps": 120, "learning_rate": 0.001, "batch": 64, "seed": 0},
+}
+# Workflow: size in bytes, share in int8, top-1 lost against float in points.
+SHAPES = {
+    "pretrained": (2_690_000, 0.98, 0.1),
+    "dynamic": (8_940_000, 0.02, 0.0),
+    "static": (2_690_000, 0.98, 0.4),
+    "qat": (2_690_000, 0.98, 0.1),
+}
+SPEEDUPS = {"x86": 2.6, "fbgemm": 1.7, "onednn": 2.7, "qnnpack": 0.42}
+ENVIRONMENT = Environment(
+    cpu="AMD EPYC 9B45",
+    machine="x86_64",
+    instruction_sets=("AVX2", "AVX-512", "AVX-512 VNNI"),
+    physical_cores=2,
+    memory_gib=8,
+    operating_system="Linux 6.1",
+    python="3.11.7",
+    libraries={"torch": "2.13.0", "torchvision": "0.28.0", "numpy": "2.4.0"},
+    engines=BACKENDS,
+)
+
+
+def result(
+    workflow: str = "static",
+    backend: str | None = "x86",
+    *,
+    size_bytes: int = 2_690_000,
+    ratio: float = 2.6,
+    spread: float = 0.03,
+    top1: float | None = 0.93,
+    images: int = IMAGES,
+    int8_share: float = 0.98,
+    agreement: float | None = 0.975,
+    sqnr_db: float | None = 22.4,
+    peak_memory_bytes: int = 21_000_000,
+    model: str = MODEL,
+    tag: str = "",
+    **settings: Setting,
+) -> VariantResult:
+    """Return one row; `spread` is the relative half width of the speed-up's interval."""
+    rng = np.random.default_rng(int(digest([workflow, backend, tag])[:8], 16))
+    p50 = FLOAT_MS / ratio
+    samples = p50 * np.exp(rng.normal(0, 0.03, 20))
+    return VariantResult(
+        key=digest([model, workflow, backend, tag, settings]),
+        model=model,
+        workflow=workflow,
+        backend=backend,
+        settings={**SETTINGS.get(workflow, {}), **settings},
+        threads=1,
+        batch=1,
+        image_size=64,
+        artifact=Artifact(digest([workflow, backend, tag, "file"]), size_bytes),
+        state_dict_bytes=int(size_bytes * 0.97),
+        latency_ms=replace(metrics.latency(list(samples)), p50=p50),
+        speedup=Speedup(ratio, ratio / (1 + spread), ratio * (1 + spread), 6, spread <= 0.05),
+        accuracy=None if top1 is None else _accuracy(top1, images),
+        agreement=agreement,
+        sqnr_db=sqnr_db,
+        fidelity_images=images,
+        int8_share=int8_share,
+        peak_memory_bytes=peak_memory_bytes,
+        memory_baseline_bytes=254_000_000,
+        machine_busy=False,
+        conversion_s=3.2,
+    )
+
+
+def _accuracy(top1: float, images: int) -> Accuracy:
+    right = round(top1 * images)
+    return Accuracy(right / images, images, *metrics.wilson(right, images))
+
+
+def float32(top1: float | None = 0.9335, **changes: object) -> VariantResult:
+    """Return the reference row every comparison holds."""
+    row = result("float32", None, size_bytes=FLOAT_BYTES, ratio=1.0, spread=0.0, top1=top1)
+    exact = replace(row, agreement=None if top1 is None else 1.0, sqnr_db=None, int8_share=0.0)
+    return replace(exact, peak_memory_bytes=48_000_000, **changes)  # type: ignore[arg-type]
+
+
+def failure(
+    workflow: str = "pretrained",
+    backend: str | None = "onednn",
+    reason: str = "There is no ready-quantized checkpoint of mobilenet_v2 for onednn.",
+    remedy: str = "Use static or qat on onednn instead.",
+    *,
+    details: str = "",
+    refused: bool = True,
+    model: str = MODEL,
+) -> Failure:
+    """Return one cell that could not be."""
+    key = digest([model, workflow, backend, "failure"])
+    settings = SETTINGS.get(workflow, {})
+    return Failure(key, model, workflow, backend, settings, reason, remedy, details, refused)
+
+
+def comparison(
+    results: Iterable[VariantResult], failures: Iterable[Failure] = (), model: str = MODEL
+) -> Comparison:
+    """Return a comparison that asked for exactly these rows."""
+    rows, refused = tuple(results), tuple(failures)
+    cells: tuple[VariantResult | Failure, ...] = (*rows, *refused)
+    asked = tuple(
+        Variant(row.workflow, row.backend, tuple(sorted(row.settings.items()))) for row in cells
+    )
+    request = CompareRequest(ModelSpec(model), asked, ImageSpec(), MeasureSpec())
+    return Comparison("2026-11-24T12:00:00+00:00", ENVIRONMENT, request, rows, refused)
+
+
+def _grid_row(workflow: str, backend: str, top1: float = 0.9335) -> VariantResult:
+    size, share, lost = SHAPES[workflow]
+    lost += 2.1 if (workflow, backend) == ("static", "qnnpack") else 0.0
+    ratio = 1.01 if workflow == "dynamic" else SPEEDUPS[backend]
+    notes = ("Its convolutions stay float under dynamic.",) if workflow == "dynamic" else ()
+    row = result(
+        workflow,
+        backend,
+        size_bytes=size - (300_000 if backend == "qnnpack" and share > 0.5 else 0),
+        ratio=ratio * (1.0 + 0.004 * WORKFLOWS.index(workflow)),
+        top1=top1 - lost / 100,
+        int8_share=share,
+        agreement=1 - (lost + 1.2) / 100,
+    )
+    return replace(row, notes=notes)
+
+
+def typical() -> Comparison:
+    """Return the 17 cells of one model: 14 measured, two refused, one crashed."""
+    crashed = failure(
+        "qat",
+        "fbgemm",
+        "The worker ended in the middle of QAT: it was killed (signal 9).",
+        "Try again; if it happens again, lower the batch or give it more memory.",
+        details="ChildDiedError: exit code -9",
+        refused=False,
+    )
+    missing = failure(
+        "pretrained",
+        "fbgemm",
+        "There is no ready-quantized checkpoint of mobilenet_v2 for fbgemm.",
+        "Use pretrained on x86, whose weights are the same.",
+    )
+    failures = (failure(), missing, crashed)
+    failed = {(cell.workflow, cell.backend) for cell in failures}
+    cells = [(w, b) for w in WORKFLOWS for b in BACKENDS if (w, b) not in failed]
+    return comparison([float32(), *(_grid_row(*cell) for cell in cells)], failures)
+
+
+def perfect() -> Comparison:
+    """Return a comparison in which one variant is best in everything and loses nothing."""
+    best = result("static", "x86", size_bytes=2_200_000, ratio=4.2, top1=0.9335, agreement=0.999)
+    slower = result("qat", "fbgemm", size_bytes=2_500_000, ratio=2.1, top1=0.930)
+    larger = result("dynamic", "x86", size_bytes=8_940_000, ratio=1.02, top1=0.9335)
+    return comparison([float32(), best, slower, larger])
+
+
+def all_ties() -> Comparison:
+    """Return variants of one size whose latency and accuracy differ by less than their noise."""
+    rows = [
+        result("static", backend, ratio=2.6 + 0.02 * place, spread=0.05, top1=0.9325 + place / 4e3)
+        for place, backend in enumerate(BACKENDS)
+    ]
+    return comparison([float32(), *rows])
+
+
+def all_failed() -> Comparison:
+    """Return a comparison without a single result, not even float32."""
+    reason, remedy = "The data folder is full.", "Free some space or lower QUANTCORE_QUOTA_GB."
+    cells = [("float32", None), *((w, b) for w in WORKFLOWS for b in BACKENDS)]
+    return comparison([], [failure(w, b, reason, remedy, refused=False) for w, b in cells])
+
+
+def random_weights() -> Comparison:
+    """Return a model with seeded weights: sizes and latencies, neither accuracy nor agreement."""
+    model = "torchvision/mobilenet_v2@random"
+    bare = {"top1": None, "agreement": None, "sqnr_db": None, "model": model}
+    rows = [
+        result("static", "x86", ratio=2.6, size_bytes=3_940_000, **bare),  # type: ignore[arg-type]
+        result("static", "qnnpack", ratio=0.4, size_bytes=3_630_000, **bare),  # type: ignore[arg-type]
+    ]
+    return comparison([float32(None, model=model), *rows], [failure(model=model)], model)
+
+
+def unlabelled() -> Comparison:
+    """Return a trained model on loose pictures: agreement with float32, no accuracy."""
+    rows = [
+        replace(row, accuracy=None, notes=("The pictures carry no labels.",))
+        for row in typical().results
+    ]
+    return comparison(rows)
+
+
+def one_variant() -> Comparison:
+    """Return float32 and a single variant."""
+    return comparison([float32(), result()])
+
+
+def only_float() -> Comparison:
+    """Return float32 alone."""
+    return comparison([float32()])
+
+
+def many(count: int = 200) -> Comparison:
+    """Return float32 and `count` variants spread over size, latency and accuracy (seeded)."""
+    rng = np.random.default_rng(7)
+    rows = [
+        result(
+            WORKFLOWS[place % 4],
+            BACKENDS[place // 4 % 4],
+            size_bytes=int(rng.uniform(2.2e6, 9e6)),
+            ratio=float(rng.uniform(0.4, 4.5)),
+            spread=float(rng.uniform(0.01, 0.08)),
+            top1=float(rng.uniform(0.80, 0.94)),
+            int8_share=float(rng.uniform(0.02, 0.98)),
+            peak_memory_bytes=int(rng.uniform(1e7, 6e7)),
+            tag=str(place),
+            calibration_images=16 * (1 + place),
+        )
+        for place in range(count)
+    ]
+    return comparison([float32(), *rows])
+
+
+def on(
+    row: VariantResult,
+    model: str = MODEL,
+    *,
+    image_size: int = 64,
+    threads: int = 1,
+    batch: int = 1,
+    times: float = 1.0,
+    bytes_times: float = 1.0,
+) -> VariantResult:
+    """Return the row on another ground, where all takes `times` as long and is so much larger."""
+    latency = replace(row.latency_ms, p50=row.latency_ms.p50 * times)
+    artifact = replace(row.artifact, size_bytes=int(row.artifact.size_bytes * bytes_times))
+    return replace(
+        row,
+        key=digest([row.key, model, image_size, threads, batch]),
+        model=model,
+        image_size=image_size,
+        threads=threads,
+        batch=batch,
+        latency_ms=latency,
+        artifact=artifact,
+        state_dict_bytes=int(row.state_dict_bytes * bytes_times),
+    )
+
+
+def swept(results: Iterable[VariantResult], failures: Iterable[Failure] = ()) -> Comparison:
+    """Return a comparison whose requests are those of a sweep: one for each ground of the rows."""
+    rows, refused = tuple(results), tuple(failures)
+    asked: dict[tuple[str, int | None, int | None, int | None], dict[Variant, None]] = {}
+    for cell in (*rows, *refused):
+        variant = Variant(cell.workflow, cell.backend, tuple(sorted(cell.settings.items())))
+        ground = (cell.model, cell.image_size, cell.threads, cell.batch)
+        asked.setdefault(ground, {})[variant] = None
+    requests = [
+        CompareRequest(
+            ModelSpec(model),
+            tuple(variants),
+            ImageSpec(image_size=size),
+            MeasureSpec(threads=threads or 1, batch=batch or 1),
+        )
+        for (model, size, threads, batch), variants in asked.items()
+    ]
+    whole = comparison(rows, refused, rows[0].model)
+    return replace(whole, request=requests[0], also=tuple(requests[1:]))
+
+
+SMALL = "bundled/row_lstm"
+
+
+def two_models() -> Comparison:
+    """Return a large model, and a small one whose float is faster than the large one's best."""
+    large = [float32(0.9335), result(), result("dynamic", "x86", size_bytes=8_940_000, ratio=1.01)]
+    small = [float32(0.931), result("dynamic", "x86", ratio=1.05, top1=0.930, size_bytes=9_000_000)]
+    return swept([*large, *(on(row, SMALL, times=0.1, bytes_times=0.05) for row in small)])
+
+
+def sweep() -> Comparison:
+    """Return two models at two image sizes, static with two observers each, and a refusal each."""
+    cells = [
+        float32(),
+        *(
+            result(observer=observer, top1=0.92 + 0.004 * (observer == "histogram"))
+            for observer in ("histogram", "minmax")
+        ),
+        result("dynamic", "x86", size_bytes=8_940_000, ratio=1.01, top1=0.9335),
+    ]
+    rows = [
+        on(row, model, image_size=size, times=times * size / 64, bytes_times=times)
+        for model, times in ((MODEL, 1.0), (SMALL, 0.3))
+        for size in (64, 96)
+        for row in cells
+    ]
+    refused = [
+        replace(
+            failure(model=model),
+            key=digest([model, size, "failure"]),
+            image_size=size,
+            threads=1,
+            batch=1,
+        )
+        for model in (MODEL, SMALL)
+        for size in (64, 96)
+    ]
+    return swept(rows, refused)
+
+
+NAMED: dict[str, Callable[[], Comparison]] = {
+    "typical": typical,
+    "perfect": perfect,
+    "all_ties": all_ties,
+    "all_failed": all_failed,
+    "random_weights": random_weights,
+    "unlabelled": unlabelled,
+    "one_variant": one_variant,
+    "only_float": only_float,
+    "many": many,
+    "two_models": two_models,
+    "sweep": sweep,
+}
+
+
+def correctness(
+    source: Comparison, seed: int = 0, noise: float = 0.05
+) -> dict[str, NDArray[np.bool_]]:
+    """Return, by key, which pictures each row with an accuracy gets right.
+
+    Rows share a difficulty per picture, so they err on mostly the same pictures; `noise` says how
+    much they differ. Each row is right exactly as often as its accuracy says.
+    """
+    rng = np.random.default_rng(seed)
+    judged = [(row.key, row.accuracy) for row in source.results if row.accuracy]
+    if not judged:
+        return {}
+    hardness = rng.uniform(size=judged[0][1].images)
+    return {key: _right(hardness + rng.normal(0, noise, len(hardness)), a) for key, a in judged}
+
+
+def _right(hardness: NDArray[np.float64], accuracy: Accuracy) -> NDArray[np.bool_]:
+    right = np.zeros(accuracy.images, dtype=bool)
+    right[np.argsort(hardness)[: round(accuracy.top1 * accuracy.images)]] = True
+    return right
