@@ -5,7 +5,8 @@ from starlette.middleware import Middleware
 
 from quantcore.draw import titles
 from quantcore.schema.progress import JobView
-from ui import brought, progress, sections, server, site, state, theme, tour, widgets
+from ui.common import owned_uploads, progress, server, site, state, theme, widgets
+from ui.compare import sections, tour
 
 REFRESH_S = 0.5
 TITLE = "Quantization what-if"
@@ -23,7 +24,7 @@ def main() -> None:
         site.link_to_jobs()
     unread = state.read_address()
     state.follow_job()
-    unread += brought.leave_foreign()
+    unread += owned_uploads.leave_foreign()
     tour.draw()
     widgets.ask()
     progress.show_notices(unread)

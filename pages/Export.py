@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui import exporting, progress, state, theme
+from ui.common import progress, state, theme
+from ui.export import exporting
 
 SUBTITLE = "A file for the app, the proof that it works, and the lines of code that run it."
 REFRESH_S = 0.5

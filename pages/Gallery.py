@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui import gallery, progress, state, theme
+from ui.common import progress, state, theme
+from ui.gallery import gallery
 
 SUBTITLE = "The pictures on which a variant and float32 part ways, and what each class loses."
 

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui import jobs, progress, state, theme
+from ui.common import progress, state, theme
+from ui.jobs import jobs
 
 SUBTITLE = "Every comparison asked for on this server, and how far it is."
 REFRESH_S = 1.0

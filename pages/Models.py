@@ -1,9 +1,10 @@
 """All models to choose from, one's own and the pictures to judge them, brought as files."""
 
-from ui import bringing, kept, models, progress, state, theme
+from ui.common import progress, state, theme
+from ui.models import catalogue, own_uploads, uploading
 
 SUBTITLE = "Choose among all models, or bring your own, and pictures to judge it by."
-PARTS = {"models": models.draw, "bring": bringing.draw, "mine": kept.draw}
+PARTS = {"models": catalogue.draw, "bring": uploading.draw, "mine": own_uploads.draw}
 
 
 def main() -> None:
@@ -14,11 +15,11 @@ def main() -> None:
     if state.problem():
         progress.show_notices()
         return
-    unread = state.read_address(models.parameters())
-    part = models.choose_part()
+    unread = state.read_address(catalogue.parameters())
+    part = catalogue.choose_part()
     progress.show_notices(unread)
     PARTS[part]()
-    state.write_address(models.parameters())
+    state.write_address(catalogue.parameters())
 
 
 main()

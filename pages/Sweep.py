@@ -1,6 +1,7 @@
 """Several models and settings in one go: what is chosen, how much that is, and its start."""
 
-from ui import choices, progress, state, sweeps, theme
+from ui.common import choices, progress, state, theme
+from ui.sweep import sweeps
 
 SUBTITLE = (
     "Several models and settings in one go. Every combination is measured, beside its float32."

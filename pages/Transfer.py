@@ -1,6 +1,7 @@
 """A model taught the classes of one's own pictures, to be compared like any other."""
 
-from ui import progress, state, theme, transferring
+from ui.common import progress, state, theme
+from ui.fine_tuning import fine_tuning
 
 SUBTITLE = "A trained model learns to tell your own images apart, and can then be made 8-bit."
 
@@ -13,10 +14,10 @@ def main() -> None:
     if state.problem():
         progress.show_notices()
         return
-    unread = state.read_address(transferring.parameters())
+    unread = state.read_address(fine_tuning.parameters())
     progress.show_notices(unread)
-    transferring.draw()
-    state.write_address(transferring.parameters())
+    fine_tuning.draw()
+    state.write_address(fine_tuning.parameters())
 
 
 main()

@@ -1,6 +1,7 @@
 """One picture of one's own, and what every variant of the comparison shown says to it."""
 
-from ui import progress, state, theme, trying
+from ui.common import progress, state, theme
+from ui.playground import playground
 
 SUBTITLE = "Take, bring or choose one picture, and see what every variant says to it."
 
@@ -13,10 +14,10 @@ def main() -> None:
     if state.problem():
         progress.show_notices()
         return
-    unread = state.read_address(trying.parameters())
+    unread = state.read_address(playground.parameters())
     state.follow_job()
     progress.show_notices(unread)
-    trying.draw()
+    playground.draw()
 
 
 main()

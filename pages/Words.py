@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from ui import glossary, state, theme
-from ui.state import Parameter
+from ui.common import glossary, state, theme
+from ui.common.state import Parameter
 
 SUBTITLE = "What the words on the other pages mean. Every figure is measured; none is assumed."
 FIND = Parameter("find", (), None)

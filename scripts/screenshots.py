@@ -25,8 +25,8 @@ from quantcore.schema.result import Comparison, Failure, VariantResult
 from quantcore.settings import Settings
 from scripts.live import LiveServer, live_browser, live_server
 from scripts.serve import PROJECT
-from ui import visitor
-from ui.server import COOKIE, ID_BYTES
+from ui.common import visitor
+from ui.common.server import COOKIE, ID_BYTES
 
 FOLDER = PROJECT / "docs" / "screenshots"
 HEIGHTS_PX = {1_440: 900, 390: 844}

@@ -23,8 +23,8 @@ from scripts.live import LiveServer, live_server
 from scripts.screenshots import wait_until_drawn
 from tests.conftest import SCREEN
 from tests.support import fixtures, queues
-from ui import visitor
-from ui.server import COOKIE
+from ui.common import visitor
+from ui.common.server import COOKIE
 
 pytestmark = pytest.mark.browser
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ui import hosts, seen, state, visitor
-from ui.server import COOKIE
+from ui.common import hosts, seen, state, visitor
+from ui.common.server import COOKIE
 
 Browse = Callable[[str], None]
 

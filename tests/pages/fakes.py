@@ -15,7 +15,7 @@ from quantcore.settings import Settings
 from quantcore.untrusted.service import IntakeView
 from quantcore.uploads import Upload, Uploads
 from tests.support import fixtures
-from ui import visitor
+from ui.common import visitor
 
 ME = visitor.of_browser("me").owner
 

@@ -14,7 +14,7 @@ from quantcore.schema.progress import JobView
 from quantcore.schema.result import Comparison, VariantResult
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures, queues
-from ui import state
+from ui.common import state
 
 APP = Path(__file__).parents[2] / "app.py"
 Open = Callable[..., AppTest]

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures
-from ui import state
+from ui.common import state
 
 APP = Path(__file__).parents[2] / "app.py"
 Open = Callable[..., AppTest]

@@ -13,7 +13,7 @@ from quantcore.jobs.turns import Forecast
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, running, view, waiting
 from tests.support import fixtures
-from ui import progress, state
+from ui.common import progress, state
 
 APP = Path(__file__).parents[2] / "app.py"
 Open = Callable[..., AppTest]

@@ -15,7 +15,8 @@ from quantcore.schema.request import ImageSpec, Variant
 from quantcore.schema.verification import ExportSpec, ExportView, ProofCard
 from tests.pages.fakes import FakeComparisons
 from tests.support import fixtures, report_fixtures
-from ui import exporting, state
+from ui.common import state
+from ui.export import exporting
 
 PAGE = Path(__file__).parents[2] / "pages" / "Export.py"
 Open = Callable[..., AppTest]

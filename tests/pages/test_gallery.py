@@ -20,9 +20,10 @@ from quantcore.schema.result import Comparison, VariantResult
 from quantcore.settings import Settings
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures, report_fixtures
-from ui import gallery, state
-from ui.once import Rows
-from ui.state import Shown
+from ui.common import state
+from ui.common.once import Rows
+from ui.common.state import Shown
+from ui.gallery import gallery
 
 PAGE = Path(__file__).parents[2] / "pages" / "Gallery.py"
 IMAGES = 40

@@ -13,7 +13,7 @@ from quantcore.jobs import Host
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures, queues
 from tests.support.processes import soon
-from ui import hosts, state
+from ui.common import hosts, state
 
 APP = Path(__file__).parents[2] / "app.py"
 ADDRESS = "tcp://scheduler:8786"

@@ -16,7 +16,7 @@ from quantcore.settings import Settings
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME
 from tests.support import fixtures, queues
-from ui import state
+from ui.common import state
 
 APP = Path(__file__).parents[2] / "app.py"
 Open = Callable[[], AppTest]

@@ -30,7 +30,9 @@ from tests.pages.fakes import ME, FakeComparisons, view
 from tests.pages.test_export import FakeExports
 from tests.pages.test_try import FakeTrials
 from tests.support import fixtures
-from ui import brought, describing, exporting, hosts, kept, models, state, widgets
+from ui.common import hosts, owned_uploads, state, widgets
+from ui.export import exporting
+from ui.models import catalogue, describing, own_uploads
 
 PROJECT = Path(__file__).parents[2]
 APP, PAGE = PROJECT / "app.py", PROJECT / "pages" / "Models.py"
@@ -152,7 +154,7 @@ def test_a_model_is_found_however_its_name_is_written(open_page: Open, words: st
     ("key", "value", "fits"),
     [
         ("source", "bundled", lambda info: info.source == "bundled"),
-        ("mb", "10", lambda info: models.size_mb(info) <= 10),
+        ("mb", "10", lambda info: catalogue.size_mb(info) <= 10),
         ("gflops", "0.5", lambda info: info.gflops <= 0.5),
         ("top1", "85", lambda info: (info.published_top1 or 0) >= 0.85),
         ("way", "dynamic", lambda info: info.static_mode is None),
@@ -167,7 +169,7 @@ def test_each_filter_lets_through_what_it_says(
     wanted = [info.title for info in offered().values() if fits(info)]
     assert 0 < len(wanted) < len(offered())
     assert f"{len(wanted)} model" in said(page)
-    assert cards(page) == wanted[: models.PAGE_LENGTH]
+    assert cards(page) == wanted[: catalogue.PAGE_LENGTH]
     page.selectbox(key=key).set_value(None).run()
     assert key not in page.query_params
     assert f"{len(offered())} models of" in said(page)
@@ -567,8 +569,8 @@ def test_uploads_are_listed_with_what_they_are_and_when_they_go(
     assert "pets.zip, 17 pictures of 3 classes" in said(page)
     assert said(page).count("goes in 7 days") == 2
     assert "theirs" not in said(page)
-    soon = replace(brought.mine()[0], expires_s=time.time() + 600)
-    assert kept.facts(soon).endswith("goes within the hour")
+    soon = replace(owned_uploads.mine()[0], expires_s=time.time() + 600)
+    assert own_uploads.facts(soon).endswith("goes within the hour")
 
 
 def test_an_upload_is_edited_and_compared(open_site: Open, fake: FakeComparisons) -> None:

@@ -13,7 +13,8 @@ from quantcore.jobs.sweep import Sweep, read, write
 from quantcore.schema.progress import CellProgress
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.support import fixtures
-from ui import state, sweeps
+from ui.common import state
+from ui.sweep import sweeps
 
 APP = Path(__file__).parents[2] / "app.py"
 Open = Callable[[], AppTest]

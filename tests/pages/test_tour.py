@@ -11,7 +11,8 @@ from quantcore.settings import Settings
 from tests.pages.conftest import Browse
 from tests.pages.fakes import FakeComparisons, running, view
 from tests.support import fixtures
-from ui import seen, state, tour
+from ui.common import seen, state
+from ui.compare import tour
 
 APP = Path(__file__).parents[2] / "app.py"
 Open = Callable[..., AppTest]

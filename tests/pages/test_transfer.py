@@ -17,7 +17,7 @@ from quantcore.settings import Settings
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons
-from ui import site, state
+from ui.common import site, state
 
 PROJECT = Path(__file__).parents[2]
 PAGE, MODELS = PROJECT / "pages" / "Transfer.py", PROJECT / "pages" / "Models.py"
@@ -221,7 +221,7 @@ def test_what_was_taught_is_compared_on_the_images_it_learnt_from(
     lesson(fake, pets, "done", share=1.0, curve=CURVE, upload=made)
     led: list[tuple[object, object]] = []
     monkeypatch.setattr(
-        "ui.transferring.st.switch_page",
+        "ui.fine_tuning.fine_tuning.st.switch_page",
         lambda page, query_params: led.append((page, query_params)),
     )
     page = open_page(lesson="known")

@@ -16,7 +16,8 @@ from quantcore.schema.result import Comparison, VariantResult
 from quantcore.schema.verification import Guess
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures
-from ui import state, trying
+from ui.common import state
+from ui.playground import playground
 
 PAGE = Path(__file__).parents[2] / "pages" / "Try.py"
 Open = Callable[..., AppTest]
@@ -296,4 +297,4 @@ def test_a_data_folder_that_cannot_be_used_is_said(
 def test_uploads_stay_in_memory() -> None:
     from starlette.formparsers import MultiPartParser
 
-    assert MultiPartParser.spool_max_size >= trying.MAX_BYTES
+    assert MultiPartParser.spool_max_size >= playground.MAX_BYTES

@@ -12,7 +12,7 @@ from quantcore.schema.request import ModelSpec, Variant
 from quantcore.schema.result import Comparison
 from tests.pages.fakes import FakeComparisons, running, view
 from tests.support import fixtures
-from ui import state
+from ui.common import state
 
 APP = Path(__file__).parents[2] / "app.py"
 Open = Callable[..., AppTest]

@@ -7,7 +7,7 @@ from quantcore.backends import BACKENDS
 from quantcore.draw import tables
 from quantcore.formats import EXPORTERS
 from quantcore.workflows import WORKFLOWS
-from ui import glossary
+from ui.common import glossary
 
 PAGE = Path(__file__).parents[2] / "pages" / "Words.py"
 # What any page may say that a reader may not know.

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.support import fixtures
-from ui.once import Rows, once
+from ui.common.once import Rows, once
 
 
 def test_the_same_results_are_drawn_once() -> None:

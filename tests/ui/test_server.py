@@ -10,7 +10,7 @@ import streamlit as st
 from starlette.types import Message, Receive, Scope, Send
 
 from quantcore.service import Service
-from ui import server, state
+from ui.common import server, state
 
 PAGE = b"text/html,application/xhtml+xml,*/*;q=0.8"
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from quantcore.images.files import PictureFile
 from quantcore.schema.request import ImageSpec
-from ui import state, thumbnails
+from ui.common import state, thumbnails
 
 MODEL = "bundled/mobilenet_v2"
 BROUGHT = ImageSpec("upload/" + "a" * 32)

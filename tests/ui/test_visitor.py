@@ -9,7 +9,7 @@ from quantcore.schema.progress import JobView
 from quantcore.schema.request import CompareRequest, ImageSpec, ModelSpec
 from tests.pages.fakes import view
 from tests.support import fixtures
-from ui import state, visitor
+from ui.common import state, visitor
 
 TOKEN = "upload/" + "a" * 32
 PUBLIC = CompareRequest(ModelSpec("bundled/mobilenet_v2"), ())

@@ -3,7 +3,7 @@
 Beside a folder named `pages`, Streamlit would run the files in it by themselves.
 """
 
-from ui import site
+from ui.common import site
 
 if __name__ == "__main__":
     site.run()

@@ -1,0 +1,182 @@
+"""The lists of a sweep as widgets: models, workflows, backends, and the values of each setting."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import streamlit as st
+
+from quantcore.draw import titles
+from quantcore.jobs.sweep import Sweep
+from quantcore.models.catalogue import offered
+from quantcore.schema.request import RANDOM, Setting
+from quantcore.settings import physical_cores
+from quantcore.workflows import WORKFLOWS
+from ui.common import fields, state, values, widgets
+from ui.common.state import Parameter
+
+MODELS = "models"
+OWN_SIZE = "Own"
+SIZES = (32, 64, 96, 128, 160, 192, 224)
+EVALUATION_IMAGES = (500, 1_000, 2_000, 5_000, 10_000)
+DEFAULT_EVALUATION_IMAGES = 2_000
+BATCHES = (1, 2, 4, 8, 16, 32)
+LONGEST_NAME = 60
+MODELS_HELP = (
+    "Each is measured with every workflow, backend and setting below. Bundled models ship with the "
+    "project and run offline; torchvision's fetch their published weights once."
+)
+SETTINGS_HELP = (
+    "Choose several values and each is measured, in every combination. Layer types are one value "
+    "together. Numbers can be typed."
+)
+
+
+@cache
+def parameters() -> tuple[Parameter, ...]:
+    """Return everything the address of the page holds: which models are chosen."""
+    return (Parameter(MODELS, (state.DEFAULT_MODEL,), tuple(offered()), many=True),)
+
+
+def chosen() -> Sweep | None:
+    """Draw a widget for each list; return the sweep, None as long as there is no model."""
+    models = _models()
+    left, right = st.columns(2, gap="medium")
+    with left:
+        workflows = _toggles(
+            "Workflows", titles.workflows(), titles.workflow, widgets.workflow_help()
+        )
+    with right:
+        backends = _toggles("Backends", titles.backends(), titles.backend, widgets.backend_help())
+    with st.expander("Settings", type="compact", key="sweep-settings", expanded=True):
+        st.caption(SETTINGS_HELP)
+        settings = {name: _settings(name) for name in workflows if fields.of(WORKFLOWS[name])}
+        conditions = _conditions()
+    name = st.text_input(
+        "Name",
+        max_chars=LONGEST_NAME,
+        key="sweep.name",
+        placeholder="What it is called in the list of jobs; may be left out",
+    )
+    if not (models and workflows and backends):
+        st.caption("Choose at least one model, one workflow and one backend.")
+        return None
+    return Sweep(
+        models=models,
+        workflows=workflows,
+        backends=backends,
+        settings={name: chosen for name, chosen in settings.items() if chosen},
+        name=name,
+        **conditions,
+    )
+
+
+def _models() -> tuple[str, ...]:
+    models = offered()
+    named = st.multiselect(
+        "Models",
+        list(models),
+        key=MODELS,
+        format_func=lambda name: widgets.model_line(models[name]),
+        help=MODELS_HELP,
+        placeholder="Choose one or more",
+    )
+    if all(models[name].source == "bundled" for name in named):
+        return tuple(named)
+    weights = st.segmented_control(
+        "Weights of torchvision's models",
+        list(widgets.WEIGHTS),
+        default="trained",
+        required=True,
+        key="sweep.weights",
+        format_func=widgets.WEIGHTS.__getitem__,
+        help=widgets.RANDOM_HELP,
+    )
+    marked = RANDOM if weights == "random" else ""
+    return tuple(name if models[name].source == "bundled" else name + marked for name in named)
+
+
+def _toggles(
+    label: str, names: Sequence[str], title: Callable[[str], str], meanings: str
+) -> tuple[str, ...]:
+    chosen = st.pills(
+        label,
+        names,
+        selection_mode="multi",
+        default=names,
+        wrap=True,
+        key=f"sweep.{label.lower()}",
+        format_func=title,
+        help=meanings,
+    )
+    return tuple(name for name in names if name in chosen)
+
+
+def _settings(name: str) -> dict[str, tuple[Setting, ...]]:
+    st.markdown(f"**{titles.workflow(name)}**")
+    return values.settings(name, WORKFLOWS[name])
+
+
+def _conditions() -> dict[str, Any]:
+    """Draw under which conditions all is measured; return them as `Sweep` names them."""
+    st.markdown("**Images and timing**")
+    columns = st.columns(fields.COLUMNS)
+    found: dict[str, Any] = {}
+    for each, column in zip(_conditions_offered(), columns, strict=False):
+        with column:
+            found[each.field] = values.numbers(
+                each.label,
+                each.offered,
+                each.default,
+                f"sweep.{each.field}",
+                nothing=OWN_SIZE,
+                help=each.help,
+            )
+    return found
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """A list of numbers that concerns all variants: the field of `Sweep`, and how it is drawn."""
+
+    field: str
+    label: str
+    offered: Sequence[int | None]
+    default: int | None
+    help: str
+
+
+def _conditions_offered() -> tuple[_Condition, ...]:
+    own = state.settings().threads
+    return (
+        _Condition(
+            "image_sizes",
+            "Image size, px",
+            (None, *SIZES),
+            None,
+            "Side of the square a model sees. Own is what each model was made for.",
+        ),
+        _Condition(
+            "evaluation_images",
+            "Evaluation images",
+            EVALUATION_IMAGES,
+            DEFAULT_EVALUATION_IMAGES,
+            "How many labelled images accuracy is measured on. Accuracies on different images "
+            "are not compared.",
+        ),
+        _Condition(
+            "batches",
+            "Batch",
+            BATCHES,
+            1,
+            "Images per call. Latency is of the whole call, so batches are not compared.",
+        ),
+        _Condition(
+            "threads",
+            "Threads",
+            sorted({*range(1, physical_cores() + 1), own}),
+            own,
+            "Processor threads a model may use.",
+        ),
+    )

@@ -1,0 +1,132 @@
+"""Where can be measured: what the scheduler has, looked up in the background, and the choice."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import streamlit as st
+
+from quantcore import wording
+from quantcore.errors import QuantcoreError
+from quantcore.jobs import Host
+from quantcore.schema.environment import current_environment
+from ui.common import state, theme
+
+CHOICE = "host"
+# A scheduler that does not answer keeps whoever asks waiting, so it is asked less often.
+STALE_S, STALE_AFTER_FAILURE_S = 5.0, 30.0
+LOOK_AGAIN_S = 1.0
+HELP = (
+    "Figures are true of one machine only, so a comparison is measured on one. "
+    "Machines that are alike count as one with several workers."
+)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What was seen of the scheduler.
+
+    Attributes:
+        hosts: the machines behind it that measure, then the one that serves the pages.
+        problem: why the scheduler did not answer.
+    """
+
+    hosts: tuple[Host, ...]
+    problem: QuantcoreError | None = None
+
+
+class Lookout:
+    """Asks for the hosts in a thread of its own, since a scheduler may take seconds to answer."""
+
+    def __init__(self, ask: Callable[[], Sequence[Host]]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._busy = False
+        self._known: Sight | None = None
+        self._looked_at = 0.0
+
+    def seen(self) -> Sight | None:
+        """Return the last sight at once, and look again if it is old; None before the first."""
+        with self._lock:
+            begin = not self._busy and self._is_stale()
+            self._busy |= begin
+            known = self._known
+        if begin:
+            threading.Thread(target=self._look, name="quantcore-hosts", daemon=True).start()
+        return known
+
+    def _is_stale(self) -> bool:
+        if self._known is None:
+            return True
+        stays_true = STALE_AFTER_FAILURE_S if self._known.problem else STALE_S
+        return time.monotonic() - self._looked_at > stays_true
+
+    def _look(self) -> None:
+        try:
+            found = Sight(tuple(self._ask()))
+        except QuantcoreError as problem:
+            found = Sight((here(),), problem)
+        with self._lock:
+            self._known, self._busy, self._looked_at = found, False, time.monotonic()
+
+
+@cache
+def lookout() -> Lookout:
+    """Return the one that looks for all visitors."""
+    return Lookout(lambda: state.comparisons().hosts())
+
+
+def here() -> Host:
+    """Return the machine that serves the pages."""
+    return Host(current_environment())
+
+
+def choose() -> Host | None:
+    """Draw the choice of a machine where a scheduler is set; return it, None until one is known."""
+    if state.settings().scheduler is None:
+        return here()
+    sight = lookout().seen()
+    if sight is None:
+        st.caption(f"Asking the scheduler at {_address()} which machines it has …")
+        st.fragment(_wait, run_every=LOOK_AGAIN_S)()
+        return None
+    _say_problem(sight)
+    hosts = {f"{host.place} {host.digest}": host for host in sight.hosts}
+    # A machine may have left since it was chosen.
+    if st.session_state.get(CHOICE) not in hosts:
+        st.session_state[CHOICE] = next(iter(hosts))
+    chosen = st.selectbox(
+        "Measure on",
+        list(hosts),
+        key=CHOICE,
+        format_func=lambda name: sentence(hosts[name]),
+        help=HELP,
+    )
+    return hosts[str(chosen)]
+
+
+def sentence(host: Host) -> str:
+    """Return a machine in words, with its number of workers where it is one of the scheduler's."""
+    if host.place == "here":
+        return f"This machine: {host.environment.sentence()}"
+    return f"{host.environment.sentence()} · {wording.count(host.workers, 'worker')}"
+
+
+def _say_problem(sight: Sight) -> None:
+    if sight.problem:
+        st.warning(f"**{theme.plain(sight.problem.reason)}** You can measure on this machine.")
+    elif all(host.place == "here" for host in sight.hosts):
+        st.warning(
+            f"**The scheduler at {_address()} has no workers.** You can measure on this machine."
+        )
+
+
+def _address() -> str:
+    return theme.plain(state.settings().scheduler or "")
+
+
+def _wait() -> None:
+    if lookout().seen() is not None:
+        st.rerun()

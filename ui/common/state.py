@@ -1,0 +1,359 @@
+"""What outlives one run of a page: the server's comparisons, and the state in the address."""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+from typing import Literal
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from quantcore import uploads
+from quantcore.draw import titles
+from quantcore.errors import QuantcoreError, RequestError
+from quantcore.jobs.comparisons import shipped_comparison
+from quantcore.models.catalogue import offered
+from quantcore.schema.environment import current_environment
+from quantcore.schema.progress import JobView
+from quantcore.schema.request import RANDOM, ModelSpec
+from quantcore.schema.result import Comparison, Failure, VariantResult
+from quantcore.service import Service
+from quantcore.settings import Settings
+from ui.common.once import Rows
+
+DEFAULT_MODEL = "bundled/mobilenet_v2"
+IMAGES = "images"
+Origin = Literal["shipped", "earlier", "current", "elsewhere"]
+AXIS_NAMES = ("latency", "size", "accuracy", "agreement", "memory")
+# Limits in the address, in MB, ms, points and MB.
+BUDGET_KEYS = ("max_size", "max_latency", "max_loss", "max_memory")
+LONGEST_NUMBER = 9
+LAST_ADDRESS = "last_address"
+VISIT = "visit"
+JOBS_BY_MODEL = "jobs_by_model"
+# Pages of many visitors and the starting server may ask for the first time at once.
+_OPENING = Lock()
+
+
+@cache
+def settings() -> Settings:
+    """Return the process's settings."""
+    return Settings.from_env()
+
+
+@cache
+def opened() -> Service:
+    """Return the comparisons of this server, opened once; pages ask `comparisons`."""
+    found = Service(settings())
+    found.resume()
+    return found
+
+
+def comparisons() -> Service:
+    """Return the one object that runs comparisons for every visitor of this server.
+
+    It is opened by whoever needs it first, the starting server or a page, and then goes on with
+    what was under way.
+
+    Raises:
+        QuantcoreError: the data folder cannot be used; the next call tries again.
+    """
+    with _OPENING:
+        return opened()
+
+
+def close() -> None:
+    """Leave no process behind; what was under way goes on in the next server."""
+    with _OPENING:
+        if opened.cache_info().currsize:
+            opened().close()
+
+
+def problem() -> QuantcoreError | None:
+    """Return why no comparison can be kept or started here; None where all is well."""
+    try:
+        comparisons()
+    except QuantcoreError as error:
+        return error
+    return None
+
+
+def open_jobs() -> int:
+    """Return how many comparisons, of all visitors, wait or run."""
+    try:
+        return len(comparisons().line())
+    except QuantcoreError:
+        return 0
+
+
+@cache
+def shipped() -> Comparison | None:
+    """Return the comparison that ships with the project, measured elsewhere; None without one."""
+    try:
+        return shipped_comparison()
+    except (OSError, QuantcoreError):
+        return None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One part of the address: `?workflows=static,qat`.
+
+    Attributes:
+        default: its values where the address is silent; then it is left out of the address too.
+        options: the values it may have; None takes any.
+    """
+
+    key: str
+    default: tuple[str, ...]
+    options: Container[str] | None
+    many: bool = False
+
+    def read(self, text: str) -> tuple[object, list[str]]:
+        """Return the value of a widget, and the parts of the text that name nothing."""
+        parts = [part for part in text.split(",") if part]
+        known = [part for part in parts if self.options is None or part in self.options]
+        unknown = [part for part in parts if part not in known]
+        return self.value(tuple(known) if known else self.default), unknown
+
+    def value(self, values: tuple[str, ...]) -> object:
+        """Return the values as the widget holds them: a list, or one, or None."""
+        if self.many:
+            return list(values)
+        return values[0] if values else None
+
+    def write(self, value: object) -> str:
+        """Return the text for the address; empty for the default."""
+        if value == self.value(self.default) or not value:
+            return ""
+        return ",".join(value) if isinstance(value, list) else str(value)
+
+
+class UploadNames(Container[str]):
+    """Every name that an upload may have, whoever's it is, there or gone: a page says which."""
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether this may be the name of an upload."""
+        try:
+            return isinstance(name, str) and bool(uploads.token_of(name))
+        except RequestError:
+            return False
+
+
+class ModelNames(UploadNames):
+    """The names of the models offered to everybody, and every name of an upload."""
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether this may be the name of a model."""
+        return name in offered() or super().__contains__(name)
+
+
+@cache
+def parameters() -> tuple[Parameter, ...]:
+    """Return everything the address of the first page holds."""
+    workflows, backends = tuple(titles.workflows()), tuple(titles.backends())
+    return (
+        Parameter("model", (DEFAULT_MODEL,), ModelNames()),
+        Parameter("weights", ("trained",), ("trained", "random")),
+        Parameter("workflows", workflows, workflows, many=True),
+        Parameter("backends", backends, backends, many=True),
+        Parameter("x", ("latency",), AXIS_NAMES),
+        Parameter("y", ("accuracy",), AXIS_NAMES),
+        Parameter(IMAGES, (), UploadNames()),
+        Parameter("job", (), None),
+        Parameter("beside", (), None),
+        *(Parameter(key, (), None) for key in BUDGET_KEYS),
+    )
+
+
+def read_address(held: Sequence[Parameter] | None = None) -> list[str]:
+    """Bring the widgets' values in line with the address; return what it names that is unknown.
+
+    A value the page already holds wins, unless the address changed under it: a first visit, a
+    link, or the browser's back button.
+
+    Args:
+        held: what the address of this page holds; those of the first page unless given.
+    """
+    held = parameters() if held is None else held
+    keys = [parameter.key for parameter in held]
+    address = st.query_params.to_dict()
+    changed = address != st.session_state.get(LAST_ADDRESS)
+    st.session_state[VISIT] = visit() + changed
+    unknown = [] if not changed else [key for key in address if key not in keys]
+    for parameter in held:
+        if changed or parameter.key not in st.session_state:
+            value, unread = parameter.read(address.get(parameter.key, ""))
+            st.session_state[parameter.key] = value
+            unknown += unread
+    st.session_state[LAST_ADDRESS] = address
+    return unknown
+
+
+def visit() -> int:
+    """Return how often the address has changed under the page: it names widgets made anew."""
+    return int(st.session_state.get(VISIT, 0))
+
+
+def write_address(held: Sequence[Parameter] | None = None) -> None:
+    """Bring the address in line with the widgets, so that a reload or a copied link keeps them."""
+    address = st.query_params.to_dict()
+    if not _says_the_same(address, _held(held)):
+        address = address_of(held)
+        # Only where it means another thing: every new address is one more step for the back button.
+        st.query_params.from_dict(address)
+    st.session_state[LAST_ADDRESS] = address
+
+
+def address_of(held: Sequence[Parameter] | None = None) -> dict[str, str]:
+    """Return what the address is to hold of the widgets' values; defaults are left out."""
+    values = {each.key: each.write(st.session_state[each.key]) for each in _held(held)}
+    return {key: value for key, value in values.items() if value}
+
+
+def link() -> str:
+    """Return the address of the first page as it is drawn, for sharing; empty where unknown."""
+    url, address = st.context.url, address_of()
+    if not url:
+        return ""
+    return f"{url}?{urlencode(address, safe=',')}" if address else url
+
+
+def _held(held: Sequence[Parameter] | None) -> list[Parameter]:
+    known = parameters() if held is None else held
+    return [parameter for parameter in known if parameter.key in st.session_state]
+
+
+def _says_the_same(address: Mapping[str, str], held: Sequence[Parameter]) -> bool:
+    return all(
+        parameter.read(address.get(parameter.key, ""))[0] == st.session_state[parameter.key]
+        for parameter in held
+    )
+
+
+def whole_number(text: object) -> int | None:
+    """Return the number that a part of the address is; None where it is none, or far too long."""
+    digits = str(text or "")
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= LONGEST_NUMBER
+    return int(digits) if is_number else None
+
+
+def choice_of(model: ModelSpec) -> dict[str, str]:
+    """Return what the widgets, and so the address, hold where this model is chosen."""
+    return {"model": model.listed, "weights": "random" if model.is_random else "trained"}
+
+
+def chosen_model() -> ModelSpec:
+    """Return the model the widgets name."""
+    name = str(st.session_state["model"])
+    random = st.session_state["weights"] == "random" and name.startswith("torchvision/")
+    return ModelSpec(name + RANDOM if random else name)
+
+
+def remember_job(job_id: str, model: ModelSpec) -> None:
+    """Make a job the one shown, now and whenever its model is chosen again in this session."""
+    st.session_state["job"], st.session_state["beside"] = job_id, None
+    known = _jobs(model)
+    known[:] = [*(other for other in known if other != job_id), job_id]
+
+
+def recall_job() -> None:
+    """Show this session's last job of the chosen model, or none."""
+    known = _jobs(chosen_model())
+    st.session_state["job"], st.session_state["beside"] = known[-1] if known else None, None
+
+
+def _jobs(model: ModelSpec) -> list[str]:
+    jobs: dict[str, list[str]] = st.session_state.setdefault(JOBS_BY_MODEL, {})
+    return jobs.setdefault(model.name, [])
+
+
+def current_job() -> JobView | None:
+    """Return the job the address names; None without one, or where it is gone."""
+    job_id = st.session_state.get("job")
+    return view(job_id) if job_id else None
+
+
+def forget_lost_job() -> bool:
+    """Drop a job the server does not know (it was restarted); return whether there was one."""
+    lost = bool(st.session_state.get("job")) and current_job() is None
+    if lost:
+        st.session_state["job"] = None
+    return lost
+
+
+def follow_job() -> None:
+    """Choose the model of the job that a link names, so that the page is about one model."""
+    job = current_job()
+    if job is not None and job.comparison.request.model != chosen_model():
+        model = job.comparison.request.model
+        st.session_state.update(choice_of(model))
+
+
+def view(job_id: str) -> JobView | None:
+    """Return a job; None where there is none of this id."""
+    try:
+        return comparisons().view(job_id)
+    except QuantcoreError:
+        return None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page draws: whose figures, and the cells without any.
+
+    Attributes:
+        comparison: the whole answer.
+        results: its figures, narrowed to the workflows and backends chosen.
+        failures: cells without figures, of the job where there is one, narrowed likewise.
+        origin: `shipped` with the project, of an `earlier` job, or of the `current` one, which
+            may be measured `elsewhere`.
+        job: whose figures these are; None for the shipped ones.
+    """
+
+    comparison: Comparison
+    results: Rows
+    failures: tuple[Failure, ...]
+    origin: Origin
+    job: JobView | None = None
+
+
+def shown(job: JobView | None) -> Shown | None:
+    """Return the job's figures; until it has any, earlier ones of the model; None without any."""
+    model = chosen_model()
+    found = _figures(job, model)
+    if found is None:
+        return None
+    comparison, origin, measured = found
+    failures = (job.comparison if job else comparison).failures
+    results = Rows(filter(_chosen, comparison.results))
+    return Shown(comparison, results, tuple(filter(_chosen, failures)), origin, measured)
+
+
+def _figures(
+    job: JobView | None, model: ModelSpec
+) -> tuple[Comparison, Origin, JobView | None] | None:
+    if job is not None and job.comparison.results:
+        return job.comparison, "elsewhere" if _is_elsewhere(job) else "current", job
+    for job_id in reversed(_jobs(model)):
+        earlier = view(job_id)
+        if earlier is not None and earlier.comparison.results:
+            return earlier.comparison, "earlier", earlier
+    example = shipped()
+    # The example is judged by the model's own images, so it answers nobody who chose others.
+    fits = example is not None and example.request.model == model
+    fits = fits and not st.session_state.get(IMAGES)
+    return (example, "shipped", None) if example and fits else None
+
+
+def _is_elsewhere(job: JobView) -> bool:
+    """Return whether another machine measured it; a scheduler's worker may be on this one."""
+    return job.place == "cluster" and job.comparison.environment != current_environment()
+
+
+def _chosen(cell: VariantResult | Failure) -> bool:
+    if cell.backend is None:
+        return True
+    state = st.session_state
+    return cell.workflow in state["workflows"] and cell.backend in state["backends"]

@@ -1,0 +1,107 @@
+"""The first minute: three steps through the example, shown to a browser once."""
+
+from dataclasses import dataclass
+from html import escape
+
+import streamlit as st
+
+from ui.common import seen, state, visitor
+
+NAME = "tour"
+STEP = "tour_step"
+OVER = -1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what it is about, what is to know of that, and the part of the page to look at.
+
+    The style sheet draws a ring around that part, by the step's number.
+    """
+
+    title: str
+    text: str
+    part: str
+
+
+STEPS = (
+    Step(
+        "Start with the answer",
+        "Below your choices, the verdict names the 8-bit version to ship. Drag the sliders under "
+        "it to what your app can spend, and the verdict follows.",
+        ".qw-verdict",
+    ),
+    Step(
+        "Then the plot",
+        "Each mark is one 8-bit version of the model. Left is faster, up is more accurate, and a "
+        "small mark is a small file. What is beaten or over a budget is pale.",
+        ".st-key-plot",
+    ),
+    Step(
+        "Now your own model",
+        "Choose a model here and measure it on this machine. Then export the winner as a file for "
+        "your app, or share the address of this page: it holds all you chose.",
+        ".st-key-ask",
+    ),
+)
+# What a step is about comes into view once the visitor asks for that step, never by itself.
+SCROLL = """<script>
+if (document.querySelector(".qw-tour")?.dataset.step === "{step}")
+  document.querySelector("{part}")?.scrollIntoView({{
+    behavior: matchMedia("(prefers-reduced-motion)").matches ? "auto" : "smooth",
+  }});
+</script>"""
+
+
+def draw() -> None:
+    """Draw the tour where the example is shown to somebody who has not seen it."""
+    if _is_due():
+        st.fragment(_card)()
+
+
+def _is_due() -> bool:
+    if st.session_state.get("job"):
+        # Who measures needs no introduction.
+        if st.session_state.get(STEP, OVER) != OVER:
+            _end()
+        return False
+    if STEP not in st.session_state:
+        st.session_state[STEP] = OVER if seen.has(visitor.current().owner, NAME) else 0
+    shown = state.shown(None) if st.session_state[STEP] != OVER else None
+    return shown is not None and shown.origin == "shipped" and bool(shown.results)
+
+
+def _card() -> None:
+    number = int(st.session_state[STEP])
+    if number == OVER:
+        return
+    is_last = number + 1 == len(STEPS)
+    with st.container(key=NAME, gap="small"):
+        st.html(_told(number), unsafe_allow_javascript=number > 0)
+        with st.container(horizontal=True, horizontal_alignment="right", key="tour-buttons"):
+            if not is_last:
+                st.button("Skip", type="tertiary", key="tour-skip", on_click=_end)
+            st.button(
+                "Got it" if is_last else "Next",
+                key="tour-next",
+                on_click=_end if is_last else _go_on,
+            )
+
+
+def _told(number: int) -> str:
+    step, of = STEPS[number], len(STEPS)
+    scroll = SCROLL.format(step=number + 1, part=step.part) if number else ""
+    return (
+        f'<section class="qw-tour" data-step="{number + 1}" aria-label="First steps" '
+        f'aria-live="polite"><small>{number + 1} of {of}</small><h2>{escape(step.title)}</h2>'
+        f"<p>{escape(step.text)}</p></section>{scroll}"
+    )
+
+
+def _go_on() -> None:
+    st.session_state[STEP] += 1
+
+
+def _end() -> None:
+    st.session_state[STEP] = OVER
+    seen.add(visitor.current().owner, NAME)

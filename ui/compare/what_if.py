@@ -1,0 +1,98 @@
+"""What would another setting bring? One press measures the neighbours of a variant beside it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from quantcore import wording
+from quantcore.decide import Evidence, Verdict, nearest_in_8_bits
+from quantcore.draw import titles
+from quantcore.engine.keys import image_size
+from quantcore.engine.suggestions import STEPS, neighbours, variant_of
+from quantcore.errors import QuantcoreError
+from quantcore.jobs import Host
+from quantcore.models.catalogue import find
+from quantcore.schema.request import CompareRequest, Variant
+from quantcore.schema.result import VariantResult
+from ui.common import hosts, owned_uploads, theme, widgets
+from ui.common.state import Shown
+
+HELP = "Each is the same workflow with one setting changed. They are measured like all others."
+
+
+def draw(shown: Shown, evidence: Evidence, found: Verdict) -> None:
+    """Offer the neighbours of what ships, or of the nearest 8-bit variant, as a new measurement."""
+    row = nearest_in_8_bits(evidence, found)
+    request = _request(shown, row) if row is not None else None
+    if row is None or request is None or row.workflow not in STEPS:
+        return
+    if not owned_uploads.may_measure(request):
+        return
+    title = f"What if? Other settings of {titles.variant(row.workflow, row.backend)}"
+    with st.expander(title, key="what-if", on_change="rerun") as fold:
+        if fold.open:
+            try:
+                _offer(shown, request, row)
+            # The pictures' folder may be gone.
+            except QuantcoreError as error:
+                st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+
+
+def _request(shown: Shown, row: VariantResult) -> CompareRequest | None:
+    """Return the request that the row answers; None where its model is not known here any more."""
+    comparison = shown.comparison
+    try:
+        variant_of(row)
+        asked = [
+            request
+            for request in (comparison.request, *comparison.also)
+            if request.model.name == row.model
+            and image_size(request, find(request.model)) == row.image_size
+            and (request.measure.threads, request.measure.batch) == (row.threads, row.batch)
+        ]
+    except QuantcoreError:
+        return None
+    # Where two differ in how many pictures judge, either will do.
+    return next(iter(asked), None)
+
+
+def _offer(shown: Shown, request: CompareRequest, row: VariantResult) -> None:
+    offered = [
+        each
+        for each in neighbours(row, request, shown.comparison.environment)
+        if each.variant not in request.variants
+    ]
+    if not offered:
+        st.caption("Every setting one step away is measured already.")
+        return
+    chosen = st.pills(
+        "What would it bring to take …",
+        range(len(offered)),
+        selection_mode="multi",
+        default=list(range(len(offered))),
+        format_func=lambda place: offered[place].sentence,
+        key="what-if-chosen",
+        help=HELP,
+        wrap=True,
+    )
+    more = [offered[place].variant for place in chosen]
+    if st.button(
+        f"Measure {wording.count(len(more), 'more variant')}",
+        icon=":material/speed:",
+        disabled=not more,
+        key="what-if-measure",
+    ):
+        _measure(shown, request, row, more)
+
+
+def _measure(
+    shown: Shown, request: CompareRequest, row: VariantResult, more: Sequence[Variant]
+) -> None:
+    """Start the comparison with the neighbours in it; what was measured here returns at once."""
+    # Where all would have to be measured again, only what is asked about is.
+    known = request.variants if shown.job else (request.variants[0], variant_of(row))
+    host = Host(shown.comparison.environment, shown.job.place) if shown.job else hosts.here()
+    asked = replace(request, variants=tuple(dict.fromkeys((*known, *more))))
+    widgets.start([asked], host)
+    st.rerun()

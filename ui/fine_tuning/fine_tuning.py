@@ -1,0 +1,234 @@
+"""A model taught one's own classes: what is asked for, how far it is, and what came of it."""
+
+from functools import cache
+from typing import Literal
+
+import streamlit as st
+
+from quantcore import uploads, wording
+from quantcore.draw import curve
+from quantcore.errors import QuantcoreError
+from quantcore.fine_tuning.service import Transfers, TransferView
+from quantcore.fine_tuning.training import MOST_EPOCHS, USUAL_EPOCHS, TransferSpec, teachable
+from quantcore.models.catalogue import ModelInfo, find
+from quantcore.schema.request import ModelSpec
+from quantcore.uploads import Upload
+from ui.common import owned_uploads, progress, site, state, theme, visitor
+from ui.common.state import Parameter
+from ui.models import pictures
+
+REFRESH_S = 0.5
+BACKBONE, EPOCHS, LESSON = "backbone", "epochs", "lesson"
+ICON = ":material/school:"
+EMPTY = (
+    '<div class="qw-empty"><h2>Bring images first</h2><p>A zip with a folder of images for each '
+    "class is enough: some teach the model, the others judge it. A hundred of each class go a long "
+    "way.</p></div>"
+)
+NOT_YET = (
+    '<div class="qw-empty"><h2>Nothing taught yet</h2><p>The curve of how it learns will be here, '
+    "and then the way to make it 8-bit and measure it.</p></div>"
+)
+BACKBONE_HELP = (
+    "The model that the new classes are taught to. It keeps what it has learned of edges, shapes "
+    "and textures; only its last layer starts anew. The bundled models see grey images of 64 px "
+    "and learn in seconds; torchvision's see colours at 224 px and take minutes."
+)
+IMAGES_HELP = "Yours, with labels. What judges the model later is never trained on."
+EPOCHS_HELP = (
+    "How often every training image is seen. More rarely harms: the weights of the best epoch are "
+    "kept."
+)
+WAY_SENTENCE = (
+    "First the new last layer alone, then every weight. The rounding to 8 bits is trained in when "
+    "it is compared, by the workflow QAT, on these same images."
+)
+GONE = (
+    "This lesson is no longer known here: the server was started again, or it was long ago. A "
+    "model that came of it is among your uploads on the Models page."
+)
+
+
+@cache
+def parameters() -> tuple[Parameter, ...]:
+    """Return everything the address of this page holds."""
+    return (
+        Parameter(BACKBONE, (state.DEFAULT_MODEL,), tuple(teachable())),
+        Parameter(state.IMAGES, (), state.UploadNames()),
+        Parameter(LESSON, (), None),
+    )
+
+
+def transfers() -> Transfers:
+    """Return the lessons of this server."""
+    return state.comparisons().transfers
+
+
+def labelled() -> dict[str, Upload]:
+    """Return the visitor's own pictures that say what they show, by name."""
+    return {
+        name: upload
+        for name, upload in owned_uploads.images().items()
+        if upload.images is not None and len(upload.images.classes) > 1
+    }
+
+
+def draw() -> None:
+    """Draw what is asked for, and the lesson that the address names."""
+    lesson = st.session_state.get(LESSON)
+    view = transfers().view(str(lesson)) if lesson else None
+    if view is not None and view.is_open:
+        st.fragment(_follow, run_every=REFRESH_S)(str(lesson))
+        return
+    if lesson and view is None:
+        st.warning(GONE)
+    own = labelled()
+    if own:
+        _ask(own, is_main=view is None or view.upload is None)
+    if view is not None:
+        _over(view)
+    elif own:
+        st.html(NOT_YET)
+    else:
+        st.html(EMPTY)
+        if st.button("Bring images", type="primary", icon=":material/upload:"):
+            st.switch_page(site.MODELS, query_params={"part": "bring"})
+
+
+def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
+    """Draw what is taught to which model, and the button that begins, the main one of the page."""
+    models = teachable()
+    if st.session_state.get(state.IMAGES) not in own:
+        st.session_state[state.IMAGES] = next(iter(own))
+    labels = owned_uploads.told_apart({name: _of(own[name]) for name in own})
+    with st.container(border=True, key="ask-lesson"):
+        left, right = st.columns(2, gap="medium")
+        left.selectbox(
+            "Model",
+            list(models),
+            format_func=lambda name: _title(models[name]),
+            key=BACKBONE,
+            help=BACKBONE_HELP,
+        )
+        right.selectbox(
+            "Images",
+            list(own),
+            format_func=labels.__getitem__,
+            key=state.IMAGES,
+            help=IMAGES_HELP,
+        )
+        with st.expander("Settings", type="compact", key="lesson-settings"):
+            st.number_input(
+                "Epochs",
+                1,
+                MOST_EPOCHS,
+                USUAL_EPOCHS,
+                key=EPOCHS,
+                help=EPOCHS_HELP,
+                width=200,
+            )
+            st.caption(WAY_SENTENCE)
+        kind: Literal["primary", "secondary"] = "primary" if is_main else "secondary"
+        st.button("Teach it", type=kind, icon=ICON, on_click=_start, key="teach")
+
+
+def _title(info: ModelInfo) -> str:
+    origin = "bundled" if info.source == "bundled" else "torchvision"
+    return f"{info.title}, {origin}, {info.image_size} px"
+
+
+def _of(upload: Upload) -> str:
+    told = f": {pictures.recognised(upload.images)}" if upload.images else ""
+    return f"{uploads.title(upload)}{told}"
+
+
+def _start() -> None:
+    def start() -> None:
+        spec = TransferSpec(
+            ModelSpec(st.session_state[BACKBONE]),
+            st.session_state[state.IMAGES],
+            int(st.session_state[EPOCHS]),
+        )
+        st.session_state[LESSON] = transfers().start(spec, visitor.current().owner)
+
+    progress.guarded(start)
+
+
+def _follow(lesson: str) -> None:
+    """Draw how far a lesson is; its end draws the page once more."""
+    view = transfers().view(lesson)
+    if view is None or not view.is_open:
+        st.rerun()
+    with st.container(border=True, key="busy"):
+        text, button = st.columns([5, 1], vertical_alignment="center")
+        left = wording.time_left(view.seconds_left)
+        stage = theme.plain(view.stage[:1].upper() + view.stage[1:])
+        says = f"**{stage}**{', ' + left if left else ''}"
+        text.progress(min(max(view.share, 0.0), 1.0), says)
+        button.button(
+            "Cancel",
+            on_click=transfers().cancel,
+            args=[lesson],
+            width="stretch",
+            key="cancel-lesson",
+        )
+        st.caption(theme.plain(_what(view)))
+    _curve(view)
+
+
+def _what(view: TransferView) -> str:
+    """Say what is taught to which model."""
+    return f"{_model(view)} learns the classes of {_images(view)}."
+
+
+def _model(view: TransferView) -> str:
+    return find(view.spec.backbone).title
+
+
+def _images(view: TransferView) -> str:
+    try:
+        return uploads.title(uploads.find(view.spec.images))
+    except QuantcoreError:
+        return "images that are gone"
+
+
+def _curve(view: TransferView) -> None:
+    if not view.curve:
+        return
+    told = curve.text(view.curve)
+    st.plotly_chart(
+        curve.figure(view.curve, view.spec.epochs),
+        config={"displayModeBar": False, "responsive": True},
+        key="curve",
+        alt=told,
+    )
+    st.caption(told)
+
+
+def _over(view: TransferView) -> None:
+    """Draw what came of a lesson."""
+    if view.upload is None or view.upload.model is None:
+        problem = view.problem
+        if problem is not None:
+            draw_it = st.info if view.state == "cancelled" else st.error
+            draw_it(f"**{theme.plain(problem.reason)}** {theme.plain(problem.remedy)}")
+        _curve(view)
+        return
+    model = view.upload.model
+    classes = wording.joined([*model.labels[:5], *(["others"] if len(model.labels) > 5 else [])])
+    with st.container(border=True, key="taught"):
+        st.markdown(
+            f"**{theme.plain(uploads.title(view.upload))}** tells {theme.plain(classes)} apart."
+        )
+        if st.button(
+            "Compare it on these images",
+            type="primary",
+            icon=":material/speed:",
+            key="compare-taught",
+        ):
+            st.switch_page(
+                site.COMPARE,
+                query_params={"model": view.upload.name, state.IMAGES: view.spec.images},
+            )
+        st.caption("It is among your uploads on the Models page, and goes when they go.")
+    _curve(view)

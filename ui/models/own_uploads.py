@@ -1,0 +1,107 @@
+"""The visitor's own uploads: what each is, how long it stays, and what may be done with it."""
+
+import time
+from html import escape
+
+import streamlit as st
+
+from quantcore import uploads, wording
+from quantcore.draw import titles
+from quantcore.schema.request import ModelSpec
+from quantcore.uploads import Upload
+from ui.common import owned_uploads, progress, site, state, theme
+from ui.models import catalogue, pictures
+
+EMPTY = (
+    '<div class="qw-empty"><h2>You have not brought anything yet</h2><p>A model of your own and '
+    "images to judge it by will be here, with how long they stay. Only you see them.</p></div>"
+)
+DELETE_SENTENCE = (
+    "This removes the file and all that was made of it, its comparisons included. It cannot be "
+    "undone."
+)
+
+
+def draw() -> None:
+    """Draw every upload of the visitor, or what will be here."""
+    found = owned_uploads.mine()
+    if not found:
+        st.html(EMPTY)
+        st.button(
+            "Bring a file",
+            type="primary",
+            icon=":material/upload:",
+            on_click=catalogue.go_to,
+            args=["bring"],
+        )
+        return
+    for upload in found:
+        _row(upload)
+
+
+def _row(upload: Upload) -> None:
+    with st.container(
+        border=True, key=f"upload-{upload.token}", horizontal=True, vertical_alignment="center"
+    ):
+        with st.container(gap=None, width="stretch"):
+            st.markdown(f"**{theme.plain(uploads.title(upload))}**")
+            st.html(f'<p class="qw-job">{escape(facts(upload))}</p>')
+        with st.container(horizontal=True, gap="small", width="content"):
+            if st.button("Compare", key=f"compare-{upload.token}", type="primary"):
+                st.switch_page(site.COMPARE, query_params=_address(upload))
+            st.button(
+                "Edit",
+                key=f"edit-{upload.token}",
+                on_click=catalogue.go_to,
+                args=["bring", upload.token],
+            )
+            _delete(upload)
+
+
+def facts(upload: Upload) -> str:
+    """Return what an upload is, how large, and when it goes."""
+    left = upload.expires_s - time.time()
+    parts = [
+        upload.filename,
+        what(upload),
+        wording.megabytes(upload.size_bytes),
+        f"goes {wording.until(left)}",
+    ]
+    return ", ".join(parts)
+
+
+def what(upload: Upload) -> str:
+    """Return in a few words what an upload was found to be."""
+    if upload.images is not None:
+        return pictures.recognised(upload.images)
+    if upload.model is None:
+        return "not looked at yet"
+    classes = wording.count(upload.model.classes, "class", "classes")
+    if upload.model.architecture is None:
+        return f"a program with {classes}"
+    return f"{titles.model(ModelSpec(upload.model.architecture))} with {classes}"
+
+
+def _address(upload: Upload) -> dict[str, str]:
+    """Return what the address of the first page holds that compares with this upload."""
+    if upload.images is not None:
+        return {state.IMAGES: upload.name}
+    return {"model": upload.name}
+
+
+def _delete(upload: Upload) -> None:
+    """Draw a fold that asks once more; it is filled only when open."""
+    with st.popover("Delete", key=f"delete-fold-{upload.token}", on_change="rerun") as fold:
+        if fold.open:
+            st.markdown(DELETE_SENTENCE)
+            st.button(
+                "Delete it",
+                key=f"delete-{upload.token}",
+                type="primary",
+                on_click=_delete_now,
+                args=[upload.token],
+            )
+
+
+def _delete_now(token: str) -> None:
+    progress.guarded(lambda: state.comparisons().delete_upload(token))

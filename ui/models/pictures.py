@@ -1,0 +1,181 @@
+"""Pictures that were brought: how many of each class, how they look, and which label each class is.
+
+The classes of pictures are matched to a model's labels by name; where that fails, their owner says
+which is which.
+"""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from typing import Literal
+
+import streamlit as st
+
+from quantcore import uploads, wording
+from quantcore.images.classes import unmatched
+from quantcore.models.catalogue import ModelInfo, offered
+from quantcore.uploads import Upload, UploadedImages
+from ui.common import owned_uploads, progress, site, state, theme, widgets
+
+MOST_BARS = 30
+MOST_MAPPED = 60
+UNLABELLED = (
+    "Without labels: agreement with float32 is measured instead of accuracy, and "
+    "quantization-aware training is not offered."
+)
+MAPPING_SENTENCE = (
+    "These classes fit no label of the model by name. Say which is which; pictures of a class "
+    "without a label cannot judge it."
+)
+ALL_FIT = "Every class of these pictures fits a label of this model by name."
+FOR_HELP = "Whose labels the classes are to be matched with, and what is compared."
+
+
+def draw(upload: Upload, thumbnails: Sequence[tuple[str, bytes]] = ()) -> None:
+    """Draw what was found in the pictures, and the way on."""
+    images = upload.images
+    if images is None:
+        return
+    st.subheader(theme.plain(uploads.title(upload)), anchor=False)
+    st.markdown(f"**{recognised(images)}.**")
+    if not images.labelled:
+        st.info(UNLABELLED)
+    for warning in images.warnings:
+        st.warning(theme.plain(warning))
+    info = _way_on(upload)
+    bars, shown = st.columns([1, 1.4], gap="medium")
+    if images.classes:
+        bars.markdown("**Pictures of each class**")
+        bars.html(counts(images.classes))
+    if thumbnails:
+        shown.markdown("**Some of them**")
+        shown.html(grid(thumbnails))
+    if images.classes:
+        _map(upload, images, info)
+
+
+def recognised(images: UploadedImages) -> str:
+    """Return in words what pictures were found: `120 pictures of 10 classes`."""
+    many = wording.count(images.count, "picture")
+    classes = wording.count(len(images.classes), "class", "classes")
+    return f"{many} of {classes}" if images.classes else f"{many} without labels"
+
+
+def counts(classes: Sequence[tuple[str, int]]) -> str:
+    """Return a bar for each class, the most frequent first, with its number, as HTML."""
+    ordered = sorted(classes, key=lambda each: -each[1])
+    most = max(1, ordered[0][1])
+    rows = "".join(
+        f'<li><span>{escape(name)}</span><b>{many:,}</b><i style="width:{100 * many / most:.0f}%">'
+        "</i></li>"
+        for name, many in ordered[:MOST_BARS]
+    )
+    rest = ordered[MOST_BARS:]
+    more = wording.count(len(rest), "more class", "more classes")
+    told = f"<p>and {more} with {sum(many for _, many in rest):,} pictures</p>" if rest else ""
+    return f'<ul class="qw-counts" aria-label="Pictures of each class">{rows}</ul>{told}'
+
+
+def grid(thumbnails: Sequence[tuple[str, bytes]]) -> str:
+    """Return small pictures with their classes, as HTML."""
+    items = "".join(
+        f'<li><img src="data:image/png;base64,{b64encode(content).decode()}" '
+        f'alt="{escape(name or "A picture", quote=True)}"><small>{escape(name)}</small></li>'
+        for name, content in thumbnails
+    )
+    return f'<ul class="qw-thumbs" aria-label="Some of the pictures">{items}</ul>'
+
+
+def _way_on(upload: Upload) -> ModelInfo:
+    """Draw the choice of a model that they judge, and the button that compares it."""
+    models = {**owned_uploads.models(), **offered()}
+    labels = owned_uploads.told_apart({name: widgets.model_line(models[name]) for name in models})
+    with st.container(horizontal=True, vertical_alignment="bottom", key="pictures-actions"):
+        name: str = st.selectbox(
+            "Judge a model with them",
+            list(models),
+            format_func=labels.__getitem__,
+            key=f"pictures-model-{upload.token}",
+            help=FOR_HELP,
+            width=320,
+        )
+        # Where no class means anything to the model, it has to be taught them first.
+        fits = _fits(upload, models[name])
+        main: dict[bool, Literal["primary", "secondary"]] = {True: "primary", False: "secondary"}
+        if st.button("Compare it", type=main[fits], icon=":material/speed:", key="compare-images"):
+            st.switch_page(site.COMPARE, query_params={"model": name, state.IMAGES: upload.name})
+        many = upload.images is not None and len(upload.images.classes) > 1
+        if many and st.button(
+            "Teach a model these classes",
+            type=main[not fits],
+            icon=site.ICONS["Transfer"],
+            key="teach-images",
+        ):
+            st.switch_page(site.TRANSFER, query_params={state.IMAGES: upload.name})
+    return models[name]
+
+
+def _fits(upload: Upload, info: ModelInfo) -> bool:
+    """Return whether any class of the pictures is one of the model's, or nothing is said of it."""
+    images = upload.images
+    if images is None or not images.classes or images.labels_of:
+        return True
+    return len(unmatched([name for name, _ in images.classes], info)) < len(images.classes)
+
+
+def _map(upload: Upload, images: UploadedImages, info: ModelInfo) -> None:
+    """Draw a choice of label for each class that fits none by name, and keep what is said."""
+    known = dict(images.labels_of)
+    names = unmatched([name for name, _ in images.classes], info)
+    st.markdown(f"**Labels of {theme.plain(info.title)}**")
+    if not names:
+        st.caption(ALL_FIT)
+        return
+    st.caption(MAPPING_SENTENCE)
+    if len(names) > MOST_MAPPED:
+        st.caption(
+            f"The first {MOST_MAPPED} of {len(names):,} are here. Folders named as the labels are "
+            "need none of this."
+        )
+    labels = list(dict.fromkeys(info.labels))
+    said: dict[str, str] = {}
+    with st.container(key="mapping"):
+        for name in names[:MOST_MAPPED]:
+            chosen: str | None = st.selectbox(
+                theme.plain(name),
+                labels,
+                index=labels.index(known[name]) if known.get(name) in labels else None,
+                placeholder="Choose a label",
+                key=f"map-{upload.token}-{info.name}-{name}",
+            )
+            if chosen is not None:
+                said[name] = chosen
+    _keep(upload, images, names, said)
+
+
+def _keep(
+    upload: Upload, images: UploadedImages, names: Sequence[str], said: Mapping[str, str]
+) -> None:
+    """Draw the button that keeps what is said, and how many classes are without a label."""
+    others = {name: label for name, label in images.labels_of if name not in names}
+    labels_of = tuple(sorted({**others, **said}.items()))
+    missing = len(names) - len(said)
+    with st.container(horizontal=True, vertical_alignment="center", key="mapping-actions"):
+        st.button(
+            "Save the labels",
+            disabled=labels_of == tuple(sorted(images.labels_of)),
+            on_click=_save,
+            args=[upload, replace(images, labels_of=labels_of)],
+            key="save-labels",
+        )
+        if missing:
+            are = "is" if missing == 1 else "are"
+            st.caption(f"{wording.count(missing, 'class', 'classes')} {are} without a label yet.")
+
+
+def _save(upload: Upload, images: UploadedImages) -> None:
+    def keep() -> None:
+        state.comparisons().uploads.describe(upload.token, images=images)
+
+    progress.guarded(keep)
