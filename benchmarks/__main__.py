@@ -70,7 +70,7 @@ BENCHMARKS = {
     ),
     "recovery": Benchmark("After a worker's death", recovery.lines),
     "sessions": Benchmark("Fifty visitors while a comparison runs", sessions.lines),
-    "lists": Benchmark("Pages on a full ledger", lists.lines),
+    "lists": Benchmark("Pages on a full job queue", lists.lines),
     "uploads": Benchmark("A model that is brought: recognised, and what it costs", uploads.lines),
     "page": Benchmark("The first page: time to chart, memory, delay", page.lines),
 }

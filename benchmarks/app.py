@@ -8,11 +8,11 @@ from pathlib import Path
 
 from quantcore.cache import Store
 from quantcore.engine.convert import Conversion
-from quantcore.engine.pipeline import NURSERY_MODULES, Job, convert
+from quantcore.engine.pipeline import PRELOADED_MODULES, Job, convert
 from quantcore.errors import QuantcoreError
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import catalogue
-from quantcore.sandbox.process_pool import Nursery, never_stop
+from quantcore.sandbox.process_pool import ProcessPool, never_stop
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.schema.result import Comparison, VariantResult
 from quantcore.service import Service
@@ -67,10 +67,10 @@ class Workshop:
     """Makes the app's files for a request, and forks children to run them in."""
 
     def __init__(self, request: CompareRequest, settings: Settings) -> None:
-        self.nursery = Nursery(NURSERY_MODULES)
+        self.pool = ProcessPool(PRELOADED_MODULES)
         self._store = Store.open(settings)
         self._job = Job(
-            request, settings, self._store, self.nursery, lambda _stage, _share: None, never_stop
+            request, settings, self._store, self.pool, lambda _stage, _share: None, never_stop
         )
 
     def convert(self, variant: Variant) -> Conversion:
@@ -85,7 +85,7 @@ class Workshop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.nursery.close()
+        self.pool.close()
         self._store.close()
 
 

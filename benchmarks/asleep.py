@@ -63,4 +63,4 @@ def dask_setup(_: Any) -> None:
     """Replace what a worker does with a cell; called by Dask."""
     setattr(worker, "run_cell", sleep_through)  # noqa: B010
     # Nothing is forked here, so no process need import torch for it.
-    setattr(worker, "_nursery", lambda _: None)  # noqa: B010
+    setattr(worker, "_pool", lambda _: None)  # noqa: B010

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quantcore.engine.latency import answer_rounds
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.schema.request import MeasureSpec
 
 TIMEOUT_S = 600.0
@@ -30,7 +30,7 @@ class Contender:
 
 
 def timed_in_turn(
-    nursery: Nursery, contenders: Mapping[str, Contender], rounds: int
+    pool: ProcessPool, contenders: Mapping[str, Contender], rounds: int
 ) -> dict[str, list[list[float]]]:
     """Return each contender's rounds, in milliseconds per call.
 
@@ -40,7 +40,7 @@ def timed_in_turn(
     with ExitStack() as stack:
         children = {}
         for name, each in contenders.items():
-            children[name] = stack.enter_context(nursery.spawn(each.child, *each.arguments))
+            children[name] = stack.enter_context(pool.spawn(each.child, *each.arguments))
             children[name].receive(timeout_s=TIMEOUT_S)
         order = list(contenders)
         for _ in range(rounds):

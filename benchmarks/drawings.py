@@ -1,7 +1,8 @@
 """Drawings of two kinds, unlike any picture that a bundled model has seen.
 
 Stripes or checks fill one shape of some form, size, place and turn. Brightness, colours and the
-ground behind them are drawn from the same distribution for both, so that only the pattern tells.
+background behind them are drawn from the same distribution for both, so that only the pattern
+tells.
 """
 
 import io
@@ -28,9 +29,11 @@ def drawing(kind: str, seed: int) -> Image.Image:
     power = chance.uniform(1, 6)
     shape = (np.abs(x) ** power + np.abs(y) ** power) ** (1 / power) < radius
     light, dark = chance.uniform(120, 255, 3), chance.uniform(0, 110, 3)
-    ground = chance.uniform(0, 255, 3) + chance.uniform(-1, 1, 3) * x[..., None]
+    reference_group = chance.uniform(0, 255, 3) + chance.uniform(-1, 1, 3) * x[..., None]
     filled = np.where((pattern % 2 == 0)[..., None], light, dark)
-    pixels = np.where(shape[..., None], filled, ground) + chance.normal(0, 14, (SIDE, SIDE, 3))
+    pixels = np.where(shape[..., None], filled, reference_group) + chance.normal(
+        0, 14, (SIDE, SIDE, 3)
+    )
     image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     return image.filter(ImageFilter.GaussianBlur(float(chance.uniform(0, 1))))
 

@@ -15,9 +15,9 @@ from quantcore.engine.pipeline import Job
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.export import bundle, exports
 from quantcore.formats import EXPORTERS
-from quantcore.sandbox.process_pool import Nursery, never_stop
+from quantcore.sandbox.process_pool import ProcessPool, never_stop
 from quantcore.schema.request import MeasureSpec, ModelSpec, Setting, Variant
-from quantcore.schema.verification import ExportSpec, ProofCard
+from quantcore.schema.verification import ExportSpec, VerificationReport
 from quantcore.settings import Settings
 
 WIDE = "torchvision/mobilenet_v2@random"
@@ -36,7 +36,7 @@ class Desk:
 
     settings: Settings
     store: Store
-    nursery: Nursery
+    pool: ProcessPool
 
     def planned(self, model: str, variant: Variant, format: str) -> ExportSpec:
         """Return the spec with default options."""
@@ -49,12 +49,12 @@ class Desk:
             spec.request,
             self.settings,
             self.store,
-            self.nursery,
+            self.pool,
             lambda _stage, _share: None,
             never_stop,
         )
 
-    def make(self, spec: ExportSpec) -> ProofCard:
+    def make(self, spec: ExportSpec) -> VerificationReport:
         """Return the proof of the file, made now unless it was before."""
         return exports.make(self.job(spec), spec)
 
@@ -62,7 +62,7 @@ class Desk:
         """Return the size of the variant's state dict."""
         return pipeline.convert(self.job(spec), spec.variant, 0.0, 1.0).state_dict_bytes
 
-    def bundle_bytes(self, card: ProofCard) -> int:
+    def bundle_bytes(self, card: VerificationReport) -> int:
         """Return what a bundle takes beyond its sample and its cards."""
         with self.store.using(*exports.stored(card)) as (file, *sample):
             name = exports.file_name(card.spec)
@@ -81,9 +81,9 @@ def _desk() -> Iterator[Desk]:
     with (
         cold_settings() as settings,
         Store.open(settings) as store,
-        Nursery(exports.NURSERY_MODULES) as nursery,
+        ProcessPool(exports.PRELOADED_MODULES) as pool,
     ):
-        yield Desk(settings, store, nursery)
+        yield Desk(settings, store, pool)
 
 
 def lines() -> Iterator[Figure | str]:
@@ -147,7 +147,7 @@ def _faithful(desk: Desk) -> Iterator[Figure | str]:
             )
 
 
-def _agreement(what: str, card: ProofCard) -> Iterator[Figure | str]:
+def _agreement(what: str, card: VerificationReport) -> Iterator[Figure | str]:
     percent = 100 * (card.agreement or 0.0)
     over = f"same class as the variant on {card.images:,} images, {what}"
     if EXPORTERS[card.spec.format].is_exact:

@@ -1,4 +1,4 @@
-"""Pages on a full ledger: the jobs page with 500 comparisons, Compare with 200 variants."""
+"""Pages on a full job queue: the jobs page with 500 comparisons, Compare with 200 variants."""
 
 import secrets
 import statistics
@@ -10,7 +10,7 @@ from benchmarks.asleep import made_up_row
 from benchmarks.lines import Figure, at_most, note
 from benchmarks.visitors import Visit, rerun_seconds
 from quantcore.engine.grid import FLOAT32
-from quantcore.jobs import Host, Ledger, NewCell, NewJob
+from quantcore.jobs import Host, JobQueue, NewCell, NewJob
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ModelSpec, Variant
 from quantcore.settings import Settings
@@ -24,11 +24,11 @@ JOBS_LIMIT_MS, COMPARE_LIMIT_MS, MOVED_LIMIT_MS = 300.0, 500.0, 150.0
 def lines() -> Iterator[Figure | str]:
     """Yield the median time of a rerun of both pages."""
     with cold_folder() as data:
-        ledger = Ledger.open(replace(Settings.from_env(), data=data))
+        queue = JobQueue.open(replace(Settings.from_env(), data=data))
         for number in range(JOBS):
-            _add(ledger, f"{number:03d}", ROWS_A_JOB)
-        large = _add(ledger, "large", LARGE)
-        ledger.close()
+            _add(queue, f"{number:03d}", ROWS_A_JOB)
+        large = _add(queue, "large", LARGE)
+        queue.close()
         with live_server(data) as server:
             listed = rerun_seconds(server.url, Visit(page="Jobs"), RERUNS)
             drawn = rerun_seconds(server.url, Visit(query=f"job={large}"), RERUNS)
@@ -46,7 +46,7 @@ def _limit(what: str, times_s: list[float], limit_ms: float) -> Figure:
     return at_most(what, 1_000 * statistics.median(times_s), "ms", limit_ms, "the aim", digits=0)
 
 
-def _add(ledger: Ledger, tag: str, count: int) -> str:
+def _add(queue: JobQueue, tag: str, count: int) -> str:
     """Write down a finished comparison of so many variants; return its id."""
     others = (
         Variant("static", "x86", (("calibration_images", number),)) for number in range(1, count)
@@ -58,5 +58,5 @@ def _add(ledger: Ledger, tag: str, count: int) -> str:
         for place, variant in enumerate(request.variants)
     ]
     host = Host(current_environment())
-    ledger.add(NewJob(job, f"visitor {tag[-1]}", "another visitor", (request,), host), cells)
+    queue.add(NewJob(job, f"visitor {tag[-1]}", "another visitor", (request,), host), cells)
     return job

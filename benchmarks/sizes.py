@@ -27,7 +27,7 @@ def lines(evaluation_images: int = 2_000) -> Iterator[Figure | str]:
         request = plan(ModelSpec(PLAIN), ["static"], ["qnnpack"], few)
         with Workshop(request, settings) as workshop:
             whole, small = (workshop.convert(variant) for variant in request.variants)
-            with workshop.nursery.spawn("benchmarks.sizes:run_snippet_child") as child:
+            with workshop.pool.spawn("benchmarks.sizes:run_snippet_child") as child:
                 snippet_bytes, problem = child.receive(timeout_s=TIMEOUT_S)
     yield _size("float32, 1,000 classes", whole.state_dict_bytes, 14.27)
     yield _size("8 bits, fused and calibrated, qnnpack", small.state_dict_bytes, 3.63)
@@ -60,9 +60,7 @@ def _shortcut(evaluation_images: int) -> Iterator[Figure | str]:
         comparison = compared(request, settings)
         with (
             Workshop(request, settings) as workshop,
-            workshop.nursery.spawn(
-                "benchmarks.sizes:run_shortcut_child", evaluation_images
-            ) as child,
+            workshop.pool.spawn("benchmarks.sizes:run_shortcut_child", evaluation_images) as child,
         ):
             naive = child.receive(timeout_s=TIMEOUT_S)
     what = f"top-1 of {evaluation_images:,} images"

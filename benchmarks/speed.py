@@ -77,7 +77,7 @@ def _run(
             for name, file in files.items()
         }
         contenders |= _peer(workshop, spec.name, settings.data, measure)
-        times = timed_in_turn(workshop.nursery, contenders, rounds)
+        times = timed_in_turn(workshop.pool, contenders, rounds)
     return Race({name: file.artifact.size_bytes for name, file in files.items()}, times)
 
 
@@ -107,7 +107,7 @@ def _torch(path: Path, backend: str | None, measure: MeasureSpec) -> Contender:
 def _peer(
     workshop: Workshop, name: str, folder: Path, measure: MeasureSpec
 ) -> dict[str, Contender]:
-    with workshop.nursery.spawn(
+    with workshop.pool.spawn(
         "benchmarks.onnx_peer:run_export_child", name, IMAGE_SIZE, folder
     ) as child:
         paths = child.receive(timeout_s=600.0)

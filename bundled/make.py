@@ -34,7 +34,7 @@ WORK = HERE / ".work"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FLOAT_TOP1 = {"row_lstm": 0.88, "vit_tiny": 0.88}
 DEFAULT_FLOAT_TOP1 = 0.92
-MOST_CYCLES = 6
+MAX_CYCLES = 6
 TRAINING_DATA = "Fashion-MNIST's training images, less the 1,000 that QAT holds out"
 
 
@@ -109,7 +109,7 @@ def _make_one_float(
     model = training.untrained(training_plan)
     bar = FLOAT_TOP1.get(name, DEFAULT_FLOAT_TOP1)
     epochs, top1 = 0, 0.0
-    for number in range(MOST_CYCLES):
+    for number in range(MAX_CYCLES):
         cycle = training.cycle(training_plan, number)
         training.train(name, model, cycle, parts["training"], WORK / f"{name}-{number}.pt")
         epochs += len(cycle.sizes)

@@ -12,7 +12,7 @@ from quantcore.backends import runtime
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
 from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.workflows import Material
+from quantcore.workflows import ConversionInput
 from quantcore.workflows.qat import Qat
 
 CONVOLUTIONAL = ("mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "mobilenet_v3_large")
@@ -29,8 +29,8 @@ def make(name: str, engine: str, path: Path) -> float:
     info = find(spec)
     images = load_images(ImageSpec(evaluation_images=TEST_IMAGES), info)
     backend.activate()
-    material = Material(spec, info, images, info.image_size)
-    module = PLAN.convert(material, backend, lambda _stage, _share: None)
+    inputs = ConversionInput(spec, info, images, info.image_size)
+    module = PLAN.convert(inputs, backend, lambda _stage, _share: None)
     path.parent.mkdir(exist_ok=True)
     torch.save(module.state_dict(), path)
     right = 0

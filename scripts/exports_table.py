@@ -20,10 +20,10 @@ from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.export import exports
 from quantcore.formats import EXPORTERS
 from quantcore.models.catalogue import offered
-from quantcore.sandbox.process_pool import Nursery, never_stop
+from quantcore.sandbox.process_pool import ProcessPool, never_stop
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import MeasureSpec, ModelSpec, Variant
-from quantcore.schema.verification import ProofCard
+from quantcore.schema.verification import VerificationReport
 from quantcore.settings import Settings
 
 TABLE = Path(__file__).parents[1] / "docs" / "exports.md"
@@ -35,7 +35,7 @@ class Row:
 
     model: str
     variant: Variant
-    cells: dict[str, ProofCard | str]
+    cells: dict[str, VerificationReport | str]
 
     @property
     def is_clean(self) -> bool:
@@ -63,10 +63,10 @@ def main() -> int:
 
 
 def _rows(cells: list[tuple[str, Variant]], settings: Settings, images: int) -> Iterator[Row]:
-    with Store.open(settings) as store, Nursery(exports.NURSERY_MODULES) as nursery:
+    with Store.open(settings) as store, ProcessPool(exports.PRELOADED_MODULES) as pool:
         for model, variant in cells:
             made = {
-                name: _cell(store, nursery, settings, ModelSpec(model), variant, name, images)
+                name: _cell(store, pool, settings, ModelSpec(model), variant, name, images)
                 for name in EXPORTERS
             }
             yield Row(model, variant, made)
@@ -74,17 +74,17 @@ def _rows(cells: list[tuple[str, Variant]], settings: Settings, images: int) -> 
 
 def _cell(
     store: Store,
-    nursery: Nursery,
+    pool: ProcessPool,
     settings: Settings,
     model: ModelSpec,
     variant: Variant,
     name: str,
     images: int,
-) -> ProofCard | str:
+) -> VerificationReport | str:
     # How fast a file is stands on its card; here few rounds do.
     measure = MeasureSpec(threads=settings.threads, min_rounds=2)
     spec = exports.planned(model, variant, name, measure=measure, count=images)
-    job = Job(spec.request, settings, store, nursery, lambda _stage, _share: None, never_stop)
+    job = Job(spec.request, settings, store, pool, lambda _stage, _share: None, never_stop)
     try:
         return exports.make(job, spec)
     except UnsupportedError as error:
@@ -118,7 +118,7 @@ def _line(row: Row, reasons: dict[str, int]) -> str:
     return f"| {row.variant.label} | {' | '.join(cells)} |"
 
 
-def _written(cell: ProofCard | str, reasons: dict[str, int]) -> str:
+def _written(cell: VerificationReport | str, reasons: dict[str, int]) -> str:
     if isinstance(cell, str):
         return f"no ({reasons.setdefault(cell, len(reasons) + 1)})"
     figures = [wording.figure(cell.exported.artifact.size_bytes / 1e6, "MB")]

@@ -17,7 +17,7 @@ from typing import Literal
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from quantcore.jobs import Host, Ledger, NewCell, NewJob
+from quantcore.jobs import Host, JobQueue, NewCell, NewJob
 from quantcore.jobs.comparisons import shipped_comparison
 from quantcore.models.bundle import bundled_file
 from quantcore.schema.request import CompareRequest, Variant
@@ -108,14 +108,14 @@ def finish(stage: Stage) -> None:
     link = stage.page.get_by_role("link", name=re.compile("ShuffleNet"))
     expect(link).to_be_visible(timeout=DRAWN_MS)
     expect(stage.page.get_by_text("Done · 1")).to_be_visible(timeout=DONE_MS)
-    ledger = Ledger.open(Settings(data=stage.server.data))
+    queue = JobQueue.open(Settings(data=stage.server.data))
     try:
-        write_partly_failed(ledger, shipped_comparison(), visitor.of_browser(stage.me).owner)
+        write_partly_failed(queue, shipped_comparison(), visitor.of_browser(stage.me).owner)
     finally:
-        ledger.close()
+        queue.close()
 
 
-def write_partly_failed(ledger: Ledger, comparison: Comparison, owner: str) -> None:
+def write_partly_failed(queue: JobQueue, comparison: Comparison, owner: str) -> None:
     """Write down the shipped comparison as one of this machine, of which a variant failed."""
     request = comparison.request
     broken = [row for row in comparison.results if (row.workflow, row.backend) == FAILED]
@@ -141,7 +141,7 @@ def write_partly_failed(ledger: Ledger, comparison: Comparison, owner: str) -> N
     asked = CompareRequest(request.model, variants, request.images, request.measure)
     cells = [NewCell(row.key, 1.0, row) for row in rows]
     job = NewJob(PARTLY, owner, "", (asked,), Host(comparison.environment), "For Friday")
-    ledger.add(job, cells)
+    queue.add(job, cells)
 
 
 def export(stage: Stage) -> None:

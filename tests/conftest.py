@@ -10,8 +10,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, Page
 
-from quantcore.engine.pipeline import NURSERY_MODULES
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.engine.pipeline import PRELOADED_MODULES
+from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.settings import Settings
 from scripts.live import LiveServer, live_browser, live_server
 
@@ -44,9 +44,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def pool() -> Iterator[ProcessPool]:
     """One process with torch imported, which forks children for all tests."""
-    with Nursery([*NURSERY_MODULES, "tests.support.child_functions"]) as running:
+    with ProcessPool([*PRELOADED_MODULES, "tests.support.child_functions"]) as running:
         yield running
 
 

@@ -129,7 +129,7 @@ class Store:
         return artifact
 
     @contextmanager
-    def tray(self) -> Iterator[Path]:
+    def outbox(self) -> Iterator[Path]:
         """Yield an empty folder for files on their way here; what is left in it goes.
 
         Raises:

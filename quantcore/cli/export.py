@@ -19,9 +19,9 @@ from quantcore.export import exports
 from quantcore.export.bundle import pack, pack_name
 from quantcore.export.delivery import PROOF_SUFFIX, deliver, require_free
 from quantcore.formats import EXPORTERS
-from quantcore.sandbox.process_pool import Nursery, never_stop
+from quantcore.sandbox.process_pool import ProcessPool, never_stop
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.verification import ExportSpec, ProofCard
+from quantcore.schema.verification import ExportSpec, VerificationReport
 from quantcore.settings import Settings
 
 EXIT_NOTHING_WRITTEN = 1
@@ -121,20 +121,20 @@ class _Desk:
         try:
             with (
                 Store.open(self.settings) as store,
-                Nursery(exports.NURSERY_MODULES, *limits) as nursery,
+                ProcessPool(exports.PRELOADED_MODULES, *limits) as pool,
             ):
-                return sum(self._served(store, nursery, spec, is_all) for spec in specs)
+                return sum(self._served(store, pool, spec, is_all) for spec in specs)
         except KeyboardInterrupt:
             typer.echo(
                 "Stopped. What was made is kept; the same command goes on from there.", err=True
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
-    def _served(self, store: Store, nursery: Nursery, spec: ExportSpec, is_all: bool) -> bool:
+    def _served(self, store: Store, pool: ProcessPool, spec: ExportSpec, is_all: bool) -> bool:
         try:
             with _progress(spec) as tell:
                 made = store.made_from(*origins(spec.request))
-                job = Job(spec.request, self.settings, made, nursery, tell, never_stop)
+                job = Job(spec.request, self.settings, made, pool, tell, never_stop)
                 card = exports.make(job, spec)
         except UnsupportedError as error:
             if not is_all:
@@ -144,7 +144,7 @@ class _Desk:
         typer.echo(report.card_to_text(card))
         return self._handed_out(store, card)
 
-    def _handed_out(self, store: Store, card: ProofCard) -> bool:
+    def _handed_out(self, store: Store, card: VerificationReport) -> bool:
         if not (card.passed or self.anyway):
             typer.echo("\nThe file was not written. To have it all the same, add --anyway.\n")
             return False

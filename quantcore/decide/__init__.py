@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from quantcore.decide.budgets import KINDS, Budgets, Estimate
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence, weigh
-from quantcore.decide.grounds import Ground, ground, references
 from quantcore.decide.paired import Correctness
 from quantcore.decide.promise import Promise, promise
 from quantcore.decide.reasons import Other, describe
+from quantcore.decide.reference_groups import ReferenceGroup, reference_group, references
 from quantcore.decide.verdict import Miss, Verdict, nearest_in_8_bits, recommend
 from quantcore.schema.result import Comparison
 
@@ -22,18 +22,18 @@ __all__ = [
     "Correctness",
     "Estimate",
     "Evidence",
-    "Ground",
     "Miss",
     "Other",
     "Promise",
+    "ReferenceGroup",
     "Verdict",
     "bounds",
     "decide",
     "describe",
-    "ground",
     "nearest_in_8_bits",
     "promise",
     "recommend",
+    "reference_group",
     "references",
     "weigh",
 ]

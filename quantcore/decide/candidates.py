@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from quantcore.decide.budgets import POINT_COST, Estimate, exactly
-from quantcore.decide.grounds import ground, judged_alike, references
 from quantcore.decide.labels import labels
 from quantcore.decide.paired import Correctness, difference, discordant
+from quantcore.decide.reference_groups import judged_alike, reference_group, references
 from quantcore.decide.timing import latency_errors
 from quantcore.engine.metrics import Z_95
 from quantcore.schema.result import VariantResult
@@ -59,7 +59,7 @@ def candidates(rows: Sequence[VariantResult], right: Correctness) -> list[Candid
     """Return the rows as they are judged, each against its own float32."""
     names, own = labels(rows), references(rows)
     found = [_candidate(row, own.get(row.key), names[row.key], right) for row in rows]
-    if len({ground(row) for row in rows}) <= 1:
+    if len({reference_group(row) for row in rows}) <= 1:
         return found
     alike = bool(judged_alike(rows).all())
     errors = latency_errors(rows)

@@ -14,8 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.decide.candidates import Candidate, candidates, preference
-from quantcore.decide.grounds import Floats, Matrix, ground, judged_alike, timed_alike
 from quantcore.decide.paired import ALPHA, Correctness, discordant, real_differences
+from quantcore.decide.reference_groups import (
+    Floats,
+    Matrix,
+    judged_alike,
+    reference_group,
+    timed_alike,
+)
 from quantcore.engine import metrics
 from quantcore.schema.result import VariantResult
 
@@ -120,7 +126,7 @@ def weigh(rows: Sequence[VariantResult], correctness: Correctness | None = None)
         only_i=only_i,
         images=images,
         z=NormalDist().inv_cdf(1 - ALPHA / pairs / 2),
-        several=len({ground(row) for row in judged}) > 1,
+        several=len({reference_group(row) for row in judged}) > 1,
     )
 
 

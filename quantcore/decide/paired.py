@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.decide.budgets import Estimate
-from quantcore.decide.grounds import Floats, Matrix, judged_on, same_float
+from quantcore.decide.reference_groups import Floats, Matrix, judged_on, same_float
 from quantcore.decide.timing import lead
 from quantcore.engine import metrics
 from quantcore.schema.result import VariantResult

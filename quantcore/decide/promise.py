@@ -5,7 +5,7 @@ from typing import Literal
 
 from quantcore import wording
 from quantcore.decide.evidence import Evidence, weigh
-from quantcore.decide.grounds import references
+from quantcore.decide.reference_groups import references
 from quantcore.schema.result import Comparison, VariantResult
 
 State = Literal["kept", "half kept", "broken", "unknown"]

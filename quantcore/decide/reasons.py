@@ -7,7 +7,7 @@ from quantcore import wording
 from quantcore.decide.budgets import Budgets, failed, over
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
-from quantcore.decide.grounds import ground
+from quantcore.decide.reference_groups import reference_group
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,6 @@ def _advantages(evidence: Evidence, i: int, j: int, reverse: bool = False) -> li
 
 def _speed_ratio(one: Candidate, other: Candidate) -> float:
     """Return how many times faster `one` is: by speed-ups where one float32 stood by both."""
-    if ground(one.row) == ground(other.row):
+    if reference_group(one.row) == reference_group(other.row):
         return one.row.speedup.ratio / other.row.speedup.ratio
     return other.row.latency_ms.p50 / one.row.latency_ms.p50

@@ -1,7 +1,7 @@
 """Who is faster: by speed-ups where rows took turns with one float32, else by milliseconds.
 
-Rows of different grounds were timed minutes apart, while the machine may have become faster or
-slower; what is seen of that is part of the error of their milliseconds.
+Rows of different reference groups were timed minutes apart, while the machine may have become
+faster or slower; what is seen of that is part of the error of their milliseconds.
 """
 
 import math
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantcore.decide.grounds import Floats, ground, grounded_alike, timed_alike
+from quantcore.decide.reference_groups import Floats, grounded_alike, reference_group, timed_alike
 from quantcore.engine import metrics
 from quantcore.schema.result import VariantResult
 
 # Student's t with more degrees than this is close to normal; fewer terms, and on the safe side.
-MOST_DEGREES = 100
+MAX_DEGREES = 100
 # Standard error, as a share, that milliseconds timed minutes apart have at least.
-LEAST_DRIFT = 0.03
+MIN_DRIFT = 0.03
 # A normal distribution's standard deviation over its median distance from the middle.
 DEVIATION_PER_DISTANCE = 1.4826
 
@@ -48,7 +48,7 @@ def _timed(rows: Sequence[VariantResult]) -> list[VariantResult]:
 
 def _freedom(rows: Sequence[VariantResult]) -> int:
     freedom = sum(metrics.degrees(row.speedup.rounds) for row in _timed(rows) or rows)
-    return max(1, min(freedom, MOST_DEGREES))
+    return max(1, min(freedom, MAX_DEGREES))
 
 
 def ratio_errors(rows: Sequence[VariantResult]) -> Floats:
@@ -71,23 +71,24 @@ def latency_errors(rows: Sequence[VariantResult]) -> Floats:
     """Return the standard error of the logarithm of each row's milliseconds, `[K]`.
 
     Milliseconds times speed-up is what float32 took meanwhile. By how much that wanders among the
-    rows of a ground shows how far the machine drifted; a row that strayed further keeps its own.
+    rows of a reference group shows how far the machine drifted; a row that strayed further keeps
+    its own.
     """
     strayed = _strayed(rows)
     known = strayed[np.isfinite(strayed)]
     usual = DEVIATION_PER_DISTANCE * float(np.median(known)) if known.size else 0.0
-    drift = np.maximum(np.nan_to_num(strayed), max(usual, LEAST_DRIFT))
+    drift = np.maximum(np.nan_to_num(strayed), max(usual, MIN_DRIFT))
     own = np.maximum(ratio_errors(rows), _pooled_error(rows))
     return np.hypot(own, drift)
 
 
 def _strayed(rows: Sequence[VariantResult]) -> Floats:
-    """Return how far each row's float32 was from that of its ground; NaN where it stands alone."""
+    """Return how far each row's float32 was from that of its group; NaN where it stands alone."""
     meanwhile = np.log([row.latency_ms.p50 * row.speedup.ratio for row in rows])
     found = np.full(len(rows), np.nan)
     places: dict[object, list[int]] = {}
     for place, row in enumerate(rows):
-        places.setdefault(ground(row), []).append(place)
+        places.setdefault(reference_group(row), []).append(place)
     for among in places.values():
         if (count := len(among)) > 1:
             distance = np.abs(meanwhile[among] - np.median(meanwhile[among]))

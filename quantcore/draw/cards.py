@@ -5,14 +5,14 @@ from html import escape
 
 from quantcore import wording
 from quantcore.formats import EXPORTERS
-from quantcore.schema.verification import Check, Pass, ProofCard
+from quantcore.schema.verification import Check, Pass, VerificationReport
 
 HELD, FAILED = "✓", "✗"
 # Facts that are long, and stand below the figures.
 LONG = ("SHA-256", "runs on", "engine")
 
 
-def card(found: ProofCard, figures: list[tuple[str, str]], file_name: str) -> str:
+def card(found: VerificationReport, figures: list[tuple[str, str]], file_name: str) -> str:
     """Return the card from its verdict to what nobody looked at.
 
     Args:
@@ -38,7 +38,7 @@ def card(found: ProofCard, figures: list[tuple[str, str]], file_name: str) -> st
     return f'<section class="qw-card {kind}" aria-label="Proof card">{"".join(parts)}</section>'
 
 
-def _headline(found: ProofCard, file_name: str) -> str:
+def _headline(found: VerificationReport, file_name: str) -> str:
     failed = [check.name for check in found.checks if not check.passed]
     if failed:
         says = f"{FAILED} Do not ship this file"

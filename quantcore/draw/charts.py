@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from quantcore import wording
-from quantcore.decide import KINDS, Budgets, ground, references
+from quantcore.decide import KINDS, Budgets, reference_group, references
 from quantcore.draw import marks, titles
 from quantcore.draw.axes import AXES, Axis
 from quantcore.schema.result import VariantResult
@@ -21,7 +21,7 @@ BEATEN_OPACITY = 0.6
 SPOKE_OPACITY = 0.35
 LINE_PX = 16
 # More float32 than these would be a thicket of lines and names; the texts at the markers remain.
-MOST_NAMED_RINGS = 8
+MAX_NAMED_RINGS = 8
 
 
 def plot(
@@ -237,11 +237,11 @@ def _axis_layout(axis: Axis) -> dict[str, Any]:
 
 def _mark_float(figure: go.Figure, drawn: Sequence[VariantResult], x: Axis, y: Axis) -> None:
     """Show what every variant is held against: one float32 as dotted lines, several by spokes."""
-    floats = {ground(row): row for row in drawn if row.workflow == "float32"}
-    if len({ground(row) for row in drawn}) > 1:
-        if len(floats) <= MOST_NAMED_RINGS:
+    floats = {reference_group(row): row for row in drawn if row.workflow == "float32"}
+    if len({reference_group(row) for row in drawn}) > 1:
+        if len(floats) <= MAX_NAMED_RINGS:
             _draw_spokes(figure, drawn, x, y)
-            headings = titles.grounds(drawn)
+            headings = titles.reference_groups(drawn)
             in_order = sorted(floats.items(), key=lambda pair: x.value(pair[1]) or 0.0)
             for place, (where, reference) in enumerate(in_order):
                 # Every other name stands higher, so that neighbours do not cover each other.

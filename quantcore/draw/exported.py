@@ -8,13 +8,13 @@ from quantcore import wording
 from quantcore.draw import marks, titles
 from quantcore.formats import EXPORTERS
 from quantcore.schema.result import VariantResult
-from quantcore.schema.verification import ProofCard
+from quantcore.schema.verification import VerificationReport
 from quantcore.wording import NONE
 
 HEADINGS = ("File", "Size", "Zipped", "Latency", "Top-1", "Proof")
 
 
-def named(pairs: Sequence[tuple[VariantResult, ProofCard]]) -> dict[str, VariantResult]:
+def named(pairs: Sequence[tuple[VariantResult, VerificationReport]]) -> dict[str, VariantResult]:
     """Return the files' figures by their names: `Static on x86 as ONNX`.
 
     Args:
@@ -29,7 +29,7 @@ def named(pairs: Sequence[tuple[VariantResult, ProofCard]]) -> dict[str, Variant
     }
 
 
-def _row(base: VariantResult, card: ProofCard) -> VariantResult | None:
+def _row(base: VariantResult, card: VerificationReport) -> VariantResult | None:
     """Return the variant's row with the file's figures in it; None where it is not drawn."""
     latency = card.latency[0].latency_ms if card.latency else None
     if latency is None or not card.passed:
@@ -48,7 +48,7 @@ def _row(base: VariantResult, card: ProofCard) -> VariantResult | None:
     )
 
 
-def table(pairs: Sequence[tuple[VariantResult, ProofCard]]) -> str:
+def table(pairs: Sequence[tuple[VariantResult, VerificationReport]]) -> str:
     """Return every file with its figures, as a table that is cards on a narrow screen."""
     names = titles.names([row for row, _ in pairs])
     head = "".join(f'<th scope="col">{title}</th>' for title in HEADINGS)
@@ -59,7 +59,7 @@ def table(pairs: Sequence[tuple[VariantResult, ProofCard]]) -> str:
     )
 
 
-def _line(name: str, row: VariantResult, card: ProofCard) -> str:
+def _line(name: str, row: VariantResult, card: VerificationReport) -> str:
     latency = card.latency[0].latency_ms if card.latency else None
     figures: Mapping[str, str] = {
         "Size": wording.megabytes(card.exported.artifact.size_bytes, 3),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 from quantcore import wording
-from quantcore.decide import Verdict, ground
+from quantcore.decide import Verdict, reference_group
 from quantcore.decide.labels import Cell
 from quantcore.draw import marks, titles
 from quantcore.schema.result import Failure, VariantResult
@@ -113,7 +113,7 @@ def _named(rows: Sequence[VariantResult]) -> dict[str, Named]:
 
 
 def _several(rows: Sequence[VariantResult]) -> bool:
-    return len({ground(row) for row in rows}) > 1
+    return len({reference_group(row) for row in rows}) > 1
 
 
 def _item(names: Sequence[Named], text: str) -> str:

@@ -25,7 +25,7 @@ MUTED = "var(--qw-muted, #51606f)"
 LINE = "var(--qw-line, #dde3ea)"
 GROUND = "var(--qw-ground, #ffffff)"
 ROOM = 0.06
-MOST_TICKS = 7
+MAX_TICKS = 7
 LEGEND_PX = 22
 LEGEND_NOTES = ("Thin bars:", "95 % intervals", "Paler: beaten", "or over budget")
 
@@ -46,7 +46,7 @@ class Scale:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return round values within the range, and how each is written."""
-        step = _round_step((self.high - self.low) / MOST_TICKS)
+        step = _round_step((self.high - self.low) / MAX_TICKS)
         places = max(0, -math.floor(math.log10(step)))
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from quantcore import wording
-from quantcore.decide import Ground, ground, references
+from quantcore.decide import ReferenceGroup, reference_group, references
 from quantcore.decide.labels import columns as varying
 from quantcore.draw import marks, titles
 from quantcore.schema.result import VariantResult
@@ -160,10 +160,10 @@ def results(
 
 
 def _bodies(rows: Sequence[VariantResult], ship: str | None, columns: Sequence[Column]) -> str:
-    own, headings = references(rows), titles.grounds(rows)
-    parts: dict[Ground, list[VariantResult]] = {}
+    own, headings = references(rows), titles.reference_groups(rows)
+    parts: dict[ReferenceGroup, list[VariantResult]] = {}
     for row in rows:
-        parts.setdefault(ground(row), []).append(row)
+        parts.setdefault(reference_group(row), []).append(row)
     return "".join(
         f"<tbody>{_heading(headings[key], columns) if len(parts) > 1 else ''}"
         f"{_body(part, own, ship, columns)}</tbody>"

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from quantcore.backends import BACKENDS
-from quantcore.decide import Ground, ground, labels
+from quantcore.decide import ReferenceGroup, labels, reference_group
 from quantcore.decide.labels import Cell
 from quantcore.errors import RequestError
 from quantcore.jobs.sweep import cells_of
@@ -104,11 +104,11 @@ def asked(requests: Sequence[CompareRequest]) -> list[str]:
     return names(cells_of(requests))
 
 
-def grounds(rows: Sequence[VariantResult]) -> dict[Ground, str]:
+def reference_groups(rows: Sequence[VariantResult]) -> dict[ReferenceGroup, str]:
     """Return what the rows of each float32 have in common, in words: `ResNet-18, 48 px`."""
     titled = models(row.model for row in rows)
     return {
-        ground(row): ", ".join(titled.get(part, part) for part in parts)
+        reference_group(row): ", ".join(titled.get(part, part) for part in parts)
         for row, parts in zip(rows, labels.surroundings(rows), strict=True)
     }
 

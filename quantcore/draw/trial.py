@@ -15,7 +15,7 @@ from quantcore.schema.verification import Guess
 
 FLOAT = "float32"
 # More names than this make a sentence nobody reads; the cards have them all.
-MOST_NAMED = 4
+MAX_NAMED = 4
 # Below this share the surest class is hardly more than a guess.
 SURE = 0.5
 
@@ -124,7 +124,7 @@ def _contradictions(different: Sequence[Asked]) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    if len(names) > MOST_NAMED:
+    if len(names) > MAX_NAMED:
         return wording.count(len(names), "variant")
     return wording.joined(list(names))
 

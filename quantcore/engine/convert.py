@@ -17,13 +17,13 @@ from quantcore.formats import torchscript
 from quantcore.images import load_images
 from quantcore.models import weights_digest
 from quantcore.models.catalogue import find
-from quantcore.sandbox.outbox import Tray
+from quantcore.sandbox.outbox import Outbox
 from quantcore.sandbox.process_pool import report
 from quantcore.schema.environment import library_versions
 from quantcore.schema.request import CompareRequest, Variant
 from quantcore.schema.result import Artifact
 from quantcore.settings import physical_cores
-from quantcore.workflows import Material, settings_of, workflow
+from quantcore.workflows import ConversionInput, settings_of, workflow
 from quantcore.workflows.base import Report
 
 if TYPE_CHECKING:
@@ -72,30 +72,30 @@ _CONVERSION = TypeAdapter(Conversion)
 def run_convert_child(
     connection: Connection, request: CompareRequest, variant: Variant, folder: Path
 ) -> Conversion:
-    """Convert a variant and put its file on the tray; reports progress on the way."""
+    """Convert a variant and put its file in the outbox; reports progress on the way."""
     import torch
 
     torch.set_num_threads(physical_cores())
     info, backend = find(request.model), runtime(variant.backend)
-    material = Material(
+    inputs = ConversionInput(
         request.model, info, load_images(request.images, info), image_size(request, info)
     )
     backend.activate()
     started = time.monotonic()
     made = workflow(variant.workflow, dict(variant.settings))
-    module = evaluated(made.convert(material, backend, report(connection)))
+    module = evaluated(made.convert(inputs, backend, report(connection)))
     conversion_s = time.monotonic() - started
     report(connection)("writing the file", 0.97)
     metadata, state = provenance(request, variant), numbers(module)
-    tray = Tray(folder)
-    artifact = tray.add(
+    outbox = Outbox(folder)
+    artifact = outbox.add(
         lambda path: torchscript.export(
-            module, example(material.image_size), backend, metadata, path
+            module, example(inputs.image_size), backend, metadata, path
         ),
         torchscript.FORMAT,
     )
     again = made.uses and not info.is_program
-    kept = tray.add(lambda path: path.write_bytes(state), STATE_FORMAT) if again else None
+    kept = outbox.add(lambda path: path.write_bytes(state), STATE_FORMAT) if again else None
     return Conversion(artifact, len(state), state_digest(module), conversion_s, kept)
 
 
@@ -109,14 +109,14 @@ def run_relabel_child(
 ) -> Conversion:
     """Write the file of a backend whose weights, scales and zero points another one shares."""
     backend, metadata = runtime(variant.backend), provenance(request, variant)
-    artifact = Tray(folder).add(
+    artifact = Outbox(folder).add(
         lambda path: torchscript.relabel(source, backend, metadata, path), torchscript.FORMAT
     )
     return replace(twin, artifact=artifact)
 
 
 def module_again(
-    material: Material,
+    inputs: ConversionInput,
     variant: Variant,
     conversion: Conversion,
     state: Path | None,
@@ -135,9 +135,9 @@ def module_again(
     backend = runtime(variant.backend)
     made = workflow(variant.workflow, dict(variant.settings))
     if state is None:
-        module = made.convert(material, backend, report)
+        module = made.convert(inputs, backend, report)
     else:
-        module = made.skeleton(material, backend)
+        module = made.empty_converted(inputs, backend)
         module.load_state_dict(torch.load(state, weights_only=True))
     if state_digest(module) != conversion.state_digest:
         raise QuantcoreError(

@@ -113,7 +113,7 @@ def result_key(request: CompareRequest, variant: Variant, environment: Environme
     )
 
 
-def judgement_key(request: CompareRequest, variant: Variant) -> str:
+def evaluation_key(request: CompareRequest, variant: Variant) -> str:
     """Return the digest of what decides a variant's answers, before its file is looked at."""
     info = find(request.model)
     return digest(

@@ -23,7 +23,7 @@ from quantcore.formats import exporter
 from quantcore.formats.torchscript import TorchScript
 from quantcore.sandbox.process_pool import (
     Child,
-    Nursery,
+    ProcessPool,
     Progress,
     ShouldStop,
     Watch,
@@ -67,7 +67,7 @@ class Timing:
 
 
 def time_against_float(
-    nursery: Nursery,
+    pool: ProcessPool,
     subject: Subject,
     reference: Subject,
     measure: MeasureSpec,
@@ -84,8 +84,7 @@ def time_against_float(
     """
     with ExitStack() as stack:
         pair = [
-            stack.enter_context(_timed_child(nursery, each, measure))
-            for each in (reference, subject)
+            stack.enter_context(_timed_child(pool, each, measure)) for each in (reference, subject)
         ]
         for child in pair:
             child.receive(should_stop=should_stop)
@@ -97,10 +96,10 @@ def time_against_float(
 
 
 def time_alone(
-    nursery: Nursery, subject: Subject, measure: MeasureSpec, watch: Watch, should_stop: ShouldStop
+    pool: ProcessPool, subject: Subject, measure: MeasureSpec, watch: Watch, should_stop: ShouldStop
 ) -> Timing:
     """Return the float artifact's own latency and memory; its speed-up over itself is 1."""
-    with _timed_child(nursery, subject, measure) as child:
+    with _timed_child(pool, subject, measure) as child:
         child.receive(should_stop=should_stop)
         with _busy_meter([child.pid]) as busy:
             rounds = []
@@ -157,9 +156,9 @@ _MEMORY = TypeAdapter(tuple[int, int])
 
 
 @contextmanager
-def _timed_child(nursery: Nursery, subject: Subject, measure: MeasureSpec) -> Iterator[Child]:
+def _timed_child(pool: ProcessPool, subject: Subject, measure: MeasureSpec) -> Iterator[Child]:
     function = "quantcore.engine.latency:run_timed_child"
-    with nursery.spawn(function, subject, measure, reads=(subject.path,)) as child:
+    with pool.spawn(function, subject, measure, reads=(subject.path,)) as child:
         yield child
 
 

@@ -1,7 +1,7 @@
 """One cell, start to end: fetch or convert the file, load it afresh, judge it, time it.
 
-Everything that touches torch happens in children of a nursery; this module runs in a worker and
-only decides what is still missing. Each step looks in the store first, and leaves there what it
+Everything that touches torch happens in children of a process pool; this module runs in a worker
+and only decides what is still missing. Each step looks in the store first, and leaves there what it
 made, so that an interrupted comparison goes on where it stopped.
 """
 
@@ -33,7 +33,7 @@ from quantcore.images import load_labels
 from quantcore.models import weights_are_here, weights_files
 from quantcore.models.catalogue import find
 from quantcore.sandbox import outbox, sandboxed
-from quantcore.sandbox.process_pool import Child, Nursery, Progress, ShouldStop, not_an_answer
+from quantcore.sandbox.process_pool import Child, ProcessPool, Progress, ShouldStop, not_an_answer
 from quantcore.schema.digests import canonical_json, digest
 from quantcore.schema.environment import Environment, current_environment
 from quantcore.schema.request import CompareRequest, Variant
@@ -41,8 +41,8 @@ from quantcore.schema.result import Accuracy, Failure, VariantResult
 from quantcore.settings import Settings
 from quantcore.workflows import settings_of, settings_told, workflow
 
-# Imported once by the nursery, so that its children start with everything at hand.
-NURSERY_MODULES = (
+# Imported once by the process pool, so that its children start with everything at hand.
+PRELOADED_MODULES = (
     "quantcore.engine.convert",
     "quantcore.engine.predict",
     "quantcore.engine.latency",
@@ -60,7 +60,7 @@ ReportStage = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Evaluation:
     """How a file answers: logits by digest (None for random weights), and its float compute."""
 
     predictions: str | None
@@ -74,7 +74,7 @@ class Job:
     request: CompareRequest
     settings: Settings
     store: Store
-    nursery: Nursery
+    pool: ProcessPool
     report: ReportStage
     should_stop: ShouldStop
     refusal: str = ""
@@ -90,14 +90,14 @@ class Job:
     ) -> T:
         """Return what a child of its own answers, with its files in the store.
 
-        The function is called with `arguments` and a tray, whose files are taken from it when the
-        child has ended. The child may read `reads` and what the request names.
+        The function is called with `arguments` and an outbox, whose files are taken from it when
+        the child has ended. The child may read `reads` and what the request names.
 
         Raises:
             ChildDiedError: the answer is another than `kind`, or speaks of files (whose digests
-                `files` gives) that were not on the tray.
+                `files` gives) that were not in the outbox.
         """
-        with self.store.tray() as folder:
+        with self.store.outbox() as folder:
             with self.spawn(function, *arguments, folder, reads=reads, writes=(folder,)) as child:
                 answer = self.receive(kind, child, share, folder)
             taken = outbox.take(folder, self.store)
@@ -115,7 +115,7 @@ class Job:
         """
         self.require_lock()
         named = files_of(self.request)
-        return self.nursery.spawn(function, *arguments, reads=(*reads, *named), writes=writes)
+        return self.pool.spawn(function, *arguments, reads=(*reads, *named), writes=writes)
 
     def require_lock(self) -> None:
         """Refuse to run somebody's program where nothing locks it in.
@@ -123,7 +123,7 @@ class Job:
         Raises:
             UnsupportedError: that is so here.
         """
-        if find(self.request.model).is_program and not self.nursery.locked:
+        if find(self.request.model).is_program and not self.pool.locked:
             raise UnsupportedError(self.refusal or NOT_LOCKED, sandboxed.REMEDY)
 
     def receive(
@@ -134,7 +134,7 @@ class Job:
         Raises:
             ChildDiedError: it answers another thing, or fills the folder that it may write in.
         """
-        stop = self.should_stop if folder is None else outbox.weighed(folder, self.should_stop)
+        stop = self.should_stop if folder is None else outbox.within_quota(folder, self.should_stop)
         answer = child.receive(self.watch(*share), stop)
         try:
             return TypeAdapter(kind).validate_python(answer)
@@ -271,11 +271,11 @@ def _measured(job: Job, variant: Variant) -> VariantResult:
     reference = convert(job, FLOAT32, 0.0, 0.05)
     conversion = reference if variant == FLOAT32 else convert(job, variant, 0.05, 0.55)
     judged = judge(job, FLOAT32, reference, 0.55, 0.6)
-    judgement = judged if variant == FLOAT32 else judge(job, variant, conversion, 0.6, 0.75)
+    evaluation = judged if variant == FLOAT32 else judge(job, variant, conversion, 0.6, 0.75)
     timing = _time(job, variant, conversion, reference)
-    result = _result(job, variant, conversion, judgement, judged, timing)
+    result = _result(job, variant, conversion, evaluation, judged, timing)
     artifacts = [conversion.artifact.sha256]
-    artifacts += [judgement.predictions] if judgement.predictions else []
+    artifacts += [evaluation.predictions] if evaluation.predictions else []
     job.store.put("result", result.key, _RESULT.dump_json(result).decode(), artifacts)
     job.report("done", 1.0)
     return result
@@ -345,14 +345,14 @@ def _convert_child(
 
 def judge(
     job: Job, variant: Variant, conversion: Conversion, start: float, end: float
-) -> Judgement:
+) -> Evaluation:
     """Return the file's answers on the evaluation pictures, from the store where they are known."""
-    key = keys.judgement_key(job.request, variant)
-    known = job.store.get("judgement", key)
+    key = keys.evaluation_key(job.request, variant)
+    known = job.store.get("evaluation", key)
     if known is not None:
-        return _JUDGEMENT.validate_json(known)
+        return _EVALUATION.validate_json(known)
     sha256 = conversion.artifact.sha256
-    with job.store.using(sha256) as (path,), job.store.tray() as folder:
+    with job.store.using(sha256) as (path,), job.store.outbox() as folder:
         with job.spawn(
             "quantcore.engine.predict:run_probe_child",
             path,
@@ -374,10 +374,10 @@ def judge(
             _require_logits(job, taken)
             predictions = taken
             job.store.put("predictions", shared, predictions, [predictions])
-    judgement = Judgement(predictions, probe.float_multiply_adds)
+    evaluation = Evaluation(predictions, probe.float_multiply_adds)
     artifacts = [predictions] if predictions else []
-    job.store.put("judgement", key, _JUDGEMENT.dump_json(judgement).decode(), artifacts)
-    return judgement
+    job.store.put("evaluation", key, _EVALUATION.dump_json(evaluation).decode(), artifacts)
+    return evaluation
 
 
 def _require_logits(job: Job, sha256: str) -> None:
@@ -388,7 +388,7 @@ def _require_logits(job: Job, sha256: str) -> None:
             raise not_an_answer()
 
 
-_JUDGEMENT = TypeAdapter(Judgement)
+_EVALUATION = TypeAdapter(Evaluation)
 
 
 def _time(job: Job, variant: Variant, conversion: Conversion, reference: Conversion) -> Timing:
@@ -398,22 +398,22 @@ def _time(job: Job, variant: Variant, conversion: Conversion, reference: Convers
     with job.store.using(*digests) as paths:
         subject = TimedSubject(paths[0], variant.backend, size)
         if variant == FLOAT32:
-            return time_alone(job.nursery, subject, measure, watch, job.should_stop)
+            return time_alone(job.pool, subject, measure, watch, job.should_stop)
         against = TimedSubject(paths[1], None, size)
-        return time_against_float(job.nursery, subject, against, measure, watch, job.should_stop)
+        return time_against_float(job.pool, subject, against, measure, watch, job.should_stop)
 
 
 def _result(
     job: Job,
     variant: Variant,
     conversion: Conversion,
-    judgement: Judgement,
-    reference: Judgement,
+    evaluation: Evaluation,
+    reference: Evaluation,
     timing: Timing,
 ) -> VariantResult:
     request = job.request
     info = find(request.model)
-    accuracy, agreement, sqnr_db, images = _fidelity(job, judgement, reference)
+    accuracy, agreement, sqnr_db, images = _fidelity(job, evaluation, reference)
     return VariantResult(
         key=keys.result_key(request, variant, current_environment()),
         model=request.model.name,
@@ -431,22 +431,22 @@ def _result(
         agreement=agreement,
         sqnr_db=sqnr_db,
         fidelity_images=images,
-        int8_share=_int8_share(variant, judgement, reference),
+        int8_share=_int8_share(variant, evaluation, reference),
         peak_memory_bytes=timing.peak_memory_bytes,
         memory_baseline_bytes=timing.memory_baseline_bytes,
         machine_busy=timing.machine_busy,
         conversion_s=round(conversion.conversion_s, 3),
         notes=_notes(request, variant),
-        predictions=judgement.predictions,
+        predictions=evaluation.predictions,
     )
 
 
 def _fidelity(
-    job: Job, judgement: Judgement, reference: Judgement
+    job: Job, evaluation: Evaluation, reference: Evaluation
 ) -> tuple[Accuracy | None, float | None, float | None, int]:
-    if judgement.predictions is None or reference.predictions is None:
+    if evaluation.predictions is None or reference.predictions is None:
         return None, None, None, 0
-    with job.store.using(judgement.predictions, reference.predictions) as paths:
+    with job.store.using(evaluation.predictions, reference.predictions) as paths:
         logits, float_logits = (load_logits(path) for path in paths)
     labels = load_labels(job.request.images, find(job.request.model))
     accuracy = None
@@ -460,11 +460,11 @@ def _fidelity(
     )
 
 
-def _int8_share(variant: Variant, judgement: Judgement, reference: Judgement) -> float:
+def _int8_share(variant: Variant, evaluation: Evaluation, reference: Evaluation) -> float:
     """Return the share of the float file's multiply-adds that this file no longer runs in float."""
     if variant == FLOAT32 or not reference.float_multiply_adds:
         return 0.0
-    left = judgement.float_multiply_adds / reference.float_multiply_adds
+    left = evaluation.float_multiply_adds / reference.float_multiply_adds
     return max(0.0, round(1.0 - left, 4))
 
 

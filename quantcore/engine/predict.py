@@ -15,7 +15,7 @@ from quantcore.engine.keys import image_size
 from quantcore.formats.multiply_adds import float_multiply_adds
 from quantcore.images import Split, load_images
 from quantcore.models.catalogue import find
-from quantcore.sandbox.outbox import Tray
+from quantcore.sandbox.outbox import Outbox
 from quantcore.sandbox.process_pool import report
 from quantcore.schema.request import CompareRequest
 from quantcore.settings import physical_cores
@@ -59,7 +59,7 @@ def run_probe_child(
     head = np.concatenate(list(_logits(predict, evaluation, PROBE_IMAGES)))
     connection.send(Probe(hashlib.sha256(head.tobytes()).hexdigest(), multiply_adds))
     connection.recv()
-    return store_logits(Tray(folder), answers(predict, request, report(connection)))
+    return store_logits(Outbox(folder), answers(predict, request, report(connection)))
 
 
 def answers(
@@ -76,7 +76,7 @@ def answers(
     return np.concatenate(parts)
 
 
-def store_logits(store: Store | Tray, logits: NDArray[np.float32]) -> str:
+def store_logits(store: Store | Outbox, logits: NDArray[np.float32]) -> str:
     """Store logits and return their digest."""
     return store.add(lambda path: _save(path, logits), FORMAT).sha256
 

@@ -1,4 +1,4 @@
-"""Import what children need, once, in the nursery. Importing runs no model and starts no thread."""
+"""Import what children need, once. Importing runs no model and starts no thread."""
 
 import torch.ao.quantization
 import torch.ao.quantization.quantize_fx

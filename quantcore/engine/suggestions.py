@@ -13,8 +13,8 @@ from quantcore.schema.request import CompareRequest, Setting, Variant
 from quantcore.schema.result import VariantResult
 from quantcore.workflows import workflow
 
-MOST_CALIBRATION_IMAGES = 1_024
-MOST_STEPS = 2_000
+MAX_CALIBRATION_IMAGES = 1_024
+MAX_STEPS = 2_000
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Step:
 
 
 def _more_images(now: Setting, _: str | None) -> Setting:
-    return min(4 * _number(now), MOST_CALIBRATION_IMAGES)
+    return min(4 * _number(now), MAX_CALIBRATION_IMAGES)
 
 
 def _more_steps(now: Setting, _: str | None) -> Setting:
-    return min(3 * _number(now), MOST_STEPS)
+    return min(3 * _number(now), MAX_STEPS)
 
 
 def _other_observer(now: Setting, _: str | None) -> Setting:

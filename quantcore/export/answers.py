@@ -14,12 +14,12 @@ from quantcore.export import sample
 from quantcore.formats import Exporter, exporter
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
-from quantcore.sandbox.outbox import Tray
+from quantcore.sandbox.outbox import Outbox
 from quantcore.sandbox.process_pool import report
 from quantcore.schema.verification import Check, ExportSpec, Sample
 from quantcore.settings import physical_cores
 
-MOST_CHARACTERS = 300
+MAX_CHARACTERS = 300
 # What runtimes say where memory ran out, which says nothing of the file.
 OUT_OF_MEMORY = ("allocate memory", "bad_alloc")
 
@@ -41,15 +41,15 @@ class Answers:
 def run_answers_child(
     connection: Connection, spec: ExportSpec, path: Path, folder: Path
 ) -> Answers:
-    """Load the file in its runtime, and put its answers on the evaluation pictures on the tray."""
+    """Load the file in its runtime and store its answers on the evaluation pictures."""
     made = exporter(spec.format, dict(spec.options))
     predict, logits = _asked(connection, made, spec, path, spec.variant.backend)
     info = find(spec.request.model)
     evaluation = load_images(spec.request.images, info).evaluation
     pixels = sample.as_seen(evaluation, sample.surest(logits), info)
-    tray = Tray(folder)
-    picture = tray.add(lambda target: target.write_bytes(sample.png(pixels)), sample.FORMAT)
-    predictions = store_logits(tray, logits)
+    outbox = Outbox(folder)
+    picture = outbox.add(lambda target: target.write_bytes(sample.png(pixels)), sample.FORMAT)
+    predictions = store_logits(outbox, logits)
     shown = Sample(picture, sample.guesses(predict, pixels, info))
     return Answers(predictions, shown, made.read_metadata(path), made.checks(path))
 
@@ -60,7 +60,7 @@ def run_elsewhere_child(
     """Return the digest of the file's answers by the kernels of another backend."""
     made = exporter(spec.format, dict(spec.options))
     _, logits = _asked(connection, made, spec, path, backend)
-    return store_logits(Tray(folder), logits)
+    return store_logits(Outbox(folder), logits)
 
 
 def _asked(
@@ -85,5 +85,5 @@ def _asked(
         text = " ".join(str(error).split())
         if any(sign in text for sign in OUT_OF_MEMORY):
             raise
-        text = text[:MOST_CHARACTERS]
+        text = text[:MAX_CHARACTERS]
         raise DoesNotRunError(f"{made.runtime} says: {text}", "Try another format.") from error

@@ -13,14 +13,14 @@ from quantcore.schema.verification import Check, Exported, ExportSpec
 Logits = NDArray[np.float32]
 
 # Where another runtime rounds elsewhere, so many of the pictures must still get the same class.
-LEAST_AGREEMENT = 0.995
+MIN_AGREEMENT = 0.995
 # Points of top-1 that a file may lie below or above the model it was lowered from.
-MOST_POINTS = 1.0
+MAX_POINTS = 1.0
 # How much larger than the variant's state dict a phone's file may be.
-MOST_OVERHEAD = 0.10
+MAX_OVERHEAD = 0.10
 # For random weights, whose classes mean nothing: noise in the logits.
 EXACT_TOLERANCE = 1e-3
-LEAST_SQNR_DB = 20.0
+MIN_SQNR_DB = 20.0
 # Said in a sentence as they stand in the file.
 LABELS, IMAGE_SIZE, CHANNELS = "labels", "image_size", "channels"
 
@@ -113,7 +113,7 @@ def _answers(evidence: Evidence) -> Check:
 
 def _same_classes(evidence: Evidence) -> Check:
     agreement = metrics.agreement(evidence.variant_logits, evidence.logits)
-    least = 1.0 if evidence.is_exact else LEAST_AGREEMENT
+    least = 1.0 if evidence.is_exact else MIN_AGREEMENT
     pictures = wording.count(len(evidence.logits), "picture")
     differs = f"logits differ by at most {wording.digits(evidence.largest_difference)}"
     if agreement == 1.0:
@@ -131,11 +131,11 @@ def _near_its_reference(evidence: Evidence, reference: Logits) -> Check:
     agreement = metrics.agreement(reference, evidence.logits)
     same = f"{wording.percent(agreement, 2)} of {len(reference):,} pictures get the same class"
     if evidence.labels is None:
-        return Check(name, agreement >= LEAST_AGREEMENT, f"{same}.")
+        return Check(name, agreement >= MIN_AGREEMENT, f"{same}.")
     labels = evidence.labels[: len(reference)]
     points = round(100 * (_top1(evidence.logits, labels) - _top1(reference, labels)), 6)
     found = f"Its top-1 is within {wording.points(abs(points))} of it; {same}."
-    return Check(name, abs(points) <= MOST_POINTS, found)
+    return Check(name, abs(points) <= MAX_POINTS, found)
 
 
 def _top1(logits: Logits, labels: NDArray[np.int64]) -> float:
@@ -155,8 +155,8 @@ def _noise(evidence: Evidence) -> Check:
     noise = metrics.sqnr_db(reference, evidence.logits)
     if noise is None:
         return Check(name, True, "Logits are the same.")
-    found = f"Signal to noise of the logits is {noise:.0f} dB, of at least {LEAST_SQNR_DB:.0f}."
-    return Check(name, noise >= LEAST_SQNR_DB, found)
+    found = f"Signal to noise of the logits is {noise:.0f} dB, of at least {MIN_SQNR_DB:.0f}."
+    return Check(name, noise >= MIN_SQNR_DB, found)
 
 
 def _size(evidence: Evidence) -> Check:
@@ -166,7 +166,7 @@ def _size(evidence: Evidence) -> Check:
     more = "larger" if overhead > 0 else "smaller"
     return Check(
         "size",
-        overhead <= MOST_OVERHEAD,
+        overhead <= MAX_OVERHEAD,
         f"{wording.megabytes(size, 3)}, {wording.percent(abs(overhead))} {more} than the variant's "
-        f"state dict; at most {wording.percent(MOST_OVERHEAD, 0)} larger is allowed.",
+        f"state dict; at most {wording.percent(MAX_OVERHEAD, 0)} larger is allowed.",
     )

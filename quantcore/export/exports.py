@@ -1,6 +1,6 @@
 """One exported file, start to end: fetch or convert the variant, write the file, prove it.
 
-As in `engine`, all that touches torch happens in children of a nursery, each step looks in the
+As in `engine`, all that touches torch happens in children of a process pool, each step looks in the
 store first and leaves there what it made, and nothing runs beside a measurement.
 """
 
@@ -44,11 +44,15 @@ from quantcore.schema.request import (
     Variant,
 )
 from quantcore.schema.result import Failure, VariantResult
-from quantcore.schema.verification import ExportSpec, ProofCard
+from quantcore.schema.verification import ExportSpec, VerificationReport
 from quantcore.workflows import Subject, Support, workflow
 
-# Imported once by the nursery, so that its children start with everything at hand.
-NURSERY_MODULES = (*pipeline.NURSERY_MODULES, "quantcore.export.write", "quantcore.export.answers")
+# Imported once by the process pool, so that its children start with everything at hand.
+PRELOADED_MODULES = (
+    *pipeline.PRELOADED_MODULES,
+    "quantcore.export.write",
+    "quantcore.export.answers",
+)
 # Raised when the code that writes or proves a file changes what it gives for the same spec.
 EXPORT_VERSION = 3
 PROOF_VERSION = 3
@@ -137,7 +141,7 @@ def _called(model: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "model"
 
 
-def cached(store: Store, spec: ExportSpec) -> ProofCard | None:
+def cached(store: Store, spec: ExportSpec) -> VerificationReport | None:
     """Return the card of a file that was proved before on this machine, if the file is whole.
 
     Nothing is fetched to find out: a file whose weights are not here cannot have been made. All
@@ -146,17 +150,19 @@ def cached(store: Store, spec: ExportSpec) -> ProofCard | None:
     return _if_there(recorded(store, spec), store.checked_path)
 
 
-def present(store: Store, spec: ExportSpec) -> ProofCard | None:
+def present(store: Store, spec: ExportSpec) -> VerificationReport | None:
     """Return the same as `cached` if the file is there; nobody looks whether it is whole."""
     return _if_there(recorded(store, spec), store.path)
 
 
-def stored(card: ProofCard) -> list[str]:
+def stored(card: VerificationReport) -> list[str]:
     """Return the digests of what a card is about: its file's, and its picture's if it has one."""
     return [card.exported.artifact.sha256, *([card.sample.artifact.sha256] if card.sample else [])]
 
 
-def _if_there(card: ProofCard | None, look: Callable[[str], Path]) -> ProofCard | None:
+def _if_there(
+    card: VerificationReport | None, look: Callable[[str], Path]
+) -> VerificationReport | None:
     try:
         for sha256 in stored(card) if card else []:
             look(sha256)
@@ -165,13 +171,13 @@ def _if_there(card: ProofCard | None, look: Callable[[str], Path]) -> ProofCard 
     return card
 
 
-def recorded(store: Store, spec: ExportSpec) -> ProofCard | None:
+def recorded(store: Store, spec: ExportSpec) -> VerificationReport | None:
     """Return the card of a file that was proved before on this machine, whole or not any more."""
     request = _request(spec)
     if not pipeline.is_readable(request, spec.variant):
         return None
     text = store.get("proof", _proof_key(spec, request))
-    return replace(ProofCard.from_json(text), spec=spec) if text is not None else None
+    return replace(VerificationReport.from_json(text), spec=spec) if text is not None else None
 
 
 def spec_of(row: VariantResult, format: str, images: ImageSpec, threads: int) -> ExportSpec:
@@ -190,7 +196,7 @@ def spec_of(row: VariantResult, format: str, images: ImageSpec, threads: int) ->
     return planned(ModelSpec(row.model), variant_of(row), format, {}, images, measure)
 
 
-def make(job: Job, spec: ExportSpec) -> ProofCard:
+def make(job: Job, spec: ExportSpec) -> VerificationReport:
     """Return what is proved of the file, which then lies in the store under its digest.
 
     A card that did not pass is returned as well: whether to take the file is for people to say.
@@ -216,7 +222,7 @@ def make(job: Job, spec: ExportSpec) -> ProofCard:
         return cached(job.store, spec) or _proved(job, spec)
 
 
-def attempt(job: Job, spec: ExportSpec) -> ProofCard | Failure:
+def attempt(job: Job, spec: ExportSpec) -> VerificationReport | Failure:
     """Return the file's card, or why there is no file. Only a cancelled export raises.
 
     Raises:
@@ -283,7 +289,7 @@ def _pictures(request: CompareRequest) -> list[object]:
     return [images_digest(images, info), images.evaluation_images, images.seed]
 
 
-def _proved(job: Job, spec: ExportSpec) -> ProofCard:
+def _proved(job: Job, spec: ExportSpec) -> VerificationReport:
     job.require_lock()
     conversion = pipeline.convert(job, spec.variant, 0.0, 0.3)
     narrowed = replace(spec, request=job.request)

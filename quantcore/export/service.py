@@ -23,18 +23,18 @@ from quantcore.jobs.workers import Workers
 from quantcore.schema.digests import digest
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Failure
-from quantcore.schema.verification import ExportSpec, ExportState, ExportView, ProofCard
+from quantcore.schema.verification import ExportSpec, ExportState, ExportView, VerificationReport
 from quantcore.settings import Settings
 
 ID_BYTES = 12
 # What became of an export: its card, why there is none, or that it or its worker was ended.
-ExportEnded = ProofCard | Failure | Literal["cancelled", "lost"]
+ExportEnded = VerificationReport | Failure | Literal["cancelled", "lost"]
 # Exports remembered after they are over; what was made is in the store all the same.
-MOST_REMEMBERED = 200
+MAX_REMEMBERED = 200
 # Under way at once: each is minutes of one machine, and none of a crowd would ever see its turn.
-MOST_OPEN = 20
+MAX_OPEN = 20
 # Of the share done, below which no pace is known.
-LEAST_SHARE = 0.05
+MIN_SHARE = 0.05
 
 
 @dataclass
@@ -46,7 +46,7 @@ class _Record:
     stage: str = ""
     share: float = 0.0
     began: float = 0.0
-    card: ProofCard | None = None
+    card: VerificationReport | None = None
     failure: Failure | None = None
     cancelled: bool = False
     owners: set[str] = field(default_factory=set)
@@ -60,7 +60,7 @@ class _Record:
         """Return where it stands at this moment."""
         with self.mutex:
             left = None
-            if self.state == "running" and self.share > LEAST_SHARE:
+            if self.state == "running" and self.share > MIN_SHARE:
                 left = (time.monotonic() - self.began) * (1 - self.share) / self.share
             return ExportView(
                 self.spec, self.state, self.stage, self.share, left, self.card, self.failure
@@ -80,7 +80,7 @@ class _Record:
         with self.mutex:
             if not self.is_open:
                 return
-            if isinstance(ended, ProofCard):
+            if isinstance(ended, VerificationReport):
                 self.state, self.share, self.card = "done", 1.0, ended
             elif isinstance(ended, Failure):
                 self.state, self.failure = "failed", ended
@@ -176,7 +176,7 @@ class Exports:
                 self._end(record)
                 self._workers.cancel(_ticket(export_id))
 
-    def known(self, spec: ExportSpec) -> ProofCard | None:
+    def known(self, spec: ExportSpec) -> VerificationReport | None:
         """Return the card of a file that was proved here before, if the file is still there.
 
         Quick, for who draws a page: whether the file is whole is looked at when it is taken.
@@ -186,7 +186,7 @@ class Exports:
         """
         return exports.present(self._store, spec)
 
-    def recorded(self, spec: ExportSpec) -> ProofCard | None:
+    def recorded(self, spec: ExportSpec) -> VerificationReport | None:
         """Return the card of a file that was proved here before; the file may be gone."""
         return exports.recorded(self._store, spec)
 
@@ -197,7 +197,7 @@ class Exports:
         return ids[-1] if ids else None
 
     @contextmanager
-    def files(self, card: ProofCard) -> Iterator[tuple[Path, Path | None]]:
+    def files(self, card: VerificationReport) -> Iterator[tuple[Path, Path | None]]:
         """Keep a proved file, and the picture to try it with, while the block runs.
 
         Raises:
@@ -211,7 +211,7 @@ class Exports:
         with self._store.using(*digests) as paths:
             yield paths[0], paths[1] if card.sample else None
 
-    def picture(self, card: ProofCard) -> bytes | None:
+    def picture(self, card: VerificationReport) -> bytes | None:
         """Return the picture to try a file with, as a PNG; None where it has none.
 
         Raises:
@@ -233,9 +233,9 @@ class Exports:
         self._store.close()
 
     def _require_room(self) -> None:
-        if sum(record.is_open for record in self._records.values()) >= MOST_OPEN:
+        if sum(record.is_open for record in self._records.values()) >= MAX_OPEN:
             raise RequestError(
-                f"{MOST_OPEN} files are being made or wait for their turn.",
+                f"{MAX_OPEN} files are being made or wait for their turn.",
                 "Ask again when one of them is done.",
             )
 
@@ -271,7 +271,7 @@ class Exports:
 
     def _forget_the_oldest(self) -> None:
         over = [key for key, record in self._records.items() if not record.is_open]
-        for key in over[: max(0, len(self._records) - MOST_REMEMBERED)]:
+        for key in over[: max(0, len(self._records) - MAX_REMEMBERED)]:
             del self._records[key]
 
 

@@ -1,6 +1,6 @@
 """The proof of one exported file: it is loaded afresh, asked, timed, and held against its variant.
 
-Runs in a worker, and like `engine` leaves all that touches a runtime to children of a nursery.
+Runs in a worker, and like `engine` leaves all that touches a runtime to children of a process pool.
 """
 
 import zlib
@@ -28,7 +28,7 @@ from quantcore.images import load_labels
 from quantcore.models.catalogue import find
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Accuracy
-from quantcore.schema.verification import Check, ExportSpec, ProofCard, RuntimeLatency
+from quantcore.schema.verification import Check, ExportSpec, RuntimeLatency, VerificationReport
 
 # How many pictures a file is asked by the kernels it will meet on a phone.
 ELSEWHERE_IMAGES = 200
@@ -37,7 +37,7 @@ TIME_BUDGET_S = 2.0
 CHUNK = 1 << 20
 
 
-def prove(job: Job, spec: ExportSpec, conversion: Conversion, export: Export) -> ProofCard:
+def prove(job: Job, spec: ExportSpec, conversion: Conversion, export: Export) -> VerificationReport:
     """Return what is found of the file, which lies in the store.
 
     Args:
@@ -63,7 +63,7 @@ class _Proof:
     conversion: Conversion
     export: Export
 
-    def card(self) -> ProofCard:
+    def card(self) -> VerificationReport:
         """Ask the file, time it, and write down what was found."""
         job = self.job
         variant_logits = self._variant_logits(0.6, 0.7)
@@ -126,11 +126,9 @@ class _Proof:
             subject = TimedSubject(path, backend, side, spec.format, spec.options)
             watch = job.watch(0.9, 1.0)
             if spec.format == TorchScript.name:
-                return time_alone(job.nursery, subject, measure, watch, job.should_stop)
+                return time_alone(job.pool, subject, measure, watch, job.should_stop)
             reference = TimedSubject(own, backend, side)
-            return time_against_float(
-                job.nursery, subject, reference, measure, watch, job.should_stop
-            )
+            return time_against_float(job.pool, subject, reference, measure, watch, job.should_stop)
 
     def _notes(self, evidence: Evidence) -> tuple[str, ...]:
         """Return what a reader must know of the file beyond the figures."""
@@ -173,11 +171,11 @@ class _Proof:
         evidence: Evidence | None = None,
         timing: Timing | None = None,
         notes: tuple[str, ...] = (),
-    ) -> ProofCard:
+    ) -> VerificationReport:
         exported = self.export.exported
         with self.job.store.using(exported.artifact.sha256) as (path,):
             zipped_bytes = _zipped_bytes(path)
-        return ProofCard(
+        return VerificationReport(
             spec=self.spec,
             exported=exported,
             environment=current_environment(),

@@ -13,12 +13,12 @@ from quantcore.formats import Source, Written, exporter
 from quantcore.images import load_images
 from quantcore.images.files import is_grey, shorter_side
 from quantcore.models.catalogue import ModelInfo, find
-from quantcore.sandbox.outbox import Tray
+from quantcore.sandbox.outbox import Outbox
 from quantcore.sandbox.process_pool import report
 from quantcore.schema.result import Artifact
 from quantcore.schema.verification import Exported, ExportSpec
 from quantcore.settings import physical_cores
-from quantcore.workflows import Material
+from quantcore.workflows import ConversionInput
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ def run_export_child(
     files: tuple[Path, Path | None],
     folder: Path,
 ) -> Export:
-    """Write the file and put it on the tray.
+    """Write the file and put it in the outbox.
 
     Args:
         connection: to the process that asked, for progress.
         spec: which file.
         conversion: the variant's own.
         files: the variant's TorchScript file, and its state dict if that was kept.
-        folder: the tray.
+        folder: the outbox.
     """
     import torch
 
@@ -59,12 +59,14 @@ def run_export_child(
     source = _source(spec, conversion, *files, connection)
     chosen = exporter(spec.format, dict(spec.options))
     written: list[Written] = []
-    tray = Tray(folder)
-    artifact = tray.add(lambda path: written.append(chosen.export(source, path, tell)), spec.format)
+    outbox = Outbox(folder)
+    artifact = outbox.add(
+        lambda path: written.append(chosen.export(source, path, tell)), spec.format
+    )
     reference = None
     if written[0].reference is not None:
         logits = answers(written[0].reference, spec.request, tell)
-        reference = store_logits(tray, logits)
+        reference = store_logits(outbox, logits)
     made = _exported(artifact, chosen.suffix, written[0])
     # As it comes back from a file: lists, no tuples.
     return Export(made, json.loads(json.dumps(source.provenance)), reference)
@@ -82,17 +84,17 @@ def _source(
     request, variant, backend = spec.request, spec.variant, runtime(spec.variant.backend)
     info = find(request.model)
     side = image_size(request, info)
-    material = Material(request.model, info, load_images(request.images, info), side)
+    inputs = ConversionInput(request.model, info, load_images(request.images, info), side)
     backend.activate()
     return Source(
         variant=variant,
         backend=backend,
-        material=material,
+        inputs=inputs,
         file=file,
         module=lambda: (
             torch.jit.load(file, map_location="cpu")
             if info.is_program
-            else module_again(material, variant, conversion, state, report(connection))
+            else module_again(inputs, variant, conversion, state, report(connection))
         ),
         example=example(side),
         provenance={

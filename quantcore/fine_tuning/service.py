@@ -38,10 +38,10 @@ from quantcore.untrusted.check import check
 from quantcore.uploads import Upload, UploadedModel, Uploads, title
 
 ID_BYTES = 12
-MOST_REMEMBERED = 100
+MAX_REMEMBERED = 100
 # A lesson looks ten times a second whether it is still wanted, but not while weights are fetched.
 END_S = 10.0
-NURSERY_MODULES = ("quantcore.engine.preload", "quantcore.fine_tuning.training")
+PRELOADED_MODULES = ("quantcore.engine.preload", "quantcore.fine_tuning.training")
 WAITS = "waits until the measurement that runs is done"
 IN_LINE = "waits until another model is taught"
 STARTING = "starting torch, which takes a few seconds"
@@ -160,7 +160,7 @@ class Transfers:
 
     def _forget_the_oldest(self) -> None:
         over = [key for key, record in self._records.items() if record.over.is_set()]
-        for key in over[: max(0, len(self._records) - MOST_REMEMBERED)]:
+        for key in over[: max(0, len(self._records) - MAX_REMEMBERED)]:
             del self._records[key]
 
     def _run(self, record: "_Record", lesson: "_Lesson") -> None:
@@ -187,7 +187,7 @@ class Transfers:
     def _taught(self, record: "_Record", lesson: "_Lesson") -> Upload:
         with tempfile.TemporaryDirectory(prefix="quantcore-transfer-") as name:
             # One of its own in it, which goes however deep a hostile child has nested it.
-            folder = Path(name) / "tray"
+            folder = Path(name) / "outbox"
             folder.mkdir()
             try:
                 return self._taught_in(record, lesson, folder)
@@ -208,8 +208,8 @@ class Transfers:
             torchvision.weights_path(lesson.info)
         reads = (self._uploads.place(lesson.pictures.token), *weights_files(spec.backbone))
         with (
-            sandboxed.start(self._settings, NURSERY_MODULES).nursery as nursery,
-            nursery.spawn(
+            sandboxed.start(self._settings, PRELOADED_MODULES).pool as pool,
+            pool.spawn(
                 "quantcore.fine_tuning.training:run_transfer_child",
                 spec,
                 folder,
@@ -217,7 +217,7 @@ class Transfers:
                 writes=(folder,),
             ) as child,
         ):
-            stops = outbox.weighed(folder, lambda: record.cancelled)
+            stops = outbox.within_quota(folder, lambda: record.cancelled)
             answer = child.receive(record.watch, stops)
         try:
             trained = _TRAINED.validate_python(answer)

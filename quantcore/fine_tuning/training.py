@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from quantcore.images import Split
 
 WEIGHTS = "weights.safetensors"
-MOST_EPOCHS = 100
+MAX_EPOCHS = 100
 USUAL_EPOCHS = 16
 # On two cores an epoch of these takes minutes for a large model; more would take a day.
-MOST_TRAINED = 2_000
-MOST_HELD_OUT = 500
+MAX_TRAINED = 2_000
+MAX_HELD_OUT = 500
 BATCH = 16
 EVALUATION_BATCH = 64
 HEAD_ROUNDS = 60
@@ -56,7 +56,7 @@ READ_AT, HEAD_AT = 0.1, 0.2
 NOT_TAUGHT = "{} has layers of its own that cannot be built for other classes here."
 CHOOSE = "Choose MobileNet v2 or ResNet-18."
 READING = "reading the pictures"
-LEAST_PICTURES = 40
+MIN_PICTURES = 40
 _POINT = re.compile(r"epoch (\d+) of \d+: loss ([\d.]+), ([\d.]+) % right")
 
 # Pictures in half precision `[N, 3, S, S]`, and their classes.
@@ -80,10 +80,10 @@ class TransferSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.epochs <= MOST_EPOCHS:
+        if not 1 <= self.epochs <= MAX_EPOCHS:
             raise RequestError(
                 f"{self.epochs} epochs cannot be trained.",
-                f"Take 1 to {MOST_EPOCHS}; {USUAL_EPOCHS} will do.",
+                f"Take 1 to {MAX_EPOCHS}; {USUAL_EPOCHS} will do.",
             )
 
 
@@ -217,9 +217,9 @@ def _splits(spec: TransferSpec) -> tuple["Split", "Split", tuple[str, ...]]:
     if data.qat is None or data.qat_held_out is None:
         raise RequestError(
             "These pictures are too few to train on.",
-            f"Bring at least {LEAST_PICTURES}; some of them only judge.",
+            f"Bring at least {MIN_PICTURES}; some of them only judge.",
         )
-    return data.qat.first(MOST_TRAINED), data.qat_held_out.first(MOST_HELD_OUT), labels
+    return data.qat.first(MAX_TRAINED), data.qat_held_out.first(MAX_HELD_OUT), labels
 
 
 def _loaded(split: "Split", tell: Callable[[float], None]) -> Lesson:

@@ -13,7 +13,7 @@ from quantcore.backends import Backend, Predictor
 from quantcore.models.catalogue import ModelInfo
 from quantcore.schema.request import Variant
 from quantcore.schema.verification import Check, Pass
-from quantcore.workflows import Material, Subject, Support
+from quantcore.workflows import ConversionInput, Subject, Support
 from quantcore.workflows.base import Report
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Source:
     Attributes:
         variant: what is exported.
         backend: the variant's.
-        material: the float model and its pictures.
+        inputs: the float model and its pictures.
         file: the variant's own TorchScript file.
         module: makes the converted module as it was before it was traced.
         example: pictures `[2, 3, S, S]` to trace with.
@@ -39,7 +39,7 @@ class Source:
 
     variant: Variant
     backend: Backend
-    material: Material
+    inputs: ConversionInput
     file: Path
     module: Callable[[], "nn.Module"]
     example: "Tensor"
@@ -48,7 +48,7 @@ class Source:
     @property
     def info(self) -> ModelInfo:
         """Return the model's facts."""
-        return self.material.model
+        return self.inputs.model
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class ExecuTorch:
         name = "quantize with PT2E and XNNPACKQuantizer"
         # For any number of pictures, since one by one takes minutes; lowered for one.
         module = torch.export.export(
-            models.build(source.material.spec),
+            models.build(source.inputs.spec),
             (source.example.contiguous(),),
             dynamic_shapes=({0: torch.export.Dim("pictures", max=BATCH)},),
         ).module()
@@ -166,7 +166,7 @@ class ExecuTorch:
     def _calibrate(self, observed: "nn.Module", source: Source, report: Report) -> None:
         import torch
 
-        split = source.material.images.calibration
+        split = source.inputs.images.calibration
         total = min(self.calibration_images, len(split))
         with torch.no_grad():
             for part, (images, _) in enumerate(split.batches(BATCH, total)):

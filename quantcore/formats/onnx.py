@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 INPUT, OUTPUT = "images", "logits"
-LEAST_OPSET, MOST_OPSET = 13, 20
+MIN_OPSET, MAX_OPSET = 13, 20
 # Which ONNX Runtime is the first that reads an opset.
 # https://onnxruntime.ai/docs/reference/compatibility.html
 FIRST_RUNTIME = {
@@ -75,9 +75,9 @@ class Onnx:
     needs_source: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not LEAST_OPSET <= self.opset <= MOST_OPSET:
+        if not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise RequestError(
-                f"Opset {self.opset} cannot be written.", f"Take {LEAST_OPSET} to {MOST_OPSET}."
+                f"Opset {self.opset} cannot be written.", f"Take {MIN_OPSET} to {MAX_OPSET}."
             )
 
     def supports(self, subject: Subject, variant: Variant) -> Support:
@@ -279,7 +279,7 @@ def _fixed_batch() -> UnsupportedError:
 
 def _instead(error: Exception) -> str:
     if "opset version" in str(error):
-        return f"Take a newer opset, up to {MOST_OPSET}, or TorchScript."
+        return f"Take a newer opset, up to {MAX_OPSET}, or TorchScript."
     return "Choose TorchScript, or another workflow."
 
 

@@ -16,7 +16,7 @@ from quantcore.cache import Store
 from quantcore.engine.grid import refusals
 from quantcore.engine.pipeline import cached_results, cell_key
 from quantcore.errors import RequestError, SchedulerError
-from quantcore.jobs import CellRecord, Host, JobRecord, JobSummary, Ledger, NewCell, NewJob, turns
+from quantcore.jobs import CellRecord, Host, JobQueue, JobRecord, JobSummary, NewCell, NewJob, turns
 from quantcore.jobs.dispatch import Dispatcher
 from quantcore.jobs.workers import Workers
 from quantcore.models.bundle import bundled_file
@@ -68,9 +68,9 @@ class Comparisons:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store.open(settings)
-        self._ledger = Ledger.open(settings)
+        self._queue = JobQueue.open(settings)
         self.workers = Workers(settings)
-        self._dispatcher = Dispatcher(settings, self._ledger, self.workers, self._remember)
+        self._dispatcher = Dispatcher(settings, self._queue, self.workers, self._remember)
         self._read: dict[str, tuple[tuple[int, int], JobRecord]] = {}
         self._listed: tuple[tuple[int, int], list[JobSummary]] | None = None
         self._lined: tuple[tuple[int, int], dict[str, turns.Forecast]] | None = None
@@ -102,14 +102,14 @@ class Comparisons:
         """
         requests = (request,) if isinstance(request, CompareRequest) else tuple(request)
         host = host or self._default_host()
-        known = self._ledger.find_open(owner, requests, host)
+        known = self._queue.find_open(owner, requests, host)
         if known is not None:
             # Whoever was bringing its figures may have been killed.
             self._dispatcher.start()
             return known
         cells = [cell for each in requests for cell in self._cells(each, host)]
         job_id = secrets.token_urlsafe(ID_BYTES)
-        self._ledger.add(NewJob(job_id, owner, asked_by, requests, host, name), cells)
+        self._queue.add(NewJob(job_id, owner, asked_by, requests, host, name), cells)
         if any(cell.row is None for cell in cells):
             self._dispatcher.start()
         return job_id
@@ -130,7 +130,7 @@ class Comparisons:
             for variant in each.variants
             if variant not in impossible
         ]
-        pace_s = self._ledger.pace_s() or USUAL_PACE_S
+        pace_s = self._queue.pace_s() or USUAL_PACE_S
         count = sum(map(len, refused))
         return Outlook(len(asked) + count, count, pace_s * sum(map(weight, asked)))
 
@@ -146,51 +146,51 @@ class Comparisons:
 
     def summaries(self) -> list[JobSummary]:
         """Return every comparison as one line, the newest first."""
-        version = self._ledger.version()
+        version = self._queue.version()
         if self._listed is None or self._listed[0] != version:
-            self._listed = version, self._ledger.summaries()
+            self._listed = version, self._queue.summaries()
         return self._listed[1]
 
     def line(self) -> dict[str, turns.Forecast]:
         """Return, for every comparison that is not over, when its turns come, by id."""
-        version = self._ledger.version()
+        version = self._queue.version()
         if self._lined is None or self._lined[0] != version:
-            found = turns.forecasts(self._ledger.open_cells(), self._ledger.pace_s())
+            found = turns.forecasts(self._queue.open_cells(), self._queue.pace_s())
             self._lined = version, found
         return self._lined[1]
 
     def cancel(self, job_id: str) -> None:
         """Stop a comparison; what is measured stays."""
-        for ticket in self._ledger.cancel(job_id):
+        for ticket in self._queue.cancel(job_id):
             self.workers.cancel(ticket)
 
     def retry(self, job_id: str) -> str:
         """Run again what failed or was cancelled, not what was refused; return the same id."""
-        self._ledger.retry(job_id)
+        self._queue.retry(job_id)
         self._dispatcher.start()
         return job_id
 
     def rename(self, job_id: str, name: str) -> None:
         """Give a comparison a name of the user's own."""
-        self._ledger.rename(job_id, name)
+        self._queue.rename(job_id, name)
 
     def delete(self, job_id: str) -> None:
         """Forget a comparison. Its figures stay in the cache."""
-        for ticket in self._ledger.delete(job_id):
+        for ticket in self._queue.delete(job_id):
             self.workers.cancel(ticket)
 
     def delete_naming(self, name: str) -> None:
         """Forget every comparison that asks for a model or pictures of this name."""
-        for job_id in self._ledger.naming(name):
+        for job_id in self._queue.naming(name):
             self.delete(job_id)
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> JobView:
         """Return the view once something changed, it is over, or the time is."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        version = self._ledger.version()
+        version = self._queue.version()
         while True:
             view = self.view(job_id)
-            if not view.is_open or self._ledger.version() != version:
+            if not view.is_open or self._queue.version() != version:
                 return view
             if deadline is not None and time.monotonic() > deadline:
                 return view
@@ -208,7 +208,7 @@ class Comparisons:
         """Leave no process behind. What was under way goes on in the next process."""
         self._dispatcher.stop()
         self.workers.close()
-        self._ledger.close()
+        self._queue.close()
         self.store.close()
 
     def _default_host(self) -> Host:
@@ -239,10 +239,10 @@ class Comparisons:
 
     def _record(self, job_id: str) -> JobRecord:
         """Return the job, read again only where something changed since."""
-        version = self._ledger.version()
+        version = self._queue.version()
         known = self._read.get(job_id)
         if known is None or known[0] != version:
-            known = version, self._ledger.job(job_id)
+            known = version, self._queue.job(job_id)
             # Many visitors look at few comparisons; old ones are read again when needed.
             if len(self._read) > 100:
                 self._read.clear()

@@ -14,7 +14,7 @@ from quantcore.cache import locks
 from quantcore.engine.grid import FLOAT32
 from quantcore.engine.pipeline import failure
 from quantcore.errors import CancelledError, QuantcoreError, RequestError, StoreError
-from quantcore.jobs import Claim, Host, Ledger
+from quantcore.jobs import Claim, Host, JobQueue
 from quantcore.jobs.workers import Ended, Workers
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Failure, VariantResult
@@ -31,10 +31,10 @@ class Dispatcher:
     """A thread that leads, or waits to, until it is stopped."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, workers: Workers, on_measured: OnMeasured
+        self, settings: Settings, queue: JobQueue, workers: Workers, on_measured: OnMeasured
     ) -> None:
         """Make a dispatcher; `on_measured` is told of every row that a worker elsewhere brings."""
-        self._ledger = ledger
+        self._queue = queue
         self._workers = workers
         self._on_measured = on_measured
         self._lock_path = settings.data / "locks" / "dispatcher"
@@ -78,20 +78,20 @@ class Dispatcher:
     def _lead(self) -> None:
         with self._mutex:
             held = set(self._running)
-        self._ledger.recover(but=held)
+        self._queue.recover(but=held)
         seen: object = None
         while not self._closed.is_set():
             self._poked.clear()
             self._write_down()
-            version = self._ledger.version()
+            version = self._queue.version()
             with self._mutex:
                 is_idle = bool(self._idle)
             if version != seen:
                 self._end_cancelled()
                 self._fill()
                 seen = version
-            elif is_idle or self._ledger.has_waiting("cluster"):
-                # Its workers come and go, and are done, without the ledger knowing.
+            elif is_idle or self._queue.has_waiting("cluster"):
+                # Its workers come and go, and are done, without the job queue knowing.
                 self._fill()
             self._poked.wait(POLL_S)
         self._give_back()
@@ -102,14 +102,14 @@ class Dispatcher:
 
     def _end_cancelled(self) -> None:
         for ticket in list(self._running):
-            if self._ledger.is_cancelled(ticket):
+            if self._queue.is_cancelled(ticket):
                 self._workers.cancel(ticket)
 
     def _fill(self) -> None:
         """Claim as many cells as there are idle workers."""
         for host in self._hosts():
             while self._room(host) and not self._closed.is_set():
-                claim = self._ledger.claim(host)
+                claim = self._queue.claim(host)
                 if claim is None:
                     break
                 self._hand(claim)
@@ -117,7 +117,7 @@ class Dispatcher:
     def _hosts(self) -> list[Host]:
         """Return the machines that may measure; a scheduler is asked only if cells wait for it."""
         here = Host(current_environment())
-        if not self._ledger.has_waiting("cluster"):
+        if not self._queue.has_waiting("cluster"):
             return [here]
         try:
             return [here, *self._workers.hosts()]
@@ -127,8 +127,8 @@ class Dispatcher:
 
     def _refuse_cluster(self, error: QuantcoreError) -> None:
         """End what waits for a scheduler that is gone; it can be measured here instead."""
-        for host in self._ledger.waiting_hosts():
-            while host.place == "cluster" and (claim := self._ledger.claim(host)):
+        for host in self._queue.waiting_hosts():
+            while host.place == "cluster" and (claim := self._queue.claim(host)):
                 self._fail_rest(claim, error)
                 self._settle(claim, failure(claim.request, claim.variant, error, host.environment))
 
@@ -148,7 +148,7 @@ class Dispatcher:
         def on_progress(stage: str, share: float, worker: str) -> None:
             # Nothing hangs on it: the next report tells more.
             with suppress(QuantcoreError):
-                self._ledger.progress(claim.ticket, stage, share, worker)
+                self._queue.progress(claim.ticket, stage, share, worker)
 
         def on_done(ended: Ended) -> None:
             self._finish(claim, ended)
@@ -198,25 +198,25 @@ class Dispatcher:
 
     def _write_down_one(self, claim: Claim, ended: Ended) -> None:
         if ended == "cancelled":
-            self._ledger.release(claim.ticket)
+            self._queue.release(claim.ticket)
         elif ended == "lost":
-            self._ledger.interrupt(claim.ticket)
+            self._queue.interrupt(claim.ticket)
         else:
             self._settle(claim, ended)
 
     def _settle(self, claim: Claim, row: VariantResult | Failure) -> None:
-        self._ledger.settle(claim.ticket, row)
+        self._queue.settle(claim.ticket, row)
         if isinstance(row, VariantResult):
             if claim.host.place == "cluster":
                 self._on_measured(row)
         elif claim.variant == FLOAT32:
             # Without float32 there is nothing to compare the others with.
-            self._ledger.fail_alike(claim, row)
+            self._queue.fail_alike(claim, row)
 
     def _fail_rest(self, claim: Claim, error: QuantcoreError) -> None:
         row = failure(claim.request, claim.variant, error, claim.host.environment)
         with suppress(RequestError):
-            self._ledger.fail_alike(claim, row, message=str(error), whole_job=True)
+            self._queue.fail_alike(claim, row, message=str(error), whole_job=True)
 
     def _give_back(self) -> None:
         self._write_down()
@@ -224,4 +224,4 @@ class Dispatcher:
             running = list(self._running)
         for ticket in running:
             self._workers.cancel(ticket)
-            self._ledger.release(ticket)
+            self._queue.release(ticket)

@@ -66,21 +66,21 @@ CREATE INDEX IF NOT EXISTS cells_by_outcome ON cells (job, state, outcome, share
     probe="SELECT 1 FROM jobs JOIN cells ON job = number JOIN hosts ON host = digest LIMIT 1",
 )
 # A cell that was under way this often when its dispatcher ended may be what ended it.
-MOST_INTERRUPTIONS = 5
+MAX_INTERRUPTIONS = 5
 # A variant that ended its process is tried once more, when somebody asks, and then no more.
-MOST_DEATHS = 2
+MAX_DEATHS = 2
 CACHED_ROWS = 4_096
 
 
-class Ledger:
+class JobQueue:
     """The comparisons of one data folder, safe to use from many threads and processes at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @classmethod
-    def open(cls, settings: Settings) -> "Ledger":
-        """Return the ledger under `settings.data`, made if need be.
+    def open(cls, settings: Settings) -> "JobQueue":
+        """Return the job queue under `settings.data`, made if need be.
 
         Raises:
             StoreError: the folder cannot be written to, or the file is damaged and in use.
@@ -319,7 +319,7 @@ class Ledger:
     def interrupt(self, ticket: str) -> None:
         """Let a cell wait again whose worker was lost through no fault of its own.
 
-        After `MOST_INTERRUPTIONS` it ends with its reason, since it may be what brought them down.
+        After `MAX_INTERRUPTIONS` it ends with its reason, since it may be what brought them down.
         """
         with self._database.writing() as db:
             db.execute("UPDATE cells SET interrupted = interrupted + 1 WHERE ticket = ?", (ticket,))
@@ -327,7 +327,7 @@ class Ledger:
             job = None if cell is None else _fetch_job_numbered(db, cell["job"])
         if cell is None or job is None:
             return
-        if cell["interrupted"] < MOST_INTERRUPTIONS:
+        if cell["interrupted"] < MAX_INTERRUPTIONS:
             self.release(ticket)
         else:
             asked = _job_record(job, ()).variants()[cell["place"]]
@@ -378,7 +378,7 @@ class Ledger:
                 "UPDATE cells SET state = 'waiting', outcome = '', row = NULL, share = 0,"
                 " stage = '', interrupted = 0, started = NULL, ended = NULL WHERE job = ?"
                 " AND (state = 'cancelled' OR (outcome = 'failed' AND deaths < ?))",
-                (number, MOST_DEATHS),
+                (number, MAX_DEATHS),
             )
             db.execute(
                 "UPDATE jobs SET cancelled = 0, message = '', begun = NULL, ended = NULL"
@@ -586,7 +586,7 @@ def _kept_interrupting(key: str, request: CompareRequest, variant: Variant) -> F
         workflow=variant.workflow,
         backend=variant.backend,
         settings=settings_of(variant),
-        reason=f"The server ended {MOST_INTERRUPTIONS} times while {variant.label} was under way, "
+        reason=f"The server ended {MAX_INTERRUPTIONS} times while {variant.label} was under way, "
         "so it was not begun again by itself.",
         remedy="Look whether the machine runs out of memory; then try this variant again.",
         refused=False,

@@ -1,4 +1,4 @@
-"""The ledger's rows as frozen data."""
+"""The job queue's rows as frozen data."""
 
 from dataclasses import dataclass
 from typing import Literal

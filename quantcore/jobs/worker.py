@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from quantcore import uploads
 from quantcore.cache import Store
-from quantcore.engine.pipeline import NURSERY_MODULES, Job, is_locked, origins
+from quantcore.engine.pipeline import PRELOADED_MODULES, Job, is_locked, origins
 from quantcore.sandbox import sandboxed
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.schema.digests import digest
 from quantcore.schema.environment import Environment, current_environment
 from quantcore.schema.request import CompareRequest
@@ -28,7 +28,7 @@ PROCESS = uuid.uuid4().hex
 
 # In the order in which they came.
 _cancelled: dict[str, None] = {}
-_nurseries: dict[bool, sandboxed.Worker] = {}
+_pools: dict[bool, sandboxed.Worker] = {}
 
 
 # A worker with several threads still measures one cell at a time.
@@ -101,12 +101,12 @@ def dask_setup(_: object) -> None:
 
 
 def _job(ticket: str, request: CompareRequest, settings: Settings) -> Job:
-    nursery, refusal = _nursery(settings, is_locked(request))
+    pool, refusal = _pool(settings, is_locked(request))
     job = Job(
         request=request,
         settings=settings,
         store=_store(settings).made_from(*origins(request)),
-        nursery=nursery,
+        pool=pool,
         report=_Reporter(ticket),
         should_stop=lambda: ticket in _cancelled,
         refusal=refusal,
@@ -120,22 +120,22 @@ def _store(settings: Settings) -> Store:
     return Store.open(settings)
 
 
-def _nursery(settings: Settings, is_locked: bool) -> tuple[Nursery, str]:
-    """Return a living nursery, the one before unless something ended it, and why it has no lock."""
-    known = _nurseries.get(is_locked)
+def _pool(settings: Settings, is_locked: bool) -> tuple[ProcessPool, str]:
+    """Return a living process pool, and why its children are not locked in."""
+    known = _pools.get(is_locked)
     if known is not None and not known.is_to_be_kept:
-        _nurseries.pop(is_locked).nursery.close()
-    if is_locked not in _nurseries:
-        _nurseries[is_locked] = _started(settings, is_locked)
-    found = _nurseries[is_locked]
-    return found.nursery, found.refusal
+        _pools.pop(is_locked).pool.close()
+    if is_locked not in _pools:
+        _pools[is_locked] = _started(settings, is_locked)
+    found = _pools[is_locked]
+    return found.pool, found.refusal
 
 
 def _started(settings: Settings, is_locked: bool) -> sandboxed.Worker:
     if is_locked:
-        return sandboxed.start(settings, NURSERY_MODULES)
+        return sandboxed.start(settings, PRELOADED_MODULES)
     limits = settings.memory_limit_bytes, settings.timeout_s
-    return sandboxed.Worker(Nursery(NURSERY_MODULES, *limits, data=settings.data), "")
+    return sandboxed.Worker(ProcessPool(PRELOADED_MODULES, *limits, data=settings.data), "")
 
 
 class _Reporter:

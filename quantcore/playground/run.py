@@ -49,7 +49,7 @@ Pixels = NDArray[np.float32]
 # A picture somebody brought, as its file's bytes, or the place of one in the evaluation set.
 Picture = bytes | int
 # The model that looks, and the side of its pictures in px.
-Sight = tuple[str, int]
+InputSpec = tuple[str, int]
 TrialState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
@@ -67,9 +67,9 @@ class TrialSpec:
     picture: Picture = field(repr=False)
 
     @property
-    def sights(self) -> tuple[Sight, ...]:
+    def input_specs(self) -> tuple[InputSpec, ...]:
         """Return how the picture must be prepared, each way once."""
-        return tuple(dict.fromkeys(sight(row) for row in self.rows))
+        return tuple(dict.fromkeys(input_spec(row) for row in self.rows))
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture ready to be asked: normalised floats `[3, S, S]` for each sight."""
+    """A picture ready to be asked: normalised floats `[3, S, S]` for each input spec."""
 
     seen: Seen
-    pixels: dict[Sight, Pixels]
+    pixels: dict[InputSpec, Pixels]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Told:
         pictures = _text(seen.shown), _text(seen.by_model)
         return cls(*pictures, seen.sides, seen.label, seen.note, tuple(pixels))
 
-    def prepared(self, sights: tuple[Sight, ...]) -> Prepared:
+    def prepared(self, input_specs: tuple[InputSpec, ...]) -> Prepared:
         """Return what was sent, if it is what was asked for.
 
         Raises:
@@ -129,7 +129,7 @@ class Told:
             (model, size): np.frombuffer(_bytes(text), np.float32).reshape(3, size, size)
             for model, size, text in self.pixels
         }
-        if set(pixels) != set(sights):
+        if set(pixels) != set(input_specs):
             raise ValueError("The picture was prepared for others than asked.")
         shown, by_model = _bytes(self.shown), _bytes(self.by_model)
         return Prepared(Seen(shown, by_model, self.sides, self.label, self.note), pixels)
@@ -198,7 +198,7 @@ class Question:
     pixels: Pixels
 
 
-def sight(row: VariantResult) -> Sight:
+def input_spec(row: VariantResult) -> InputSpec:
     """Return how a variant wants its pictures."""
     return row.model, row.image_size
 
@@ -226,10 +226,10 @@ def is_brought(picture: Picture, images: ImageSpec) -> bool:
 
 
 def run_told_child(
-    _: Connection, picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]
+    _: Connection, picture: Picture, images: ImageSpec, input_specs: tuple[InputSpec, ...]
 ) -> Told:
     """Return what `run_prepare_child` does, as a locked child can send it; its limits are set."""
-    return Told.of(_prepared(picture, images, sights))
+    return Told.of(_prepared(picture, images, input_specs))
 
 
 def run_thumbnails_child(
@@ -253,7 +253,7 @@ def unpacked(thumbnails: Sequence[str], count: int) -> tuple[bytes, ...]:
 
 
 def run_prepare_child(
-    _: Connection, picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]
+    _: Connection, picture: Picture, images: ImageSpec, input_specs: tuple[InputSpec, ...]
 ) -> Prepared:
     """Return the picture as each model sees it.
 
@@ -261,18 +261,19 @@ def run_prepare_child(
         RequestError: it is no picture, a damaged one, of another format, or too large.
     """
     _limit_memory()
-    return _prepared(picture, images, sights)
+    return _prepared(picture, images, input_specs)
 
 
-def _prepared(picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]) -> Prepared:
+def _prepared(picture: Picture, images: ImageSpec, input_specs: tuple[InputSpec, ...]) -> Prepared:
     if isinstance(picture, int):
-        return _of_evaluation(picture, images, sights)
+        return _of_evaluation(picture, images, input_specs)
     try:
         upright, note = _decoded(picture)
         pixels = {
-            (model, size): prepare(upright, find(ModelSpec(model)), size) for model, size in sights
+            (model, size): prepare(upright, find(ModelSpec(model)), size)
+            for model, size in input_specs
         }
-        return Prepared(_seen(upright, sights[0], pixels, note=note), pixels)
+        return Prepared(_seen(upright, input_specs[0], pixels, note=note), pixels)
     except MemoryError as error:
         raise RequestError(
             "This picture needs too much memory when it is unpacked.", "Scale it down."
@@ -303,9 +304,9 @@ def _decoded(content: bytes) -> tuple[Image.Image, str]:
     return upright, "It is an animation; its first picture was asked." if is_moving else ""
 
 
-def _of_evaluation(place: int, images: ImageSpec, sights: tuple[Sight, ...]) -> Prepared:
+def _of_evaluation(place: int, images: ImageSpec, input_specs: tuple[InputSpec, ...]) -> Prepared:
     pixels, picture, label = {}, None, None
-    for model, size in sights:
+    for model, size in input_specs:
         info = find(ModelSpec(model))
         evaluation = load_images(replace(images, image_size=size), info).evaluation
         if not 0 <= place < len(evaluation):
@@ -323,13 +324,13 @@ def _of_evaluation(place: int, images: ImageSpec, sights: tuple[Sight, ...]) -> 
             picture = evaluation.thumbnail(place)
             label = None if evaluation.labels is None else info.labels[evaluation.labels[place]]
     assert picture is not None
-    return Prepared(_seen(picture, sights[0], pixels, label=label), pixels)
+    return Prepared(_seen(picture, input_specs[0], pixels, label=label), pixels)
 
 
 def _seen(
     picture: Image.Image,
-    first: Sight,
-    pixels: dict[Sight, Pixels],
+    first: InputSpec,
+    pixels: dict[InputSpec, Pixels],
     *,
     label: str | None = None,
     note: str = "",

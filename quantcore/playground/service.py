@@ -30,22 +30,22 @@ from quantcore.models.catalogue import find
 from quantcore.playground.run import (
     DECODER_MEMORY_BYTES,
     Answer,
+    InputSpec,
     Picture,
     Prepared,
     Question,
-    Sight,
     Told,
     TrialSpec,
     TrialState,
     TrialView,
     Unanswered,
     check,
+    input_spec,
     is_brought,
-    sight,
     unpacked,
 )
 from quantcore.sandbox import sandboxed
-from quantcore.sandbox.process_pool import Child, Nursery, not_an_answer
+from quantcore.sandbox.process_pool import Child, ProcessPool, not_an_answer
 from quantcore.sandbox.sandboxed import Worker
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import VariantResult
@@ -53,12 +53,12 @@ from quantcore.schema.verification import Guess
 from quantcore.settings import Settings
 
 ID_BYTES = 12
-MOST_REMEMBERED = 100
+MAX_REMEMBERED = 100
 # Seconds after the last picture until what is loaded is let go.
 IDLE_S = 180.0
 # Loading a large file and its first calls take seconds, a minute on a machine that is swamped.
 ANSWER_TIMEOUT_S = 120.0
-NURSERY_MODULES = ("torch", "quantcore.playground.run")
+PRELOADED_MODULES = ("torch", "quantcore.playground.run")
 WAITS = "waits until the measurement that runs is done"
 IN_LINE = "waits until another picture is answered"
 STARTING = "starting torch, which takes a few seconds the first time"
@@ -119,7 +119,7 @@ class Trials:
         self._mutex = threading.Lock()
         # Held by the one trial that runs, and by whoever ends the readers.
         self._turn = threading.Lock()
-        self._nursery: Nursery | None = None
+        self._pool: ProcessPool | None = None
         # Held by whoever uses, starts or ends the decoders: one picture is decoded at a time.
         self._decoding = threading.Lock()
         self._decoders: Worker | None = None
@@ -180,8 +180,8 @@ class Trials:
             record.cancelled = True
         self._idle.cancel()
         # Not `_turn`: a trial that is under way ends because its reader does.
-        if self._nursery is not None:
-            self._nursery.close()
+        if self._pool is not None:
+            self._pool.close()
         for worker in (self._decoders, self._vault):
             _end(worker)
 
@@ -191,7 +191,7 @@ class Trials:
 
     def _forget_the_oldest(self) -> None:
         over = [key for key, record in self._records.items() if record.over.is_set()]
-        for key in over[: max(0, len(self._records) - MOST_REMEMBERED)]:
+        for key in over[: max(0, len(self._records) - MAX_REMEMBERED)]:
             del self._records[key]
 
     def _is_here(self, row: VariantResult) -> bool:
@@ -232,7 +232,7 @@ class Trials:
             record.add(self._ask(row, prepared, spec.images))
 
     def _prepared(self, spec: TrialSpec) -> Prepared:
-        asked = spec.picture, spec.images, spec.sights
+        asked = spec.picture, spec.images, spec.input_specs
         try:
             if is_brought(spec.picture, spec.images):
                 return self._brought(*asked)
@@ -269,13 +269,15 @@ class Trials:
         finally:
             self._idle.in_seconds(IDLE_S)
 
-    def _brought(self, picture: Picture, images: ImageSpec, sights: tuple[Sight, ...]) -> Prepared:
+    def _brought(
+        self, picture: Picture, images: ImageSpec, input_specs: tuple[InputSpec, ...]
+    ) -> Prepared:
         """Let a locked child decode what somebody brought."""
-        names = images.source, *(model for model, _ in sights)
+        names = images.source, *(model for model, _ in input_specs)
         function = "quantcore.playground.run:run_told_child"
-        answer = self._decoded(function, picture, images, sights, of=names)
+        answer = self._decoded(function, picture, images, input_specs, of=names)
         try:
-            return _TOLD.validate_python(answer).prepared(sights)
+            return _TOLD.validate_python(answer).prepared(input_specs)
         except ValueError as error:
             raise not_an_answer() from error
 
@@ -291,7 +293,7 @@ class Trials:
                 limited = replace(self._settings, memory_gb=least_gb)
                 self._decoders = sandboxed.start(limited, ["quantcore.playground.run"])
             reads = _folders(*of)
-            with self._decoders.nursery.spawn(function, *arguments, reads=reads) as child:
+            with self._decoders.pool.spawn(function, *arguments, reads=reads) as child:
                 return child.receive(timeout_s=ANSWER_TIMEOUT_S)
 
     def _ask(
@@ -302,7 +304,7 @@ class Trials:
             if find(ModelSpec(row.model)).is_program:
                 return Unanswered(row.key, A_PROGRAM, WEIGHTS_ALONE)
             with self._store.using(sha256) as (path,):
-                pixels = prepared.pixels[sight(row)]
+                pixels = prepared.pixels[input_spec(row)]
                 size_bytes = row.artifact.size_bytes
                 question = Question(path, sha256, size_bytes, row.threads, row.model, pixels)
                 if uploads.is_named(images.source):
@@ -331,9 +333,9 @@ class Trials:
             raise RequestError("The server is ending.", "Try again in a moment.")
         if self._vault is None or not self._vault.is_to_be_kept:
             _end(self._vault)
-            self._vault = sandboxed.start(self._settings, NURSERY_MODULES)
+            self._vault = sandboxed.start(self._settings, PRELOADED_MODULES)
         reads = (question.path, *_folders(question.model))
-        with self._vault.nursery.spawn(
+        with self._vault.pool.spawn(
             "quantcore.playground.run:run_reader_child", backend, reads=reads
         ) as child:
             child.send(question)
@@ -356,24 +358,24 @@ class Trials:
             reader.kill()
 
     def _living_nursery(self) -> bool:
-        return self._nursery is not None and self._nursery.is_alive
+        return self._pool is not None and self._pool.is_alive
 
-    def _started_nursery(self) -> Nursery:
+    def _started_nursery(self) -> ProcessPool:
         if self._closed:
             raise RequestError("The server is ending.", "Try again in a moment.")
-        if self._nursery is None or not self._nursery.is_alive:
+        if self._pool is None or not self._pool.is_alive:
             self._end_readers()
-            self._nursery = Nursery(NURSERY_MODULES, self._settings.memory_limit_bytes)
-        return self._nursery
+            self._pool = ProcessPool(PRELOADED_MODULES, self._settings.memory_limit_bytes)
+        return self._pool
 
     def _end_readers(self) -> None:
         """End every reader and the process that forked them."""
         for backend in list(self._readers):
             with suppress(ChildDiedError):
                 self._drop(backend)
-        if self._nursery is not None:
-            self._nursery.close()
-            self._nursery = None
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
         _end(self._vault)
         self._vault = None
         with self._decoding:
@@ -389,7 +391,7 @@ _ANSWERED = TypeAdapter(tuple[tuple[Guess, ...], float])
 def _end(worker: Worker | None) -> None:
     """End a worker, if there is one."""
     if worker is not None:
-        worker.nursery.close()
+        worker.pool.close()
 
 
 def _folders(*names: str | None) -> tuple[Path, ...]:

@@ -3,13 +3,13 @@
 import textwrap
 
 from quantcore import wording
-from quantcore.schema.verification import ProofCard, RuntimeLatency
+from quantcore.schema.verification import RuntimeLatency, VerificationReport
 
 WIDTH = 100
 HELD, FAILED = "✓", "✗"
 
 
-def card_to_text(card: ProofCard, width: int = WIDTH) -> str:
+def card_to_text(card: VerificationReport, width: int = WIDTH) -> str:
     """Return the verdict, the figures, the checks and what nobody looked at, in words."""
     blocks = [
         _lines([_verdict(card)], width),
@@ -26,7 +26,7 @@ def card_to_text(card: ProofCard, width: int = WIDTH) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
-def figures(card: ProofCard) -> list[tuple[str, str]]:
+def figures(card: VerificationReport) -> list[tuple[str, str]]:
     """Return the card's figures by name, ready to show; those it lacks are left out."""
     exported = card.exported
     found = [
@@ -57,7 +57,7 @@ def _latency(each: RuntimeLatency) -> str:
     return f"{wording.figure(each.latency_ms.p50, 'ms')} a call (median)"
 
 
-def _verdict(card: ProofCard) -> str:
+def _verdict(card: VerificationReport) -> str:
     spec = card.spec
     what = f"{spec.request.model.name}, {spec.variant.label}, as {spec.format}"
     if card.passed:

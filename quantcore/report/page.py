@@ -17,7 +17,7 @@ from quantcore.schema.result import Comparison
 HERE = Path(__file__).parent
 PRODUCT = "Quantization what-if"
 # Raw samples of a large sweep would make the file too large to send; its figures stay in the CSV.
-MOST_JSON_BYTES = 400_000
+MAX_JSON_BYTES = 400_000
 # The file asks nothing of any network, and a browser is told to see to it.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -138,7 +138,7 @@ def _downloads(everything: str) -> str:
 def _json(about: Told) -> str:
     """Return the comparison in the public format, without indents; `null` where it is too long."""
     lean = json.dumps(json.loads(about.comparison.to_json()), separators=(",", ":"))
-    return lean if len(lean) <= MOST_JSON_BYTES else "null"
+    return lean if len(lean) <= MAX_JSON_BYTES else "null"
 
 
 def _footer(about: Told) -> str:

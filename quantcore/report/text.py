@@ -11,7 +11,7 @@ from quantcore.schema.result import Comparison
 
 WIDTH = 100
 # Rows that share a reason or a note are named up to here, then counted.
-MOST_NAMED = 3
+MAX_NAMED = 3
 MARKDOWN_COLUMNS = {"variant": "label", **FIGURES, "agreement": "agreement"}
 
 
@@ -59,8 +59,8 @@ def _told(rows: Sequence[Row], text: Callable[[Row], str]) -> list[tuple[list[st
 def _named(labels: Sequence[str], of: int) -> str:
     if len(labels) == of > 1:
         return f"All {of} variants"
-    more = len(labels) - MOST_NAMED
-    return "; ".join([*labels[:MOST_NAMED], *([f"{more} more"] if more > 0 else [])])
+    more = len(labels) - MAX_NAMED
+    return "; ".join([*labels[:MAX_NAMED], *([f"{more} more"] if more > 0 else [])])
 
 
 def _wrapped(lines: Sequence[str], width: int) -> str:

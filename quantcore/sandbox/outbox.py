@@ -1,6 +1,6 @@
 """Files on their way from a child process to the store.
 
-A child may be locked in and never sees the store: it puts files on a tray, a folder that is its
+A child may be locked in and never sees the store: it puts files in an outbox, a folder that is its
 own, and its parent takes them from there once the child has ended. What the child says of a file is
 held against the file.
 """
@@ -19,11 +19,11 @@ from quantcore.schema.digests import file_digest
 from quantcore.schema.result import Artifact
 
 # Far more than any variant of a model writes.
-MOST_FILES = 8
-MOST_BYTES = 8 * 10**9
+MAX_FILES = 8
+MAX_BYTES = 8 * 10**9
 SECONDS_BETWEEN_WEIGHINGS = 1.0
 TOO_MUCH = ChildDiedError(
-    f"Its process wrote more than the {MOST_BYTES / 1e9:.0f} GB that it may.",
+    f"Its process wrote more than the {MAX_BYTES / 1e9:.0f} GB that it may.",
     "Bring a smaller model.",
 )
 
@@ -35,7 +35,7 @@ class FileStore(Protocol):
         """Keep the file that `write` makes at the path it is given."""
 
 
-class Tray:
+class Outbox:
     """A child's side: takes files as a store does."""
 
     def __init__(self, folder: Path) -> None:
@@ -51,21 +51,21 @@ class Tray:
 
 
 def take(folder: Path, store: FileStore) -> dict[str, Artifact]:
-    """Move what an ended child left on its tray into the store; return it by digest.
+    """Move what an ended child left in its outbox into the store; return it by digest.
 
     Raises:
-        ChildDiedError: there is something that a tray never holds.
+        ChildDiedError: there is something that an outbox never holds.
         StoreError: as `Store.add`.
     """
     # One more than may be there is enough to know; there could be millions.
-    found = sorted(islice(folder.iterdir(), MOST_FILES + 1))
-    if len(found) > MOST_FILES:
+    found = sorted(islice(folder.iterdir(), MAX_FILES + 1))
+    if len(found) > MAX_FILES:
         raise _strange()
     artifacts = [_taken(path, store) for path in found if path.name != "draft"]
     return {artifact.sha256: artifact for artifact in artifacts}
 
 
-def weighed(
+def within_quota(
     folder: Path,
     should_stop: ShouldStop,
     most_bytes: float | None = None,
@@ -73,10 +73,10 @@ def weighed(
 ) -> ShouldStop:
     """Return what asks the same, and now and then weighs a folder that a child may write in.
 
-    It raises `too_much` where there is more than it may hold: a tray's limit, unless another is
+    It raises `too_much` where there is more than it may hold: an outbox's limit, unless another is
     given.
     """
-    limit = MOST_BYTES if most_bytes is None else most_bytes
+    limit = MAX_BYTES if most_bytes is None else most_bytes
     weighed_at = -SECONDS_BETWEEN_WEIGHINGS
 
     def stops() -> bool:
@@ -99,7 +99,7 @@ def is_plain(path: Path) -> bool:
         status = path.lstat()
     except OSError:
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size <= MOST_BYTES
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size <= MAX_BYTES
 
 
 def _taken(path: Path, store: FileStore) -> Artifact:

@@ -1,16 +1,16 @@
 """Child processes for work that may crash, run out of memory, or be cancelled.
 
 Importing torch takes seconds, and a process that has already run a model has threads and warm
-kernels that would colour the next measurement. So one *nursery* process imports torch and runs
+kernels that would colour the next measurement. So one *process pool* process imports torch and runs
 nothing, and every piece of work happens in a child forked from it: the import is paid once, and
 each child starts equally clean. A child that dies takes nothing with it; when the process that
-started the nursery dies, however suddenly, the nursery sees its socket close and kills what is
-left.
+started the process pool dies, however suddenly, the process pool sees its socket close and kills
+what is left.
 
 Messages are pickled by `multiprocessing.connection`, and only ever travel between these processes.
-A *locked* nursery is for what strangers bring: its children enter a `lockdown` before they look at
-anything, start from an environment that holds nothing of ours, and answer in JSON of limited size,
-which their parent reads as data and never as objects.
+A *locked* process pool is for what strangers bring: its children enter a `lockdown` before they
+look at anything, start from an environment that holds nothing of ours, and answer in JSON of
+limited size, which their parent reads as data and never as objects.
 """
 
 import contextlib
@@ -52,14 +52,14 @@ _LESS_MEMORY = "Raise that limit if the machine has more, or take a smaller batc
 _ANSWER_TIMEOUT_S = 600.0
 _REQUEST_BYTES = 65_536
 # Of a locked child's answers: longer ones, and those that never end, are no answers.
-_MOST_ANSWER_BYTES = 32 * 2**20
+_MAX_ANSWER_BYTES = 32 * 2**20
 _MESSAGE_TIMEOUT_S = 30.0
 _PIECE_BYTES = 2**20
 # What stands in place of a message's size where that takes eight bytes.
 _LONG_MESSAGE = -1
 # What only this side may say: a cell whose child says so itself would be run again and again.
 _OURS_TO_SAY = (CancelledError,)
-_MOST_CHARACTERS = 20_000
+_MAX_CHARACTERS = 20_000
 _LONGEST_STAGE = 120
 _REPORTS_EVERY_S = 0.05
 # Converting and judging a large model takes a while on all cores; an endless loop takes longer.
@@ -104,10 +104,10 @@ def never_stop() -> bool:
 class Child:
     """One forked process running one function, and the connection to it."""
 
-    def __init__(self, nursery: "Nursery", pid: int, connection: Connection) -> None:
+    def __init__(self, pool: "ProcessPool", pid: int, connection: Connection) -> None:
         self.pid = pid
         self._ended = False
-        self._nursery = nursery
+        self._pool = pool
         self._connection = connection
         self._reported_at = 0.0
 
@@ -124,15 +124,15 @@ class Child:
     ) -> Any:
         """Return the child's next answer, passing its progress reports to `watch` on the way.
 
-        `timeout_s` is the nursery's own unless another is given. What a locked child answers is
-        plain JSON, whatever it was: hold it against a type before it is used.
+        `timeout_s` is the process pool's own unless another is given. What a locked child answers
+        is plain JSON, whatever it was: hold it against a type before it is used.
 
         Raises:
             CancelledError: `should_stop` said so; the child is gone.
             ChildDiedError: the child ended or took longer than `timeout_s`.
             Exception: whatever ended the child's function, with the child's traceback as a note.
         """
-        timeout_s = self._nursery.timeout_s if timeout_s is None else timeout_s
+        timeout_s = self._pool.timeout_s if timeout_s is None else timeout_s
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
 
         def check() -> None:
@@ -156,7 +156,7 @@ class Child:
                 return message
 
     def _message(self, check: Callable[[], None]) -> Any:
-        if not self._nursery.locked:
+        if not self._pool.locked:
             return self._connection.recv()
         try:
             return _from_json(self._bytes(check))
@@ -173,7 +173,7 @@ class Child:
         (size,) = struct.unpack("!i", self._read(4, end, check))
         if size == _LONG_MESSAGE:
             (size,) = struct.unpack("!Q", self._read(8, end, check))
-        if not 0 <= size <= _MOST_ANSWER_BYTES:
+        if not 0 <= size <= _MAX_ANSWER_BYTES:
             raise ValueError(f"a message of {size} bytes")
         return self._read(size, end, check)
 
@@ -193,7 +193,7 @@ class Child:
     def _pass_on(self, progress: Progress, watch: Watch) -> None:
         """Tell of progress; a locked child that tells of it without pause is not listened to."""
         now = time.monotonic()
-        if self._nursery.locked and now - self._reported_at < _REPORTS_EVERY_S:
+        if self._pool.locked and now - self._reported_at < _REPORTS_EVERY_S:
             return
         self._reported_at = now
         watch(progress)
@@ -214,7 +214,7 @@ class Child:
             )
 
     def _explained(self, error: Exception) -> Exception:
-        limit = self._nursery.memory_limit_bytes
+        limit = self._pool.memory_limit_bytes
         if limit is None or not _is_out_of_memory(error):
             return error
         return ChildDiedError(f"It needed more memory than {_limit(limit)}.", _LESS_MEMORY)
@@ -222,11 +222,11 @@ class Child:
     def _death(self) -> ChildDiedError:
         self._ended = True
         self._connection.close()
-        status = self._nursery.reap(self.pid)
+        status = self._pool.reap(self.pid)
         if status is not None and os.WIFSIGNALED(status):
             name = _signal_name(os.WTERMSIG(status))
             cause = f"Its process was ended by {name}"
-            limit = self._nursery.memory_limit_bytes
+            limit = self._pool.memory_limit_bytes
             if name == "SIGKILL":
                 cause += ", which the system also does when memory runs out"
             elif name == "SIGABRT" and limit is not None:
@@ -241,7 +241,7 @@ class Child:
         self._ended = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        self._nursery.reap(self.pid)
+        self._pool.reap(self.pid)
         self._connection.close()
 
     def __enter__(self) -> "Child":
@@ -251,7 +251,7 @@ class Child:
         self.kill()
 
 
-class Nursery:
+class ProcessPool:
     """A process that has `modules` imported, has run nothing, and forks children on request."""
 
     def __init__(
@@ -317,7 +317,7 @@ class Nursery:
             writes: folders in which a locked child may write.
 
         Raises:
-            ChildDiedError: the nursery itself is gone.
+            ChildDiedError: the process pool itself is gone.
         """
         request: dict[str, Any] = {
             "fork": function,
@@ -372,13 +372,13 @@ class Nursery:
         return json.loads(answer)
 
     def close(self) -> None:
-        """End the nursery and every child of it."""
+        """End the process pool and every child of it."""
         self._control.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def __enter__(self) -> "Nursery":
+    def __enter__(self) -> "ProcessPool":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -500,7 +500,7 @@ def _to_json(message: Any) -> bytes:
             "reason": told.reason if told else str(error),
             "remedy": told.remedy if told else "",
             "errno": getattr(error, "errno", None),
-            "traceback": message.traceback[-_MOST_CHARACTERS:],
+            "traceback": message.traceback[-_MAX_CHARACTERS:],
         }
     else:
         content = {"answer": message}
@@ -516,7 +516,7 @@ def _from_json(content: bytes) -> Any:
     if "raised" not in message:
         return message["answer"]
     name, reason, remedy, traceback = (
-        _printable(message[key])[:_MOST_CHARACTERS]
+        _printable(message[key])[:_MAX_CHARACTERS]
         for key in ("raised", "reason", "remedy", "traceback")
     )
     number = message["errno"]
@@ -540,7 +540,7 @@ def _lock_modules(locked: bool) -> tuple[str, ...]:
 
 
 def _environment(locked: bool) -> dict[str, str]:
-    """Return what a nursery finds in its environment; a locked one, nothing that is ours."""
+    """Return what a process pool finds in its environment; a locked one, nothing that is ours."""
     if locked:
         return quiet_environment(os.environ)
     return {key: text for key, text in os.environ.items() if key not in _DASK_VARIABLES}

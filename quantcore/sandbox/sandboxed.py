@@ -1,4 +1,4 @@
-"""The locked-in worker: a nursery for what strangers bring, which proves itself before it works.
+"""A process pool whose children are locked in, for untrusted files; it proves its lock first.
 
 Where the kernel cannot lock children in, programs are refused with the sentence that is found here,
 and numbers and pictures are read by ordinary children, which have limits of memory and time.
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantcore.sandbox import lockdown
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.settings import Settings
 
 REMEDY = "Upload the weights as a state dict or safetensors."
@@ -17,28 +17,28 @@ REMEDY = "Upload the weights as a state dict or safetensors."
 
 @dataclass(frozen=True)
 class Worker:
-    """A nursery for uploads.
+    """A process pool for uploads.
 
     Attributes:
-        nursery: whose children read them.
+        pool: whose children read them.
         refusal: why programs are not run here; empty where the lock holds.
     """
 
-    nursery: Nursery
+    pool: ProcessPool
     refusal: str
 
     @property
     def is_to_be_kept(self) -> bool:
         """Return whether it lives, and a new one would not be locked in where this one is not."""
-        return self.nursery.is_alive and (not self.refusal or bool(cannot()))
+        return self.pool.is_alive and (not self.refusal or bool(cannot()))
 
 
 def start(settings: Settings, modules: Sequence[str]) -> Worker:
     """Start the worker and let it try what it must not be able to do."""
     limits = settings.memory_limit_bytes, settings.timeout_s
     refusal = cannot() or _sentence(_proven())
-    nursery = Nursery(modules, *limits, data=settings.data, locked=not refusal)
-    return Worker(nursery, refusal)
+    pool = ProcessPool(modules, *limits, data=settings.data, locked=not refusal)
+    return Worker(pool, refusal)
 
 
 def _sentence(proof: lockdown.Proof) -> str:

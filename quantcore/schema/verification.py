@@ -1,6 +1,7 @@
 """What an export is asked for and what it proves: plain frozen data, to and from JSON.
 
-A `ProofCard` is true of one file, by its digest, as freshly loaded on the machine it names.
+A `VerificationReport` is true of one file, by its digest, as freshly loaded on the machine it
+names.
 """
 
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class ProofCard:
+class VerificationReport:
     """What is known of an exported file, measured of the file in a fresh process.
 
     Attributes:
@@ -159,7 +160,7 @@ class ProofCard:
         return _CARD.dump_json(self, indent=2).decode()
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> "ProofCard":
+    def from_json(cls, text: str | bytes) -> "VerificationReport":
         """Return the card that `to_json` wrote.
 
         Raises:
@@ -190,7 +191,7 @@ class ExportView:
     stage: str = ""
     share: float = 0.0
     seconds_left: float | None = None
-    card: ProofCard | None = None
+    card: VerificationReport | None = None
     failure: Failure | None = None
 
     @property
@@ -199,4 +200,4 @@ class ExportView:
         return self.state in ("waiting", "running")
 
 
-_CARD = TypeAdapter(ProofCard)
+_CARD = TypeAdapter(VerificationReport)

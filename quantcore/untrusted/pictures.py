@@ -22,12 +22,12 @@ from quantcore.untrusted.archive import MAGIC, open_archive
 from quantcore.uploads import UploadedImages
 from quantcore.wording import count, joined, some
 
-MOST_CLASSES = 5_000
-MOST_THUMBNAILS = 24
+MAX_CLASSES = 5_000
+MAX_THUMBNAILS = 24
 THUMBNAIL_PX = 96
 SHOWN = 3
 # Looking goes on past a damaged picture, so that its owner hears of all; but not forever.
-MOST_PROBLEMS = 100
+MAX_PROBLEMS = 100
 FEW_A_CLASS = 20
 FEW_TO_JUDGE = 100
 IMBALANCE = 10
@@ -35,7 +35,7 @@ LOOK_PX = 8
 # Of 255: how far the small versions of one picture that was saved twice are apart.
 LOOK_TOLERANCE = 4
 # Pictures that are held against each one that judges, at most.
-MOST_ALIKE = 200
+MAX_ALIKE = 200
 OTHER_PICTURES = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".ico", ".jp2", ".psd", ".svg", ".tif", ".tiff"}
 )
@@ -93,7 +93,7 @@ def look_through(path: Path, _: Path, tell: Tell) -> Looked:
             picture, kind = _opened(file)
         except RequestError as error:
             problems.append(error.reason)
-            if len(problems) >= MOST_PROBLEMS:
+            if len(problems) >= MAX_PROBLEMS:
                 break
             continue
         if file.path.suffix.lower() not in SUFFIX_OF.get(kind, (".webp",)):
@@ -148,9 +148,9 @@ def _classes(folder: PictureFolder) -> Sequence[str]:
         # One folder around all pictures is how zips are made, not a class.
         return ()
     number = len(set(classes))
-    if number > MOST_CLASSES:
+    if number > MAX_CLASSES:
         raise RequestError(
-            f"The zip holds {number:,} classes; {MOST_CLASSES:,} is the most.",
+            f"The zip holds {number:,} classes; {MAX_CLASSES:,} is the most.",
             "Put the pictures into one folder for each class.",
         )
     return classes
@@ -203,14 +203,14 @@ def _refuse(problems: Sequence[str]) -> None:
 def _spread(classes: Sequence[str], number: int) -> list[int]:
     """Return the places of the pictures to show: as many of each class as there is room for."""
     if not classes:
-        return list(range(min(MOST_THUMBNAILS, number)))
+        return list(range(min(MAX_THUMBNAILS, number)))
     places = defaultdict(list)
     for place, name in enumerate(classes):
         places[name].append(place)
     ordered = [places[name] for name in sorted(places)]
-    step = max(1, len(ordered) // MOST_THUMBNAILS)
+    step = max(1, len(ordered) // MAX_THUMBNAILS)
     rounds = _in_turns(ordered[::step])
-    return sorted(rounds[:MOST_THUMBNAILS], key=lambda place: (classes[place], place))
+    return sorted(rounds[:MAX_THUMBNAILS], key=lambda place: (classes[place], place))
 
 
 def _in_turns(lists: Sequence[Sequence[int]]) -> list[int]:
@@ -323,7 +323,7 @@ def _alike_across(
             buckets[(grey > grey.mean()).tobytes()].append(place)
     found = []
     for places in buckets.values():
-        tuning = [place for place in places if place not in judging][:MOST_ALIKE]
+        tuning = [place for place in places if place not in judging][:MAX_ALIKE]
         for place in filter(judging.__contains__, places):
             near = (each for each in tuning if _is_alike(looks[place], looks[each]))
             found += [(place, each) for each in [next(near, None)] if each is not None]

@@ -26,10 +26,10 @@ from quantcore.untrusted.examined import Examined
 from quantcore.untrusted.look import Found
 from quantcore.uploads import Upload, UploadedModel, Uploads, placeholders
 
-MOST_REMEMBERED = 100
+MAX_REMEMBERED = 100
 SCRATCH = "scratch"
 # Times the size of an upload: half precision doubles, and a program is written once more.
-MOST_WRITTEN = 3.0
+MAX_WRITTEN = 3.0
 TOO_MUCH = RequestError(
     "What the file makes of itself is many times as large as an upload may be.",
     "Bring another file.",
@@ -38,7 +38,7 @@ TOO_MUCH = RequestError(
 IDLE_S = 600.0
 # A large file is read in seconds; a program that never ends is not waited for.
 LOOK_TIMEOUT_S = 300.0
-NURSERY_MODULES = ("quantcore.engine.preload", "quantcore.untrusted.look")
+PRELOADED_MODULES = ("quantcore.engine.preload", "quantcore.untrusted.look")
 IN_LINE = "waits until another file is looked at"
 STARTING = "starting the locked-in worker, which takes a few seconds the first time"
 READING = "reading the file"
@@ -46,10 +46,10 @@ CHANNELS = 3
 # As for every model: see `ImageSpec`.
 LARGEST_PX = 1_024
 # ImageNet's largest edition has 21,841; a program may claim any number, and each gets a name.
-LEAST_CLASSES, MOST_CLASSES = 2, 25_000
-MOST_PX = 10_000
-MOST_NUMBERS = 10**12
-MOST_NOTES = 100
+MIN_CLASSES, MAX_CLASSES = 2, 25_000
+MAX_PX = 10_000
+MAX_NUMBERS = 10**12
+MAX_NOTES = 100
 LONGEST_TEXT = 5_000
 # How torchvision prepares pictures for most of its models, which is supposed of a program.
 LIKE = "torchvision/resnet18"
@@ -162,7 +162,7 @@ class Intakes:
         self._idle.cancel()
         worker, self._worker = self._worker, None
         if worker is not None:
-            worker.nursery.close()
+            worker.pool.close()
 
     def _record(self, token: str) -> "_Record | None":
         with self._mutex:
@@ -170,7 +170,7 @@ class Intakes:
 
     def _forget_the_oldest(self) -> None:
         over = [key for key, record in self._records.items() if record.over.is_set()]
-        for key in over[: max(0, len(self._records) - MOST_REMEMBERED)]:
+        for key in over[: max(0, len(self._records) - MAX_REMEMBERED)]:
             del self._records[key]
 
     def _run(self, record: "_Record") -> None:
@@ -215,9 +215,9 @@ class Intakes:
 
     def _asked(self, record: "_Record", worker: Worker, content: Path, folder: Path) -> Found:
         function = "quantcore.untrusted.look:run_look_child"
-        most_bytes = MOST_WRITTEN * self._settings.upload_mb * 1e6
-        stops = outbox.weighed(folder, lambda: record.cancelled, most_bytes, TOO_MUCH)
-        with worker.nursery.spawn(
+        most_bytes = MAX_WRITTEN * self._settings.upload_mb * 1e6
+        stops = outbox.within_quota(folder, lambda: record.cancelled, most_bytes, TOO_MUCH)
+        with worker.pool.spawn(
             function, content, folder, worker.refusal, reads=(content,), writes=(folder,)
         ) as child:
             answer = child.receive(record.watch, stops, LOOK_TIMEOUT_S)
@@ -245,12 +245,12 @@ class Intakes:
         if self._worker is not None and not self._worker.is_to_be_kept:
             self._end_worker()
         if self._worker is None:
-            self._worker = sandboxed.start(self._settings, NURSERY_MODULES)
+            self._worker = sandboxed.start(self._settings, PRELOADED_MODULES)
         return self._worker
 
     def _end_worker(self) -> None:
         if self._worker is not None:
-            self._worker.nursery.close()
+            self._worker.pool.close()
             self._worker = None
 
 
@@ -307,9 +307,9 @@ def kept_model(found: Examined, folder: Path, place: Path) -> tuple[UploadedMode
     file = folder / found.file
     if found.file not in (WEIGHTS, PROGRAM) or not outbox.is_plain(file):
         raise not_an_answer()
-    if found.outputs > MOST_CLASSES:
+    if found.outputs > MAX_CLASSES:
         raise RequestError(
-            f"This model tells {found.outputs:,} classes apart, and {MOST_CLASSES:,} is the most "
+            f"This model tells {found.outputs:,} classes apart, and {MAX_CLASSES:,} is the most "
             "that is compared here.",
             "Bring a classifier of fewer classes.",
         )
@@ -333,12 +333,12 @@ def _is_within_measure(found: Examined) -> bool:
     texts = (*found.labels, *found.notes, *found.dynamic_layers)
     figures = found.parameters, *found.dynamic_layers.values()
     return (
-        found.outputs >= LEAST_CLASSES
-        and 1 <= found.image_size <= MOST_PX
-        and all(0 <= each <= MOST_NUMBERS for each in figures)
-        and len(found.labels) <= MOST_CLASSES
-        and len(found.notes) <= MOST_NOTES
-        and len(found.dynamic_layers) <= MOST_NOTES
+        found.outputs >= MIN_CLASSES
+        and 1 <= found.image_size <= MAX_PX
+        and all(0 <= each <= MAX_NUMBERS for each in figures)
+        and len(found.labels) <= MAX_CLASSES
+        and len(found.notes) <= MAX_NOTES
+        and len(found.dynamic_layers) <= MAX_NOTES
         and all(len(each) <= LONGEST_TEXT for each in texts)
     )
 

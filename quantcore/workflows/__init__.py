@@ -5,14 +5,22 @@ import dataclasses
 from quantcore.errors import RequestError
 from quantcore.schema.choices import built, picked
 from quantcore.schema.request import Setting, Variant
-from quantcore.workflows.base import Material, Subject, Support, Workflow
+from quantcore.workflows.base import ConversionInput, Subject, Support, Workflow
 from quantcore.workflows.dynamic import Dynamic
 from quantcore.workflows.float32 import Float32
 from quantcore.workflows.pretrained import Pretrained
 from quantcore.workflows.qat import Qat
 from quantcore.workflows.static import Static
 
-__all__ = ["WORKFLOWS", "Material", "Subject", "Support", "Workflow", "settings_of", "workflow"]
+__all__ = [
+    "WORKFLOWS",
+    "ConversionInput",
+    "Subject",
+    "Support",
+    "Workflow",
+    "settings_of",
+    "workflow",
+]
 
 WORKFLOWS: dict[str, type[Workflow]] = {
     "float32": Float32,

@@ -40,7 +40,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Material:
+class ConversionInput:
     """What a conversion works on: the model, its pictures, and their side in px."""
 
     spec: ModelSpec
@@ -67,13 +67,13 @@ class Workflow(Protocol):
     def qconfig(self, backend: Backend) -> str:
         """Return what decides the converted weights: equal names give equal conversions."""
 
-    def convert(self, material: Material, backend: Backend, report: Report) -> "nn.Module":
+    def convert(self, inputs: ConversionInput, backend: Backend, report: Report) -> "nn.Module":
         """Return the converted module in evaluation mode, on the CPU.
 
         `report(stage, share)` is called at every step, and may raise to stop the work.
         """
 
-    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
+    def empty_converted(self, inputs: ConversionInput, backend: Backend) -> "nn.Module":
         """Return a converted module of the same layers, for a state dict to bring the numbers.
 
         It is made in no time, since it looks at no picture.

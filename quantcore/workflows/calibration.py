@@ -11,7 +11,7 @@ from quantcore.backends import Backend
 from quantcore.backends.qconfigs import mapping
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.workflows import graph
-from quantcore.workflows.base import Material, Report
+from quantcore.workflows.base import ConversionInput, Report
 from quantcore.workflows.equalize import equalize
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def equalizes(asked: bool | None, per_channel: bool | None, backend: Backend) ->
 
 
 def prepared(
-    material: Material,
+    inputs: ConversionInput,
     backend: Backend,
     qconfig: "QConfig",
     is_qat: bool,
@@ -56,10 +56,10 @@ def prepared(
     """
     from torch.ao import quantization
 
-    if material.model.static_mode == graph.MODE:
-        return graph.observed(material, qconfig)
-    if material.model.static_mode == "eager":
-        module = models.build_quantizable(material.spec)
+    if inputs.model.static_mode == graph.MODE:
+        return graph.observed(inputs, qconfig)
+    if inputs.model.static_mode == "eager":
+        module = models.build_quantizable(inputs.spec)
         if equalized:
             equalize(module)
         module.train(is_qat)
@@ -68,31 +68,31 @@ def prepared(
         prepare = quantization.prepare_qat if is_qat else quantization.prepare
         observed: nn.Module = prepare(module, inplace=True)
         return observed
-    if material.model.static_mode == "fx":
-        return _prepared_by_tracing(material, backend, qconfig, is_qat, equalized)
-    raise UnsupportedError(material.model.static_refusal, "Use dynamic quantization.")
+    if inputs.model.static_mode == "fx":
+        return _prepared_by_tracing(inputs, backend, qconfig, is_qat, equalized)
+    raise UnsupportedError(inputs.model.static_refusal, "Use dynamic quantization.")
 
 
 def _prepared_by_tracing(
-    material: Material, backend: Backend, qconfig: "QConfig", is_qat: bool, equalized: bool
+    inputs: ConversionInput, backend: Backend, qconfig: "QConfig", is_qat: bool, equalized: bool
 ) -> "nn.Module":
     import torch
     from torch.ao.quantization import quantize_fx
 
     prepare = quantize_fx.prepare_qat_fx if is_qat else quantize_fx.prepare_fx
-    example = torch.zeros(2, 3, material.image_size, material.image_size)
-    module = models.build(material.spec)
+    example = torch.zeros(2, 3, inputs.image_size, inputs.image_size)
+    module = models.build(inputs.spec)
     if equalized:
         equalize(module)
     module.train(is_qat)
     return prepare(module, mapping(backend, qconfig, is_qat), (example,))
 
 
-def calibrate(module: "nn.Module", material: Material, count: int, report: Report) -> None:
+def calibrate(module: "nn.Module", inputs: ConversionInput, count: int, report: Report) -> None:
     """Show the observers up to `count` calibration pictures."""
     import torch
 
-    split = material.images.calibration
+    split = inputs.images.calibration
     total = min(count, len(split))
     if hasattr(module, "training"):
         module.eval()
@@ -104,25 +104,27 @@ def calibrate(module: "nn.Module", material: Material, count: int, report: Repor
             seen += len(images)
 
 
-def converted(module: "nn.Module", material: Material) -> "nn.Module":
+def converted(module: "nn.Module", inputs: ConversionInput) -> "nn.Module":
     """Return the observed module with its layers replaced by 8-bit ones."""
     from torch.ao import quantization
     from torch.ao.quantization import quantize_fx
 
-    if material.model.static_mode == graph.MODE:
+    if inputs.model.static_mode == graph.MODE:
         return graph.converted(module)
     module.eval()
-    eager = material.model.static_mode == "eager"
+    eager = inputs.model.static_mode == "eager"
     convert: Any = quantization.convert if eager else quantize_fx.convert_fx
     result: nn.Module = convert(module)
     return result
 
 
-def skeleton(material: Material, backend: Backend, qconfig: "QConfig", is_qat: bool) -> "nn.Module":
+def empty_converted(
+    inputs: ConversionInput, backend: Backend, qconfig: "QConfig", is_qat: bool
+) -> "nn.Module":
     """Return the converted module without showing it a picture, for a state dict to fill."""
     import warnings
 
     with warnings.catch_warnings():
         # Observers that saw nothing warn, and here none is meant to see anything.
         warnings.simplefilter("ignore")
-        return converted(prepared(material, backend, qconfig, is_qat), material)
+        return converted(prepared(inputs, backend, qconfig, is_qat), inputs)

@@ -9,7 +9,7 @@ from quantcore import models
 from quantcore.backends import Backend
 from quantcore.errors import RequestError
 from quantcore.workflows import graph
-from quantcore.workflows.base import YES, Material, Report, Subject, Support, runs_here
+from quantcore.workflows.base import YES, ConversionInput, Report, Subject, Support, runs_here
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,16 +80,16 @@ class Dynamic:
         """Return one name for all backends: the weights are quantized alike for each."""
         return "dynamic"
 
-    def convert(self, material: Material, backend: Backend, report: Report) -> "nn.Module":
+    def convert(self, inputs: ConversionInput, backend: Backend, report: Report) -> "nn.Module":
         """Return the module with the chosen layers converted.
 
         Raises:
             RequestError: a named submodule does not exist, or nothing was converted.
         """
         report("converting the weights", 0.0)
-        return self.skeleton(material, backend)
+        return self.empty_converted(inputs, backend)
 
-    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
+    def empty_converted(self, inputs: ConversionInput, backend: Backend) -> "nn.Module":
         """Return the module with the chosen layers converted, which takes no pictures.
 
         Raises:
@@ -98,9 +98,9 @@ class Dynamic:
         import torch
         from torch.ao.quantization import quantize_dynamic
 
-        if material.model.static_mode == graph.MODE:
-            return graph.dynamic(material, self.dtype)
-        module = models.build(material.spec)
+        if inputs.model.static_mode == graph.MODE:
+            return graph.dynamic(inputs, self.dtype)
+        module = models.build(inputs.spec)
         spec = self._qconfig_spec(module)
         dtype = {"qint8": torch.qint8, "float16": torch.float16}[self.dtype]
         converted: nn.Module = quantize_dynamic(

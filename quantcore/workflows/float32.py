@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from quantcore import models
 from quantcore.backends import Backend
-from quantcore.workflows.base import YES, Material, Report, Subject, Support
+from quantcore.workflows.base import YES, ConversionInput, Report, Subject, Support
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,11 +29,11 @@ class Float32:
         """Return one name for all, since no backend changes a float model."""
         return "float32"
 
-    def convert(self, material: Material, backend: Backend, report: Report) -> "nn.Module":
+    def convert(self, inputs: ConversionInput, backend: Backend, report: Report) -> "nn.Module":
         """Return the float module."""
         report("loading the model", 0.0)
-        return models.build(material.spec)
+        return models.build(inputs.spec)
 
-    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
+    def empty_converted(self, inputs: ConversionInput, backend: Backend) -> "nn.Module":
         """Return the float module."""
-        return models.build(material.spec)
+        return models.build(inputs.spec)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantcore import models
 from quantcore.errors import UnsupportedError
-from quantcore.workflows.base import Material
+from quantcore.workflows.base import ConversionInput
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,13 +18,13 @@ MODE = "jit"
 NO_SOURCE = "It came without its source, so nothing can be trained in it."
 
 
-def observed(material: Material, qconfig: "QConfig") -> "nn.Module":
+def observed(inputs: ConversionInput, qconfig: "QConfig") -> "nn.Module":
     """Return the frozen graph with an observer at every activation.
 
     Raises:
         UnsupportedError: torch cannot rewrite this graph.
     """
-    return _rewritten("prepare_jit", models.build(material.spec), {"": qconfig})
+    return _rewritten("prepare_jit", models.build(inputs.spec), {"": qconfig})
 
 
 def converted(module: "nn.Module") -> "nn.Module":
@@ -43,7 +43,7 @@ def converted(module: "nn.Module") -> "nn.Module":
     return made
 
 
-def dynamic(material: Material, dtype: str) -> "nn.Module":
+def dynamic(inputs: ConversionInput, dtype: str) -> "nn.Module":
     """Return the frozen graph with the weights of its linear layers in 8 bits or half precision.
 
     Raises:
@@ -55,7 +55,7 @@ def dynamic(material: Material, dtype: str) -> "nn.Module":
         "qint8": quantization.default_dynamic_qconfig,
         "float16": quantization.float16_dynamic_qconfig,
     }
-    return _rewritten("quantize_dynamic_jit", models.build(material.spec), {"": chosen[dtype]})
+    return _rewritten("quantize_dynamic_jit", models.build(inputs.spec), {"": chosen[dtype]})
 
 
 def _rewritten(function: str, module: "nn.Module", *arguments: Any) -> "nn.Module":

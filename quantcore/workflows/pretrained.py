@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from quantcore import models
 from quantcore.backends import Backend
-from quantcore.workflows.base import Material, Report, Subject, Support, runs_here
+from quantcore.workflows.base import ConversionInput, Report, Subject, Support, runs_here
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,11 +50,11 @@ class Pretrained:
         """Return the configuration the checkpoint was made for."""
         return backend.qconfig
 
-    def convert(self, material: Material, backend: Backend, report: Report) -> "nn.Module":
-        """Return the checkpoint in its quantized skeleton."""
+    def convert(self, inputs: ConversionInput, backend: Backend, report: Report) -> "nn.Module":
+        """Return the checkpoint in its quantized empty_converted."""
         report("loading the ready-quantized checkpoint", 0.0)
-        return models.ready_quantized(material.spec, backend.qconfig)
+        return models.ready_quantized(inputs.spec, backend.qconfig)
 
-    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
-        """Return the checkpoint in its quantized skeleton."""
-        return models.ready_quantized(material.spec, backend.qconfig)
+    def empty_converted(self, inputs: ConversionInput, backend: Backend) -> "nn.Module":
+        """Return the checkpoint in its quantized empty_converted."""
+        return models.ready_quantized(inputs.spec, backend.qconfig)

@@ -20,7 +20,7 @@ from quantcore.backends import Backend, runtime
 from quantcore.backends.qconfigs import qat_qconfig
 from quantcore.errors import RequestError
 from quantcore.workflows import calibration, graph
-from quantcore.workflows.base import Material, Report, Subject, Support
+from quantcore.workflows.base import ConversionInput, Report, Subject, Support
 from quantcore.workflows.static import observable
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Qat:
         """
         return "x86" if backend.qconfig == "onednn" else backend.qconfig
 
-    def convert(self, material: Material, backend: Backend, report: Report) -> "nn.Module":
+    def convert(self, inputs: ConversionInput, backend: Backend, report: Report) -> "nn.Module":
         """Return the fine-tuned, converted module."""
         import torch
 
@@ -114,41 +114,41 @@ class Qat:
         report("fusing layers", 0.0)
         trained_for = runtime(self.qconfig(backend))
         module = calibration.prepared(
-            material,
+            inputs,
             trained_for,
             qat_qconfig(trained_for, self.per_channel),
             is_qat=True,
             equalized=calibration.equalizes(self.equalize, self.per_channel, trained_for),
         )
         _set_fake_quantization(module, observing=True, rounding=False)
-        calibration.calibrate(module, material, CALIBRATION_IMAGES, _scaled(report, 0.0, 0.1))
+        calibration.calibrate(module, inputs, CALIBRATION_IMAGES, _scaled(report, 0.0, 0.1))
         # Depthwise convolutions train about twice as fast with the channels innermost.
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         _set_fake_quantization(module, observing=True, rounding=True)
-        self._fine_tune(module, material, _scaled(report, 0.1, 0.95))
+        self._fine_tune(module, inputs, _scaled(report, 0.1, 0.95))
         report("converting", 0.95)
         module = module.to(memory_format=torch.contiguous_format)
-        return calibration.converted(module, material)
+        return calibration.converted(module, inputs)
 
-    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
+    def empty_converted(self, inputs: ConversionInput, backend: Backend) -> "nn.Module":
         """Return the converted module as it is without training."""
         trained_for = runtime(self.qconfig(backend))
         qconfig = qat_qconfig(trained_for, self.per_channel)
-        return calibration.skeleton(material, trained_for, qconfig, is_qat=True)
+        return calibration.empty_converted(inputs, trained_for, qconfig, is_qat=True)
 
-    def _fine_tune(self, module: "nn.Module", material: Material, report: Report) -> None:
+    def _fine_tune(self, module: "nn.Module", inputs: ConversionInput, report: Report) -> None:
         import torch
 
         optimizer = torch.optim.SGD(module.parameters(), self.learning_rate, momentum=0.9)
-        teacher = _teacher(material, self.batch)
-        best = _Best(module, _judge(module, material))
-        batches = self._batches(_required(material.images.qat))
+        teacher = _teacher(inputs, self.batch)
+        best = _Best(module, _judge(module, inputs))
+        batches = self._batches(_required(inputs.images.qat))
         for step in range(self.steps):
             report(f"training, step {step + 1} of at most {self.steps}", step / self.steps)
             self._set_schedule(module, optimizer, step)
             _train_step(module, teacher, optimizer, next(batches))
             if (step + 1) % STEPS_BETWEEN_LOOKS == 0 or step + 1 == self.steps:
-                best.offer(module, _judge(module, material))
+                best.offer(module, _judge(module, inputs))
                 if best.looks_without_rise >= PATIENCE:
                     break
         module.load_state_dict(best.state)
@@ -188,13 +188,13 @@ class _Best:
                 self.looks_without_rise = 0
 
 
-def _teacher(material: Material, batch: int) -> Any:
+def _teacher(inputs: ConversionInput, batch: int) -> Any:
     """Return the float model as it answers fastest, for batches of this many pictures."""
     import torch
 
-    side = material.image_size
+    side = inputs.image_size
     example = torch.zeros(batch, 3, side, side).contiguous(memory_format=torch.channels_last)
-    model: Any = models.build(material.spec).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model: Any = models.build(inputs.spec).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     # torch's fused attention is one operator that a trace cannot follow.
     torch.backends.mha.set_fastpath_enabled(False)
     with torch.no_grad():
@@ -214,11 +214,11 @@ def _train_step(module: "nn.Module", teacher: Any, optimizer: Any, images: "Tens
     optimizer.step()
 
 
-def _judge(module: "nn.Module", material: Material) -> tuple[float, float]:
+def _judge(module: "nn.Module", inputs: ConversionInput) -> tuple[float, float]:
     """Return held-out accuracy and, to break ties, the negative loss."""
     import torch
 
-    split = _required(material.images.qat_held_out)
+    split = _required(inputs.images.qat_held_out)
     module.eval()
     right, loss = 0, 0.0
     judged = min(IMAGES_A_LOOK, len(split))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 from quantcore.backends import Backend
 from quantcore.backends.qconfigs import Observer, static_qconfig
 from quantcore.workflows import calibration
-from quantcore.workflows.base import Material, Report, Subject, Support, runs_here
+from quantcore.workflows.base import ConversionInput, Report, Subject, Support, runs_here
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,25 +54,25 @@ class Static:
         """Return the backend's configuration; x86 and FBGEMM share one."""
         return backend.qconfig
 
-    def convert(self, material: Material, backend: Backend, report: Report) -> "nn.Module":
+    def convert(self, inputs: ConversionInput, backend: Backend, report: Report) -> "nn.Module":
         """Return the calibrated, converted module."""
         report("fusing layers", 0.0)
         qconfig = static_qconfig(backend, self.observer, self.per_channel)
         module = calibration.prepared(
-            material,
+            inputs,
             backend,
             qconfig,
             is_qat=False,
             equalized=calibration.equalizes(self.equalize, self.per_channel, backend),
         )
-        calibration.calibrate(module, material, self.calibration_images, report)
+        calibration.calibrate(module, inputs, self.calibration_images, report)
         report("converting", 0.95)
-        return calibration.converted(module, material)
+        return calibration.converted(module, inputs)
 
-    def skeleton(self, material: Material, backend: Backend) -> "nn.Module":
+    def empty_converted(self, inputs: ConversionInput, backend: Backend) -> "nn.Module":
         """Return the converted module as it is without calibration."""
         qconfig = static_qconfig(backend, self.observer, self.per_channel)
-        return calibration.skeleton(material, backend, qconfig, is_qat=False)
+        return calibration.empty_converted(inputs, backend, qconfig, is_qat=False)
 
 
 def observable(subject: Subject, backend: Backend) -> Support:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from quantcore.cache import Store
 from quantcore.images import load_labels
-from quantcore.jobs import Ledger
+from quantcore.jobs import JobQueue
 from quantcore.models.catalogue import find
 from quantcore.schema.request import ImageSpec, ModelSpec
 from quantcore.schema.result import VariantResult
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.browser
 SLOW_MS = 60_000
 NARROW = {"width": 390, "height": 844}
 ME = "an-id-of-thirty-two-characters-0"
-MOST_TABS = 60
+MAX_TABS = 60
 THEMED_MS = 400
 # What is there once a page is drawn to its end.
 ENDS = {
@@ -74,17 +74,17 @@ def save(logits: NDArray[np.float32], path: Path) -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server with comparisons of this browser: whole, partly failed, and with its answers."""
     data = tmp_path_factory.mktemp("server")
-    ledger = Ledger.open(Settings(data=data))
+    queue = JobQueue.open(Settings(data=data))
     mine = visitor.of_browser(ME).owner
     whole, partly = fixtures.typical(), fixtures.typical()
-    queues.add(ledger, "whole", whole.results, owner=mine, title="For Friday")
+    queues.add(queue, "whole", whole.results, owner=mine, title="For Friday")
     broken = fixtures.failure(
         "static", "x86", "It ended.", "Try again.", details="A", refused=False
     )
     rows = [row for row in partly.results if row.workflow != "static"]
-    queues.add(ledger, "partly", [*rows, broken, *partly.failures[:1]], owner=mine)
-    queues.add(ledger, "told", with_answers(data), owner=mine)
-    ledger.close()
+    queues.add(queue, "partly", [*rows, broken, *partly.failures[:1]], owner=mine)
+    queues.add(queue, "told", with_answers(data), owner=mine)
+    queue.close()
     with live_server(data) as running:
         yield running
 
@@ -126,7 +126,7 @@ def focused(page: Page) -> str:
 def tab_to(page: Page, fits: Callable[[str], bool]) -> None:
     """Press Tab until the focus is on what fits."""
     passed = []
-    for _ in range(MOST_TABS):
+    for _ in range(MAX_TABS):
         page.keyboard.press("Tab")
         if fits(focused(page)):
             return

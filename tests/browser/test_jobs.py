@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from quantcore.jobs import Ledger
+from quantcore.jobs import JobQueue
 from quantcore.schema.progress import JobState
 from quantcore.settings import Settings
 from scripts.live import live_server
@@ -25,17 +25,17 @@ TINY = "?model=torchvision/shufflenet_v2_x0_5&weights=random&workflows=dynamic&b
 
 
 @contextmanager
-def reading(data: Path) -> Iterator[Ledger]:
-    ledger = Ledger.open(Settings(data=data))
+def reading(data: Path) -> Iterator[JobQueue]:
+    queue = JobQueue.open(Settings(data=data))
     try:
-        yield ledger
+        yield queue
     finally:
-        ledger.close()
+        queue.close()
 
 
 def state_of(data: Path, job_id: str) -> JobState:
-    with reading(data) as ledger:
-        return ledger.job(job_id).state
+    with reading(data) as queue:
+        return queue.job(job_id).state
 
 
 def named_in(page: Page) -> str:

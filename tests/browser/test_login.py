@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from quantcore.jobs import Ledger
+from quantcore.jobs import JobQueue
 from quantcore.settings import Settings
 from scripts.live import live_server
 from tests.support import fixtures, queues
@@ -20,9 +20,9 @@ SLOW_MS = 60_000
 def test_who_logs_in_sees_the_pages_and_is_called_by_name(page: Page, tmp_path: Path) -> None:
     home, data = tmp_path / "home", tmp_path / "data"
     (home / ".streamlit").mkdir(parents=True)
-    ledger = Ledger.open(Settings(data=data))
-    queues.add(ledger, "over", fixtures.one_variant().results, asked_by="Grace Hopper")
-    ledger.close()
+    queue = JobQueue.open(Settings(data=data))
+    queues.add(queue, "over", fixtures.one_variant().results, asked_by="Grace Hopper")
+    queue.close()
     with identity_provider("Ada Lovelace") as secrets:
         (home / ".streamlit" / "secrets.toml").write_text(secrets)
         with live_server(data, HOME=str(home)) as server:

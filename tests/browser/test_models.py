@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from quantcore.jobs import Ledger
+from quantcore.jobs import JobQueue
 from quantcore.models.torchvision_import import torchvision
 from quantcore.settings import Settings
 from scripts.live import LiveServer
@@ -114,9 +114,9 @@ def test_what_is_brought_is_ones_own_from_the_file_to_the_last_trace(
         expect(page.get_by_role("button", name="Edit")).to_have_count(left, timeout=SLOW_MS)
     expect(page.get_by_text("You have not brought anything yet")).to_be_visible(timeout=SLOW_MS)
     assert not list((live.data / "uploads").iterdir())
-    ledger = Ledger.open(Settings(data=live.data))
-    assert ledger.summaries() == []
-    ledger.close()
+    queue = JobQueue.open(Settings(data=live.data))
+    assert queue.summaries() == []
+    queue.close()
     page.goto(shared)
     expect(page.get_by_text("no longer on this server")).to_be_visible(timeout=SLOW_MS)
 

@@ -19,7 +19,7 @@ WIDE = {"width": 1440, "height": 900}
 NARROW = {"width": 390, "height": 844}
 # A4 less the margins of the style sheet, at 96 px an inch.
 PAPER = {"width": 703, "height": 1000}
-LEAST_CONTRAST = 4.5
+MIN_CONTRAST = 4.5
 
 
 @pytest.fixture(scope="module")
@@ -120,17 +120,17 @@ def test_a_change_of_theme_redraws_the_plot_and_its_texts_stand_out(offline, fol
     page = offline(folder / "typical.html", viewport=WIDE, color_scheme="light").page
     tick = "getComputedStyle(document.querySelector('#plot .xtick text')).fill"
     before = page.evaluate(tick)
-    assert contrast(page, tick) >= LEAST_CONTRAST
+    assert contrast(page, tick) >= MIN_CONTRAST
     page.emulate_media(color_scheme="dark")
     # Not by a script that waits: the page's own policy forbids what that is made of.
     expect(page.locator("#plot .xtick text").first).not_to_have_css("fill", before)
-    assert contrast(page, tick) >= LEAST_CONTRAST
+    assert contrast(page, tick) >= MIN_CONTRAST
 
 
 def contrast(page: Page, color: str) -> float:
-    """Return the contrast of a colour, given as a script, with the page's ground."""
-    ground = "getComputedStyle(document.body).backgroundColor"
-    dark, light = sorted(luminance(page.evaluate(each)) for each in (color, ground))
+    """Return the contrast of a colour, given as a script, with the page's background."""
+    reference_group = "getComputedStyle(document.body).backgroundColor"
+    dark, light = sorted(luminance(page.evaluate(each)) for each in (color, reference_group))
     return (light + 0.05) / (dark + 0.05)
 
 

@@ -105,7 +105,7 @@ def test_figures_are_kept_even_if_their_file_went_meanwhile(store: Store) -> Non
     assert store.verify().is_clean
 
 
-@pytest.mark.parametrize("kind", ["conversion", "recipe", "judgement", "predictions"])
+@pytest.mark.parametrize("kind", ["conversion", "recipe", "evaluation", "predictions"])
 def test_what_promises_a_file_goes_with_it(store: Store, settings: Settings, kind: str) -> None:
     store.put(kind, "k", "{}", [add(store)])
     artifact_of(settings).unlink()

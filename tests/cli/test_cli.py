@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from quantcore.cache import Store
-from quantcore.jobs import Ledger
+from quantcore.jobs import JobQueue
 from quantcore.sandbox.process_pool import PROJECT
 from quantcore.schema.request import CompareRequest
 from quantcore.schema.result import Comparison
@@ -320,9 +320,9 @@ Swept = tuple[CommandLine, "subprocess.CompletedProcess[str]"]
 def test_a_sweep_goes_on_after_a_kill_as_the_one_job_it_was(swept: Swept) -> None:
     command, done = swept
     assert done.returncode == 0, done.stderr
-    with closing(Ledger.open(Settings(data=command.data))) as ledger:
-        (summary,) = ledger.summaries()
-        cells = ledger.job(summary.id).cells
+    with closing(JobQueue.open(Settings(data=command.data))) as queue:
+        (summary,) = queue.summaries()
+        cells = queue.job(summary.id).cells
     assert (summary.name, summary.cells, summary.measured) == ("two sizes", 6, 6)
     # What was measured before the kill was begun once; what was under way, once more.
     assert [cell.attempts for cell in cells] == [1, 1, 2, 1, 1, 1]

@@ -149,7 +149,7 @@ def test_one_float32_is_drawn_as_dotted_lines() -> None:
 def test_many_float32_have_no_thicket_of_spokes() -> None:
     rows = [
         fixtures.on(row, image_size=size)
-        for size in range(32, 32 + 16 * (charts.MOST_NAMED_RINGS + 1), 16)
+        for size in range(32, 32 + 16 * (charts.MAX_NAMED_RINGS + 1), 16)
         for row in fixtures.one_variant().results
     ]
     figure = charts.plot(rows, "latency", "size")

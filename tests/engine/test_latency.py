@@ -14,7 +14,7 @@ from quantcore.engine import latency
 from quantcore.engine.latency import Subject, Timing, time_against_float, time_alone
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
-from quantcore.sandbox.process_pool import Nursery, Progress, ignore_progress, never_stop
+from quantcore.sandbox.process_pool import ProcessPool, Progress, ignore_progress, never_stop
 from quantcore.schema.request import MeasureSpec
 
 SIDE = 48
@@ -42,8 +42,8 @@ def _file(path: Path, depth: int) -> Subject:
 
 
 @pytest.fixture(scope="module")
-def alone(nursery: Nursery, files: dict[int, Subject]) -> Timing:
-    return time_alone(nursery, files[1], QUICK, ignore_progress, never_stop)
+def alone(pool: ProcessPool, files: dict[int, Subject]) -> Timing:
+    return time_alone(pool, files[1], QUICK, ignore_progress, never_stop)
 
 
 @pytest.fixture
@@ -55,20 +55,20 @@ def spinning() -> Iterator[None]:
 
 
 def against(
-    nursery: Nursery,
+    pool: ProcessPool,
     subject: Subject,
     reference: Subject,
     spec: MeasureSpec = QUICK,
     watch: Callable[[Progress], None] = ignore_progress,
 ) -> Timing:
-    return time_against_float(nursery, subject, reference, spec, watch, never_stop)
+    return time_against_float(pool, subject, reference, spec, watch, never_stop)
 
 
 def test_a_deeper_net_is_slower_about_as_many_times_as_it_is_deeper(
-    nursery: Nursery, files: dict[int, Subject]
+    pool: ProcessPool, files: dict[int, Subject]
 ) -> None:
-    slower = against(nursery, files[3], files[1]).speedup
-    faster = against(nursery, files[1], files[3]).speedup
+    slower = against(pool, files[3], files[1]).speedup
+    faster = against(pool, files[1], files[3]).speedup
     # Wide: on a crowded machine a long call is interrupted more often than a short one.
     assert 1 / 12 < slower.ratio < 1 / 1.5
     assert 1.5 < faster.ratio < 12
@@ -77,11 +77,11 @@ def test_a_deeper_net_is_slower_about_as_many_times_as_it_is_deeper(
 
 
 def test_rounds_go_on_until_the_time_is_up_and_say_so(
-    nursery: Nursery, files: dict[int, Subject]
+    pool: ProcessPool, files: dict[int, Subject]
 ) -> None:
     seen: list[Progress] = []
     impossible = MeasureSpec(threads=1, min_rounds=2, target_interval=1e-9, time_budget_s=0.1)
-    timing = against(nursery, files[1], files[1], impossible, seen.append)
+    timing = against(pool, files[1], files[1], impossible, seen.append)
     assert not timing.speedup.settled
     assert timing.speedup.rounds == len(seen) >= 2
     shares = [progress.share for progress in seen]
@@ -90,10 +90,10 @@ def test_rounds_go_on_until_the_time_is_up_and_say_so(
 
 
 def test_rounds_end_as_soon_as_the_interval_is_narrow(
-    nursery: Nursery, files: dict[int, Subject]
+    pool: ProcessPool, files: dict[int, Subject]
 ) -> None:
     easy = MeasureSpec(threads=1, min_rounds=3, target_interval=1e9, time_budget_s=60)
-    speedup = against(nursery, files[1], files[1], easy).speedup
+    speedup = against(pool, files[1], files[1], easy).speedup
     assert (speedup.rounds, speedup.settled) == (3, True)
 
 
@@ -113,11 +113,11 @@ def test_float_alone_is_as_fast_as_itself(alone: Timing) -> None:
 
 
 def test_memory_is_told_above_what_the_runtime_takes(
-    nursery: Nursery, files: dict[int, Subject], alone: Timing
+    pool: ProcessPool, files: dict[int, Subject], alone: Timing
 ) -> None:
     assert 50e6 < alone.memory_baseline_bytes < 2e9
     large_batch = MeasureSpec(threads=1, batch=64, min_rounds=2, time_budget_s=0.1)
-    many = time_alone(nursery, files[1], large_batch, ignore_progress, never_stop)
+    many = time_alone(pool, files[1], large_batch, ignore_progress, never_stop)
     # 64 pictures hold at least two layers' activations more than one does.
     grown = 63 * 2 * 48 * SIDE * SIDE * 4
     assert many.peak_memory_bytes - alone.peak_memory_bytes > 0.5 * grown
@@ -125,32 +125,30 @@ def test_memory_is_told_above_what_the_runtime_takes(
 
 
 @pytest.mark.usefixtures("spinning")
-def test_other_work_marks_the_machine_as_busy(nursery: Nursery, files: dict[int, Subject]) -> None:
-    assert time_alone(nursery, files[1], QUICK, ignore_progress, never_stop).machine_busy
+def test_other_work_marks_the_machine_as_busy(pool: ProcessPool, files: dict[int, Subject]) -> None:
+    assert time_alone(pool, files[1], QUICK, ignore_progress, never_stop).machine_busy
 
 
 def test_its_own_work_does_not_mark_the_machine_as_busy(
-    nursery: Nursery, files: dict[int, Subject], monkeypatch: pytest.MonkeyPatch
+    pool: ProcessPool, files: dict[int, Subject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = psutil.Process(nursery._process.pid)
+    own = psutil.Process(pool._process.pid)
     monkeypatch.setattr(latency, "_used_s", lambda: _spent_s(own))
-    timing = time_alone(nursery, files[1], QUICK, ignore_progress, never_stop)
+    timing = time_alone(pool, files[1], QUICK, ignore_progress, never_stop)
     assert not timing.machine_busy
 
 
-def _spent_s(nursery: psutil.Process) -> float:
+def _spent_s(pool: psutil.Process) -> float:
     """Return the processor seconds of the children alone, as if nothing else ran."""
     return sum(
         times.user + times.system
-        for times in (child.cpu_times() for child in nursery.children(recursive=True))
+        for times in (child.cpu_times() for child in pool.children(recursive=True))
     )
 
 
-def test_cancel_ends_both_children(nursery: Nursery, files: dict[int, Subject]) -> None:
+def test_cancel_ends_both_children(pool: ProcessPool, files: dict[int, Subject]) -> None:
     asked: list[Progress] = []
     endless = MeasureSpec(threads=1, target_interval=1e-9, time_budget_s=600)
     with pytest.raises(CancelledError):
-        time_against_float(
-            nursery, files[1], files[3], endless, asked.append, lambda: len(asked) > 1
-        )
-    assert psutil.Process(nursery._process.pid).children() == []
+        time_against_float(pool, files[1], files[3], endless, asked.append, lambda: len(asked) > 1)
+    assert psutil.Process(pool._process.pid).children() == []

@@ -21,7 +21,7 @@ from quantcore.engine.predict import are_logits
 from quantcore.errors import CancelledError
 from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import ModelInfo, find
-from quantcore.sandbox.process_pool import PROJECT, Nursery
+from quantcore.sandbox.process_pool import PROJECT, ProcessPool
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import Failure, VariantResult
 from quantcore.settings import Settings
@@ -38,16 +38,16 @@ RANDOM = replace(TRAINED, model=ModelSpec("torchvision/shufflenet_v2_x0_5@random
 CELL_IN_A_PROCESS = """
 import sys
 from pathlib import Path
-from quantcore.sandbox.process_pool import Nursery
-from quantcore.engine.pipeline import NURSERY_MODULES, Job, run_cell
+from quantcore.sandbox.process_pool import ProcessPool
+from quantcore.engine.pipeline import PRELOADED_MODULES, Job, run_cell
 from quantcore.settings import Settings
 from quantcore.schema.request import CompareRequest
 from quantcore.cache import Store
 
 settings = Settings(Path(sys.argv[1]))
 request = CompareRequest.from_json(sys.argv[2])
-with Nursery(NURSERY_MODULES) as nursery, Store.open(settings) as store:
-    job = Job(request, settings, store, nursery, lambda stage, share: None, lambda: False)
+with ProcessPool(PRELOADED_MODULES) as pool, Store.open(settings) as store:
+    job = Job(request, settings, store, pool, lambda stage, share: None, lambda: False)
     result = run_cell(job, request.variants[0])
 print(result.cached, result.conversion_s, *result.latency_ms.samples)
 """
@@ -56,18 +56,18 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def shared(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
+def shared(pool: ProcessPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     """The job of a trained model, in a store that the tests of this module share."""
     settings = Settings(tmp_path_factory.mktemp("store"))
     with Store.open(settings) as store:
-        yield Job(TRAINED, settings, store, nursery, _hush, lambda: False)
+        yield Job(TRAINED, settings, store, pool, _hush, lambda: False)
 
 
 @pytest.fixture
-def own(nursery: Nursery, settings: Settings) -> Iterator[Job]:
+def own(pool: ProcessPool, settings: Settings) -> Iterator[Job]:
     """A job in a store of the test's own."""
     with Store.open(settings) as store:
-        yield Job(RANDOM, settings, store, nursery, _hush, lambda: False)
+        yield Job(RANDOM, settings, store, pool, _hush, lambda: False)
 
 
 def _hush(_stage: str, _share: float) -> None:
@@ -89,7 +89,7 @@ def nothing_spawns(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         pytest.fail("a child was started")
 
-    monkeypatch.setattr(job.nursery, "spawn", fail)
+    monkeypatch.setattr(job.pool, "spawn", fail)
 
 
 def evaluation_pictures() -> tuple[Any, NDArray[np.int64]]:
@@ -233,14 +233,14 @@ def test_what_shares_its_numbers_shares_conversion_and_answers(
     shared: Job, results: dict[Variant, VariantResult]
 ) -> None:
     spawned: list[str] = []
-    spawn = shared.nursery.spawn
+    spawn = shared.pool.spawn
 
     class Watched:
         def spawn(self, function: str, *arguments: Any, **paths: Any) -> Any:
             spawned.append(function.partition(":")[2])
             return spawn(function, *arguments, **paths)
 
-    row = measured(replace(shared, nursery=Watched()), replace(STATIC, backend="fbgemm"))  # type: ignore[arg-type]
+    row = measured(replace(shared, pool=Watched()), replace(STATIC, backend="fbgemm"))  # type: ignore[arg-type]
     assert "run_convert_child" not in spawned
     assert spawned.count("run_relabel_child") == 1
     assert spawned.count("run_timed_child") == 2

@@ -31,11 +31,11 @@ from quantcore.export.checks import Evidence, Logits
 from quantcore.export.service import Exports
 from quantcore.formats import EXPORTERS, Exporter
 from quantcore.jobs.workers import Workers
-from quantcore.sandbox.process_pool import Nursery, never_stop
+from quantcore.sandbox.process_pool import ProcessPool, never_stop
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.schema.result import Artifact, Failure
-from quantcore.schema.verification import Check, Exported, ExportSpec, ProofCard
+from quantcore.schema.verification import Check, Exported, ExportSpec, VerificationReport
 from quantcore.settings import Settings
 from tests.cache.test_damage import mounted
 from tests.support.exports import (
@@ -53,7 +53,7 @@ RANDOM = ModelSpec("torchvision/shufflenet_v2_x0_5@random")
 ONNX = planned(LSTM, FLOAT32, "onnx")
 MOBILE = planned(LSTM, dynamic("x86"), "mobile")
 
-Make = Callable[[ExportSpec], ProofCard]
+Make = Callable[[ExportSpec], VerificationReport]
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +69,14 @@ def store(settings: Settings) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def make(store: Store, nursery: Nursery, settings: Settings) -> Make:
-    return lambda spec: exports.make(job_of(spec, store, nursery, settings), spec)
+def make(store: Store, pool: ProcessPool, settings: Settings) -> Make:
+    return lambda spec: exports.make(job_of(spec, store, pool, settings), spec)
 
 
 @pytest.fixture
 def idle(store: Store, settings: Settings) -> Callable[[ExportSpec], Job]:
     """Jobs that could not start a child."""
-    nobody = cast(Nursery, None)
+    nobody = cast(ProcessPool, None)
     return lambda spec: Job(spec.request, settings, store, nobody, ignore, never_stop)
 
 
@@ -168,7 +168,7 @@ def test_a_file_is_made_and_proved(make: Make, store: Store, spec: ExportSpec) -
     path = store.checked_path(card.exported.artifact.sha256)
     assert 0 < card.zipped_bytes < path.stat().st_size
     assert any("No phone ran this file" in told for told in card.not_verified)
-    assert ProofCard.from_json(card.to_json()) == card
+    assert VerificationReport.from_json(card.to_json()) == card
 
 
 def test_a_file_is_timed_in_turns_with_its_variants_own(make: Make) -> None:
@@ -353,14 +353,14 @@ def test_a_crash_is_a_failure_that_was_not_refused(idle: Callable[[ExportSpec], 
 
 @pytest.mark.parametrize("report", [1, 3, 6])
 def test_a_cancelled_export_raises_and_proves_nothing(
-    store: Store, nursery: Nursery, settings: Settings, report: int
+    store: Store, pool: ProcessPool, settings: Settings, report: int
 ) -> None:
     spec = planned(LSTM, FLOAT32, "mobile", bytecode=7)
     told: list[str] = []
     job = job_of(
         spec,
         store,
-        nursery,
+        pool,
         settings,
         lambda stage, _share: told.append(stage),
         lambda: len(told) >= report,
@@ -520,7 +520,7 @@ def test_what_is_over_can_be_cancelled_by_nobody(queue: Exports) -> None:
 
 
 def test_a_crowd_is_told_to_come_back(queue: Exports) -> None:
-    started = [queue.start(unmade(images + 1)) for images in range(service.MOST_OPEN)]
+    started = [queue.start(unmade(images + 1)) for images in range(service.MAX_OPEN)]
     with pytest.raises(RequestError, match="20 files are being made"):
         queue.start(unmade(50))
     assert queue.start(unmade(1), "bob") == started[0], "who joins takes no room"
@@ -532,7 +532,7 @@ def test_a_full_queue_still_gives_what_is_there(
     make: Make, queue: Exports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(ONNX)
-    monkeypatch.setattr(service, "MOST_OPEN", 0)
+    monkeypatch.setattr(service, "MAX_OPEN", 0)
     assert queue.view(queue.start(ONNX)).state == "done"
 
 
@@ -564,12 +564,12 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, nursery: Nursery
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, pool: ProcessPool
 ) -> Callable[..., int]:
-    """The command with the module's data folder and a nursery that is there already."""
+    """The command with the module's data folder and a process pool that is there already."""
     monkeypatch.setenv("QUANTCORE_DATA", str(settings.data))
     monkeypatch.setenv("QUANTCORE_THREADS", "1")
-    monkeypatch.setattr(export, "Nursery", lambda *_: nullcontext(nursery))
+    monkeypatch.setattr(export, "ProcessPool", lambda *_: nullcontext(pool))
 
     def run(**asked: Any) -> int:
         with pytest.raises(typer.Exit) as ended:
@@ -590,7 +590,7 @@ def test_the_command_writes_the_file_and_its_proof(
     asked: dict[str, Any] = {"model": LSTM.name, "format": "onnx", "out": out}
     assert command(**asked) == 0
     assert names(out) == ["row_lstm-float32.onnx", "row_lstm-float32.onnx.proof.json"]
-    proof = ProofCard.from_json((out / "row_lstm-float32.onnx.proof.json").read_bytes())
+    proof = VerificationReport.from_json((out / "row_lstm-float32.onnx.proof.json").read_bytes())
     size = (out / "row_lstm-float32.onnx").stat().st_size
     assert proof.exported.artifact.size_bytes == size
     assert f"Written: {out / 'row_lstm-float32.onnx'}" in capsys.readouterr().out

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from quantcore.cache import Store
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.settings import Settings
 from tests.support.exports import Bench
 
 
 @pytest.fixture(scope="session")
-def bench(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(pool: ProcessPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     settings = Settings(data=tmp_path_factory.mktemp("exports") / "data", quota_gb=2.0, threads=1)
     with Store.open(settings) as store:
-        yield Bench(nursery, settings, store)
+        yield Bench(pool, settings, store)

@@ -15,7 +15,7 @@ from quantcore.errors import UnsupportedError
 from quantcore.formats import Source, Written, exporter, lite, mobile
 from quantcore.formats.torchscript import captured
 from quantcore.schema.request import Setting
-from quantcore.workflows import Material
+from quantcore.workflows import ConversionInput
 
 SIDE = 8
 APART = ("model", "workflow", "backend", "labels", "image_size", "mean", "std", "channels")
@@ -79,7 +79,7 @@ def source(name: str) -> Source:
         variant=FLOAT32,
         backend=FLOAT,
         # No format that takes a converted module over looks at it.
-        material=cast(Material, None),
+        inputs=cast(ConversionInput, None),
         file=Path(),
         module=lambda: module,
         example=torch.randn(2, 3, SIDE, SIDE),

@@ -166,7 +166,7 @@ def test_a_killed_worker_fails_its_cell_and_no_other_and_can_be_retried(
     assert failure.reason == "The worker was killed while it was busy with static on x86."
     assert "run this variant again" in failure.remedy
     assert not failure.refused
-    assert soon(lambda: all(map(is_gone, (*before["nursery"], *before["child"]))))
+    assert soon(lambda: all(map(is_gone, (*before["pool"], *before["child"]))))
     assert states(finished(running, running.retry(job_id))) == ["done", "done", "done"]
 
 
@@ -180,7 +180,7 @@ def test_a_killed_scheduler_is_replaced_and_nothing_is_lost(running: Service) ->
     view = finished(running, job_id)
     assert states(view) == ["done", "done"]
     assert view.cells[1].attempts == 2
-    assert soon(lambda: all(map(is_gone, (*before["worker"], *before["nursery"]))), 30)
+    assert soon(lambda: all(map(is_gone, (*before["worker"], *before["pool"]))), 30)
 
 
 class OneAtATime:
@@ -331,7 +331,7 @@ def test_what_cannot_be_written_down_is_written_later(
     comparisons, workers = handed
     job_id = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
     _, on_done = workers.given.get(timeout=30)
-    settle, refused = comparisons._ledger.settle, []
+    settle, refused = comparisons._queue.settle, []
 
     def full_once(*arguments: Any) -> None:
         if not refused:
@@ -339,7 +339,7 @@ def test_what_cannot_be_written_down_is_written_later(
             raise StoreError("The disk is full.", "Free some space.")
         settle(*arguments)
 
-    monkeypatch.setattr(comparisons._ledger, "settle", full_once)
+    monkeypatch.setattr(comparisons._queue, "settle", full_once)
     on_done(fixtures.result())
     told_in_turn(workers, 1)
     assert refused

@@ -9,7 +9,7 @@ import pytest
 
 from quantcore.engine.grid import plan
 from quantcore.engine.pipeline import cell_key
-from quantcore.jobs import Host, Ledger, NewCell, NewJob
+from quantcore.jobs import Host, JobQueue, NewCell, NewJob
 from quantcore.jobs.comparisons import weight
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
@@ -21,7 +21,7 @@ from tests.support.processes import is_gone, soon
 TINY = "torchvision/shufflenet_v2_x0_5@random"
 
 
-def ask(ledger: Ledger) -> str:
+def ask(queue: JobQueue) -> str:
     """Write a comparison down as a server does that ends before it begins it."""
     request: CompareRequest = plan(
         ModelSpec(TINY), ["dynamic"], ["x86"], {}, ImageSpec(), MeasureSpec(threads=1)
@@ -31,35 +31,35 @@ def ask(ledger: Ledger) -> str:
         NewCell(cell_key(request, variant, environment), weight(variant))
         for variant in request.variants
     ]
-    ledger.add(NewJob("asked", "somebody", "", (request,), Host(environment)), cells)
+    queue.add(NewJob("asked", "somebody", "", (request,), Host(environment)), cells)
     return "asked"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger.open(Settings(data=tmp_path))
+def queue(tmp_path: Path) -> JobQueue:
+    return JobQueue.open(Settings(data=tmp_path))
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT], ids=["terminate", "ctrl-c"])
 def test_a_server_that_is_told_to_end_leaves_no_process_and_the_cell_to_the_next(
-    ledger: Ledger, tmp_path: Path, ending: signal.Signals
+    queue: JobQueue, tmp_path: Path, ending: signal.Signals
 ) -> None:
-    job_id = ask(ledger)
+    job_id = ask(queue)
 
     def states() -> list[str]:
-        return [cell.state for cell in ledger.job(job_id).cells]
+        return [cell.state for cell in queue.job(job_id).cells]
 
     with live_server(tmp_path) as server:
         assert soon(lambda: "running" in states(), within_s=30)
-        assert soon(lambda: any(cell.worker for cell in ledger.job(job_id).cells), within_s=60)
+        assert soon(lambda: any(cell.worker for cell in queue.job(job_id).cells), within_s=60)
         started = [process.pid for process in psutil.Process(server.pid).children(recursive=True)]
         assert started
         os.kill(server.pid, ending)
         assert soon(lambda: is_gone(server.pid))
         assert soon(lambda: all(map(is_gone, started)))
     assert states() == ["waiting", "waiting"]
-    assert ledger.job(job_id).cells[0].deaths == 0
-    ledger.close()
+    assert queue.job(job_id).cells[0].deaths == 0
+    queue.close()
 
 
 def test_a_server_without_a_data_folder_answers(tmp_path: Path) -> None:

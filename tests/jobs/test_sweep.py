@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantcore.engine.grid import FLOAT32
 from quantcore.errors import RequestError
-from quantcore.jobs.sweep import MOST_VARIANTS, Sweep, labels_of, read, write
+from quantcore.jobs.sweep import MAX_VARIANTS, Sweep, labels_of, read, write
 from quantcore.schema.request import CompareRequest, Setting
 
 PROJECT = Path(__file__).parents[2]
@@ -214,7 +214,7 @@ def test_commented_lines_of_the_example_are_right_too() -> None:
     sweep = read(text, 1, None)
     assert set(sweep.settings) == {"static", "dynamic", "qat"}
     assert set(sweep.settings["static"]) >= {"observer", "per_channel"}
-    with pytest.raises(RequestError, match=f"more than {MOST_VARIANTS}"):
+    with pytest.raises(RequestError, match=f"more than {MAX_VARIANTS}"):
         Sweep(**{**vars(sweep), "threads": tuple(range(1, 99))}).requests()
 
 
@@ -281,14 +281,14 @@ def test_too_many_are_refused_before_they_are_written_out() -> None:
         )
     assert "998,001 models, image sizes and ways of timing" in caught.value.reason
     assert "4,009 of each" in caught.value.reason
-    assert f"more than {MOST_VARIANTS}" in caught.value.reason
+    assert f"more than {MAX_VARIANTS}" in caught.value.reason
 
 
 def test_as_many_as_are_allowed_are_taken() -> None:
-    counts = list(range(1, MOST_VARIANTS))
+    counts = list(range(1, MAX_VARIANTS))
     text = f'models = "{MODEL}"\nworkflows = "static"\nbackends = "x86"\n[static]\n'
-    assert cells(requests(text + f"calibration_images = {counts}")) == MOST_VARIANTS
-    with pytest.raises(RequestError, match=f"asks for {MOST_VARIANTS + 1} variants"):
+    assert cells(requests(text + f"calibration_images = {counts}")) == MAX_VARIANTS
+    with pytest.raises(RequestError, match=f"asks for {MAX_VARIANTS + 1} variants"):
         requests(text + f"calibration_images = {[*counts, 1_000]}")
 
 

@@ -12,7 +12,7 @@ from quantcore.engine.pipeline import failure
 from quantcore.errors import ChildDiedError, StoreError
 from quantcore.formats import EXPORTERS
 from quantcore.schema.request import ImageSpec, Variant
-from quantcore.schema.verification import ExportSpec, ExportView, ProofCard
+from quantcore.schema.verification import ExportSpec, ExportView, VerificationReport
 from tests.pages.fakes import FakeComparisons
 from tests.support import fixtures, report_fixtures
 from ui.common import state
@@ -27,13 +27,13 @@ class FakeExports:
     """Answers with the cards and views it was given, and notes what it was asked to do."""
 
     folder: Path
-    cards: dict[ExportSpec, ProofCard] = field(default_factory=dict)
+    cards: dict[ExportSpec, VerificationReport] = field(default_factory=dict)
     views: dict[ExportSpec, ExportView] = field(default_factory=dict)
     started: list[ExportSpec] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     others_wait: bool = False
 
-    def known(self, spec: ExportSpec) -> ProofCard | None:
+    def known(self, spec: ExportSpec) -> VerificationReport | None:
         return self.cards.get(spec)
 
     def latest(self, spec: ExportSpec) -> str | None:
@@ -57,11 +57,11 @@ class FakeExports:
         self.views[spec] = ExportView(spec, "cancelled")
         return True
 
-    def picture(self, card: ProofCard) -> bytes | None:
+    def picture(self, card: VerificationReport) -> bytes | None:
         return report_fixtures.picture() if card.sample else None
 
     @contextmanager
-    def files(self, card: ProofCard) -> Iterator[tuple[Path, Path | None]]:
+    def files(self, card: VerificationReport) -> Iterator[tuple[Path, Path | None]]:
         file, picture = self.folder / "file", self.folder / "picture.png"
         file.write_bytes(b"the model")
         picture.write_bytes(report_fixtures.picture())

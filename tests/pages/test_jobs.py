@@ -1,4 +1,4 @@
-"""The list of comparisons in each of its states, over a real ledger without workers."""
+"""The list of comparisons in each of its states, over a real job queue without workers."""
 
 import html as entities
 import re
@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import RequestError, StoreError
-from quantcore.jobs import Ledger
+from quantcore.jobs import JobQueue
 from quantcore.jobs.dispatch import Dispatcher
 from quantcore.service import Service
 from quantcore.settings import Settings
@@ -32,10 +32,10 @@ def comparisons(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture
-def ledger(comparisons: Service, settings: Settings) -> Iterator[Ledger]:
-    ledger = Ledger.open(settings)
-    yield ledger
-    ledger.close()
+def queue(comparisons: Service, settings: Settings) -> Iterator[JobQueue]:
+    queue = JobQueue.open(settings)
+    yield queue
+    queue.close()
 
 
 @pytest.fixture
@@ -90,12 +90,12 @@ def test_an_empty_list_says_what_will_be_here_and_leads_to_it(open_page: Open) -
     assert "Measure here" in buttons(press(page, "Measure a model"))
 
 
-def test_running_waiting_and_done_stand_apart(open_page: Open, ledger: Ledger) -> None:
+def test_running_waiting_and_done_stand_apart(open_page: Open, queue: JobQueue) -> None:
     rows = fixtures.typical().results
-    queues.add(ledger, "over", rows, owner=ME)
-    queues.add(ledger, "running", rows[:3], waiting=3, owner=ME)
-    queues.begin(ledger, share=0.5)
-    queues.add(ledger, "waiting", [], waiting=2, asked_by="the command line")
+    queues.add(queue, "over", rows, owner=ME)
+    queues.add(queue, "running", rows[:3], waiting=3, owner=ME)
+    queues.begin(queue, share=0.5)
+    queues.add(queue, "waiting", [], waiting=2, asked_by="the command line")
     page = open_page()
     said = text(page)
     assert headings(page) == ["Running · 1", "Waiting · 1", "Done · 1"]
@@ -105,20 +105,20 @@ def test_running_waiting_and_done_stand_apart(open_page: Open, ledger: Ledger) -
     assert shown(page) == ["running", "waiting", "over"]
 
 
-def test_a_comparison_is_called_by_its_name_as_it_stands(open_page: Open, ledger: Ledger) -> None:
+def test_a_comparison_is_called_by_its_name_as_it_stands(open_page: Open, queue: JobQueue) -> None:
     rows = fixtures.one_variant().results
-    queues.add(ledger, "named", rows, owner=ME, title="*Friday* [demo](http://x)")
+    queues.add(queue, "named", rows, owner=ME, title="*Friday* [demo](http://x)")
     page = open_page()
     assert links(page) == [(r"\*Friday\* \[demo\]\(http\:\/\/x\)", "named")]
     assert "MobileNet v2, 2 variants" in text(page)
 
 
-def test_how_each_ended_is_said(open_page: Open, ledger: Ledger) -> None:
+def test_how_each_ended_is_said(open_page: Open, queue: JobQueue) -> None:
     whole = fixtures.typical()
-    queues.add(ledger, "partly", [*whole.results, *whole.failures], owner=ME)
-    queues.add(ledger, "failed", fixtures.all_failed().failures, owner=ME)
-    queues.add(ledger, "stopped", whole.results[:3], waiting=4, owner=ME)
-    ledger.cancel("stopped")
+    queues.add(queue, "partly", [*whole.results, *whole.failures], owner=ME)
+    queues.add(queue, "failed", fixtures.all_failed().failures, owner=ME)
+    queues.add(queue, "stopped", whole.results[:3], waiting=4, owner=ME)
+    queue.cancel("stopped")
     said = text(open_page())
     assert "14 measured, 1 failed, 2 not possible" in said
     assert "Nothing was measured. 17 failed" in said
@@ -126,49 +126,49 @@ def test_how_each_ended_is_said(open_page: Open, ledger: Ledger) -> None:
 
 
 def test_what_runs_can_be_cancelled_and_then_stands_under_done(
-    open_page: Open, ledger: Ledger
+    open_page: Open, queue: JobQueue
 ) -> None:
-    queues.add(ledger, "waiting", [], waiting=2, owner=ME)
+    queues.add(queue, "waiting", [], waiting=2, owner=ME)
     page = open_page()
     assert headings(page) == ["Waiting · 1"]
     page = press(page, "Cancel")
     assert headings(page.run()) == ["Done · 1"]
-    assert ledger.job("waiting").state == "cancelled"
+    assert queue.job("waiting").state == "cancelled"
     page = press(page, "Go on measuring")
     assert headings(page.run()) == ["Waiting · 1"]
 
 
-def test_only_what_failed_is_tried_again(open_page: Open, ledger: Ledger) -> None:
+def test_only_what_failed_is_tried_again(open_page: Open, queue: JobQueue) -> None:
     whole = fixtures.typical()
-    queues.add(ledger, "partly", [*whole.results, *whole.failures], owner=ME)
+    queues.add(queue, "partly", [*whole.results, *whole.failures], owner=ME)
     press(open_page(), "Try the failed again")
-    states = [cell.state for cell in ledger.job("partly").cells]
+    states = [cell.state for cell in queue.job("partly").cells]
     assert (states.count("waiting"), states.count("failed"), states.count("done")) == (1, 2, 14)
 
 
-def test_the_name_is_asked_for_in_a_fold(open_page: Open, ledger: Ledger) -> None:
-    queues.add(ledger, "over", fixtures.one_variant().results, owner=ME)
+def test_the_name_is_asked_for_in_a_fold(open_page: Open, queue: JobQueue) -> None:
+    queues.add(queue, "over", fixtures.one_variant().results, owner=ME)
     page = unfold(open_page(), "name-fold-over")
     page.text_input(key="name-over").set_value("  For Friday ").run()
-    assert ledger.job("over").name == "For Friday"
+    assert queue.job("over").name == "For Friday"
     assert links(page) == [("For Friday", "over")]
 
 
-def test_deleting_takes_two_presses(open_page: Open, ledger: Ledger) -> None:
-    queues.add(ledger, "over", fixtures.one_variant().results, owner=ME)
+def test_deleting_takes_two_presses(open_page: Open, queue: JobQueue) -> None:
+    queues.add(queue, "over", fixtures.one_variant().results, owner=ME)
     page = open_page()
     assert "Delete it" not in buttons(page)
     page = press(unfold(page, "delete-fold-over"), "Delete it")
     assert "Nothing has been asked for yet" in text(page)
     with pytest.raises(RequestError):
-        ledger.job("over")
+        queue.job("over")
 
 
 def test_somebody_elses_can_only_be_looked_at(
-    open_page: Open, ledger: Ledger, browse_as: Browse
+    open_page: Open, queue: JobQueue, browse_as: Browse
 ) -> None:
-    queues.add(ledger, "over", fixtures.typical().failures, owner=ME, asked_by="Ada")
-    queues.add(ledger, "waiting", [], waiting=2, owner=ME)
+    queues.add(queue, "over", fixtures.typical().failures, owner=ME, asked_by="Ada")
+    queues.add(queue, "waiting", [], waiting=2, owner=ME)
     browse_as("somebody else")
     page = open_page()
     assert shown(page) == ["waiting", "over"]
@@ -179,17 +179,17 @@ def test_somebody_elses_can_only_be_looked_at(
 
 
 def test_settings_may_open_every_comparison_to_all(
-    open_page: Open, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    open_page: Open, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUANTCORE_SHARED_JOBS", "open")
-    queues.add(ledger, "waiting", [], waiting=2, owner="somebody else")
+    queues.add(queue, "waiting", [], waiting=2, owner="somebody else")
     press(open_page(), "Cancel")
-    assert ledger.job("waiting").state == "cancelled"
+    assert queue.job("waiting").state == "cancelled"
 
 
-def test_many_are_drawn_a_page_at_a_time(open_page: Open, ledger: Ledger) -> None:
+def test_many_are_drawn_a_page_at_a_time(open_page: Open, queue: JobQueue) -> None:
     for number in range(45):
-        queues.add(ledger, f"job-{number}", [fixtures.float32()])
+        queues.add(queue, f"job-{number}", [fixtures.float32()])
     page = open_page()
     assert headings(page) == ["Done · 45"]
     assert shown(page) == [f"job-{number}" for number in range(44, 24, -1)]
@@ -211,14 +211,14 @@ def test_a_data_folder_that_fails_is_said(open_page: Open, monkeypatch: pytest.M
 
 
 def test_what_is_about_uploads_is_listed_for_its_owner_alone(
-    ledger: Ledger, open_page: Open, browse_as: Browse
+    queue: JobQueue, open_page: Open, browse_as: Browse
 ) -> None:
     upload = "upload/" + "A" * 32
     row = fixtures.float32()
-    queues.add(ledger, "public", [row], owner=ME)
-    queues.add(ledger, "model", [row], owner=ME, model=upload)
-    queues.add(ledger, "images", [row], owner=ME, source=upload)
-    queues.add(ledger, "folder", [row], owner=ME, source="/uploads/pets")
+    queues.add(queue, "public", [row], owner=ME)
+    queues.add(queue, "model", [row], owner=ME, model=upload)
+    queues.add(queue, "images", [row], owner=ME, source=upload)
+    queues.add(queue, "folder", [row], owner=ME, source="/uploads/pets")
     assert shown(open_page()) == ["folder", "images", "model", "public"]
     browse_as("somebody else")
     assert shown(open_page()) == ["folder", "public"]

@@ -18,7 +18,7 @@ operator; opset; bytecode; lite interpreter; QDQ; interval; median; peak memory;
 unsettled; quantization-aware training; variant; latency; SQNR; sweep; job; batch; kernel
 """
 # One or two sentences.
-MOST_CHARACTERS = 220
+MAX_CHARACTERS = 220
 
 
 def page(**address: str) -> AppTest:
@@ -45,7 +45,7 @@ def test_meanings_are_short_and_whole_sentences() -> None:
     for meanings in glossary.groups().values():
         for word, meaning in meanings.items():
             assert meaning.endswith("."), word
-            assert len(meaning) <= MOST_CHARACTERS, word
+            assert len(meaning) <= MAX_CHARACTERS, word
 
 
 def test_what_registries_and_tooltips_say_is_what_the_glossary_says() -> None:

@@ -28,7 +28,7 @@ from quantcore.playground.run import (
     check,
 )
 from quantcore.playground.service import Trials
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.schema.request import ImageSpec
 from quantcore.schema.result import VariantResult
 from quantcore.settings import Settings
@@ -60,10 +60,10 @@ def halves(mode: str = "RGB", size: tuple[int, int] = (80, 60)) -> Image.Image:
 
 
 @pytest.fixture
-def read(nursery: Nursery) -> Read:
-    def read(picture: Picture, sights: tuple[Any, ...] = (SIGHT,)) -> Prepared:
-        with nursery.spawn(
-            "quantcore.playground.run:run_prepare_child", picture, IMAGES, sights
+def read(pool: ProcessPool) -> Read:
+    def read(picture: Picture, input_specs: tuple[Any, ...] = (SIGHT,)) -> Prepared:
+        with pool.spawn(
+            "quantcore.playground.run:run_prepare_child", picture, IMAGES, input_specs
         ) as child:
             prepared: Prepared = child.receive(timeout_s=60)
         return prepared
@@ -168,9 +168,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def bench(settings: Settings, nursery: Nursery) -> Iterator[Bench]:
+def bench(settings: Settings, pool: ProcessPool) -> Iterator[Bench]:
     with Store.open(settings) as store:
-        yield Bench(nursery, settings, store)
+        yield Bench(pool, settings, store)
 
 
 @pytest.fixture(scope="module")
@@ -302,8 +302,8 @@ def test_when_everything_is_killed_the_next_picture_starts_it_anew(
     asking: Trials, rows: tuple[VariantResult, ...]
 ) -> None:
     done(asking, rows, 0)
-    assert asking._nursery is not None
-    asking._nursery.close()
+    assert asking._pool is not None
+    asking._pool.close()
     view = done(asking, rows, 0)
     assert isinstance(view.answers[0], Answer)
 
@@ -323,7 +323,7 @@ def test_a_picture_that_cannot_be_read_has_no_answers(
 def test_what_is_kept_is_bounded_and_who_asks_for_more_is_told(
     asking: Trials, rows: tuple[VariantResult, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_REMEMBERED", 2)
+    monkeypatch.setattr(module, "MAX_REMEMBERED", 2)
     ids = []
     for _ in range(4):
         ids.append(asking.start(TrialSpec(rows[2:], IMAGES, 0)))
@@ -349,7 +349,7 @@ def test_closing_leaves_no_process(
     done(trials, rows, 0)
     readers = pids(trials)
     assert readers
-    assert trials._nursery is not None
-    nursery = trials._nursery._process.pid
+    assert trials._pool is not None
+    pool = trials._pool._process.pid
     trials.close()
-    assert soon(lambda: all(map(is_gone, [nursery, *readers])))
+    assert soon(lambda: all(map(is_gone, [pool, *readers])))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from quantcore.jobs import Ledger
+from quantcore.jobs import JobQueue
 from quantcore.jobs.comparisons import shipped_comparison
 from quantcore.settings import Settings
 from scripts import screenshots
@@ -41,10 +41,10 @@ def test_a_picture_keeps_its_size_and_loses_bytes(tmp_path: Path) -> None:
 
 def test_the_comparison_that_failed_in_part_keeps_the_rest(settings: Settings) -> None:
     comparison = shipped_comparison()
-    ledger = Ledger.open(settings)
-    screenshots.write_partly_failed(ledger, comparison, "me")
-    (summary,) = ledger.summaries()
-    ledger.close()
+    queue = JobQueue.open(settings)
+    screenshots.write_partly_failed(queue, comparison, "me")
+    (summary,) = queue.summaries()
+    queue.close()
     assert (summary.state, summary.failed) == ("done", 1)
     assert summary.measured == len(comparison.results) - 1
     assert summary.refused == len(comparison.failures)

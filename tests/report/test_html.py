@@ -16,7 +16,7 @@ from quantcore.report import page
 from quantcore.schema.result import Comparison
 from tests.support import fixtures
 
-MOST_BYTES = 6_000_000
+MAX_BYTES = 6_000_000
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&]]><!-- {{7*7}}"
 VOID = {"meta", "link", "img", "br", "input", "rect"}
 BUDGETS = Budgets(size_bytes=5e6, latency_ms=4, accuracy_lost_points=1, peak_memory_bytes=4e7)
@@ -69,7 +69,7 @@ def read(source, budgets=None, link="", **more):
 def test_every_state_is_told_whole(name, budgets):
     source = fixtures.NAMED[name]()
     found, html = read(source, budgets)
-    assert len(html.encode()) < MOST_BYTES
+    assert len(html.encode()) < MAX_BYTES
     assert found.headings[0] == 1
     assert found.headings.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(found.headings))
@@ -225,7 +225,7 @@ def test_raw_samples_too_many_for_a_mail_are_left_out():
     found, html = read(fixtures.comparison([fixtures.float32(), longer]))
     assert found.scripts["data-json"] == "null"
     assert "too large for this file" in found.text
-    assert len(html.encode()) < MOST_BYTES
+    assert len(html.encode()) < MAX_BYTES
 
 
 def test_a_report_of_200_variants_is_soon_written():

@@ -22,8 +22,8 @@ def store(settings: Settings) -> Store:
 
 
 def test_files_pass_from_a_child_into_the_store(store: Store) -> None:
-    with store.tray() as folder:
-        artifact = outbox.Tray(folder).add(lambda path: path.write_bytes(CONTENT), "torchscript")
+    with store.outbox() as folder:
+        artifact = outbox.Outbox(folder).add(lambda path: path.write_bytes(CONTENT), "torchscript")
         taken = outbox.take(folder, store)
     assert taken == {SHA256: artifact}
     assert store.checked_path(SHA256).read_bytes() == CONTENT
@@ -31,7 +31,7 @@ def test_files_pass_from_a_child_into_the_store(store: Store) -> None:
 
 
 def test_what_is_half_written_is_not_taken(store: Store) -> None:
-    with store.tray() as folder:
+    with store.outbox() as folder:
         (folder / "draft").write_bytes(CONTENT)
         assert outbox.take(folder, store) == {}
     assert store.size_bytes() == 0
@@ -60,13 +60,13 @@ def lie(folder: Path) -> None:
 
 
 def many(folder: Path) -> None:
-    for index in range(outbox.MOST_FILES + 1):
+    for index in range(outbox.MAX_FILES + 1):
         (folder / f"{index}.torchscript").write_bytes(CONTENT)
 
 
 @pytest.mark.parametrize("leave", [link, hard_link, pipe, nested, lie, many])
 def test_what_a_tray_never_holds_is_refused(store: Store, leave: Callable[[Path], None]) -> None:
-    with store.tray() as folder:
+    with store.outbox() as folder:
         leave(folder)
         with pytest.raises(ChildDiedError, match="not what it said"):
             outbox.take(folder, store)
@@ -76,8 +76,8 @@ def test_a_tray_that_is_filled_beyond_measure_ends_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "SECONDS_BETWEEN_WEIGHINGS", 0.0)
-    monkeypatch.setattr(outbox, "MOST_BYTES", 100_000)
-    stops = outbox.weighed(tmp_path, lambda: False)
+    monkeypatch.setattr(outbox, "MAX_BYTES", 100_000)
+    stops = outbox.within_quota(tmp_path, lambda: False)
     (tmp_path / "draft").write_bytes(b"x" * 50_000)
     assert not stops()
     (tmp_path / "other").write_bytes(b"x" * 60_000)
@@ -86,4 +86,4 @@ def test_a_tray_that_is_filled_beyond_measure_ends_the_work(
 
 
 def test_a_tray_that_is_weighed_still_asks_whether_to_stop(tmp_path: Path) -> None:
-    assert outbox.weighed(tmp_path, lambda: True)()
+    assert outbox.within_quota(tmp_path, lambda: True)()

@@ -1,4 +1,4 @@
-"""Children of a nursery: what they answer, how they end, and that nothing outlives its owner."""
+"""Children of a process pool: their answers and ends, and that nothing outlives its owner."""
 
 import json
 import os
@@ -12,54 +12,54 @@ import dask
 import pytest
 
 from quantcore.errors import CancelledError, ChildDiedError, RequestError
-from quantcore.sandbox.process_pool import PROJECT, Child, Nursery, Progress
+from quantcore.sandbox.process_pool import PROJECT, Child, ProcessPool, Progress
 from tests.support.processes import is_gone, soon
 
 # What starts tests may have told them to ignore Ctrl-C, which a process passes on to its own.
 OWNER = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from quantcore.sandbox.process_pool import Nursery
-nursery = Nursery(["tests.support.child_functions"])
-child = nursery.spawn("tests.support.child_functions:sleep")
+from quantcore.sandbox.process_pool import ProcessPool
+process pool = ProcessPool(["tests.support.child_functions"])
+child = pool.spawn("tests.support.child_functions:sleep")
 child.receive()
-print(nursery._process.pid, child.pid, flush=True)
+print(process pool._process.pid, child.pid, flush=True)
 time.sleep(600)
 """
 
 
 @pytest.fixture(scope="module")
-def bare() -> Iterator[Nursery]:
-    with Nursery(["tests.support.child_functions"]) as running:
+def bare() -> Iterator[ProcessPool]:
+    with ProcessPool(["tests.support.child_functions"]) as running:
         yield running
 
 
-def asleep(nursery: Nursery) -> Child:
-    child = nursery.spawn("tests.support.child_functions:sleep")
+def asleep(pool: ProcessPool) -> Child:
+    child = pool.spawn("tests.support.child_functions:sleep")
     assert child.receive() == "asleep"
     return child
 
 
-def test_a_child_answers(bare: Nursery) -> None:
+def test_a_child_answers(bare: ProcessPool) -> None:
     with bare.spawn("tests.support.child_functions:add", 2, 3) as child:
         assert child.receive(timeout_s=30) == 5
 
 
-def test_progress_arrives_in_order_before_the_answer(bare: Nursery) -> None:
+def test_progress_arrives_in_order_before_the_answer(bare: ProcessPool) -> None:
     seen: list[Progress] = []
     with bare.spawn("tests.support.child_functions:count", 3) as child:
         assert child.receive(seen.append) == "counted"
     assert seen == [Progress("step 0", 0), Progress("step 1", 1 / 3), Progress("step 2", 2 / 3)]
 
 
-def test_a_child_is_asked_again_and_again(bare: Nursery) -> None:
+def test_a_child_is_asked_again_and_again(bare: ProcessPool) -> None:
     with bare.spawn("tests.support.child_functions:echo") as child:
         for message in ("one", "two", "stop"):
             child.send(message)
         assert [child.receive() for _ in range(3)] == ["one", "two", "stopped"]
 
 
-def test_children_work_side_by_side(bare: Nursery) -> None:
+def test_children_work_side_by_side(bare: ProcessPool) -> None:
     with (
         bare.spawn("tests.support.child_functions:echo") as first,
         bare.spawn("tests.support.child_functions:echo") as other,
@@ -69,7 +69,7 @@ def test_children_work_side_by_side(bare: Nursery) -> None:
         assert (other.receive(), first.receive()) == ("for the other", "for the first")
 
 
-def test_an_exception_comes_back_whole_with_the_childs_traceback(bare: Nursery) -> None:
+def test_an_exception_comes_back_whole_with_the_childs_traceback(bare: ProcessPool) -> None:
     with (
         bare.spawn("tests.support.child_functions:refuse") as child,
         pytest.raises(RequestError) as caught,
@@ -79,7 +79,7 @@ def test_an_exception_comes_back_whole_with_the_childs_traceback(bare: Nursery) 
     assert "in refuse" in caught.value.__notes__[0]
 
 
-def test_an_exception_that_cannot_travel_sends_its_words(bare: Nursery) -> None:
+def test_an_exception_that_cannot_travel_sends_its_words(bare: ProcessPool) -> None:
     with (
         bare.spawn("tests.support.child_functions:be_stubborn") as child,
         pytest.raises(RuntimeError, match="StubbornError: cannot travel") as caught,
@@ -88,7 +88,7 @@ def test_an_exception_that_cannot_travel_sends_its_words(bare: Nursery) -> None:
     assert "in be_stubborn" in caught.value.__notes__[0]
 
 
-def test_a_killed_child_is_told_by_the_signals_name(bare: Nursery) -> None:
+def test_a_killed_child_is_told_by_the_signals_name(bare: ProcessPool) -> None:
     with asleep(bare) as child:
         os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(ChildDiedError, match=r"SIGKILL.*memory runs out") as caught:
@@ -98,14 +98,14 @@ def test_a_killed_child_is_told_by_the_signals_name(bare: Nursery) -> None:
         assert another.receive() == 2
 
 
-def test_a_crashed_child_is_told_by_the_signals_name(bare: Nursery) -> None:
+def test_a_crashed_child_is_told_by_the_signals_name(bare: ProcessPool) -> None:
     with asleep(bare) as child:
         os.kill(child.pid, signal.SIGSEGV)
         with pytest.raises(ChildDiedError, match="SIGSEGV"):
             child.receive(timeout_s=30)
 
 
-def test_a_child_that_leaves_without_a_word_is_noticed(bare: Nursery) -> None:
+def test_a_child_that_leaves_without_a_word_is_noticed(bare: ProcessPool) -> None:
     with (
         bare.spawn("tests.support.child_functions:leave") as child,
         pytest.raises(ChildDiedError, match="ended before it answered"),
@@ -113,7 +113,7 @@ def test_a_child_that_leaves_without_a_word_is_noticed(bare: Nursery) -> None:
         child.receive(timeout_s=30)
 
 
-def test_cancel_ends_the_child_within_a_second(bare: Nursery) -> None:
+def test_cancel_ends_the_child_within_a_second(bare: ProcessPool) -> None:
     with asleep(bare) as child:
         started = time.monotonic()
         with pytest.raises(CancelledError):
@@ -122,34 +122,34 @@ def test_cancel_ends_the_child_within_a_second(bare: Nursery) -> None:
     assert is_gone(child.pid)
 
 
-def test_a_child_that_takes_too_long_is_ended(bare: Nursery) -> None:
+def test_a_child_that_takes_too_long_is_ended(bare: ProcessPool) -> None:
     with asleep(bare) as child:
         with pytest.raises(ChildDiedError, match=r"longer than 0\.2 s"):
             child.receive(timeout_s=0.2)
         assert is_gone(child.pid)
 
 
-def test_leaving_the_block_ends_the_child(bare: Nursery) -> None:
+def test_leaving_the_block_ends_the_child(bare: ProcessPool) -> None:
     with asleep(bare) as child:
         pass
     assert is_gone(child.pid)
 
 
 def test_a_nursery_that_died_says_so_and_its_children_go_at_close() -> None:
-    nursery = Nursery(["tests.support.child_functions"])
-    child = asleep(nursery)
-    os.kill(nursery._process.pid, signal.SIGKILL)
-    assert soon(lambda: not nursery.is_alive)
+    pool = ProcessPool(["tests.support.child_functions"])
+    child = asleep(pool)
+    os.kill(pool._process.pid, signal.SIGKILL)
+    assert soon(lambda: not pool.is_alive)
     with pytest.raises(ChildDiedError, match="is gone"):
-        nursery.spawn("tests.support.child_functions:add", 1, 1)
-    nursery.close()
+        pool.spawn("tests.support.child_functions:add", 1, 1)
+    pool.close()
     assert soon(lambda: is_gone(child.pid))
 
 
 def test_closing_a_nursery_ends_its_busy_children() -> None:
-    with Nursery(["tests.support.child_functions"]) as nursery:
-        children = [asleep(nursery) for _ in range(2)]
-    assert not nursery.is_alive
+    with ProcessPool(["tests.support.child_functions"]) as pool:
+        children = [asleep(pool) for _ in range(2)]
+    assert not pool.is_alive
     assert soon(lambda: all(is_gone(child.pid) for child in children))
 
 
@@ -171,10 +171,10 @@ def test_nothing_outlives_an_owner_that_dies(how: signal.Signals) -> None:
     assert soon(lambda: all(map(is_gone, pids)))
 
 
-def test_children_start_with_torch_at_hand_and_nothing_running(nursery: Nursery) -> None:
-    with nursery.spawn("tests.support.child_functions:look_around") as child:
+def test_children_start_with_torch_at_hand_and_nothing_running(pool: ProcessPool) -> None:
+    with pool.spawn("tests.support.child_functions:look_around") as child:
         found = child.receive(timeout_s=120)
-    with nursery.spawn("tests.support.child_functions:multiply", 2) as child:
+    with pool.spawn("tests.support.child_functions:multiply", 2) as child:
         threads, corner = child.receive(timeout_s=120)
     assert found["torch"]
     assert (found["threads"], found["python_threads"], found["nursery_threads"]) == (1, 1, 1)
@@ -191,14 +191,14 @@ def test_nothing_that_dask_sets_in_its_workers_is_handed_down(
     for name, value in set_by_dask.items():
         monkeypatch.setenv(name, str(value))
     with (
-        Nursery(["tests.support.child_functions"]) as nursery,
-        nursery.spawn("tests.support.child_functions:look_around") as child,
+        ProcessPool(["tests.support.child_functions"]) as pool,
+        pool.spawn("tests.support.child_functions:look_around") as child,
     ):
         assert not set(child.receive()["environment"]) & set(set_by_dask)
 
 
 def test_who_needs_more_memory_than_allowed_is_told_the_limit() -> None:
-    with Nursery(
+    with ProcessPool(
         ["torch", "tests.support.child_functions"], memory_limit_bytes=1_500_000_000
     ) as small:
         with small.spawn("tests.support.child_functions:hoard", 0.5) as child:
@@ -210,22 +210,22 @@ def test_who_needs_more_memory_than_allowed_is_told_the_limit() -> None:
             child.receive(timeout_s=60)
 
 
-def test_who_takes_too_long_is_told_which_setting_says_so(nursery: Nursery) -> None:
-    with nursery.spawn("tests.support.child_functions:sleep") as child:
+def test_who_takes_too_long_is_told_which_setting_says_so(pool: ProcessPool) -> None:
+    with pool.spawn("tests.support.child_functions:sleep") as child:
         child.receive()
         with pytest.raises(ChildDiedError, match=r"longer than 0\.5 s .* QUANTCORE_TIMEOUT_S"):
             child.receive(timeout_s=0.5)
 
 
 @pytest.fixture(scope="module")
-def locked() -> Iterator[Nursery]:
-    with Nursery(["tests.support.child_functions"], locked=True) as running:
+def locked() -> Iterator[ProcessPool]:
+    with ProcessPool(["tests.support.child_functions"], locked=True) as running:
         yield running
 
 
 @pytest.mark.parametrize("errand", ["chatter", "dribble"])
 def test_a_locked_child_that_always_says_something_still_has_its_time(
-    locked: Nursery, errand: str
+    locked: ProcessPool, errand: str
 ) -> None:
     with (
         locked.spawn(f"tests.support.child_functions:{errand}") as child,
@@ -235,7 +235,7 @@ def test_a_locked_child_that_always_says_something_still_has_its_time(
     assert is_gone(child.pid)
 
 
-def test_a_message_that_comes_slowly_does_not_outrun_a_cancel(locked: Nursery) -> None:
+def test_a_message_that_comes_slowly_does_not_outrun_a_cancel(locked: ProcessPool) -> None:
     asked: list[bool] = []
     with (
         locked.spawn("tests.support.child_functions:dribble") as child,
@@ -246,7 +246,7 @@ def test_a_message_that_comes_slowly_does_not_outrun_a_cancel(locked: Nursery) -
 
 
 def test_a_message_without_end_is_no_answer(
-    locked: Nursery, monkeypatch: pytest.MonkeyPatch
+    locked: ProcessPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quantcore.sandbox.process_pool._MESSAGE_TIMEOUT_S", 0.3)
     with (
@@ -269,7 +269,7 @@ def test_a_message_without_end_is_no_answer(
     ],
     ids=["broken", "number", "nested", "share", "errno"],
 )
-def test_what_is_no_answer_ends_a_locked_child(locked: Nursery, content: bytes) -> None:
+def test_what_is_no_answer_ends_a_locked_child(locked: ProcessPool, content: bytes) -> None:
     with (
         locked.spawn("tests.support.child_functions:say", content) as child,
         pytest.raises(ChildDiedError, match="no answer"),
@@ -278,7 +278,7 @@ def test_what_is_no_answer_ends_a_locked_child(locked: Nursery, content: bytes) 
     assert is_gone(child.pid)
 
 
-def test_a_message_that_would_be_too_long_is_not_read(locked: Nursery) -> None:
+def test_a_message_that_would_be_too_long_is_not_read(locked: ProcessPool) -> None:
     with (
         locked.spawn("tests.support.child_functions:boast") as child,
         pytest.raises(ChildDiedError, match="no answer"),
@@ -286,12 +286,12 @@ def test_a_message_that_would_be_too_long_is_not_read(locked: Nursery) -> None:
         child.receive(timeout_s=30)
 
 
-def test_a_long_answer_of_a_locked_child_arrives_whole(locked: Nursery) -> None:
+def test_a_long_answer_of_a_locked_child_arrives_whole(locked: ProcessPool) -> None:
     with locked.spawn("tests.support.child_functions:send_much", 3_000_000) as child:
         assert child.receive(timeout_s=30) == "x" * 3_000_000
 
 
-def test_a_locked_child_cannot_say_that_it_was_cancelled(locked: Nursery) -> None:
+def test_a_locked_child_cannot_say_that_it_was_cancelled(locked: ProcessPool) -> None:
     told = {"raised": "CancelledError", "reason": "", "remedy": "", "traceback": "", "errno": None}
     said = json.dumps(told).encode()
     with (
@@ -301,7 +301,7 @@ def test_a_locked_child_cannot_say_that_it_was_cancelled(locked: Nursery) -> Non
         child.receive(timeout_s=30)
 
 
-def test_a_child_may_end_by_a_signal_that_has_no_name(bare: Nursery) -> None:
+def test_a_child_may_end_by_a_signal_that_has_no_name(bare: ProcessPool) -> None:
     number = signal.SIGRTMIN + 1
     with (
         bare.spawn("tests.support.child_functions:end_by", number) as child,

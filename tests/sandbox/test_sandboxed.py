@@ -6,19 +6,19 @@ from typing import cast
 import pytest
 
 from quantcore.sandbox import lockdown, sandboxed
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.sandbox.sandboxed import Worker
 
 
 @dataclass
 class Standing:
-    """Stands for a nursery."""
+    """Stands for a process pool."""
 
     is_alive: bool = True
 
 
 def worker(refusal: str, *, alive: bool = True) -> Worker:
-    return Worker(cast(Nursery, Standing(alive)), refusal)
+    return Worker(cast(ProcessPool, Standing(alive)), refusal)
 
 
 def test_a_proof_is_tried_until_the_lock_has_held(monkeypatch: pytest.MonkeyPatch) -> None:

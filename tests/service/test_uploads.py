@@ -192,9 +192,9 @@ def tried_locked_in(desk: Desk, found: Comparison) -> None:
     assert view is not None
     assert [type(answer) for answer in view.answers] == [Answer, Answer], view
     assert trials._vault is not None
-    assert trials._vault.nursery.locked
+    assert trials._vault.pool.locked
     assert trials._decoders is not None
-    assert trials._decoders.nursery.locked
+    assert trials._decoders.pool.locked
     assert not trials._readers
 
 

@@ -1,4 +1,4 @@
-"""What the tests of child processes have a nursery's child do."""
+"""What the tests of child processes have a process pool's child do."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""What the tests of conversions have a nursery's child do: convert, answer, load and answer."""
+"""What children do in the tests of conversions: convert, answer, load and answer."""
 
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -15,7 +15,7 @@ from quantcore.formats import torchscript
 from quantcore.images import load_images
 from quantcore.models.catalogue import find
 from quantcore.schema.request import CompareRequest, Variant
-from quantcore.workflows import Material, workflow
+from quantcore.workflows import ConversionInput, workflow
 
 Logits = NDArray[np.float32]
 
@@ -33,11 +33,11 @@ def make(_: Connection, request: CompareRequest, variant: Variant, path: Path) -
     import torch
 
     torch.set_num_threads(1)
-    material, backend = _material(request), runtime(variant.backend)
+    inputs, backend = _material(request), runtime(variant.backend)
     backend.activate()
     made = workflow(variant.workflow, dict(variant.settings))
-    module = made.convert(material, backend, lambda _stage, _share: None).eval()
-    pictures = material.images.evaluation.tensor(request.images.evaluation_images)
+    module = made.convert(inputs, backend, lambda _stage, _share: None).eval()
+    pictures = inputs.images.evaluation.tensor(request.images.evaluation_images)
     torchscript.export(module, pictures[:2], backend, {"variant": variant.label}, path)
     with torch.inference_mode():
         return Made(state_digest(module), module(pictures).numpy())
@@ -86,7 +86,7 @@ def stop_at(_: Connection, request: CompareRequest, variant: Variant, report: in
     return len(reports)
 
 
-def _material(request: CompareRequest) -> Material:
+def _material(request: CompareRequest) -> ConversionInput:
     info = find(request.model)
     images = load_images(request.images, info)
-    return Material(request.model, info, images, image_size(request, info))
+    return ConversionInput(request.model, info, images, image_size(request, info))

@@ -20,7 +20,7 @@ from quantcore.export.answers import Answers
 from quantcore.export.write import Export, run_export_child
 from quantcore.models.catalogue import find
 from quantcore.sandbox import outbox
-from quantcore.sandbox.process_pool import Nursery, Watch, ignore_progress, never_stop
+from quantcore.sandbox.process_pool import ProcessPool, Watch, ignore_progress, never_stop
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.schema.verification import ExportSpec
@@ -67,19 +67,19 @@ def ignore(_stage: str, _share: float) -> None:
 def job_of(
     spec: ExportSpec,
     store: Store,
-    nursery: Nursery,
+    pool: ProcessPool,
     settings: Settings,
     report: pipeline.ReportStage = ignore,
     should_stop: Callable[[], bool] = never_stop,
 ) -> Job:
-    return Job(spec.request, settings, store, nursery, report, should_stop)
+    return Job(spec.request, settings, store, pool, report, should_stop)
 
 
 @dataclass
 class Bench:
     """Converts and exports in children, each file once, and asks it in others."""
 
-    nursery: Nursery
+    pool: ProcessPool
     settings: Settings
     store: Store
     exported: dict[ExportSpec, Export] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Bench:
     variants: dict[ExportSpec, Logits] = field(default_factory=dict)
 
     def job(self, spec: ExportSpec, report: pipeline.ReportStage = ignore) -> Job:
-        return job_of(spec, self.store, self.nursery, self.settings, report)
+        return job_of(spec, self.store, self.pool, self.settings, report)
 
     def conversion(self, spec: ExportSpec) -> Conversion:
         return pipeline.convert(self.job(spec), spec.variant, 0.0, 1.0)
@@ -130,13 +130,13 @@ class Bench:
 
     def run(self, function: str, *arguments: object) -> Any:
         """Return a child's answer."""
-        with self.nursery.spawn(function, *arguments) as child:
+        with self.pool.spawn(function, *arguments) as child:
             return child.receive(timeout_s=TIMEOUT_S)
 
     def take(self, function: str, *arguments: object, watch: Watch = ignore_progress) -> Any:
-        """Return the answer of a child that is given a tray, with its files in the store."""
-        with self.store.tray() as folder:
-            with self.nursery.spawn(function, *arguments, folder) as child:
+        """Return the answer of a child that is given an outbox, with its files in the store."""
+        with self.store.outbox() as folder:
+            with self.pool.spawn(function, *arguments, folder) as child:
                 answer = child.receive(watch, timeout_s=TIMEOUT_S)
             outbox.take(folder, self.store)
         return answer

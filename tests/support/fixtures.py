@@ -268,7 +268,7 @@ def on(
     times: float = 1.0,
     bytes_times: float = 1.0,
 ) -> VariantResult:
-    """Return the row on another ground, where all takes `times` as long and is so much larger."""
+    """Return the row in another reference group: slower by `times`, and so much larger."""
     latency = replace(row.latency_ms, p50=row.latency_ms.p50 * times)
     artifact = replace(row.artifact, size_bytes=int(row.artifact.size_bytes * bytes_times))
     return replace(
@@ -285,13 +285,13 @@ def on(
 
 
 def swept(results: Iterable[VariantResult], failures: Iterable[Failure] = ()) -> Comparison:
-    """Return a comparison whose requests are those of a sweep: one for each ground of the rows."""
+    """Return a sweep's comparison: one request for each reference group of the rows."""
     rows, refused = tuple(results), tuple(failures)
     asked: dict[tuple[str, int | None, int | None, int | None], dict[Variant, None]] = {}
     for cell in (*rows, *refused):
         variant = Variant(cell.workflow, cell.backend, tuple(sorted(cell.settings.items())))
-        ground = (cell.model, cell.image_size, cell.threads, cell.batch)
-        asked.setdefault(ground, {})[variant] = None
+        reference_group = (cell.model, cell.image_size, cell.threads, cell.batch)
+        asked.setdefault(reference_group, {})[variant] = None
     requests = [
         CompareRequest(
             ModelSpec(model),

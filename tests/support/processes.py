@@ -25,7 +25,7 @@ def soon(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
 
 
 def descendants(pid: int) -> dict[str, list[int]]:
-    """Return the processes under one by what they are: worker, nursery, child, other."""
+    """Return the processes under one by what they are: worker, process pool, child, other."""
     found: dict[str, list[int]] = {}
     for process in psutil.Process(pid).children(recursive=True):
         found.setdefault(_kind(process), []).append(process.pid)
@@ -40,7 +40,7 @@ def _kind(process: psutil.Process) -> str:
             is_child = parent is not None and "quantcore.sandbox.process_pool" in " ".join(
                 parent.cmdline()
             )
-            return "child" if is_child else "nursery"
+            return "child" if is_child else "pool"
         if "quantcore.jobs.cluster" in command:
             return "cluster"
         return "worker" if "spawn_main" in command else "other"

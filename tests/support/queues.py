@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from quantcore.jobs import Claim, Host, Ledger, NewCell, NewJob
+from quantcore.jobs import Claim, Host, JobQueue, NewCell, NewJob
 from quantcore.schema.environment import Environment, current_environment
 from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.schema.result import Failure, VariantResult
@@ -19,7 +19,7 @@ def host(environment: Environment | None = None, place: str = "here") -> Host:
 
 
 def add(
-    ledger: Ledger,
+    queue: JobQueue,
     name: str,
     rows: Sequence[Row],
     *,
@@ -41,23 +41,23 @@ def add(
     request = CompareRequest(ModelSpec(model), tuple(variants), ImageSpec(source), MeasureSpec())
     cells = [NewCell(row.key, 4.0, row) for row in rows]
     cells += [NewCell(f"{name}-{place}", 4.0) for place in range(waiting)]
-    ledger.add(NewJob(name, owner, asked_by, (request,), where or host(), title), cells)
+    queue.add(NewJob(name, owner, asked_by, (request,), where or host(), title), cells)
     return name
 
 
-def begin(ledger: Ledger, where: Host | None = None, share: float = 0.5) -> Claim:
+def begin(queue: JobQueue, where: Host | None = None, share: float = 0.5) -> Claim:
     """Let the next cell run, and be this far."""
-    claim = ledger.claim(where or host())
+    claim = queue.claim(where or host())
     assert claim is not None
-    ledger.progress(claim.ticket, "calibrating", share, "tcp://worker")
+    queue.progress(claim.ticket, "calibrating", share, "tcp://worker")
     return claim
 
 
-def fill(ledger: Ledger, jobs: int = 500, results: int = 10_000) -> None:
+def fill(queue: JobQueue, jobs: int = 500, results: int = 10_000) -> None:
     """Write down so many comparisons, done, with so many results in all."""
     rows = [
         replace(row, key=f"{row.key}-{place}")
         for place, row in enumerate(fixtures.many(results // jobs - 1).results)
     ]
     for number in range(jobs):
-        add(ledger, f"job-{number}", rows, owner=f"owner {number % 10}")
+        add(queue, f"job-{number}", rows, owner=f"owner {number % 10}")

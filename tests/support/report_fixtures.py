@@ -20,9 +20,9 @@ from quantcore.schema.verification import (
     ExportSpec,
     Guess,
     Pass,
-    ProofCard,
     RuntimeLatency,
     Sample,
+    VerificationReport,
 )
 from tests.support import fixtures
 
@@ -43,7 +43,7 @@ def spec(
     return exports.planned(MODEL, Variant(workflow, backend), format, options)
 
 
-def card(wanted: ExportSpec | None = None, file: Path | None = None) -> ProofCard:
+def card(wanted: ExportSpec | None = None, file: Path | None = None) -> VerificationReport:
     """Return what was proved of a file whose every check held; of `file` where one is given."""
     wanted = wanted or spec()
     info, kind = find(wanted.request.model), EXPORTERS[wanted.format]
@@ -54,7 +54,7 @@ def card(wanted: ExportSpec | None = None, file: Path | None = None) -> ProofCar
         Guess(place, info.labels[place], share)
         for place, share in ((9, 0.9), (7, 0.06), (5, 0.03), (8, 0.006), (2, 0.002))
     )
-    return ProofCard(
+    return VerificationReport(
         spec=wanted,
         exported=Exported(
             artifact=Artifact(sha256, size, wanted.format),
@@ -101,14 +101,14 @@ def card(wanted: ExportSpec | None = None, file: Path | None = None) -> ProofCar
     )
 
 
-def broken(wanted: ExportSpec | None = None) -> ProofCard:
+def broken(wanted: ExportSpec | None = None) -> VerificationReport:
     """Return the card of a file that answers otherwise than its variant."""
     found = Check("answers as its variant", False, "90.00 % of 2,000 pictures get the class.")
     made = card(wanted)
     return replace(made, checks=(made.checks[0], found), agreement=0.9)
 
 
-def dead(wanted: ExportSpec | None = None) -> ProofCard:
+def dead(wanted: ExportSpec | None = None) -> VerificationReport:
     """Return the card of a file that does not load."""
     made = card(wanted)
     return replace(

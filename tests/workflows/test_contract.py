@@ -19,7 +19,7 @@ from quantcore.engine.pipeline import Job
 from quantcore.errors import CancelledError, RequestError
 from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import find
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.schema.environment import ENGINES_BY_MACHINE, current_environment
 from quantcore.schema.request import (
     CompareRequest,
@@ -65,7 +65,7 @@ def variant(name: str, backend: str, **settings: Setting) -> Variant:
 class Bench:
     """Converts in children, each variant once, and answers for files in others."""
 
-    nursery: Nursery
+    pool: ProcessPool
     folder: Path
     request: CompareRequest
     made: dict[Variant, Made] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Bench:
         return logits
 
     def run(self, function: str, *arguments: object) -> Any:
-        with self.nursery.spawn(f"tests.support.conversions:{function}", *arguments) as child:
+        with self.pool.spawn(f"tests.support.conversions:{function}", *arguments) as child:
             return child.receive(timeout_s=TIMEOUT_S)
 
 
@@ -104,18 +104,18 @@ def request_(tmp_path_factory: pytest.TempPathFactory) -> CompareRequest:
 
 @pytest.fixture(scope="module")
 def bench(
-    nursery: Nursery, request_: CompareRequest, tmp_path_factory: pytest.TempPathFactory
+    pool: ProcessPool, request_: CompareRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Bench:
-    return Bench(nursery, tmp_path_factory.mktemp("files"), request_)
+    return Bench(pool, tmp_path_factory.mktemp("files"), request_)
 
 
 @pytest.fixture
 def job(
-    nursery: Nursery, request_: CompareRequest, settings: Settings
+    pool: ProcessPool, request_: CompareRequest, settings: Settings
 ) -> Iterator[Callable[[pipeline.ReportStage], Job]]:
     """A function that makes the job of one cell with a progress function of its own."""
     with Store.open(settings) as store:
-        yield lambda report: Job(request_, settings, store, nursery, report, lambda: False)
+        yield lambda report: Job(request_, settings, store, pool, report, lambda: False)
 
 
 # Which cells there are

@@ -10,7 +10,7 @@ from quantcore.decide import Budgets, Verdict, bounds
 from quantcore.draw import titles
 from quantcore.schema.result import VariantResult
 from ui.common import state, theme
-from ui.common.evaluated import weighed
+from ui.common.evaluated import within_quota
 from ui.common.once import Rows, once
 
 STEPS = 100
@@ -101,7 +101,7 @@ def draw(results: Rows, found: Verdict) -> None:
 
 def _ends(results: Rows) -> dict[str, tuple[float, float]]:
     """Return the least and the most of each figure, rounded outwards, in the sliders' units."""
-    known = bounds(weighed(results).candidates)
+    known = bounds(within_quota(results).candidates)
     return {name: _outwards(*(end / SLIDERS[name].scale for end in known[name])) for name in known}
 
 

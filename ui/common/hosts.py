@@ -25,7 +25,7 @@ HELP = (
 
 
 @dataclass(frozen=True)
-class Sight:
+class HostList:
     """What was seen of the scheduler.
 
     Attributes:
@@ -44,11 +44,11 @@ class Lookout:
         self._ask = ask
         self._lock = threading.Lock()
         self._busy = False
-        self._known: Sight | None = None
+        self._known: HostList | None = None
         self._looked_at = 0.0
 
-    def seen(self) -> Sight | None:
-        """Return the last sight at once, and look again if it is old; None before the first."""
+    def seen(self) -> HostList | None:
+        """Return the last list at once, and look again if it is old; None before the first."""
         with self._lock:
             begin = not self._busy and self._is_stale()
             self._busy |= begin
@@ -65,9 +65,9 @@ class Lookout:
 
     def _look(self) -> None:
         try:
-            found = Sight(tuple(self._ask()))
+            found = HostList(tuple(self._ask()))
         except QuantcoreError as problem:
-            found = Sight((here(),), problem)
+            found = HostList((here(),), problem)
         with self._lock:
             self._known, self._busy, self._looked_at = found, False, time.monotonic()
 
@@ -87,13 +87,13 @@ def choose() -> Host | None:
     """Draw the choice of a machine where a scheduler is set; return it, None until one is known."""
     if state.settings().scheduler is None:
         return here()
-    sight = lookout().seen()
-    if sight is None:
+    host_list = lookout().seen()
+    if host_list is None:
         st.caption(f"Asking the scheduler at {_address()} which machines it has …")
         st.fragment(_wait, run_every=LOOK_AGAIN_S)()
         return None
-    _say_problem(sight)
-    hosts = {f"{host.place} {host.digest}": host for host in sight.hosts}
+    _say_problem(host_list)
+    hosts = {f"{host.place} {host.digest}": host for host in host_list.hosts}
     # A machine may have left since it was chosen.
     if st.session_state.get(CHOICE) not in hosts:
         st.session_state[CHOICE] = next(iter(hosts))
@@ -114,10 +114,10 @@ def sentence(host: Host) -> str:
     return f"{host.environment.sentence()} · {wording.count(host.workers, 'worker')}"
 
 
-def _say_problem(sight: Sight) -> None:
-    if sight.problem:
-        st.warning(f"**{theme.plain(sight.problem.reason)}** You can measure on this machine.")
-    elif all(host.place == "here" for host in sight.hosts):
+def _say_problem(host_list: HostList) -> None:
+    if host_list.problem:
+        st.warning(f"**{theme.plain(host_list.problem.reason)}** You can measure on this machine.")
+    elif all(host.place == "here" for host in host_list.hosts):
         st.warning(
             f"**The scheduler at {_address()} has no workers.** You can measure on this machine."
         )

@@ -16,7 +16,7 @@ R = TypeVar("R")
 class Rows(tuple[VariantResult, ...]):
     """Results that are equal to no others but the very same, so that comparing them costs nothing.
 
-    What the ledger read once stays the same object until its row is another one.
+    What the job queue read once stays the same object until its row is another one.
     """
 
     __slots__ = ()

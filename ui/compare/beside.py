@@ -15,7 +15,7 @@ from quantcore.wording import NONE
 from ui.common import state, visitor
 
 BESIDE = "beside"
-MOST_OFFERED = 10
+MAX_OFFERED = 10
 HELP = (
     "Latency and speed-up of the same variants as another machine measured them, in columns of "
     "their own. The verdict and the plot stay with the machine shown."
@@ -67,8 +67,8 @@ def _offered(job: JobView, chosen: str | None) -> dict[str, JobView]:
         if summary.host != host and visitor.may_see(summary)
     ]
     offered = [
-        *fitting[:MOST_OFFERED],
-        *(each for each in fitting[MOST_OFFERED:] if each == chosen),
+        *fitting[:MAX_OFFERED],
+        *(each for each in fitting[MAX_OFFERED:] if each == chosen),
     ]
     return {each: view for each in offered if (view := state.view(each))}
 

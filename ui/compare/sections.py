@@ -16,7 +16,7 @@ from quantcore.report import to_csv, to_html, to_json, to_summary, to_svg
 from quantcore.schema.environment import current_environment
 from quantcore.schema.result import Comparison, Failure, VariantResult
 from ui.common import budgets, site, state, theme
-from ui.common.evaluated import recommended, weighed
+from ui.common.evaluated import recommended, within_quota
 from ui.common.once import Rows, once
 from ui.common.state import Shown
 from ui.compare import beside, what_if
@@ -69,7 +69,7 @@ def answer(shown: Shown) -> None:
         plot(shown, limits)
         promises(shown, found)
         table(shown, None if is_early else found.ship)
-        what_if.draw(shown, weighed(shown.results), found)
+        what_if.draw(shown, within_quota(shown.results), found)
     failures(shown.failures, shown.results)
     method(comparison)
     downloads(shown, limits)
@@ -238,7 +238,7 @@ def _choose_axis(label: str, name: str) -> str:
 
 def promises(shown: Shown, found: Verdict) -> None:
     """Hold the recipe's promises against what ships, or against the nearest 8-bit variant."""
-    evidence = weighed(shown.results)
+    evidence = within_quota(shown.results)
     row = nearest_in_8_bits(evidence, found)
     if row is None:
         return

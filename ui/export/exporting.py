@@ -20,13 +20,13 @@ from quantcore.report import figures
 from quantcore.schema.environment import current_environment
 from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 from quantcore.schema.result import Failure, VariantResult
-from quantcore.schema.verification import ExportSpec, ExportView, ProofCard
+from quantcore.schema.verification import ExportSpec, ExportView, VerificationReport
 from quantcore.workflows import WORKFLOWS, workflow
 from ui.common import fields, owned_uploads, progress, state, theme, visitor, widgets
 from ui.common.state import Parameter, Shown
 
 # A variant that was measured, and what was proved of a file made from it.
-Made = tuple[VariantResult, ProofCard]
+Made = tuple[VariantResult, VerificationReport]
 FLOAT = "float32"
 ICON = ":material/download:"
 FORMAT_HELP = "Which runtime takes the file. Every format has its own; none is read by all."
@@ -241,7 +241,9 @@ def made_of(shown: Shown) -> list[Made]:
     ]
 
 
-def _recorded(row: VariantResult, format: str, images: ImageSpec, threads: int) -> ProofCard | None:
+def _recorded(
+    row: VariantResult, format: str, images: ImageSpec, threads: int
+) -> VerificationReport | None:
     # The page asks for files judged by as many pictures as it has by itself.
     side = None if row.image_size == _own_size(row.model) else row.image_size
     pictures = replace(images, evaluation_images=ImageSpec().evaluation_images, image_size=side)
@@ -351,7 +353,7 @@ def _cancel(export_id: str) -> None:
         st.toast("Another visitor waits for this file as well, so it goes on.")
 
 
-def _result(card: ProofCard) -> None:
+def _result(card: VerificationReport) -> None:
     name = exports.file_name(card.spec)
     if card.passed:
         _downloads(card, name, is_primary=True)
@@ -365,7 +367,7 @@ def _result(card: ProofCard) -> None:
     _code(card, name)
 
 
-def _downloads(card: ProofCard, name: str, *, is_primary: bool) -> None:
+def _downloads(card: VerificationReport, name: str, *, is_primary: bool) -> None:
     packed = bundle.pack_name(name)
     with st.container(horizontal=True, key="downloads"):
         st.download_button(
@@ -398,17 +400,17 @@ def _downloads(card: ProofCard, name: str, *, is_primary: bool) -> None:
         )
 
 
-def _packed(card: ProofCard, name: str) -> bytes:
+def _packed(card: VerificationReport, name: str) -> bytes:
     with queue().files(card) as (file, sample):
         return bundle.pack(card, name, file, sample)
 
 
-def _content(card: ProofCard) -> bytes:
+def _content(card: VerificationReport) -> bytes:
     with queue().files(card) as (file, _):
         return file.read_bytes()
 
 
-def _sample(card: ProofCard) -> None:
+def _sample(card: VerificationReport) -> None:
     if card.sample is None:
         return
     st.subheader("One picture, and its answer", anchor=False)
@@ -428,7 +430,7 @@ def _sample(card: ProofCard) -> None:
     said.markdown("\n".join(lines))
 
 
-def _code(card: ProofCard, name: str) -> None:
+def _code(card: VerificationReport, name: str) -> None:
     st.subheader("Code that runs it", anchor=False)
     found = bundle.snippets(card, name)
     for tab, language in zip(st.tabs(list(bundle.LANGUAGES.values())), found, strict=True):

@@ -9,7 +9,7 @@ from quantcore import uploads, wording
 from quantcore.draw import curve
 from quantcore.errors import QuantcoreError
 from quantcore.fine_tuning.service import Transfers, TransferView
-from quantcore.fine_tuning.training import MOST_EPOCHS, USUAL_EPOCHS, TransferSpec, teachable
+from quantcore.fine_tuning.training import MAX_EPOCHS, USUAL_EPOCHS, TransferSpec, teachable
 from quantcore.models.catalogue import ModelInfo, find
 from quantcore.schema.request import ModelSpec
 from quantcore.uploads import Upload
@@ -121,7 +121,7 @@ def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
             st.number_input(
                 "Epochs",
                 1,
-                MOST_EPOCHS,
+                MAX_EPOCHS,
                 USUAL_EPOCHS,
                 key=EPOCHS,
                 help=EPOCHS_HELP,

@@ -26,7 +26,7 @@ from ui.common.state import Parameter, Shown
 
 PAGE_LENGTH = 24
 # A heat map of more classes is a wall of numbers; the table and the list remain.
-MOST_CLASSES = 30
+MAX_CLASSES = 30
 ALL = "All classes"
 # As much of a variant's key as tells it from all others of a comparison.
 KEY_LENGTH = 12
@@ -271,7 +271,7 @@ def _classes(pair: Pair, labels: NDArray[np.int64]) -> None:
     changes = apart.class_changes(pair.before, pair.after, labels)
     st.caption("Changes in points of top-1, with their 95 % intervals over the same images.")
     st.html(gallery.classes(changes, pair.classes, pair.name))
-    if len(pair.classes) > MOST_CLASSES:
+    if len(pair.classes) > MAX_CLASSES:
         return
     st.subheader("Which classes are confused more often, or less", anchor=False)
     change = apart.confusion_change(pair.before, pair.after, labels)

@@ -18,8 +18,8 @@ from quantcore.models.catalogue import ModelInfo, offered
 from quantcore.uploads import Upload, UploadedImages
 from ui.common import owned_uploads, progress, site, state, theme, widgets
 
-MOST_BARS = 30
-MOST_MAPPED = 60
+MAX_BARS = 30
+MAX_MAPPED = 60
 UNLABELLED = (
     "Without labels: agreement with float32 is measured instead of accuracy, and "
     "quantization-aware training is not offered."
@@ -69,9 +69,9 @@ def counts(classes: Sequence[tuple[str, int]]) -> str:
     rows = "".join(
         f'<li><span>{escape(name)}</span><b>{many:,}</b><i style="width:{100 * many / most:.0f}%">'
         "</i></li>"
-        for name, many in ordered[:MOST_BARS]
+        for name, many in ordered[:MAX_BARS]
     )
-    rest = ordered[MOST_BARS:]
+    rest = ordered[MAX_BARS:]
     more = wording.count(len(rest), "more class", "more classes")
     told = f"<p>and {more} with {sum(many for _, many in rest):,} pictures</p>" if rest else ""
     return f'<ul class="qw-counts" aria-label="Pictures of each class">{rows}</ul>{told}'
@@ -103,7 +103,9 @@ def _way_on(upload: Upload) -> ModelInfo:
         # Where no class means anything to the model, it has to be taught them first.
         fits = _fits(upload, models[name])
         main: dict[bool, Literal["primary", "secondary"]] = {True: "primary", False: "secondary"}
-        if st.button("Compare it", type=main[fits], icon=":material/speed:", key="compare-images"):
+        if st.button(
+            "Compare it", type=main[fits], icon=":material/speed:", key="compare-images"
+        ):
             st.switch_page(site.COMPARE, query_params={"model": name, state.IMAGES: upload.name})
         many = upload.images is not None and len(upload.images.classes) > 1
         if many and st.button(
@@ -133,15 +135,15 @@ def _map(upload: Upload, images: UploadedImages, info: ModelInfo) -> None:
         st.caption(ALL_FIT)
         return
     st.caption(MAPPING_SENTENCE)
-    if len(names) > MOST_MAPPED:
+    if len(names) > MAX_MAPPED:
         st.caption(
-            f"The first {MOST_MAPPED} of {len(names):,} are here. Folders named as the labels are "
+            f"The first {MAX_MAPPED} of {len(names):,} are here. Folders named as the labels are "
             "need none of this."
         )
     labels = list(dict.fromkeys(info.labels))
     said: dict[str, str] = {}
     with st.container(key="mapping"):
-        for name in names[:MOST_MAPPED]:
+        for name in names[:MAX_MAPPED]:
             chosen: str | None = st.selectbox(
                 theme.plain(name),
                 labels,

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from quantcore.export.bundle.page import to_html
 from quantcore.export.bundle.readme import readme
 from quantcore.export.bundle.snippets import check
-from quantcore.schema.verification import ProofCard
+from quantcore.schema.verification import VerificationReport
 
 # The same content makes the same bytes, whenever it is packed.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -22,7 +22,7 @@ def pack_name(file_name: str) -> str:
     return f"{name.stem}-{name.suffix.removeprefix('.')}.zip"
 
 
-def pack(card: ProofCard, file_name: str, file: Path, sample: Path | None) -> bytes:
+def pack(card: VerificationReport, file_name: str, file: Path, sample: Path | None) -> bytes:
     """Return the zip: the file, how to run it, a picture to try it with, and what was proved.
 
     Args:
@@ -53,7 +53,7 @@ def pack(card: ProofCard, file_name: str, file: Path, sample: Path | None) -> by
     return buffer.getvalue()
 
 
-def _expected(card: ProofCard) -> str:
+def _expected(card: VerificationReport) -> str:
     assert card.sample is not None
     return json.dumps(
         {"top5": [dataclasses.asdict(guess) for guess in card.sample.guesses]},

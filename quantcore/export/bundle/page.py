@@ -7,12 +7,12 @@ from quantcore import wording
 from quantcore.draw import cards, marks
 from quantcore.models.catalogue import find
 from quantcore.report import figures
-from quantcore.schema.verification import ProofCard
+from quantcore.schema.verification import VerificationReport
 
 _STYLE = Path(__file__).parent / "page.css"
 
 
-def to_html(card: ProofCard, file_name: str) -> str:
+def to_html(card: VerificationReport, file_name: str) -> str:
     """Return the page."""
     spec = card.spec
     title = f"{find(spec.request.model).title}, {spec.variant.label}: proof of {file_name}"
@@ -28,7 +28,7 @@ def to_html(card: ProofCard, file_name: str) -> str:
     )
 
 
-def _sample(card: ProofCard) -> str:
+def _sample(card: VerificationReport) -> str:
     if card.sample is None:
         return ""
     guesses = "".join(

@@ -5,12 +5,12 @@ from quantcore.export.bundle.snippets import LANGUAGES, snippets
 from quantcore.formats import EXPORTERS
 from quantcore.models.catalogue import find
 from quantcore.report import figures
-from quantcore.schema.verification import ProofCard
+from quantcore.schema.verification import VerificationReport
 
 FENCES = {"kotlin": "kotlin", "swift": "swift", "python": "python"}
 
 
-def readme(card: ProofCard, file_name: str) -> str:
+def readme(card: VerificationReport, file_name: str) -> str:
     """Return it as Markdown."""
     blocks = [
         f"# {file_name}",
@@ -31,7 +31,7 @@ def readme(card: ProofCard, file_name: str) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _introduction(card: ProofCard) -> str:
+def _introduction(card: VerificationReport) -> str:
     spec, kind = card.spec, EXPORTERS[card.spec.format]
     title = find(spec.request.model).title
     return (
@@ -40,7 +40,7 @@ def _introduction(card: ProofCard) -> str:
     )
 
 
-def _contents(card: ProofCard, file_name: str) -> str:
+def _contents(card: VerificationReport, file_name: str) -> str:
     to_try = {
         "sample.png": "a picture as the model sees it, and in `expected.json` the answer to it",
         "check.py": "run it: it checks the file's digest and its answer to the picture",
@@ -55,12 +55,12 @@ def _contents(card: ProofCard, file_name: str) -> str:
     return "\n".join(f"- `{name}`: {text}" for name, text in files.items())
 
 
-def _warning(card: ProofCard) -> str:
+def _warning(card: VerificationReport) -> str:
     failed = [check.name for check in card.checks if not check.passed]
     return f"**Do not ship it.** What did not hold: {wording.joined(failed)}." if failed else ""
 
 
-def _table(card: ProofCard) -> str:
+def _table(card: VerificationReport) -> str:
     rows = "\n".join(f"| {name} | {value} |" for name, value in figures(card))
     return f"| | |\n|---|---|\n{rows}"
 
@@ -69,7 +69,7 @@ def _held(passed: bool) -> str:
     return "held" if passed else "**did not hold**"
 
 
-def _preparation(card: ProofCard) -> str:
+def _preparation(card: VerificationReport) -> str:
     made = card.provenance
     side, resize = made["image_size"], made["resize_size"]
     grey = ", made grey (one channel three times)" if made["greyscale"] else ""
@@ -81,7 +81,7 @@ def _preparation(card: ProofCard) -> str:
     )
 
 
-def _code(card: ProofCard, file_name: str) -> list[str]:
+def _code(card: VerificationReport, file_name: str) -> list[str]:
     found = snippets(card, file_name)
     return [
         f"### {title}\n\n```{FENCES[name]}\n{found[name].rstrip()}\n```"

@@ -12,7 +12,7 @@ from string import Template
 
 from quantcore.backends import runtime
 from quantcore.formats.onnx import PRECISE, uses_all_bits
-from quantcore.schema.verification import ProofCard
+from quantcore.schema.verification import VerificationReport
 
 TEMPLATES = Path(__file__).parent
 LANGUAGES = {"kotlin": "Kotlin, Android", "swift": "Swift, iOS", "python": "Python"}
@@ -107,7 +107,7 @@ PYTHON = {
 }
 
 
-def snippets(card: ProofCard, file_name: str) -> dict[str, str]:
+def snippets(card: VerificationReport, file_name: str) -> dict[str, str]:
     """Return code that runs the file, by language in `LANGUAGES`."""
     folder, facts = card.spec.format, _facts(card, file_name)
     how = PYTHON[folder]
@@ -125,7 +125,7 @@ def snippets(card: ProofCard, file_name: str) -> dict[str, str]:
     }
 
 
-def check(card: ProofCard, file_name: str) -> str:
+def check(card: VerificationReport, file_name: str) -> str:
     """Return a program that holds the file, beside it, against its proof."""
     how = PYTHON[card.spec.format]
     lines = {
@@ -136,7 +136,7 @@ def check(card: ProofCard, file_name: str) -> str:
     return _filled("check.txt", {**_facts(card, file_name), **lines})
 
 
-def _load(card: ProofCard, path: str) -> str:
+def _load(card: VerificationReport, path: str) -> str:
     """Return the lines that load the file, as it was loaded for its proof."""
     load = PYTHON[card.spec.format].load.format(path=path)
     if card.spec.format != "onnx" or not uses_all_bits(runtime(card.spec.variant.backend)):
@@ -145,7 +145,7 @@ def _load(card: ProofCard, path: str) -> str:
     return "".join(f"{line}\n" for line in PRECISE_LINES) + session
 
 
-def _pinned(card: ProofCard, package: str) -> str:
+def _pinned(card: VerificationReport, package: str) -> str:
     """Return what `pip` is told, with the version that the proof was made with, if that is known.
 
     Without where that build came from: `2.13.0+cpu` is on no public index.
@@ -155,14 +155,14 @@ def _pinned(card: ProofCard, package: str) -> str:
     return f"{package}=={number}" if number else package
 
 
-def _engine(card: ProofCard) -> str:
+def _engine(card: VerificationReport) -> str:
     """Return the line that sets the quantized engine; empty where the file needs none."""
     is_torch = PYTHON[card.spec.format].packages == ("torch",)
     engines = card.exported.engines
     return ENGINE.format(engine=engines[0]) if is_torch and engines else ""
 
 
-def _facts(card: ProofCard, file_name: str) -> dict[str, str]:
+def _facts(card: VerificationReport, file_name: str) -> dict[str, str]:
     made, name = card.provenance, Path(file_name)
     facts = {
         "file": file_name,
@@ -205,7 +205,7 @@ def _release(text: str) -> str:
     return found[0] if found else ""
 
 
-def _pod(card: ProofCard) -> str:
+def _pod(card: VerificationReport) -> str:
     """Return where an iPhone's lite interpreter comes from that is new enough for the file."""
     least = _release(card.exported.runs_on)
     if _parts(least) <= _parts(LAST_POD):

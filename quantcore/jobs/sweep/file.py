@@ -14,7 +14,7 @@ from quantcore.workflows import WORKFLOWS, workflow
 
 # What stands for the model's own image size, and for a setting's default, which may be nothing.
 OWN, DEFAULT = "own", "default"
-MOST_BYTES = 100_000
+MAX_BYTES = 100_000
 EXAMPLE = "examples/sweep.toml shows every key."
 
 
@@ -71,7 +71,7 @@ def read(text: str, threads: int, folder: Path | None, where: str = "The file") 
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
-    if len(text) > MOST_BYTES:
+    if len(text) > MAX_BYTES:
         raise RequestError(f"{where} is too long for a sweep.", EXAMPLE)
     try:
         return tomllib.loads(text)

@@ -23,7 +23,7 @@ from quantcore.schema.request import (
 from quantcore.workflows import WORKFLOWS, settings_told, workflow
 
 # A machine measures a few hundred in an hour; a table of more is read by nobody.
-MOST_VARIANTS = 500
+MAX_VARIANTS = 500
 
 Values = Mapping[str, Mapping[str, tuple[Setting, ...]]]
 
@@ -88,12 +88,12 @@ class Sweep:
 
     def _check_size(self) -> None:
         """Refuse too many before they are written out."""
-        grounds = sum(math.prod(map(len, self._axes(name))) for name in _once(self.models))
+        groups = sum(math.prod(map(len, self._axes(name))) for name in _once(self.models))
         variants = 1 + sum(self._count(name) for name in self._quantizing())
-        if grounds * variants > MOST_VARIANTS:
+        if groups * variants > MAX_VARIANTS:
             raise RequestError(
-                f"This sweep asks for {grounds * variants:,} variants, more than {MOST_VARIANTS}: "
-                f"{variants:,} of each of {grounds:,} models, image sizes and ways of timing.",
+                f"This sweep asks for {groups * variants:,} variants, more than {MAX_VARIANTS}: "
+                f"{variants:,} of each of {groups:,} models, image sizes and ways of timing.",
                 "Leave some values out, or ask in parts; what is measured once stays known.",
             )
 

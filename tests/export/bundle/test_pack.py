@@ -23,9 +23,9 @@ from quantcore.export.write import preparation
 from quantcore.formats import EXPORTERS
 from quantcore.images.files import prepare
 from quantcore.models.catalogue import ModelInfo, find
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.schema.request import ModelSpec
-from quantcore.schema.verification import ProofCard
+from quantcore.schema.verification import VerificationReport
 from quantcore.settings import Settings
 from tests.support import report_fixtures
 from tests.support.exports import MOBILENET, job_of, planned, static
@@ -43,7 +43,7 @@ Monkey = pytest.MonkeyPatch
 RUNNABLE = ("torchscript", "mobile", "onnx")
 
 
-def packed(card: ProofCard, folder: Path, sample: bool = True) -> zipfile.ZipFile:
+def packed(card: VerificationReport, folder: Path, sample: bool = True) -> zipfile.ZipFile:
     file, picture = folder / "file", folder / "picture"
     file.write_bytes(b"the model")
     picture.write_bytes(report_fixtures.picture())
@@ -72,7 +72,7 @@ def test_the_zip_holds_file_code_picture_and_proof_in_one_folder(
     assert labels == card.provenance["labels"]
     top5 = json.loads(archive.read(f"{folder}/expected.json"))["top5"]
     assert [guess["label"] for guess in top5][:2] == ["Ankle boot", "Sneaker"]
-    assert ProofCard.from_json(archive.read(f"{folder}/proof.json")) == card
+    assert VerificationReport.from_json(archive.read(f"{folder}/proof.json")) == card
 
 
 def test_the_same_file_and_proof_make_the_same_bytes(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_the_readme_says_how_pictures_are_prepared(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> dict[str, Path]:
+def bundles(tmp_path_factory: pytest.TempPathFactory, pool: ProcessPool) -> dict[str, Path]:
     """The unzipped bundle of a static mobilenet_v2 in every format that runs here."""
     root = tmp_path_factory.mktemp("bundles")
     settings = Settings(data=root / "data", quota_gb=1.0, threads=1)
@@ -248,7 +248,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> dict[
     with Store.open(settings) as store:
         for format in RUNNABLE:
             spec = planned(MOBILENET, static("qnnpack"), format)
-            card = exports.make(job_of(spec, store, nursery, settings), spec)
+            card = exports.make(job_of(spec, store, pool, settings), spec)
             assert card.sample
             digests = card.exported.artifact.sha256, card.sample.artifact.sha256
             name = exports.file_name(spec)

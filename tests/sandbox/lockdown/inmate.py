@@ -1,4 +1,4 @@
-"""Runs a function in a child of a nursery, inside the lock or, for control, outside it."""
+"""Runs a function in a child of a process pool, inside the lock or, for control, outside it."""
 
 import os
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 import quantcore.sandbox.lockdown.libraries  # noqa: F401
 from quantcore.errors import ChildDiedError
 from quantcore.sandbox.lockdown import Lock, enter
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 
 TIMEOUT_S = 60.0
 
@@ -47,7 +47,7 @@ def _named(function: str) -> Callable[..., Any]:
 
 
 def ask(
-    nursery: Nursery,
+    pool: ProcessPool,
     lock: Lock | None,
     function: str,
     *arguments: Any,
@@ -58,7 +58,7 @@ def ask(
     """Return the function's `value`, or its `error`, or how its process `died`."""
     plain = None if lock is None else lock.to_dict()
     run_it = ("tests.sandbox.lockdown.inmate:run", plain, leak, prepare, function)
-    with nursery.spawn(*run_it, *arguments) as child:
+    with pool.spawn(*run_it, *arguments) as child:
         try:
             return child.receive(timeout_s=timeout_s)
         except ChildDiedError as error:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from quantcore.sandbox.lockdown import Lock, discard
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 from tests.sandbox.lockdown.attacks import ATTACKS, compile_library, has_compiler
 from tests.sandbox.lockdown.inmate import ask
 
@@ -84,10 +84,10 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
+def pool() -> Iterator[ProcessPool]:
     os.environ[VARIABLE] = TOKEN
     try:
-        with Nursery(
+        with ProcessPool(
             [
                 "quantcore.engine.preload",
                 "tests.sandbox.lockdown.inmate",
@@ -177,7 +177,7 @@ def scene(scenes: Any) -> Iterator[Scene]:
     discard(made.folder)
 
 
-def attack(nursery: Nursery, scene: Scene, name: str, lock: Lock | None, check: str | None) -> Any:
+def attack(pool: ProcessPool, scene: Scene, name: str, lock: Lock | None, check: str | None) -> Any:
     if name in NEED_COMPILER:
         if not has_compiler():
             pytest.skip("needs gcc to make its hostile library")
@@ -194,14 +194,16 @@ def attack(nursery: Nursery, scene: Scene, name: str, lock: Lock | None, check: 
     )
     if name.startswith(("script", "exported")):
         # Making these starts threads, and a process that has any cannot be locked.
-        made = ask(nursery, None, making, name, world)
-        return ask(nursery, lock, opening, made["value"], name, world, check, leak=leak)
-    return ask(nursery, lock, opening, name, world, check, leak=leak, prepare=making)
+        made = ask(pool, None, making, name, world)
+        return ask(pool, lock, opening, made["value"], name, world, check, leak=leak)
+    return ask(pool, lock, opening, name, world, check, leak=leak, prepare=making)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_the_attack_works_where_nothing_holds_it(nursery: Nursery, scene: Scene, name: str) -> None:
-    answer = attack(nursery, scene, name, None, None)
+def test_the_attack_works_where_nothing_holds_it(
+    pool: ProcessPool, scene: Scene, name: str
+) -> None:
+    answer = attack(pool, scene, name, None, None)
     if answer.get("value") == "unavailable":
         pytest.skip("this machine has no such thing for anybody")
     assert scene.traces(answer), answer
@@ -210,9 +212,9 @@ def test_the_attack_works_where_nothing_holds_it(nursery: Nursery, scene: Scene,
 @pytest.mark.parametrize("precheck", PRECHECKS, ids=["unchecked", "checked"][: len(PRECHECKS)])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_attack_reaches_nothing_from_the_lock(
-    nursery: Nursery, scene: Scene, name: str, precheck: str | None
+    pool: ProcessPool, scene: Scene, name: str, precheck: str | None
 ) -> None:
-    answer = attack(nursery, scene, name, scene.lock(1 if name in ENDLESS else 30), precheck)
+    answer = attack(pool, scene, name, scene.lock(1 if name in ENDLESS else 30), precheck)
     assert not scene.traces(answer), answer
     # Refused, not merely crashed for a reason of its own.
     assert name in ENDLESS or "died" not in answer

@@ -26,7 +26,7 @@ from quantcore.sandbox.lockdown import (
     why_unavailable,
 )
 from quantcore.sandbox.lockdown.syscalls import ABSENT, ALLOWED
-from quantcore.sandbox.process_pool import Nursery
+from quantcore.sandbox.process_pool import ProcessPool
 from tests.sandbox.lockdown.inmate import ask
 
 PROJECT = Path(__file__).parents[3]
@@ -34,8 +34,10 @@ WORKS = "tests.sandbox.lockdown.works"
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery(["quantcore.engine.preload", "tests.sandbox.lockdown.inmate", WORKS]) as running:
+def pool() -> Iterator[ProcessPool]:
+    with ProcessPool(
+        ["quantcore.engine.preload", "tests.sandbox.lockdown.inmate", WORKS]
+    ) as running:
         yield running
 
 
@@ -45,30 +47,30 @@ def lock(tmp_path: Path) -> Lock:
     return Lock(writes=(tmp_path / "scratch",), memory_bytes=2_000_000_000, cpu_s=120)
 
 
-def value(nursery: Nursery, lock: Lock | None, function: str, *arguments: Any) -> Any:
-    answer = ask(nursery, lock, f"{WORKS}:{function}", *arguments)
+def value(pool: ProcessPool, lock: Lock | None, function: str, *arguments: Any) -> Any:
+    answer = ask(pool, lock, f"{WORKS}:{function}", *arguments)
     assert "value" in answer, answer
     return answer["value"]
 
 
-def test_torch_quantizes_saves_and_loads_with_two_threads(nursery: Nursery, lock: Lock) -> None:
-    answer = value(nursery, lock, "quantize_and_load", str(lock.writes[0]), 2)
+def test_torch_quantizes_saves_and_loads_with_two_threads(pool: ProcessPool, lock: Lock) -> None:
+    answer = value(pool, lock, "quantize_and_load", str(lock.writes[0]), 2)
     assert answer["same"]
     assert answer["float"]
     assert answer["threads"] > 1
 
 
-def test_onnx_runs_with_two_threads(nursery: Nursery, lock: Lock) -> None:
-    assert value(nursery, lock, "run_onnx", str(lock.writes[0])) == [8.0] * 4
+def test_onnx_runs_with_two_threads(pool: ProcessPool, lock: Lock) -> None:
+    assert value(pool, lock, "run_onnx", str(lock.writes[0])) == [8.0] * 4
 
 
-def test_pictures_are_decoded(nursery: Nursery, lock: Lock) -> None:
-    seen = value(nursery, lock, "decode_pictures", str(lock.writes[0]))
+def test_pictures_are_decoded(pool: ProcessPool, lock: Lock) -> None:
+    seen = value(pool, lock, "decode_pictures", str(lock.writes[0]))
     assert seen == [f"{kind} 32 True" for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")]
 
 
-def test_the_surroundings_are_bare(nursery: Nursery, lock: Lock) -> None:
-    seen = value(nursery, lock, "surroundings")
+def test_the_surroundings_are_bare(pool: ProcessPool, lock: Lock) -> None:
+    seen = value(pool, lock, "surroundings")
     assert seen["folder"] == seen["temporary"] == str(lock.writes[0])
     allowed = {"HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH"}
     assert set(seen["variables"]) <= allowed | {"PYTHONWARNINGS", "TORCH_CPP_LOG_LEVEL"}
@@ -82,19 +84,19 @@ def test_the_surroundings_are_bare(nursery: Nursery, lock: Lock) -> None:
     assert max(limits["FSIZE"]) <= lock.file_bytes
 
 
-def test_a_limit_that_is_lower_already_stays(nursery: Nursery, lock: Lock) -> None:
+def test_a_limit_that_is_lower_already_stays(pool: ProcessPool, lock: Lock) -> None:
     wide = Lock(writes=lock.writes, open_files=10**9)
-    seen = value(nursery, wide, "surroundings")
+    seen = value(pool, wide, "surroundings")
     assert seen["limits"]["NOFILE"][1] == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
-def test_a_process_with_two_threads_is_not_locked(nursery: Nursery) -> None:
-    assert "2 threads" in value(nursery, None, "lock_with_two_threads")
+def test_a_process_with_two_threads_is_not_locked(pool: ProcessPool) -> None:
+    assert "2 threads" in value(pool, None, "lock_with_two_threads")
 
 
-def test_a_missing_folder_is_an_error(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(pool: ProcessPool, tmp_path: Path) -> None:
     with pytest.raises(LockError, match="missing"):
-        ask(nursery, Lock(reads=(tmp_path / "missing",)), f"{WORKS}:surroundings")
+        ask(pool, Lock(reads=(tmp_path / "missing",)), f"{WORKS}:surroundings")
 
 
 def test_a_lock_travels_as_json(lock: Lock) -> None:
@@ -125,9 +127,9 @@ def test_the_proof_holds_here() -> None:
     assert sum(attempt.allowed for attempt in proof.attempts) >= 3
 
 
-def test_attempts_are_refused_inside_and_only_there(nursery: Nursery, lock: Lock) -> None:
-    inside = value(nursery, lock, "tried", str(lock.writes[0]))
-    free = value(nursery, None, "tried", str(lock.writes[0]))
+def test_attempts_are_refused_inside_and_only_there(pool: ProcessPool, lock: Lock) -> None:
+    inside = value(pool, lock, "tried", str(lock.writes[0]))
+    free = value(pool, None, "tried", str(lock.writes[0]))
     assert judge(Attempt(**each) for each in inside).holds
     assert not judge(Attempt(**each) for each in free).holds
     # Some of them other things than the lock may refuse: where Yama is strict, or for no root.
@@ -139,7 +141,7 @@ def test_attempts_are_refused_inside_and_only_there(nursery: Nursery, lock: Lock
 
 @pytest.mark.parametrize("version", [1, 2, 3, 5])
 def test_kernels_that_know_less_of_landlock_hold_too(
-    nursery: Nursery, lock: Lock, tmp_path: Path, version: int
+    pool: ProcessPool, lock: Lock, tmp_path: Path, version: int
 ) -> None:
     """What these let through, emptying files and the network, seccomp still refuses."""
     readable = tmp_path / "readable"
@@ -147,7 +149,7 @@ def test_kernels_that_know_less_of_landlock_hold_too(
     old = replace(lock, reads=(readable,))
     arguments = (version, str(lock.writes[0]), str(readable), None)
     function = f"{WORKS}:tried_on_old"
-    answer = ask(nursery, old, function, *arguments, prepare=f"{WORKS}:pretend_old")
+    answer = ask(pool, old, function, *arguments, prepare=f"{WORKS}:pretend_old")
     assert "value" in answer, answer
     assert judge(Attempt(**each) for each in answer["value"]["attempts"]).holds
     assert answer["value"]["emptied"] == [errno.EPERM] * 2
@@ -221,13 +223,13 @@ def test_nothing_dangerous_is_allowed() -> None:
     assert not set(ALLOWED) & set(never.split())
 
 
-def test_a_hostile_scratch_folder_is_measured_and_removed(nursery: Nursery, lock: Lock) -> None:
+def test_a_hostile_scratch_folder_is_measured_and_removed(pool: ProcessPool, lock: Lock) -> None:
     scratch = lock.writes[0]
     assert used_bytes([scratch]) == 0
     (scratch / "large").write_bytes(b"1" * 1_000_000)
     assert 1_000_000 <= used_bytes([scratch]) < 1_100_000
     # Deeper than the name of one path can be, seen from outside.
-    assert value(nursery, lock, "nest", str(scratch), 2_040) > sys.getrecursionlimit()
+    assert value(pool, lock, "nest", str(scratch), 2_040) > sys.getrecursionlimit()
     assert used_bytes([scratch]) >= 1_000_000
     (scratch / "link").symlink_to(PROJECT)
     discard(scratch)

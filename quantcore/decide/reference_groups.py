@@ -1,8 +1,9 @@
-"""On what grounds rows may be compared: each with its own float32, any two only where it is fair.
+"""Reference groups: each row is compared with its own float32, two rows only where it is fair.
 
 A comparison may hold several models, image sizes, threads and batches. A speed-up, a size ratio
-and points lost are then against the float32 of the same ground and no other. Between grounds,
-latency is compared in milliseconds, and accuracy only on the same pictures with the same labels.
+and points lost are then against the float32 of the same reference group and no other. Between
+reference groups, latency is compared in milliseconds, and accuracy only on the same pictures with
+the same labels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ Floats = NDArray[np.float64]
 Matrix = NDArray[np.bool_]
 
 
-class Ground(NamedTuple):
+class ReferenceGroup(NamedTuple):
     """What rows have in common that one float32 row is the reference of."""
 
     model: str
@@ -27,9 +28,9 @@ class Ground(NamedTuple):
     pictures: int
 
 
-def ground(row: VariantResult) -> Ground:
-    """Return the ground a row stands on."""
-    return Ground(row.model, row.image_size, row.threads, row.batch, row.fidelity_images)
+def reference_group(row: VariantResult) -> ReferenceGroup:
+    """Return the reference group a row stands on."""
+    return ReferenceGroup(row.model, row.image_size, row.threads, row.batch, row.fidelity_images)
 
 
 def references(rows: Iterable[VariantResult]) -> dict[str, VariantResult]:
@@ -38,8 +39,10 @@ def references(rows: Iterable[VariantResult]) -> dict[str, VariantResult]:
     A float32 row is its own reference.
     """
     known = list(rows)
-    floats = {ground(row): row for row in reversed(known) if row.workflow == "float32"}
-    return {row.key: floats[ground(row)] for row in known if ground(row) in floats}
+    floats = {reference_group(row): row for row in reversed(known) if row.workflow == "float32"}
+    return {
+        row.key: floats[reference_group(row)] for row in known if reference_group(row) in floats
+    }
 
 
 def judged_on(row: VariantResult) -> tuple[str, int] | None:
@@ -75,8 +78,8 @@ def same_float(rows: Sequence[VariantResult]) -> Matrix:
 
 
 def grounded_alike(rows: Sequence[VariantResult]) -> Matrix:
-    """Return which two rows stand on one ground, `[K, K]`."""
-    return _same([ground(row) for row in rows])
+    """Return which two rows stand on one reference group, `[K, K]`."""
+    return _same([reference_group(row) for row in rows])
 
 
 def _same(values: Sequence[object]) -> Matrix:
