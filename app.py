@@ -4,7 +4,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from quantcore.draw import titles
-from quantcore.schema.progress import JobView
+from quantcore.schema import JobView
 from ui.common import owned_uploads, progress, server, site, state, theme, widgets
 from ui.compare import sections, tour
 

@@ -30,7 +30,7 @@ from benchmarks import (
     uploads,
 )
 from benchmarks.lines import Figure, absent, count
-from quantcore.schema.environment import current_environment
+from quantcore.schema import current_environment
 
 PROJECT = Path(__file__).parents[1]
 REPORT = PROJECT / "docs" / "bench.txt"

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 from benchmarks.app import FLOAT32, absence, cold_settings, compared, convolutional_models, row
 from benchmarks.lines import Figure, absent, at_most, note
-from quantcore.engine.grid import plan
+from quantcore.engine import plan
 from quantcore.errors import QuantcoreError
-from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.settings import Settings
 
 TEST_IMAGES = 10_000

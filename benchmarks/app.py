@@ -7,14 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantcore.cache import Store
-from quantcore.engine.convert import Conversion
-from quantcore.engine.pipeline import PRELOADED_MODULES, Job, convert
+from quantcore.engine import PRELOADED_MODULES, Conversion, Job
+from quantcore.engine.pipeline import convert
 from quantcore.errors import QuantcoreError
-from quantcore.models import weights_digest
-from quantcore.models.catalogue import catalogue
-from quantcore.sandbox.process_pool import ProcessPool, never_stop
-from quantcore.schema.request import CompareRequest, ModelSpec, Variant
-from quantcore.schema.result import Comparison, VariantResult
+from quantcore.models import catalogue, weights_digest
+from quantcore.sandbox import ProcessPool, never_stop
+from quantcore.schema import CompareRequest, Comparison, ModelSpec, Variant, VariantResult
 from quantcore.service import Service
 from quantcore.settings import Settings
 

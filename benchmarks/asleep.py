@@ -5,14 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from quantcore.engine import keys
+from quantcore.engine import Job, keys
 from quantcore.engine.metrics import accuracy, latency
-from quantcore.engine.pipeline import Job
 from quantcore.jobs import worker
-from quantcore.schema.digests import digest
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import CompareRequest, Variant
-from quantcore.schema.result import Artifact, Speedup, VariantResult
+from quantcore.schema import (
+    Artifact,
+    CompareRequest,
+    Speedup,
+    Variant,
+    VariantResult,
+    current_environment,
+    digest,
+)
 
 STAGES = ("converting", "writing the file", "judging", "timing")
 STAGE_S = 0.25

@@ -8,9 +8,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from quantcore.engine.latency import answer_rounds
-from quantcore.sandbox.process_pool import ProcessPool
-from quantcore.schema.request import MeasureSpec
+from quantcore.engine import answer_rounds
+from quantcore.sandbox import ProcessPool
+from quantcore.schema import MeasureSpec
 
 TIMEOUT_S = 600.0
 # Worker threads of one process spin for some milliseconds after its last call; the next process

@@ -10,14 +10,19 @@ from dataclasses import dataclass
 from benchmarks.app import absence, cold_settings, convolutional_models
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore.cache import Store
-from quantcore.engine import pipeline
-from quantcore.engine.pipeline import Job
+from quantcore.engine import Job, pipeline
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.export import bundle, exports
 from quantcore.formats import EXPORTERS
-from quantcore.sandbox.process_pool import ProcessPool, never_stop
-from quantcore.schema.request import MeasureSpec, ModelSpec, Setting, Variant
-from quantcore.schema.verification import ExportSpec, VerificationReport
+from quantcore.sandbox import ProcessPool, never_stop
+from quantcore.schema import (
+    ExportSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Variant,
+    VerificationReport,
+)
 from quantcore.settings import Settings
 
 WIDE = "torchvision/mobilenet_v2@random"

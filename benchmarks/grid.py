@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.app import absence, cold_folder
 from benchmarks.lines import Figure, at_most, note, shown
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 
 MODEL = "bundled/mobilenet_v2"
 CELLS = 17

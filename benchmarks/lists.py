@@ -9,10 +9,9 @@ from benchmarks.app import cold_folder
 from benchmarks.asleep import made_up_row
 from benchmarks.lines import Figure, at_most, note
 from benchmarks.visitors import Visit, rerun_seconds
-from quantcore.engine.grid import FLOAT32
+from quantcore.engine import FLOAT32
 from quantcore.jobs import Host, JobQueue, NewCell, NewJob
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import CompareRequest, ModelSpec, Variant
+from quantcore.schema import CompareRequest, ModelSpec, Variant, current_environment
 from quantcore.settings import Settings
 from scripts.live import live_server
 

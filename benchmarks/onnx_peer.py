@@ -21,7 +21,7 @@ def run_export_child(_: Connection, name: str, image_size: int, folder: Path) ->
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     from quantcore import models
-    from quantcore.schema.request import ModelSpec
+    from quantcore.schema import ModelSpec
 
     exported, whole, small = (folder / f"{part}.onnx" for part in ("exported", "float", "int8"))
     example = torch.zeros(1, 3, image_size, image_size)

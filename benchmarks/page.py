@@ -13,7 +13,7 @@ from playwright.sync_api import Page, ViewportSize
 from benchmarks.app import cold_folder
 from benchmarks.lines import Figure, at_most, note
 from quantcore.cache import Store
-from quantcore.models.bundle import bundled_file
+from quantcore.models import bundled_file
 from quantcore.settings import Settings
 from scripts.live import live_browser, live_server
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.ao import quantization
 from torch.nn import functional
 
-from quantcore.models.bundle import bundled_file
+from quantcore.models import bundled_file
 from quantcore.models.torchvision_import import torchvision
 
 ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")

@@ -10,9 +10,8 @@ import psutil
 
 from benchmarks.app import cold_settings
 from benchmarks.lines import Figure, at_most
-from quantcore.engine.grid import FLOAT32
-from quantcore.schema.progress import JobView
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.engine import FLOAT32
+from quantcore.schema import CompareRequest, ImageSpec, JobView, MeasureSpec, ModelSpec, Variant
 from quantcore.service import Service
 
 REPEATS = 3

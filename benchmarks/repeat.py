@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from benchmarks.app import absence, cold_settings, compared, row
 from benchmarks.lines import Figure, at_most, note
-from quantcore.engine.grid import plan
-from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.engine import plan
+from quantcore.schema import ImageSpec, MeasureSpec, ModelSpec, Variant
 
 MODEL = "bundled/mobilenet_v2"
 BACKENDS = ("x86", "onednn", "qnnpack")

@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.app import cold_settings
 from benchmarks.asleep import CELL_S
 from benchmarks.lines import Figure, at_least, note
-from quantcore.engine.grid import FLOAT32
-from quantcore.schema.request import CompareRequest, ModelSpec, Variant
+from quantcore.engine import FLOAT32
+from quantcore.schema import CompareRequest, ModelSpec, Variant
 from quantcore.service import Service
 from quantcore.settings import Settings
 

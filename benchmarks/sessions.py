@@ -11,8 +11,8 @@ import psutil
 from benchmarks.app import cold_folder
 from benchmarks.lines import Figure, at_most, note
 from benchmarks.visitors import Visit, crowd
-from quantcore.engine.grid import FLOAT32
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.engine import FLOAT32
+from quantcore.schema import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
 from quantcore.service import Service
 from quantcore.settings import Settings
 from scripts.live import live_server

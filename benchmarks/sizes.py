@@ -8,8 +8,8 @@ from multiprocessing.connection import Connection
 
 from benchmarks.app import FLOAT32, Workshop, absence, cold_settings, compared, row
 from benchmarks.lines import Figure, near, note, shown
-from quantcore.engine.grid import plan
-from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.engine import plan
+from quantcore.schema import ImageSpec, MeasureSpec, ModelSpec, Variant
 
 PLAIN = "torchvision/mobilenet_v2@random"
 TRAINED = "bundled/mobilenet_v2"

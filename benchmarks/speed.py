@@ -7,12 +7,9 @@ from pathlib import Path
 from benchmarks.app import Workshop, cold_settings
 from benchmarks.contenders import ONNX_CHILD, TORCH_CHILD, Contender, timed_in_turn
 from benchmarks.lines import Figure, at_least, note, shown
-from quantcore.engine import metrics
-from quantcore.engine.grid import plan
+from quantcore.engine import metrics, plan
 from quantcore.engine.latency import Subject
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import MeasureSpec, ModelSpec
-from quantcore.schema.result import Speedup
+from quantcore.schema import MeasureSpec, ModelSpec, Speedup, current_environment
 from quantcore.settings import Settings, physical_cores
 
 # How many times faster than float32 each must be, on a processor with 8-bit dot products.

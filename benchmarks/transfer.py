@@ -7,11 +7,16 @@ from unittest.mock import patch
 from benchmarks.app import cold_settings
 from benchmarks.drawings import KINDS, packed
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
-from quantcore.engine.grid import FLOAT32
-from quantcore.fine_tuning.service import TransferView
-from quantcore.fine_tuning.training import TransferSpec
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.result import VariantResult
+from quantcore.engine import FLOAT32
+from quantcore.fine_tuning import TransferSpec, TransferView
+from quantcore.schema import (
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Variant,
+    VariantResult,
+)
 from quantcore.service import Service
 from quantcore.uploads import Upload
 

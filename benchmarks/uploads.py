@@ -17,8 +17,8 @@ from playwright.sync_api import expect
 from benchmarks.app import cold_folder
 from benchmarks.lines import Figure, at_most, note
 from quantcore.settings import Settings
+from quantcore.untrusted import Intakes
 from quantcore.untrusted.fingerprints import CLASSES, fingerprints
-from quantcore.untrusted.service import Intakes
 from quantcore.uploads import Uploads
 from scripts.live import LiveServer, live_browser, live_server
 

@@ -21,10 +21,8 @@ from torch import Tensor, nn
 
 from bundled import photos, quantized, splits, training
 from quantcore.cache import Store
-from quantcore.engine.answers import SHIPPED, logits_of
-from quantcore.engine.grid import plan
-from quantcore.schema.request import MeasureSpec, ModelSpec
-from quantcore.schema.result import Comparison
+from quantcore.engine import SHIPPED, logits_of, plan
+from quantcore.schema import Comparison, MeasureSpec, ModelSpec
 from quantcore.service import Service
 from quantcore.settings import Settings, physical_cores
 

@@ -10,10 +10,9 @@ import torch
 
 from quantcore.backends import runtime
 from quantcore.images import load_images
-from quantcore.models.catalogue import find
-from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.workflows import ConversionInput
-from quantcore.workflows.qat import Qat
+from quantcore.models import find
+from quantcore.schema import ImageSpec, ModelSpec
+from quantcore.workflows import ConversionInput, Qat
 
 CONVOLUTIONAL = ("mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "mobilenet_v3_large")
 # x86's serves FBGEMM too: both have the same weights, scales and zero points.

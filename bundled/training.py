@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bundled.splits import Split
-from quantcore.images.fashion import preprocess
+from quantcore.images import preprocess
 from quantcore.models.small import row_lstm, vit_tiny
 from quantcore.models.torchvision_import import torchvision
 

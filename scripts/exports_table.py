@@ -14,16 +14,19 @@ from pathlib import Path
 
 from quantcore import wording
 from quantcore.cache import Store
-from quantcore.engine.grid import plan
-from quantcore.engine.pipeline import Job
+from quantcore.engine import Job, plan
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.export import exports
 from quantcore.formats import EXPORTERS
-from quantcore.models.catalogue import offered
-from quantcore.sandbox.process_pool import ProcessPool, never_stop
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import MeasureSpec, ModelSpec, Variant
-from quantcore.schema.verification import VerificationReport
+from quantcore.models import offered
+from quantcore.sandbox import ProcessPool, never_stop
+from quantcore.schema import (
+    MeasureSpec,
+    ModelSpec,
+    Variant,
+    VerificationReport,
+    current_environment,
+)
 from quantcore.settings import Settings
 
 TABLE = Path(__file__).parents[1] / "docs" / "exports.md"

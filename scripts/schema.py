@@ -2,7 +2,7 @@
 
 import json
 
-from quantcore.schema.result import json_schema
+from quantcore.schema import json_schema
 from scripts.serve import PROJECT
 
 SCHEMA = PROJECT / "docs" / "schema.json"

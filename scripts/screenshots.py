@@ -17,11 +17,9 @@ from typing import Literal
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from quantcore.jobs import Host, JobQueue, NewCell, NewJob
-from quantcore.jobs.comparisons import shipped_comparison
-from quantcore.models.bundle import bundled_file
-from quantcore.schema.request import CompareRequest, Variant
-from quantcore.schema.result import Comparison, Failure, VariantResult
+from quantcore.jobs import Host, JobQueue, NewCell, NewJob, shipped_comparison
+from quantcore.models import bundled_file
+from quantcore.schema import CompareRequest, Comparison, Failure, Variant, VariantResult
 from quantcore.settings import Settings
 from scripts.live import LiveServer, live_browser, live_server
 from scripts.serve import PROJECT

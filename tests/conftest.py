@@ -10,8 +10,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, Page
 
-from quantcore.engine.pipeline import PRELOADED_MODULES
-from quantcore.sandbox.process_pool import ProcessPool
+from quantcore.engine import PRELOADED_MODULES
+from quantcore.sandbox import ProcessPool
 from quantcore.settings import Settings
 from scripts.live import LiveServer, live_browser, live_server
 

@@ -3,9 +3,20 @@
 import difflib
 
 from quantcore.backends.base import Backend, Predictor
+from quantcore.backends.qconfigs import Observer, qat_qconfig, static_qconfig
 from quantcore.errors import RequestError
 
-__all__ = ["BACKENDS", "FLOAT", "Backend", "Predictor", "runtime"]
+__all__ = [
+    "BACKENDS",
+    "FLOAT",
+    "Backend",
+    "Observer",
+    "Predictor",
+    "qat_qconfig",
+    "runtime",
+    "static_qconfig",
+]
+
 
 _SERVERS = ("x86_64", "AMD64")
 _PHONES = ("aarch64", "arm64")

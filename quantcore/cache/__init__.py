@@ -1,6 +1,7 @@
 """The cache: content-addressed artifacts in a folder, and facts about them in SQLite."""
 
+from quantcore.cache.database import Database, Schema
 from quantcore.cache.reports import Entry, Freed, VerifyReport
 from quantcore.cache.store import Store
 
-__all__ = ["Entry", "Freed", "Store", "VerifyReport"]
+__all__ = ["Database", "Entry", "Freed", "Schema", "Store", "VerifyReport"]

@@ -14,7 +14,7 @@ from quantcore.cache.files import Files, StoredFile, file_digest
 from quantcore.cache.remote import Remote
 from quantcore.cache.reports import Entry, Freed, VerifyReport, describe, entry
 from quantcore.errors import DamagedArtifactError
-from quantcore.schema.result import Artifact
+from quantcore.schema import Artifact
 from quantcore.settings import Settings
 
 # The kind of the fact that a file is to be removed as soon as nobody uses it.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from quantcore.errors import RequestError
-from quantcore.schema.request import Setting
+from quantcore.schema import Setting
 
 
 def names(text: str) -> list[str]:

@@ -13,15 +13,19 @@ from rich.progress import BarColumn, Progress, TextColumn
 from quantcore import report
 from quantcore.cache import Store
 from quantcore.cli import arguments
-from quantcore.engine.pipeline import Job, origins
+from quantcore.engine import Job, origins
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.export import exports
-from quantcore.export.bundle import pack, pack_name
-from quantcore.export.delivery import PROOF_SUFFIX, deliver, require_free
+from quantcore.export import PROOF_SUFFIX, deliver, exports, pack, pack_name, require_free
 from quantcore.formats import EXPORTERS
-from quantcore.sandbox.process_pool import ProcessPool, never_stop
-from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.verification import ExportSpec, VerificationReport
+from quantcore.sandbox import ProcessPool, never_stop
+from quantcore.schema import (
+    ExportSpec,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Variant,
+    VerificationReport,
+)
 from quantcore.settings import Settings
 
 EXIT_NOTHING_WRITTEN = 1

@@ -17,14 +17,19 @@ from quantcore.cache import Store
 from quantcore.cli import arguments, model_file, outputs
 from quantcore.cli.export import export
 from quantcore.decide import Budgets
-from quantcore.engine.grid import plan
+from quantcore.engine import plan
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.jobs import sweep as sweeps
-from quantcore.models.catalogue import offered
-from quantcore.schema.environment import current_environment
-from quantcore.schema.progress import JobView
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
-from quantcore.schema.result import Comparison
+from quantcore.models import offered
+from quantcore.schema import (
+    CompareRequest,
+    Comparison,
+    ImageSpec,
+    JobView,
+    MeasureSpec,
+    ModelSpec,
+    current_environment,
+)
 from quantcore.service import Service
 from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS

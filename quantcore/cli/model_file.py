@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantcore.errors import RequestError
-from quantcore.schema.digests import file_digest
-from quantcore.schema.request import SOURCES, ModelSpec
+from quantcore.schema import SOURCES, ModelSpec, file_digest
 from quantcore.service import Service
 from quantcore.uploads import Upload
 

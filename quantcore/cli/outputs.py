@@ -11,8 +11,7 @@ import typer
 from quantcore import report
 from quantcore.decide import Budgets
 from quantcore.errors import RequestError
-from quantcore.schema.choices import picked
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison, picked
 
 STDOUT = "-"
 # What `--budget` takes: the name of the limit, and the unit its number is in.

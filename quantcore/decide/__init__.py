@@ -7,19 +7,22 @@ from collections.abc import Sequence
 
 from quantcore.decide.budgets import KINDS, Budgets, Estimate
 from quantcore.decide.candidates import Candidate
+from quantcore.decide.differences import ClassChange, Disagreement
 from quantcore.decide.evidence import Evidence, weigh
 from quantcore.decide.paired import Correctness
 from quantcore.decide.promise import Promise, promise
 from quantcore.decide.reasons import Other, describe
 from quantcore.decide.reference_groups import ReferenceGroup, reference_group, references
 from quantcore.decide.verdict import Miss, Verdict, nearest_in_8_bits, recommend
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 
 __all__ = [
     "KINDS",
     "Budgets",
     "Candidate",
+    "ClassChange",
     "Correctness",
+    "Disagreement",
     "Estimate",
     "Evidence",
     "Miss",

@@ -9,8 +9,8 @@ from quantcore.decide.labels import labels
 from quantcore.decide.paired import Correctness, difference, discordant
 from quantcore.decide.reference_groups import judged_alike, reference_group, references
 from quantcore.decide.timing import latency_errors
-from quantcore.engine.metrics import Z_95
-from quantcore.schema.result import VariantResult
+from quantcore.engine import Z_95
+from quantcore.schema import VariantResult
 
 # Halving the file is worth as much as being 1.4 times faster.
 SIZE_WEIGHT = 0.5

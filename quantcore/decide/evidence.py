@@ -23,7 +23,7 @@ from quantcore.decide.reference_groups import (
     timed_alike,
 )
 from quantcore.engine import metrics
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 
 # Chance of finding the difference that `images_to_settle` promises, as a normal quantile.
 Z_POWER = NormalDist().inv_cdf(0.8)

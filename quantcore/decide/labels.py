@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from quantcore import wording
-from quantcore.schema.request import RANDOM, Setting, Variant
-from quantcore.schema.result import VariantResult
+from quantcore.schema import RANDOM, Setting, Variant, VariantResult
 
 
 class Cell(Protocol):

@@ -15,7 +15,7 @@ from quantcore.decide.budgets import Estimate
 from quantcore.decide.reference_groups import Floats, Matrix, judged_on, same_float
 from quantcore.decide.timing import lead
 from quantcore.engine import metrics
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 
 Correctness = Mapping[str, NDArray[np.bool_]]
 

@@ -6,7 +6,7 @@ from typing import Literal
 from quantcore import wording
 from quantcore.decide.evidence import Evidence, weigh
 from quantcore.decide.reference_groups import references
-from quantcore.schema.result import Comparison, VariantResult
+from quantcore.schema import Comparison, VariantResult
 
 State = Literal["kept", "half kept", "broken", "unknown"]
 

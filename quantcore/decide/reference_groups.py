@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.bool_]

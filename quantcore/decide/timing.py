@@ -11,7 +11,7 @@ import numpy as np
 
 from quantcore.decide.reference_groups import Floats, grounded_alike, reference_group, timed_alike
 from quantcore.engine import metrics
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 
 # Student's t with more degrees than this is close to normal; fewer terms, and on the safe side.
 MAX_DEGREES = 100

@@ -8,8 +8,7 @@ from quantcore.decide.budgets import KINDS, Budgets, failed, too_close
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
 from quantcore.decide.reasons import Other, describe, others
-from quantcore.schema.request import RANDOM
-from quantcore.schema.result import VariantResult
+from quantcore.schema import RANDOM, VariantResult
 
 NEAREST = 3
 

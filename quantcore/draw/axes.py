@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from quantcore import wording
 from quantcore.engine.metrics import wilson
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 
 Interval = tuple[float, float]
 

@@ -5,7 +5,7 @@ from html import escape
 
 from quantcore import wording
 from quantcore.formats import EXPORTERS
-from quantcore.schema.verification import Check, Pass, VerificationReport
+from quantcore.schema import Check, Pass, VerificationReport
 
 HELD, FAILED = "✓", "✗"
 # Facts that are long, and stand below the figures.

@@ -11,7 +11,7 @@ from quantcore import wording
 from quantcore.decide import KINDS, Budgets, reference_group, references
 from quantcore.draw import marks, titles
 from quantcore.draw.axes import AXES, Axis
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 
 LARGEST_MARKER_PX = 30
 SMALLEST_MARKER_PX = 9

@@ -7,8 +7,7 @@ from html import escape
 from quantcore import wording
 from quantcore.draw import marks, titles
 from quantcore.formats import EXPORTERS
-from quantcore.schema.result import VariantResult
-from quantcore.schema.verification import VerificationReport
+from quantcore.schema import VariantResult, VerificationReport
 from quantcore.wording import NONE
 
 HEADINGS = ("File", "Size", "Zipped", "Latency", "Top-1", "Proof")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore import wording
-from quantcore.decide.differences import ClassChange, Disagreement
+from quantcore.decide import ClassChange, Disagreement
 
 THUMBNAIL_PX = 112
 RIGHT_WORDS = {

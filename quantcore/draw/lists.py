@@ -9,7 +9,7 @@ from quantcore import wording
 from quantcore.decide import Verdict, reference_group
 from quantcore.decide.labels import Cell
 from quantcore.draw import marks, titles
-from quantcore.schema.result import Failure, VariantResult
+from quantcore.schema import Failure, VariantResult
 
 # Share of the multiply-adds in 8 bits from which a variant counts as quantized.
 REALLY = 0.9

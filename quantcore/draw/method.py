@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from quantcore import wording
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 
 
 def paragraphs(comparison: Comparison) -> Sequence[tuple[str, str]]:

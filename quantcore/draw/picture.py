@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from quantcore.draw import marks, titles
 from quantcore.draw.outlines import outline
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 
 WIDTH_PX, HEIGHT_PX = 960, 560
 LEFT, RIGHT, TOP, BOTTOM = 74, 190, 58, 84

@@ -5,7 +5,7 @@ from html import escape
 
 from quantcore.decide import Promise
 from quantcore.draw import marks
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 
 # How a promise or a budget came out: a sign, and the class that colours it.
 SIGNS = {

@@ -9,7 +9,7 @@ from quantcore import wording
 from quantcore.decide import ReferenceGroup, reference_group, references
 from quantcore.decide.labels import columns as varying
 from quantcore.draw import marks, titles
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 from quantcore.wording import NONE
 
 

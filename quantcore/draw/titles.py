@@ -8,10 +8,9 @@ from quantcore.backends import BACKENDS
 from quantcore.decide import ReferenceGroup, labels, reference_group
 from quantcore.decide.labels import Cell
 from quantcore.errors import RequestError
-from quantcore.jobs.sweep import cells_of
-from quantcore.models.catalogue import find
-from quantcore.schema.request import CompareRequest, ModelSpec, Variant
-from quantcore.schema.result import VariantResult
+from quantcore.jobs import cells_of
+from quantcore.models import find
+from quantcore.schema import CompareRequest, ModelSpec, Variant, VariantResult
 from quantcore.workflows import WORKFLOWS
 
 GONE = "a deleted upload"

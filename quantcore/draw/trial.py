@@ -8,10 +8,9 @@ from html import escape
 from quantcore import wording
 from quantcore.decide import references
 from quantcore.draw import marks, titles
-from quantcore.engine.metrics import GUESSES
-from quantcore.playground.run import Answer, Seen, TrialView, Unanswered
-from quantcore.schema.result import VariantResult
-from quantcore.schema.verification import Guess
+from quantcore.engine import GUESSES
+from quantcore.playground import Answer, Seen, TrialView, Unanswered
+from quantcore.schema import Guess, VariantResult
 
 FLOAT = "float32"
 # More names than this make a sentence nobody reads; the cards have them all.

@@ -1,0 +1,52 @@
+from quantcore.engine.convert import Conversion, example, module_again, provenance
+from quantcore.engine.grid import FLOAT32, plan, refusals
+from quantcore.engine.keys import image_size
+from quantcore.engine.latency import Timing, answer_rounds, time_against_float, time_alone
+from quantcore.engine.metrics import GUESSES, Z_95, top_guesses
+from quantcore.engine.pipeline import (
+    MACHINE_LOCK,
+    PRELOADED_MODULES,
+    Job,
+    cached_results,
+    cell_key,
+    failure,
+    is_locked,
+    origins,
+    run_cell,
+)
+from quantcore.engine.predict import load_logits, store_logits
+from quantcore.engine.predictions import SHIPPED, logits_of
+from quantcore.engine.suggestions import neighbours, variant_of
+
+__all__ = [
+    "FLOAT32",
+    "GUESSES",
+    "MACHINE_LOCK",
+    "PRELOADED_MODULES",
+    "SHIPPED",
+    "Z_95",
+    "Conversion",
+    "Job",
+    "Timing",
+    "answer_rounds",
+    "cached_results",
+    "cell_key",
+    "example",
+    "failure",
+    "image_size",
+    "is_locked",
+    "load_logits",
+    "logits_of",
+    "module_again",
+    "neighbours",
+    "origins",
+    "plan",
+    "provenance",
+    "refusals",
+    "run_cell",
+    "store_logits",
+    "time_against_float",
+    "time_alone",
+    "top_guesses",
+    "variant_of",
+]

@@ -15,16 +15,12 @@ from quantcore.engine.keys import checkpoint_engine, image_size, recipe_key
 from quantcore.errors import QuantcoreError
 from quantcore.formats import torchscript
 from quantcore.images import load_images
-from quantcore.models import weights_digest
-from quantcore.models.catalogue import find
-from quantcore.sandbox.outbox import Outbox
+from quantcore.models import find, weights_digest
+from quantcore.sandbox import Outbox
 from quantcore.sandbox.process_pool import report
-from quantcore.schema.environment import library_versions
-from quantcore.schema.request import CompareRequest, Variant
-from quantcore.schema.result import Artifact
+from quantcore.schema import Artifact, CompareRequest, Variant, library_versions
 from quantcore.settings import physical_cores
-from quantcore.workflows import ConversionInput, settings_of, workflow
-from quantcore.workflows.base import Report
+from quantcore.workflows import ConversionInput, Report, settings_of, workflow
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

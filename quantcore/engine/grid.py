@@ -6,19 +6,20 @@ from dataclasses import replace
 
 from quantcore.backends import BACKENDS, runtime
 from quantcore.images import is_labelled
-from quantcore.models.catalogue import find
-from quantcore.schema.digests import digest
-from quantcore.schema.environment import Environment, current_environment
-from quantcore.schema.request import (
+from quantcore.models import find
+from quantcore.schema import (
     CompareRequest,
+    Environment,
+    Failure,
     ImageSpec,
     MeasureSpec,
     ModelSpec,
     Setting,
     Settings,
     Variant,
+    current_environment,
+    digest,
 )
-from quantcore.schema.result import Failure
 from quantcore.workflows import WORKFLOWS, Subject, settings_of, workflow
 
 FLOAT32 = Variant("float32", None)

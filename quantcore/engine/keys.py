@@ -8,11 +8,8 @@ from collections.abc import Mapping
 
 from quantcore.backends import runtime
 from quantcore.images import images_digest
-from quantcore.models import weights_digest
-from quantcore.models.catalogue import ModelInfo, find
-from quantcore.schema.digests import digest
-from quantcore.schema.environment import Environment, library_versions
-from quantcore.schema.request import CompareRequest, Variant
+from quantcore.models import ModelInfo, find, weights_digest
+from quantcore.schema import CompareRequest, Environment, Variant, digest, library_versions
 from quantcore.workflows import settings_of, workflow
 
 # Raised when the code that converts or measures changes what it gives for the same request.

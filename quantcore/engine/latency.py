@@ -19,18 +19,9 @@ from pydantic import Field, PositiveFloat, TypeAdapter
 
 from quantcore.backends import runtime
 from quantcore.engine import metrics
-from quantcore.formats import exporter
-from quantcore.formats.torchscript import TorchScript
-from quantcore.sandbox.process_pool import (
-    Child,
-    ProcessPool,
-    Progress,
-    ShouldStop,
-    Watch,
-    not_an_answer,
-)
-from quantcore.schema.request import MeasureSpec, Settings
-from quantcore.schema.result import Latency, Speedup
+from quantcore.formats import TorchScript, exporter
+from quantcore.sandbox import Child, ProcessPool, Progress, ShouldStop, Watch, not_an_answer
+from quantcore.schema import Latency, MeasureSpec, Settings, Speedup
 
 T = TypeVar("T")
 ROUND_S = 0.12

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantcore.errors import QuantcoreError
-from quantcore.schema.result import Accuracy, Latency, Speedup
-from quantcore.schema.verification import Guess
+from quantcore.schema import Accuracy, Guess, Latency, Speedup
 
 CONFIDENCE = 0.95
 Z_95 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)

@@ -30,14 +30,27 @@ from quantcore.errors import (
     UnsupportedError,
 )
 from quantcore.images import load_labels
-from quantcore.models import weights_are_here, weights_files
-from quantcore.models.catalogue import find
-from quantcore.sandbox import outbox, sandboxed
-from quantcore.sandbox.process_pool import Child, ProcessPool, Progress, ShouldStop, not_an_answer
-from quantcore.schema.digests import canonical_json, digest
-from quantcore.schema.environment import Environment, current_environment
-from quantcore.schema.request import CompareRequest, Variant
-from quantcore.schema.result import Accuracy, Failure, VariantResult
+from quantcore.models import find, weights_are_here, weights_files
+from quantcore.sandbox import (
+    Child,
+    ProcessPool,
+    Progress,
+    ShouldStop,
+    not_an_answer,
+    outbox,
+    sandboxed,
+)
+from quantcore.schema import (
+    Accuracy,
+    CompareRequest,
+    Environment,
+    Failure,
+    Variant,
+    VariantResult,
+    canonical_json,
+    current_environment,
+    digest,
+)
 from quantcore.settings import Settings
 from quantcore.workflows import settings_of, settings_told, workflow
 

@@ -14,10 +14,10 @@ from quantcore.cache import Store
 from quantcore.engine.keys import image_size
 from quantcore.formats.multiply_adds import float_multiply_adds
 from quantcore.images import Split, load_images
-from quantcore.models.catalogue import find
-from quantcore.sandbox.outbox import Outbox
+from quantcore.models import find
+from quantcore.sandbox import Outbox
 from quantcore.sandbox.process_pool import report
-from quantcore.schema.request import CompareRequest
+from quantcore.schema import CompareRequest
 from quantcore.settings import physical_cores
 
 PROBE_IMAGES = 32

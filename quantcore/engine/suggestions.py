@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 
 from quantcore.backends import runtime
 from quantcore.engine.grid import FLOAT32, refusals
-from quantcore.schema.environment import Environment
-from quantcore.schema.request import CompareRequest, Setting, Variant
-from quantcore.schema.result import VariantResult
+from quantcore.schema import CompareRequest, Environment, Setting, Variant, VariantResult
 from quantcore.workflows import workflow
 
 MAX_CALIBRATION_IMAGES = 1_024

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.backends import Predictor, runtime
-from quantcore.engine.predict import answers, store_logits
+from quantcore.engine import store_logits
+from quantcore.engine.predict import answers
 from quantcore.errors import DoesNotRunError, QuantcoreError
 from quantcore.export import sample
 from quantcore.formats import Exporter, exporter
 from quantcore.images import load_images
-from quantcore.models.catalogue import find
-from quantcore.sandbox.outbox import Outbox
+from quantcore.models import find
+from quantcore.sandbox import Outbox
 from quantcore.sandbox.process_pool import report
-from quantcore.schema.verification import Check, ExportSpec, Sample
+from quantcore.schema import Check, ExportSpec, Sample
 from quantcore.settings import physical_cores
 
 MAX_CHARACTERS = 300

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from quantcore import wording
 from quantcore.engine import metrics
-from quantcore.schema.verification import Check, Exported, ExportSpec
+from quantcore.schema import Check, Exported, ExportSpec
 
 Logits = NDArray[np.float32]
 

@@ -16,11 +16,16 @@ from pydantic import TypeAdapter
 from quantcore import uploads
 from quantcore.backends import BACKENDS, runtime
 from quantcore.cache import Store, locks
-from quantcore.engine import keys, pipeline
-from quantcore.engine.convert import Conversion
-from quantcore.engine.grid import FLOAT32, refusals
-from quantcore.engine.pipeline import MACHINE_LOCK, Job
-from quantcore.engine.suggestions import variant_of
+from quantcore.engine import (
+    FLOAT32,
+    MACHINE_LOCK,
+    Conversion,
+    Job,
+    keys,
+    pipeline,
+    refusals,
+    variant_of,
+)
 from quantcore.errors import (
     CancelledError,
     DamagedArtifactError,
@@ -31,20 +36,22 @@ from quantcore.export.verify import prove, runtime_version
 from quantcore.export.write import Export
 from quantcore.formats import Exporter, exporter
 from quantcore.images import images_digest, is_labelled
-from quantcore.models.catalogue import find
-from quantcore.schema.digests import digest
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import (
+from quantcore.models import find
+from quantcore.schema import (
     CompareRequest,
+    ExportSpec,
+    Failure,
     ImageSpec,
     MeasureSpec,
     ModelSpec,
     Setting,
     Settings,
     Variant,
+    VariantResult,
+    VerificationReport,
+    current_environment,
+    digest,
 )
-from quantcore.schema.result import Failure, VariantResult
-from quantcore.schema.verification import ExportSpec, VerificationReport
 from quantcore.workflows import Subject, Support, workflow
 
 # Imported once by the process pool, so that its children start with everything at hand.

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.backends import Predictor
-from quantcore.engine.metrics import top_guesses
+from quantcore.engine import top_guesses
 from quantcore.images import Split
-from quantcore.models.catalogue import ModelInfo
-from quantcore.schema.verification import Guess
+from quantcore.models import ModelInfo
+from quantcore.schema import Guess
 
 if TYPE_CHECKING:
     from torch import Tensor

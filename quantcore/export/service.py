@@ -15,15 +15,19 @@ from pathlib import Path
 from typing import Literal
 
 from quantcore.cache import Store
-from quantcore.engine.pipeline import failure, origins
+from quantcore.engine import failure, origins
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError, UnsupportedError
 from quantcore.export import exports
-from quantcore.jobs import Claim, Host
-from quantcore.jobs.workers import Workers
-from quantcore.schema.digests import digest
-from quantcore.schema.environment import current_environment
-from quantcore.schema.result import Failure
-from quantcore.schema.verification import ExportSpec, ExportState, ExportView, VerificationReport
+from quantcore.jobs import Claim, Host, Workers
+from quantcore.schema import (
+    ExportSpec,
+    ExportState,
+    ExportView,
+    Failure,
+    VerificationReport,
+    current_environment,
+    digest,
+)
 from quantcore.settings import Settings
 
 ID_BYTES = 12

@@ -11,24 +11,34 @@ from pathlib import Path
 
 from quantcore import wording
 from quantcore.backends import runtime
-from quantcore.engine import keys, metrics, pipeline
-from quantcore.engine.convert import Conversion
+from quantcore.engine import (
+    Conversion,
+    Job,
+    Timing,
+    keys,
+    load_logits,
+    metrics,
+    pipeline,
+    time_against_float,
+    time_alone,
+)
 from quantcore.engine.latency import Subject as TimedSubject
-from quantcore.engine.latency import Timing, time_against_float, time_alone
-from quantcore.engine.pipeline import Job
-from quantcore.engine.predict import load_logits
 from quantcore.errors import DoesNotRunError
 from quantcore.export import checks
 from quantcore.export.answers import Answers
 from quantcore.export.checks import Evidence
 from quantcore.export.write import Export
-from quantcore.formats import exporter
-from quantcore.formats.torchscript import TorchScript
+from quantcore.formats import TorchScript, exporter
 from quantcore.images import load_labels
-from quantcore.models.catalogue import find
-from quantcore.schema.environment import current_environment
-from quantcore.schema.result import Accuracy
-from quantcore.schema.verification import Check, ExportSpec, RuntimeLatency, VerificationReport
+from quantcore.models import find
+from quantcore.schema import (
+    Accuracy,
+    Check,
+    ExportSpec,
+    RuntimeLatency,
+    VerificationReport,
+    current_environment,
+)
 
 # How many pictures a file is asked by the kernels it will meet on a phone.
 ELSEWHERE_IMAGES = 200

@@ -6,17 +6,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from quantcore.backends import runtime
-from quantcore.engine.convert import Conversion, example, module_again, provenance
-from quantcore.engine.keys import image_size
-from quantcore.engine.predict import answers, store_logits
+from quantcore.engine import Conversion, example, image_size, module_again, provenance, store_logits
+from quantcore.engine.predict import answers
 from quantcore.formats import Source, Written, exporter
-from quantcore.images import load_images
-from quantcore.images.files import is_grey, shorter_side
-from quantcore.models.catalogue import ModelInfo, find
-from quantcore.sandbox.outbox import Outbox
+from quantcore.images import is_grey, load_images, shorter_side
+from quantcore.models import ModelInfo, find
+from quantcore.sandbox import Outbox
 from quantcore.sandbox.process_pool import report
-from quantcore.schema.result import Artifact
-from quantcore.schema.verification import Exported, ExportSpec
+from quantcore.schema import Artifact, Exported, ExportSpec
 from quantcore.settings import physical_cores
 from quantcore.workflows import ConversionInput
 

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from quantcore.cache import locks
-from quantcore.engine.pipeline import MACHINE_LOCK
+from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
 from quantcore.fine_tuning.training import (
     WEIGHTS,
@@ -27,14 +27,12 @@ from quantcore.fine_tuning.training import (
     check_backbone,
     point_in,
 )
-from quantcore.models import torchvision, weights_files
-from quantcore.models.catalogue import ModelInfo, catalogue
-from quantcore.sandbox import outbox, sandboxed
+from quantcore.models import ModelInfo, catalogue, torchvision, weights_files
+from quantcore.sandbox import Progress, not_an_answer, outbox, sandboxed
 from quantcore.sandbox.lockdown.scratch import discard
-from quantcore.sandbox.process_pool import Progress, not_an_answer
-from quantcore.schema.digests import file_digest
+from quantcore.schema import file_digest
 from quantcore.settings import Settings
-from quantcore.untrusted.check import check
+from quantcore.untrusted import check
 from quantcore.uploads import Upload, UploadedModel, Uploads, title
 
 ID_BYTES = 12

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from quantcore import models
 from quantcore.errors import RequestError
-from quantcore.images import collected, load_images
-from quantcore.images.files import read_source
-from quantcore.models.catalogue import ModelInfo, catalogue, find, offered
+from quantcore.images import collected, load_images, read_source
+from quantcore.models import ModelInfo, catalogue, find, offered
 from quantcore.sandbox.process_pool import report
-from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.schema import ImageSpec, ModelSpec
 from quantcore.settings import default_threads
 from quantcore.wording import percent
 

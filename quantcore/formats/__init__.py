@@ -3,12 +3,21 @@
 from quantcore.formats.base import METADATA, Exporter, Source, Written
 from quantcore.formats.executorch import ExecuTorch
 from quantcore.formats.mobile import Mobile
-from quantcore.formats.onnx import Onnx
+from quantcore.formats.onnx import Onnx, uses_all_bits
 from quantcore.formats.torchscript import TorchScript
-from quantcore.schema.choices import built, picked
-from quantcore.schema.request import Setting
+from quantcore.schema import Setting, built, picked
 
-__all__ = ["EXPORTERS", "METADATA", "Exporter", "Source", "Written", "exporter"]
+__all__ = [
+    "EXPORTERS",
+    "METADATA",
+    "Exporter",
+    "Source",
+    "TorchScript",
+    "Written",
+    "exporter",
+    "uses_all_bits",
+]
+
 
 EXPORTERS: dict[str, type[Exporter]] = {
     "torchscript": TorchScript,

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from quantcore.backends import Backend, Predictor
-from quantcore.models.catalogue import ModelInfo
-from quantcore.schema.request import Variant
-from quantcore.schema.verification import Check, Pass
-from quantcore.workflows import ConversionInput, Subject, Support
-from quantcore.workflows.base import Report
+from quantcore.models import ModelInfo
+from quantcore.schema import Check, Pass, Variant
+from quantcore.workflows import ConversionInput, Report, Subject, Support
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from quantcore.backends import Backend, Predictor
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.formats.base import METADATA, Source, Written
-from quantcore.schema.request import Variant
-from quantcore.schema.verification import Check, Pass
-from quantcore.workflows import Subject, Support, settings_of
-from quantcore.workflows.base import YES, Report
+from quantcore.schema import Check, Pass, Variant
+from quantcore.workflows import YES, Report, Subject, Support, settings_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto

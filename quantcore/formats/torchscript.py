@@ -10,10 +10,8 @@ from quantcore.backends import Backend, Predictor
 from quantcore.errors import UnsupportedError
 from quantcore.formats.base import METADATA, Source, Written
 from quantcore.formats.calls import operator_calls
-from quantcore.schema.request import Variant
-from quantcore.schema.verification import Check, Pass
-from quantcore.workflows import Subject, Support
-from quantcore.workflows.base import YES, Report
+from quantcore.schema import Check, Pass, Variant
+from quantcore.workflows import YES, Report, Subject, Support
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,13 +7,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.images import collected, fashion
-from quantcore.images.files import read_source
+from quantcore.images.classes import unmatched
+from quantcore.images.fashion import preprocess
+from quantcore.images.files import PictureFile, PictureFolder, is_grey, read_source, shorter_side
+from quantcore.images.previews import IMAGENET_MEAN, IMAGENET_STD, Preview, preview
 from quantcore.images.split import ImageData, Split
-from quantcore.models.catalogue import ModelInfo
-from quantcore.schema.digests import digest
-from quantcore.schema.request import ImageSpec
+from quantcore.models import ModelInfo
+from quantcore.schema import ImageSpec, digest
 
-__all__ = ["ImageData", "Split", "images_digest", "is_labelled", "load_images", "load_labels"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "ImageData",
+    "PictureFile",
+    "PictureFolder",
+    "Preview",
+    "Split",
+    "images_digest",
+    "is_grey",
+    "is_labelled",
+    "load_images",
+    "load_labels",
+    "preprocess",
+    "preview",
+    "read_source",
+    "shorter_side",
+    "unmatched",
+]
 
 
 def load_images(spec: ImageSpec, info: ModelInfo) -> ImageData:

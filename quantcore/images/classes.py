@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.errors import RequestError
-from quantcore.models.catalogue import ModelInfo
+from quantcore.models import ModelInfo
 from quantcore.uploads import placeholders
 
 SHOWN = 12

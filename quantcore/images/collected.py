@@ -13,10 +13,8 @@ from quantcore.errors import RequestError
 from quantcore.images.classes import class_folders, lacking, match_labels
 from quantcore.images.files import PictureFile, PictureFolder, prepare, read_source
 from quantcore.images.split import ImageData, Split, combined, fewer_note
-from quantcore.models.bundle import bundled_file
-from quantcore.models.catalogue import ModelInfo
-from quantcore.schema.digests import file_digest
-from quantcore.schema.request import ImageSpec
+from quantcore.models import ModelInfo, bundled_file
+from quantcore.schema import ImageSpec, file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor

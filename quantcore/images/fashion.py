@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.images.split import ImageData, Split, combined, fewer_note
-from quantcore.models.bundle import bundled_file
+from quantcore.models import bundled_file
 from quantcore.models.fashion_mnist import LABELS, MEAN, STD
-from quantcore.schema.digests import file_digest
+from quantcore.schema import file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -23,8 +23,8 @@ from quantcore import uploads
 from quantcore.errors import RequestError
 from quantcore.images.listed import MAX_BYTES as MAX_TABLE_BYTES
 from quantcore.images.listed import find_table, is_table, read_table
-from quantcore.models.catalogue import ModelInfo
-from quantcore.schema.digests import file_digest
+from quantcore.models import ModelInfo
+from quantcore.schema import file_digest
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 # What is taken as an upload: as for a single picture, what browsers show and phones write.

@@ -1,15 +1,27 @@
 """Who asked for what, and how far it is: comparisons as rows that outlive every process."""
 
+from quantcore.jobs.comparisons import Comparisons, shipped_comparison
+from quantcore.jobs.idle import IdleEnd
 from quantcore.jobs.queue import JobQueue
 from quantcore.jobs.records import CellRecord, Claim, Host, JobRecord, JobSummary, NewCell, NewJob
+from quantcore.jobs.sweep import Sweep, cells_of
+from quantcore.jobs.turns import Forecast
+from quantcore.jobs.workers import Workers
 
 __all__ = [
     "CellRecord",
     "Claim",
+    "Comparisons",
+    "Forecast",
     "Host",
+    "IdleEnd",
     "JobQueue",
     "JobRecord",
     "JobSummary",
     "NewCell",
     "NewJob",
+    "Sweep",
+    "Workers",
+    "cells_of",
+    "shipped_comparison",
 ]

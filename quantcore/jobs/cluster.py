@@ -22,7 +22,7 @@ from distributed.comm.registry import get_backend
 
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError
 from quantcore.jobs.worker import resource
-from quantcore.schema.environment import current_environment
+from quantcore.schema import current_environment
 
 CONFIGURATION = {
     # A cell that killed its worker is reported, not tried on the next one.

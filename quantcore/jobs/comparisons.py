@@ -13,18 +13,25 @@ from datetime import UTC, datetime
 from pydantic import TypeAdapter
 
 from quantcore.cache import Store
-from quantcore.engine.grid import refusals
-from quantcore.engine.pipeline import cached_results, cell_key
+from quantcore.engine import cached_results, cell_key, refusals
 from quantcore.errors import RequestError, SchedulerError
-from quantcore.jobs import CellRecord, Host, JobQueue, JobRecord, JobSummary, NewCell, NewJob, turns
+from quantcore.jobs import turns
 from quantcore.jobs.dispatch import Dispatcher
+from quantcore.jobs.queue import JobQueue
+from quantcore.jobs.records import CellRecord, Host, JobRecord, JobSummary, NewCell, NewJob
 from quantcore.jobs.workers import Workers
-from quantcore.models.bundle import bundled_file
-from quantcore.models.catalogue import find
-from quantcore.schema.environment import current_environment
-from quantcore.schema.progress import CellProgress, JobView
-from quantcore.schema.request import CompareRequest, ModelSpec, Variant
-from quantcore.schema.result import Comparison, Failure, VariantResult
+from quantcore.models import bundled_file, find
+from quantcore.schema import (
+    CellProgress,
+    CompareRequest,
+    Comparison,
+    Failure,
+    JobView,
+    ModelSpec,
+    Variant,
+    VariantResult,
+    current_environment,
+)
 from quantcore.settings import Settings
 from quantcore.uploads import is_named
 from quantcore.workflows import WORKFLOWS, settings_of

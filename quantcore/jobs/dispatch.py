@@ -11,13 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from quantcore.cache import locks
-from quantcore.engine.grid import FLOAT32
-from quantcore.engine.pipeline import failure
+from quantcore.engine import FLOAT32, failure
 from quantcore.errors import CancelledError, QuantcoreError, RequestError, StoreError
-from quantcore.jobs import Claim, Host, JobQueue
+from quantcore.jobs.queue import JobQueue
+from quantcore.jobs.records import Claim, Host
 from quantcore.jobs.workers import Ended, Workers
-from quantcore.schema.environment import current_environment
-from quantcore.schema.result import Failure, VariantResult
+from quantcore.schema import Failure, VariantResult, current_environment
 from quantcore.settings import Settings
 
 POLL_S = 0.2

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from sqlite3 import Connection, Row
 
-from quantcore.cache.database import Database, Schema
+from quantcore.cache import Database, Schema
 from quantcore.cache.faults import explained
 from quantcore.errors import RequestError
 from quantcore.jobs.records import (
@@ -30,9 +30,7 @@ from quantcore.jobs.records import (
     Place,
     job_state,
 )
-from quantcore.schema.environment import Environment
-from quantcore.schema.request import CompareRequest, Variant
-from quantcore.schema.result import Failure, VariantResult
+from quantcore.schema import CompareRequest, Environment, Failure, Variant, VariantResult
 from quantcore.settings import Settings
 from quantcore.uploads import PREFIX
 from quantcore.workflows import settings_of

@@ -5,11 +5,16 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from quantcore.schema.digests import digest
-from quantcore.schema.environment import Environment
-from quantcore.schema.progress import CellState, JobState
-from quantcore.schema.request import CompareRequest, Variant
-from quantcore.schema.result import Failure, VariantResult
+from quantcore.schema import (
+    CellState,
+    CompareRequest,
+    Environment,
+    Failure,
+    JobState,
+    Variant,
+    VariantResult,
+    digest,
+)
 
 Place = Literal["here", "cluster"]
 REQUESTS = TypeAdapter(tuple[CompareRequest, ...])

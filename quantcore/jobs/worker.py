@@ -11,12 +11,9 @@ from typing import Any, TypeVar
 
 from quantcore import uploads
 from quantcore.cache import Store
-from quantcore.engine.pipeline import PRELOADED_MODULES, Job, is_locked, origins
-from quantcore.sandbox import sandboxed
-from quantcore.sandbox.process_pool import ProcessPool
-from quantcore.schema.digests import digest
-from quantcore.schema.environment import Environment, current_environment
-from quantcore.schema.request import CompareRequest
+from quantcore.engine import PRELOADED_MODULES, Job, is_locked, origins
+from quantcore.sandbox import ProcessPool, sandboxed
+from quantcore.schema import CompareRequest, Environment, current_environment, digest
 from quantcore.settings import Settings
 
 SECONDS_BETWEEN_REPORTS = 0.2

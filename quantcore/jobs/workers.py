@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from quantcore.engine.pipeline import Job, failure, run_cell
+from quantcore.engine import Job, failure, run_cell
 from quantcore.errors import CancelledError, ChildDiedError, SchedulerError
-from quantcore.jobs import Claim, Host, worker
-from quantcore.sandbox.process_pool import PROJECT
-from quantcore.schema.environment import current_environment
-from quantcore.schema.result import Failure, VariantResult
+from quantcore.jobs import worker
+from quantcore.jobs.records import Claim, Host
+from quantcore.sandbox import PROJECT
+from quantcore.schema import Failure, VariantResult, current_environment
 from quantcore.settings import Settings
 
 if TYPE_CHECKING:

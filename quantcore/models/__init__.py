@@ -7,7 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantcore.errors import UnsupportedError
-from quantcore.schema.request import ModelSpec
+from quantcore.models.bundle import bundled_file
+from quantcore.models.catalogue import ModelInfo, catalogue, find, offered
+from quantcore.schema import ModelSpec
+
+__all__ = [
+    "ModelInfo",
+    "build",
+    "build_quantizable",
+    "bundled_file",
+    "catalogue",
+    "find",
+    "offered",
+    "ready_quantized",
+    "weights_are_here",
+    "weights_digest",
+    "weights_files",
+]
 
 if TYPE_CHECKING:
     from torch import nn
@@ -91,7 +107,7 @@ def weights_digest(spec: ModelSpec, ready_quantized_for: str | None = None) -> s
     """
     from quantcore.models import torchvision, uploads
     from quantcore.models.catalogue import find
-    from quantcore.schema.digests import file_digest
+    from quantcore.schema import file_digest
 
     info = find(spec)
     if spec.source == "upload" and ready_quantized_for is None:

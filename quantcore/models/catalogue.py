@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from quantcore import uploads
 from quantcore.errors import RequestError
 from quantcore.models.bundle import bundled_file
-from quantcore.schema.request import RANDOM, ModelSpec
+from quantcore.schema import RANDOM, ModelSpec
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 CLOSE_NAMES = 5

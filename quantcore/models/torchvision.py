@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from quantcore.errors import WeightsUnavailableError
 from quantcore.models import architectures
 from quantcore.models.catalogue import ModelInfo
-from quantcore.schema.request import RANDOM
+from quantcore.schema import RANDOM
 
 if TYPE_CHECKING:
     from torch import nn

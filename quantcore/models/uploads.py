@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantcore import uploads
 from quantcore.errors import RequestError
-from quantcore.schema.request import ModelSpec
+from quantcore.schema import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -21,14 +21,12 @@ from PIL import Image, UnidentifiedImageError
 
 from quantcore import uploads
 from quantcore.backends import Predictor, runtime
-from quantcore.engine.metrics import top_guesses
+from quantcore.engine import top_guesses
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.images import load_images
-from quantcore.images.files import PictureFile, prepare
-from quantcore.models.catalogue import ModelInfo, find
-from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.schema.result import VariantResult
-from quantcore.schema.verification import Guess
+from quantcore.images import PictureFile, load_images
+from quantcore.images.files import prepare
+from quantcore.models import ModelInfo, find
+from quantcore.schema import Guess, ImageSpec, ModelSpec, VariantResult
 
 MAX_BYTES = 20 * 10**6
 FORMATS = ("JPEG", "PNG", "WEBP")

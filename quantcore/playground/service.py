@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from quantcore import uploads
 from quantcore.cache import Store, locks
-from quantcore.engine.pipeline import MACHINE_LOCK
+from quantcore.engine import MACHINE_LOCK
 from quantcore.errors import (
     CancelledError,
     ChildDiedError,
@@ -25,8 +25,8 @@ from quantcore.errors import (
     QuantcoreError,
     RequestError,
 )
-from quantcore.jobs.idle import IdleEnd
-from quantcore.models.catalogue import find
+from quantcore.jobs import IdleEnd
+from quantcore.models import find
 from quantcore.playground.run import (
     DECODER_MEMORY_BYTES,
     Answer,
@@ -44,12 +44,8 @@ from quantcore.playground.run import (
     is_brought,
     unpacked,
 )
-from quantcore.sandbox import sandboxed
-from quantcore.sandbox.process_pool import Child, ProcessPool, not_an_answer
-from quantcore.sandbox.sandboxed import Worker
-from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.schema.result import VariantResult
-from quantcore.schema.verification import Guess
+from quantcore.sandbox import Child, ProcessPool, Worker, not_an_answer, sandboxed
+from quantcore.schema import Guess, ImageSpec, ModelSpec, VariantResult
 from quantcore.settings import Settings
 
 ID_BYTES = 12

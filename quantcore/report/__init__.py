@@ -12,7 +12,7 @@ from quantcore.report.rows import Row, method, summary_rows
 from quantcore.report.sheet import to_csv
 from quantcore.report.summary import to_summary
 from quantcore.report.text import to_markdown, to_text
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 
 __all__ = [
     "Row",

@@ -3,7 +3,7 @@
 import textwrap
 
 from quantcore import wording
-from quantcore.schema.verification import RuntimeLatency, VerificationReport
+from quantcore.schema import RuntimeLatency, VerificationReport
 
 WIDTH = 100
 HELD, FAILED = "✓", "✗"

@@ -12,7 +12,7 @@ from quantcore.draw import marks, picture
 from quantcore.report import parts, plots
 from quantcore.report.sheet import to_csv
 from quantcore.report.told import Told, told
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 
 HERE = Path(__file__).parent
 PRODUCT = "Quantization what-if"

@@ -9,7 +9,7 @@ from quantcore.decide.budgets import failed
 from quantcore.draw import lists, method, tables, titles
 from quantcore.draw import promises as drawn
 from quantcore.report.told import Told
-from quantcore.schema.result import Failure, VariantResult
+from quantcore.schema import Failure, VariantResult
 
 BUDGETS = {
     "size_bytes": "File size",

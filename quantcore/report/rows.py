@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from quantcore import wording
 from quantcore.decide import references
 from quantcore.decide.labels import Columns, columns, names, setting
-from quantcore.schema.result import Comparison, Failure, VariantResult
+from quantcore.schema import Comparison, Failure, VariantResult
 from quantcore.wording import NONE
 
 Pairs = tuple[tuple[str, str], ...]

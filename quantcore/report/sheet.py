@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from quantcore.decide import references
 from quantcore.report.rows import lost_points
-from quantcore.schema.result import Accuracy, Comparison, Failure, VariantResult
+from quantcore.schema import Accuracy, Comparison, Failure, VariantResult
 
 # What a spreadsheet takes for the start of a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

@@ -8,7 +8,7 @@ from quantcore.draw import titles
 from quantcore.report.rows import Row, method, summary_rows
 from quantcore.report.text import MARKDOWN_COLUMNS, escaped, without_figures
 from quantcore.report.told import Told, told
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 
 
 def to_summary(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from quantcore import decide, wording
 from quantcore.report.rows import Row, method, summary_rows
 from quantcore.report.table import FIGURES, table
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 
 WIDTH = 100
 # Rows that share a reason or a note are named up to here, then counted.

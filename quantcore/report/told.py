@@ -18,7 +18,7 @@ from quantcore.decide import (
     weigh,
 )
 from quantcore.draw import axes, charts, titles
-from quantcore.schema.result import Comparison, VariantResult
+from quantcore.schema import Comparison, VariantResult
 
 ACROSS = ("latency", "size", "memory")
 

@@ -15,8 +15,7 @@ from typing import Protocol
 from quantcore.errors import ChildDiedError, QuantcoreError
 from quantcore.sandbox.lockdown.scratch import used_bytes
 from quantcore.sandbox.process_pool import ShouldStop
-from quantcore.schema.digests import file_digest
-from quantcore.schema.result import Artifact
+from quantcore.schema import Artifact, file_digest
 
 # Far more than any variant of a model writes.
 MAX_FILES = 8

@@ -4,12 +4,12 @@ import threading
 from contextlib import suppress
 
 from quantcore.errors import QuantcoreError
-from quantcore.export.service import Exports
-from quantcore.fine_tuning.service import Transfers
-from quantcore.jobs.comparisons import Comparisons
-from quantcore.playground.service import Trials
+from quantcore.export import Exports
+from quantcore.fine_tuning import Transfers
+from quantcore.jobs import Comparisons
+from quantcore.playground import Trials
 from quantcore.settings import Settings
-from quantcore.untrusted.service import Intakes
+from quantcore.untrusted import Intakes
 from quantcore.uploads import PREFIX, Uploads, token_of
 
 SWEEP_EVERY_S = 3_600.0

@@ -6,7 +6,11 @@ rest, in a child process that can reach nothing but the file and one folder.
 
 from pathlib import Path
 
+from quantcore.untrusted.checks import check
+from quantcore.untrusted.service import Intakes, IntakeView
 from quantcore.untrusted.sniff import Sniffed
+
+__all__ = ["IntakeView", "Intakes", "check", "inspect"]
 
 
 def inspect(path: Path) -> Sniffed:
@@ -19,7 +23,7 @@ def inspect(path: Path) -> Sniffed:
         RequestError: the file is of another kind, damaged, a bomb, or holds a program.
     """
     from quantcore.errors import RequestError
-    from quantcore.untrusted.check import check
+    from quantcore.untrusted.checks import check
 
     try:
         return check(path)

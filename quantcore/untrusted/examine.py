@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.errors import RequestError
-from quantcore.models.catalogue import catalogue
+from quantcore.models import catalogue
 from quantcore.untrusted.archive import MAGIC, open_archive
-from quantcore.untrusted.check import WEIGHTS, check_program, read_weights, taken
+from quantcore.untrusted.checks import WEIGHTS, check_program, read_weights, taken
 from quantcore.untrusted.examined import WEIGHTS_FILE, Examined, Offered
 from quantcore.untrusted.fingerprints import CLASSES, Fingerprint, fingerprints
 from quantcore.untrusted.recognise import REMADE, Candidate, Recognition, recognise, sources

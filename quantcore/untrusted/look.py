@@ -6,7 +6,7 @@ from pathlib import Path
 
 from quantcore.errors import RequestError
 from quantcore.sandbox.process_pool import report
-from quantcore.untrusted.check import WEIGHTS, check
+from quantcore.untrusted.checks import WEIGHTS, check
 from quantcore.untrusted.examine import examine
 from quantcore.untrusted.examined import Examined
 from quantcore.untrusted.pictures import Looked, look_through

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from quantcore.errors import RequestError
-from quantcore.images import collected, files, listed
-from quantcore.images.files import PictureFile, PictureFolder
+from quantcore.images import PictureFile, PictureFolder, collected, files, listed
 from quantcore.untrusted.archive import MAGIC, open_archive
 from quantcore.uploads import UploadedImages
 from quantcore.wording import count, joined, some

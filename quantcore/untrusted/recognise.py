@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from quantcore.errors import RequestError
-from quantcore.models.catalogue import catalogue
+from quantcore.models import catalogue
 from quantcore.untrusted.archive import shown
 from quantcore.untrusted.fingerprints import CLASSES, Fingerprint, Shape, fingerprints
 

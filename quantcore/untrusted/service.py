@@ -12,16 +12,14 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from quantcore.errors import CancelledError, QuantcoreError, RequestError
-from quantcore.jobs.idle import IdleEnd
-from quantcore.models.catalogue import catalogue
+from quantcore.jobs import IdleEnd
+from quantcore.models import catalogue
 from quantcore.models.uploads import PROGRAM, WEIGHTS
-from quantcore.sandbox import outbox, sandboxed
+from quantcore.sandbox import Progress, Worker, not_an_answer, outbox, sandboxed
 from quantcore.sandbox.lockdown.scratch import discard
-from quantcore.sandbox.process_pool import Progress, not_an_answer
-from quantcore.sandbox.sandboxed import Worker
-from quantcore.schema.digests import file_digest
+from quantcore.schema import file_digest
 from quantcore.settings import Settings
-from quantcore.untrusted.check import check
+from quantcore.untrusted.checks import check
 from quantcore.untrusted.examined import Examined
 from quantcore.untrusted.look import Found
 from quantcore.uploads import Upload, UploadedModel, Uploads, placeholders

@@ -7,6 +7,7 @@ on. The name of an upload, `upload/TOKEN`, stands wherever a model or a source o
 from quantcore.uploads.library import CONTENT, Uploads, find, folder, is_kept, is_named, token_of
 from quantcore.uploads.records import (
     PREFIX,
+    Channels,
     Form,
     Upload,
     UploadedImages,
@@ -18,6 +19,7 @@ from quantcore.uploads.records import (
 __all__ = [
     "CONTENT",
     "PREFIX",
+    "Channels",
     "Form",
     "Upload",
     "UploadedImages",

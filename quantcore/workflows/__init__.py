@@ -3,9 +3,8 @@
 import dataclasses
 
 from quantcore.errors import RequestError
-from quantcore.schema.choices import built, picked
-from quantcore.schema.request import Setting, Variant
-from quantcore.workflows.base import ConversionInput, Subject, Support, Workflow
+from quantcore.schema import Setting, Variant, built, picked
+from quantcore.workflows.base import YES, ConversionInput, Report, Subject, Support, Workflow
 from quantcore.workflows.dynamic import Dynamic
 from quantcore.workflows.float32 import Float32
 from quantcore.workflows.pretrained import Pretrained
@@ -14,13 +13,17 @@ from quantcore.workflows.static import Static
 
 __all__ = [
     "WORKFLOWS",
+    "YES",
     "ConversionInput",
+    "Qat",
+    "Report",
     "Subject",
     "Support",
     "Workflow",
     "settings_of",
     "workflow",
 ]
+
 
 WORKFLOWS: dict[str, type[Workflow]] = {
     "float32": Float32,

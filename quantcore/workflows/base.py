@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from quantcore.backends import Backend
-from quantcore.models.catalogue import ModelInfo
-from quantcore.schema.environment import Environment
-from quantcore.schema.request import ModelSpec
+from quantcore.models import ModelInfo
+from quantcore.schema import Environment, ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn

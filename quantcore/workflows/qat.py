@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from quantcore import models
-from quantcore.backends import Backend, runtime
-from quantcore.backends.qconfigs import qat_qconfig
+from quantcore.backends import Backend, qat_qconfig, runtime
 from quantcore.errors import RequestError
 from quantcore.workflows import calibration, graph
 from quantcore.workflows.base import ConversionInput, Report, Subject, Support

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from quantcore.backends import Backend
-from quantcore.backends.qconfigs import Observer, static_qconfig
+from quantcore.backends import Backend, Observer, static_qconfig
 from quantcore.workflows import calibration
 from quantcore.workflows.base import ConversionInput, Report, Subject, Support, runs_here
 

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from torch.ao import quantization
 
-from quantcore.backends import BACKENDS, Backend
+from quantcore.backends import BACKENDS, Backend, qat_qconfig, static_qconfig
 from quantcore.backends.observers import FittedHistogramObserver
-from quantcore.backends.qconfigs import qat_qconfig, static_qconfig
 from quantcore.engine.convert import state_digest
 from tests.support.computing import QUIET, one_thread
 

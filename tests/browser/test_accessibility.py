@@ -15,9 +15,8 @@ from playwright.sync_api import Browser, Page, expect
 from quantcore.cache import Store
 from quantcore.images import load_labels
 from quantcore.jobs import JobQueue
-from quantcore.models.catalogue import find
-from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.schema.result import VariantResult
+from quantcore.models import find
+from quantcore.schema import ImageSpec, ModelSpec, VariantResult
 from quantcore.settings import Settings
 from scripts.live import LiveServer, live_server
 from scripts.screenshots import wait_until_drawn

@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from quantcore.jobs import JobQueue
-from quantcore.schema.progress import JobState
+from quantcore.schema import JobState
 from quantcore.settings import Settings
 from scripts.live import live_server
 from tests.support.processes import is_gone, soon

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from quantcore import report
 from quantcore.decide import Budgets
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 from tests.support import fixtures
 
 pytestmark = pytest.mark.browser

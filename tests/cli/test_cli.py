@@ -22,9 +22,8 @@ import pytest
 
 from quantcore.cache import Store
 from quantcore.jobs import JobQueue
-from quantcore.sandbox.process_pool import PROJECT
-from quantcore.schema.request import CompareRequest
-from quantcore.schema.result import Comparison
+from quantcore.sandbox import PROJECT
+from quantcore.schema import CompareRequest, Comparison
 from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS
 from tests.support.processes import descendants, is_gone, soon

@@ -13,7 +13,7 @@ from torch import nn
 from quantcore.cli import model_file
 from quantcore.errors import RequestError
 from quantcore.models.torchvision_import import torchvision
-from quantcore.sandbox.process_pool import PROJECT
+from quantcore.sandbox import PROJECT
 
 CLASSES = ("cat", "dog", "owl")
 QUICK = ("--workflows=dynamic", "--backends=x86", "--image-size=64", "--evaluation-images=4")

@@ -6,7 +6,7 @@ import pytest
 
 from quantcore.decide import Budgets, recommend, weigh
 from quantcore.draw import axes, charts, marks
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 from tests.support import fixtures
 
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from quantcore.draw import trial as drawn
-from quantcore.playground.run import Answer, Seen, TrialView, Unanswered
-from quantcore.schema.result import VariantResult
-from quantcore.schema.verification import Guess
+from quantcore.playground import Answer, Seen, TrialView, Unanswered
+from quantcore.schema import Guess, VariantResult
 from tests.support import fixtures
 
 CLASSES = ("Bag", "Coat", "Dress", "Shirt", "Boot", "Sandal")

@@ -3,9 +3,9 @@
 import pytest
 
 from quantcore.backends import BACKENDS
-from quantcore.engine.grid import FLOAT32, plan, refusals
+from quantcore.engine import FLOAT32, plan, refusals
 from quantcore.errors import RequestError
-from quantcore.schema.request import CompareRequest, ModelSpec, Setting
+from quantcore.schema import CompareRequest, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS
 
 MOBILENET = ModelSpec("bundled/mobilenet_v2")

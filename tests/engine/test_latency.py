@@ -10,12 +10,13 @@ import psutil
 import pytest
 
 from quantcore.backends import runtime
-from quantcore.engine import latency
-from quantcore.engine.latency import Subject, Timing, time_against_float, time_alone
+from quantcore.engine import Timing, latency, time_against_float, time_alone
+from quantcore.engine.latency import Subject
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
-from quantcore.sandbox.process_pool import ProcessPool, Progress, ignore_progress, never_stop
-from quantcore.schema.request import MeasureSpec
+from quantcore.sandbox import ProcessPool, Progress, never_stop
+from quantcore.sandbox.process_pool import ignore_progress
+from quantcore.schema import MeasureSpec
 
 SIDE = 48
 QUICK = MeasureSpec(threads=1, min_rounds=3, time_budget_s=0.5)

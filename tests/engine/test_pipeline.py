@@ -15,15 +15,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.cache import Store
-from quantcore.engine import keys, pipeline
-from quantcore.engine.pipeline import FLOAT32, Job, run_cell
+from quantcore.engine import Job, keys, pipeline, run_cell
+from quantcore.engine.pipeline import FLOAT32
 from quantcore.engine.predict import are_logits
 from quantcore.errors import CancelledError
-from quantcore.models.bundle import bundled_file
-from quantcore.models.catalogue import ModelInfo, find
-from quantcore.sandbox.process_pool import PROJECT, ProcessPool
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.result import Failure, VariantResult
+from quantcore.models import ModelInfo, bundled_file, find
+from quantcore.sandbox import PROJECT, ProcessPool
+from quantcore.schema import (
+    CompareRequest,
+    Failure,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Variant,
+    VariantResult,
+)
 from quantcore.settings import Settings
 
 IMAGES = 64

@@ -2,8 +2,9 @@
 
 import pytest
 
-from quantcore.engine.suggestions import STEPS, neighbours, variant_of
-from quantcore.schema.request import CompareRequest, ModelSpec, Variant
+from quantcore.engine import neighbours, variant_of
+from quantcore.engine.suggestions import STEPS
+from quantcore.schema import CompareRequest, ModelSpec, Variant
 from quantcore.workflows import WORKFLOWS
 from tests.support import fixtures
 

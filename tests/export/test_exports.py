@@ -15,8 +15,7 @@ import typer
 
 from quantcore.cache import Store
 from quantcore.cli import export
-from quantcore.engine.grid import FLOAT32
-from quantcore.engine.pipeline import Job
+from quantcore.engine import FLOAT32, Job
 from quantcore.errors import (
     CancelledError,
     ChildDiedError,
@@ -26,16 +25,25 @@ from quantcore.errors import (
     RequestError,
     StoreError,
 )
-from quantcore.export import answers, checks, exports, service, verify
+from quantcore.export import Exports, answers, checks, exports, service, verify
 from quantcore.export.checks import Evidence, Logits
-from quantcore.export.service import Exports
 from quantcore.formats import EXPORTERS, Exporter
-from quantcore.jobs.workers import Workers
-from quantcore.sandbox.process_pool import ProcessPool, never_stop
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
-from quantcore.schema.result import Artifact, Failure
-from quantcore.schema.verification import Check, Exported, ExportSpec, VerificationReport
+from quantcore.jobs import Workers
+from quantcore.sandbox import ProcessPool, never_stop
+from quantcore.schema import (
+    Artifact,
+    Check,
+    Exported,
+    ExportSpec,
+    Failure,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Variant,
+    VerificationReport,
+    current_environment,
+)
 from quantcore.settings import Settings
 from tests.cache.test_damage import mounted
 from tests.support.exports import (

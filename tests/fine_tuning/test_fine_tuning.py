@@ -11,10 +11,10 @@ from benchmarks.drawings import KINDS, packed
 from quantcore import models
 from quantcore.cache import locks
 from quantcore.errors import RequestError
-from quantcore.fine_tuning.service import Transfers, TransferView, _Record
+from quantcore.fine_tuning import Transfers, TransferSpec, TransferView
+from quantcore.fine_tuning.service import _Record
 from quantcore.fine_tuning.training import (
     Point,
-    TransferSpec,
     _new_head,
     _splits,
     check_backbone,
@@ -23,12 +23,11 @@ from quantcore.fine_tuning.training import (
     stage,
 )
 from quantcore.images import load_images
-from quantcore.models import architectures
-from quantcore.models.catalogue import find
+from quantcore.models import architectures, find
 from quantcore.models.empty import EmptyParameters
 from quantcore.models.torchvision_import import torchvision
-from quantcore.sandbox.process_pool import Progress
-from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.sandbox import Progress
+from quantcore.schema import ImageSpec, ModelSpec
 from quantcore.settings import Settings
 from quantcore.uploads import Upload, UploadedImages, Uploads
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from quantcore.cache import Store
-from quantcore.sandbox.process_pool import ProcessPool
+from quantcore.sandbox import ProcessPool
 from quantcore.settings import Settings
 from tests.support.exports import Bench
 

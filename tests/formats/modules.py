@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from quantcore.backends import FLOAT
-from quantcore.engine.grid import FLOAT32
+from quantcore.engine import FLOAT32
 from quantcore.errors import UnsupportedError
 from quantcore.formats import Source, Written, exporter, lite, mobile
 from quantcore.formats.torchscript import captured
-from quantcore.schema.request import Setting
+from quantcore.schema import Setting
 from quantcore.workflows import ConversionInput
 
 SIDE = 8

@@ -6,16 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantcore.engine.convert import provenance
-from quantcore.engine.grid import FLOAT32
+from quantcore.engine import FLOAT32, provenance
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.export import exports
 from quantcore.formats import EXPORTERS, exporter
-from quantcore.models import weights_digest
-from quantcore.models.catalogue import find
-from quantcore.schema.environment import library_versions
-from quantcore.schema.request import ModelSpec, Setting, Variant
+from quantcore.models import find, weights_digest
+from quantcore.schema import ModelSpec, Setting, Variant, library_versions
 from tests.support.exports import (
     LSTM,
     MOBILENET,

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantcore.engine.grid import FLOAT32
+from quantcore.engine import FLOAT32
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.images import load_images
-from quantcore.models.catalogue import find
-from quantcore.schema.verification import ExportSpec
+from quantcore.models import find
+from quantcore.schema import ExportSpec
 from tests.support.exports import (
     LSTM,
     MOBILENET,

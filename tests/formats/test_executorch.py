@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from quantcore.engine.grid import FLOAT32
+from quantcore.engine import FLOAT32, load_logits
 from quantcore.engine.metrics import agreement, sqnr_db
-from quantcore.engine.predict import load_logits
 from quantcore.errors import UnsupportedError
 from quantcore.formats import executorch
 from quantcore.formats.executorch import PACKAGES, ExecuTorch
-from quantcore.schema.request import ModelSpec, Variant
+from quantcore.schema import ModelSpec, Variant
 from tests.support.exports import LSTM, MOBILENET, Bench, dynamic, planned, static, subject
 
 PINS = Path(__file__).parents[2] / "requirements-executorch.txt"

@@ -21,7 +21,7 @@ from quantcore.formats.mobile import (
     UNFROZEN,
     has_xnnpack,
 )
-from quantcore.schema.verification import Pass
+from quantcore.schema import Pass
 from tests.formats.modules import SIDE
 from tests.support.exports import MOBILENET, SHUFFLENET, Bench, planned, static
 

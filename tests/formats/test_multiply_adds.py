@@ -12,14 +12,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from quantcore import models
-from quantcore.backends import runtime
-from quantcore.backends.qconfigs import static_qconfig
+from quantcore.backends import runtime, static_qconfig
 from quantcore.formats import torchscript
 from quantcore.formats.multiply_adds import float_multiply_adds
-from quantcore.models import small
-from quantcore.models.catalogue import catalogue
+from quantcore.models import catalogue, small
 from quantcore.models.torchvision_import import torchvision
-from quantcore.schema.request import ModelSpec
+from quantcore.schema import ModelSpec
 from tests.support.computing import QUIET, one_thread
 
 SIDE = 64

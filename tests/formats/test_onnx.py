@@ -14,8 +14,7 @@ from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import UnsupportedError
 from quantcore.formats.onnx import INPUT, OUTPUT, PRECISE
 from quantcore.formats.onnx_graph import DEQUANTIZE, int8_operators
-from quantcore.schema.request import ModelSpec, Variant
-from quantcore.schema.verification import ExportSpec
+from quantcore.schema import ExportSpec, ModelSpec, Variant
 from tests.support.exports import PICTURES, RESNET, SHUFFLENET, VIT, Bench, dynamic, planned, static
 
 MODULES = "tests.formats.modules"
@@ -40,7 +39,7 @@ def label(spec: ExportSpec) -> str:
 def pictures(count: int) -> Pictures:
     """Return the first evaluation pictures, `[N, 3, 64, 64]`, from their bytes."""
     from quantcore.images import load_images
-    from quantcore.models.catalogue import find
+    from quantcore.models import find
 
     spec = ONE[0].request
     split = load_images(spec.images, find(spec.model)).evaluation

@@ -26,9 +26,9 @@ from quantcore.images import (
     load_images,
     load_labels,
 )
-from quantcore.models.catalogue import ModelInfo, catalogue
+from quantcore.models import ModelInfo, catalogue
 from quantcore.models.torchvision_import import torchvision
-from quantcore.schema.request import ImageSpec
+from quantcore.schema import ImageSpec
 from quantcore.settings import Settings
 from quantcore.uploads import UploadedImages, Uploads
 

@@ -12,14 +12,20 @@ from typing import Any
 
 import pytest
 
-from quantcore.engine.grid import FLOAT32, plan
+from quantcore.engine import FLOAT32, plan
 from quantcore.errors import RequestError, SchedulerError, StoreError
 from quantcore.jobs import Claim, Host
 from quantcore.jobs.workers import Ended
-from quantcore.schema.environment import current_environment
-from quantcore.schema.progress import JobView
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.result import VariantResult
+from quantcore.schema import (
+    CompareRequest,
+    ImageSpec,
+    JobView,
+    MeasureSpec,
+    ModelSpec,
+    Variant,
+    VariantResult,
+    current_environment,
+)
 from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.support import fixtures

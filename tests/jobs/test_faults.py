@@ -14,10 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from quantcore.engine.grid import FLOAT32
-from quantcore.schema.progress import JobView
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.result import VariantResult
+from quantcore.engine import FLOAT32
+from quantcore.schema import (
+    CompareRequest,
+    ImageSpec,
+    JobView,
+    MeasureSpec,
+    ModelSpec,
+    Variant,
+    VariantResult,
+)
 from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.conftest import SEED

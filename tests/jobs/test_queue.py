@@ -6,13 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from quantcore.engine.grid import FLOAT32
+from quantcore.engine import FLOAT32
 from quantcore.errors import RequestError
 from quantcore.jobs import Claim, Host, JobQueue, NewCell, NewJob
 from quantcore.jobs.queue import MAX_DEATHS, MAX_INTERRUPTIONS
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import CompareRequest, ModelSpec, Variant
-from quantcore.schema.result import Failure
+from quantcore.schema import CompareRequest, Failure, ModelSpec, Variant, current_environment
 from quantcore.settings import Settings
 from tests.support import fixtures
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from quantcore.engine.grid import plan
-from quantcore.engine.pipeline import cell_key
+from quantcore.engine import cell_key, plan
 from quantcore.jobs import Host, JobQueue, NewCell, NewJob
 from quantcore.jobs.comparisons import weight
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec
+from quantcore.schema import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, current_environment
 from quantcore.settings import Settings
 from scripts.live import live_server
 from scripts.serve import streamlit_command

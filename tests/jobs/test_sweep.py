@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantcore.engine.grid import FLOAT32
+from quantcore.engine import FLOAT32
 from quantcore.errors import RequestError
-from quantcore.jobs.sweep import MAX_VARIANTS, Sweep, labels_of, read, write
-from quantcore.schema.request import CompareRequest, Setting
+from quantcore.jobs import Sweep
+from quantcore.jobs.sweep import MAX_VARIANTS, labels_of, read, write
+from quantcore.schema import CompareRequest, Setting
 
 PROJECT = Path(__file__).parents[2]
 MODEL = "bundled/mobilenet_v2"

@@ -1,6 +1,7 @@
 """When a waiting comparison's turn comes."""
 
-from quantcore.jobs.turns import Forecast, forecasts
+from quantcore.jobs import Forecast
+from quantcore.jobs.turns import forecasts
 
 
 def test_what_runs_comes_first_and_owners_take_turns() -> None:

@@ -16,8 +16,7 @@ import pytest
 
 from quantcore.errors import SchedulerError
 from quantcore.jobs import workers
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import Variant
+from quantcore.schema import Variant, current_environment
 from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.cache.helpers import files_under

@@ -17,13 +17,12 @@ from torch.ao.quantization import quantize_fx
 
 from quantcore import models
 from quantcore.errors import RequestError, UnsupportedError, WeightsUnavailableError
-from quantcore.models import architectures, bundled, generate
+from quantcore.models import architectures, bundled, catalogue, find, generate
 from quantcore.models import torchvision as published
 from quantcore.models.bundle import OVERLAY
-from quantcore.models.catalogue import catalogue, find
 from quantcore.models.layers import dynamic_layers
 from quantcore.models.torchvision_import import torchvision
-from quantcore.schema.request import ModelSpec
+from quantcore.schema import ModelSpec
 from tests.support.computing import QUIET, one_thread
 
 SMALL_TWINS = ("mobilenet_v2", "mobilenet_v3_large", "resnet18", "shufflenet_v2_x0_5")

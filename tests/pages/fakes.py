@@ -5,14 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.jobs import Host, JobSummary
+from quantcore.jobs import Forecast, Host, JobSummary
 from quantcore.jobs.comparisons import Outlook
-from quantcore.jobs.turns import Forecast
-from quantcore.schema.progress import CellProgress, JobState, JobView
-from quantcore.schema.request import CompareRequest
-from quantcore.schema.result import Comparison, Failure
+from quantcore.schema import CellProgress, CompareRequest, Comparison, Failure, JobState, JobView
 from quantcore.settings import Settings
-from quantcore.untrusted.service import IntakeView
+from quantcore.untrusted import IntakeView
 from quantcore.uploads import Upload, Uploads
 from tests.support import fixtures
 from ui.common import visitor

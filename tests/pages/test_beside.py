@@ -9,9 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.jobs import Host, JobSummary
-from quantcore.schema.environment import current_environment
-from quantcore.schema.progress import JobView
-from quantcore.schema.result import Comparison, VariantResult
+from quantcore.schema import Comparison, JobView, VariantResult, current_environment
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures, queues
 from ui.common import state

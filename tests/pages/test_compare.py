@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import StoreError, WeightsUnavailableError
-from quantcore.jobs.turns import Forecast
+from quantcore.jobs import Forecast
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, running, view, waiting
 from tests.support import fixtures

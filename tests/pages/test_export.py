@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.engine.pipeline import failure
+from quantcore.engine import failure
 from quantcore.errors import ChildDiedError, StoreError
 from quantcore.formats import EXPORTERS
-from quantcore.schema.request import ImageSpec, Variant
-from quantcore.schema.verification import ExportSpec, ExportView, VerificationReport
+from quantcore.schema import ExportSpec, ExportView, ImageSpec, Variant, VerificationReport
 from tests.pages.fakes import FakeComparisons
 from tests.support import fixtures, report_fixtures
 from ui.common import state

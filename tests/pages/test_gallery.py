@@ -9,14 +9,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.cache import Store
-from quantcore.engine import metrics
-from quantcore.engine.grid import plan
-from quantcore.engine.pipeline import cell_key
-from quantcore.engine.predict import store_logits
+from quantcore.engine import cell_key, metrics, plan, store_logits
 from quantcore.images import load_labels
-from quantcore.models.catalogue import find
-from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.schema.result import Comparison, VariantResult
+from quantcore.models import find
+from quantcore.schema import Comparison, ImageSpec, ModelSpec, VariantResult
 from quantcore.settings import Settings
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures, report_fixtures

@@ -15,15 +15,14 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.testing.v1 import AppTest
 
 from quantcore.draw import titles
-from quantcore.engine import answers
+from quantcore.engine import predictions
 from quantcore.errors import RequestError
 from quantcore.export import exports
-from quantcore.images.classes import unmatched
-from quantcore.images.preview import preview
-from quantcore.models.catalogue import find, offered
-from quantcore.schema.request import CompareRequest, ImageSpec, ModelSpec, Variant
-from quantcore.schema.result import Comparison
-from quantcore.untrusted.service import IntakeState, IntakeView
+from quantcore.images import preview, unmatched
+from quantcore.models import find, offered
+from quantcore.schema import CompareRequest, Comparison, ImageSpec, ModelSpec, Variant
+from quantcore.untrusted import IntakeView
+from quantcore.untrusted.service import IntakeState
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, view
@@ -661,7 +660,7 @@ def test_a_comparison_of_a_deleted_upload_is_still_drawn(
     name = "upload/" + "A" * 32
     fake.views["gone"] = view(of_upload(name))
     fake.store, fake.trials = None, FakeTrials(here=True)  # type: ignore[attr-defined]
-    monkeypatch.setattr(answers, "logits_of", lambda *_: np.eye(10)[[0] * 2_000])
+    monkeypatch.setattr(predictions, "logits_of", lambda *_: np.eye(10)[[0] * 2_000])
     page = open_page(APP, job="gone")
     assert page.selectbox(key="model").options[0] == "a deleted upload · not yours"
     assert page.button(key="measure").disabled
@@ -745,7 +744,7 @@ def test_nobody_else_sees_the_pictures_through_a_comparison(
     asked = replace(typical.request, images=ImageSpec(pictures))
     fake.views["shared"] = view(replace(typical, request=asked))
     fake.store, fake.trials = None, FakeTrials(here=True)  # type: ignore[attr-defined]
-    monkeypatch.setattr(answers, "logits_of", lambda *_: np.eye(10)[[0] * 2_000])
+    monkeypatch.setattr(predictions, "logits_of", lambda *_: np.eye(10)[[0] * 2_000])
     browse_as("somebody else")
     shown = open_page(PROJECT / "pages" / f"{page}.py", job="shared")
     assert "Only who brought them sees them" in said(shown)

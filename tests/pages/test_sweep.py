@@ -9,8 +9,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import StoreError
-from quantcore.jobs.sweep import Sweep, read, write
-from quantcore.schema.progress import CellProgress
+from quantcore.jobs import Sweep
+from quantcore.jobs.sweep import read, write
+from quantcore.schema import CellProgress
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.support import fixtures
 from ui.common import state

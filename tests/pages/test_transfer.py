@@ -10,9 +10,10 @@ from streamlit.testing.v1.element_tree import Element
 
 from quantcore.draw import curve
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
-from quantcore.fine_tuning.service import TransferState, TransferView
-from quantcore.fine_tuning.training import Point, TransferSpec
-from quantcore.schema.request import ModelSpec
+from quantcore.fine_tuning import TransferSpec, TransferView
+from quantcore.fine_tuning.service import TransferState
+from quantcore.fine_tuning.training import Point
+from quantcore.schema import ModelSpec
 from quantcore.settings import Settings
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
 from tests.pages.conftest import Browse

@@ -11,9 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.decide import decide
 from quantcore.errors import RequestError, StoreError
-from quantcore.playground.run import Answer, Seen, TrialSpec, TrialView, Unanswered, check
-from quantcore.schema.result import Comparison, VariantResult
-from quantcore.schema.verification import Guess
+from quantcore.playground import Answer, Seen, TrialSpec, TrialView, Unanswered
+from quantcore.playground.run import check
+from quantcore.schema import Comparison, Guess, VariantResult
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures
 from ui.common import state

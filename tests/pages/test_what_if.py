@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.engine.grid import plan
-from quantcore.schema.request import ModelSpec, Variant
-from quantcore.schema.result import Comparison
+from quantcore.engine import plan
+from quantcore.schema import Comparison, ModelSpec, Variant
 from tests.pages.fakes import FakeComparisons, running, view
 from tests.support import fixtures
 from ui.common import state

@@ -12,25 +12,15 @@ import pytest
 from PIL import Image
 
 from quantcore.cache import Store, locks
-from quantcore.engine.grid import FLOAT32
+from quantcore.engine import FLOAT32
 from quantcore.errors import RequestError
 from quantcore.images import load_images
-from quantcore.models.catalogue import find
+from quantcore.models import find
+from quantcore.playground import Answer, Picture, Trials, TrialSpec, TrialView, Unanswered
 from quantcore.playground import service as module
-from quantcore.playground.run import (
-    MAX_BYTES,
-    Answer,
-    Picture,
-    Prepared,
-    TrialSpec,
-    TrialView,
-    Unanswered,
-    check,
-)
-from quantcore.playground.service import Trials
-from quantcore.sandbox.process_pool import ProcessPool
-from quantcore.schema.request import ImageSpec
-from quantcore.schema.result import VariantResult
+from quantcore.playground.run import MAX_BYTES, Prepared, check
+from quantcore.sandbox import ProcessPool
+from quantcore.schema import ImageSpec, VariantResult
 from quantcore.settings import Settings
 from tests.support import fixtures
 from tests.support.exports import MOBILENET, Bench, planned, static

@@ -54,8 +54,8 @@ def test_every_benchmark_has_a_title_of_its_own() -> None:
 
 def test_the_recipe_sees_pictures_as_the_app_does() -> None:
     from quantcore.images import load_images
-    from quantcore.models.catalogue import find
-    from quantcore.schema.request import ImageSpec, ModelSpec
+    from quantcore.models import find
+    from quantcore.schema import ImageSpec, ModelSpec
 
     split = load_images(ImageSpec(), find(ModelSpec("bundled/mobilenet_v2"))).evaluation
     mine, labels = next(split.batches(7))

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from quantcore.jobs import JobQueue
-from quantcore.jobs.comparisons import shipped_comparison
+from quantcore.jobs import JobQueue, shipped_comparison
 from quantcore.settings import Settings
 from scripts import screenshots
 from scripts.serve import PROJECT

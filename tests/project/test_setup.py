@@ -17,10 +17,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from quantcore.backends import BACKENDS
-from quantcore.engine.grid import FLOAT32, plan
-from quantcore.models.catalogue import catalogue, find
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import ModelSpec
+from quantcore.engine import FLOAT32, plan
+from quantcore.models import catalogue, find
+from quantcore.schema import ModelSpec, current_environment
 from quantcore.workflows import WORKFLOWS, Subject, workflow
 from quantcore.workflows.dynamic import LAYER_TYPES
 from scripts import schema, serve

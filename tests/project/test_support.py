@@ -1,6 +1,6 @@
 import pytest
 
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 from tests.support import fixtures
 
 

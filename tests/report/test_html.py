@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 from quantcore import report
 from quantcore.decide import Budgets
 from quantcore.report import page
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 from tests.support import fixtures
 
 MAX_BYTES = 6_000_000

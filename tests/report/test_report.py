@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from quantcore import report
-from quantcore.schema.result import Comparison
+from quantcore.schema import Comparison
 from tests.support import fixtures
 
 

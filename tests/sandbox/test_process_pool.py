@@ -12,7 +12,7 @@ import dask
 import pytest
 
 from quantcore.errors import CancelledError, ChildDiedError, RequestError
-from quantcore.sandbox.process_pool import PROJECT, Child, ProcessPool, Progress
+from quantcore.sandbox import PROJECT, Child, ProcessPool, Progress
 from tests.support.processes import is_gone, soon
 
 # What starts tests may have told them to ignore Ctrl-C, which a process passes on to its own.

@@ -5,9 +5,7 @@ from typing import cast
 
 import pytest
 
-from quantcore.sandbox import lockdown, sandboxed
-from quantcore.sandbox.process_pool import ProcessPool
-from quantcore.sandbox.sandboxed import Worker
+from quantcore.sandbox import ProcessPool, Worker, lockdown, sandboxed
 
 
 @dataclass

@@ -6,8 +6,15 @@ import pytest
 
 from quantcore.engine import keys
 from quantcore.jobs import worker
-from quantcore.schema.environment import cpu_name, current_environment
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema import (
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Variant,
+    current_environment,
+)
+from quantcore.schema.environment import cpu_name
 
 SERVER = {"model name": "Intel(R) Xeon(R)  Gold 6338 CPU @ 2.00GHz"}
 # An ARM kernel's fields: numbers of the design, and no name.

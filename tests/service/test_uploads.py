@@ -16,22 +16,21 @@ from PIL import Image
 from torch import nn
 
 from quantcore.cache import Store
-from quantcore.engine.grid import plan
-from quantcore.engine.pipeline import Job
+from quantcore.engine import Job, plan
 from quantcore.errors import RequestError
 from quantcore.export import exports
 from quantcore.jobs import worker
 from quantcore.models.torchvision_import import torchvision
-from quantcore.playground.run import Answer, TrialSpec
-from quantcore.schema.request import (
+from quantcore.playground import Answer, TrialSpec
+from quantcore.schema import (
     CompareRequest,
+    Comparison,
     ImageSpec,
     MeasureSpec,
     ModelSpec,
     Setting,
     Variant,
 )
-from quantcore.schema.result import Comparison
 from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.support.processes import soon

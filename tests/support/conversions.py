@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.backends import runtime
+from quantcore.engine import image_size
 from quantcore.engine.convert import state_digest
-from quantcore.engine.keys import image_size
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
 from quantcore.images import load_images
-from quantcore.models.catalogue import find
-from quantcore.schema.request import CompareRequest, Variant
+from quantcore.models import find
+from quantcore.schema import CompareRequest, Variant
 from quantcore.workflows import ConversionInput, workflow
 
 Logits = NDArray[np.float32]

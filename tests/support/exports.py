@@ -10,20 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.cache import Store
-from quantcore.engine import pipeline
-from quantcore.engine.convert import Conversion
-from quantcore.engine.pipeline import Job
-from quantcore.engine.predict import load_logits
+from quantcore.engine import Conversion, Job, load_logits, pipeline
 from quantcore.errors import CancelledError
 from quantcore.export import exports
 from quantcore.export.answers import Answers
 from quantcore.export.write import Export, run_export_child
-from quantcore.models.catalogue import find
-from quantcore.sandbox import outbox
-from quantcore.sandbox.process_pool import ProcessPool, Watch, ignore_progress, never_stop
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
-from quantcore.schema.verification import ExportSpec
+from quantcore.models import find
+from quantcore.sandbox import ProcessPool, Watch, never_stop, outbox
+from quantcore.sandbox.process_pool import ignore_progress
+from quantcore.schema import (
+    ExportSpec,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Variant,
+    current_environment,
+)
 from quantcore.settings import Settings
 from quantcore.workflows import Subject
 

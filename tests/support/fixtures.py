@@ -11,17 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.engine import metrics
-from quantcore.schema.digests import digest
-from quantcore.schema.environment import Environment
-from quantcore.schema.request import (
+from quantcore.schema import (
+    Accuracy,
+    Artifact,
     CompareRequest,
+    Comparison,
+    Environment,
+    Failure,
     ImageSpec,
     MeasureSpec,
     ModelSpec,
     Setting,
+    Speedup,
     Variant,
+    VariantResult,
+    digest,
 )
-from quantcore.schema.result import Accuracy, Artifact, Comparison, Failure, Speedup, VariantResult
 
 MODEL = "bundled/mobilenet_v2"
 IMAGES = 2_000

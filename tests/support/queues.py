@@ -4,9 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from quantcore.jobs import Claim, Host, JobQueue, NewCell, NewJob
-from quantcore.schema.environment import Environment, current_environment
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Variant
-from quantcore.schema.result import Failure, VariantResult
+from quantcore.schema import (
+    CompareRequest,
+    Environment,
+    Failure,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Variant,
+    VariantResult,
+    current_environment,
+)
 from tests.support import fixtures
 
 Row = VariantResult | Failure

@@ -10,19 +10,23 @@ from PIL import Image
 from quantcore.engine import metrics
 from quantcore.export import exports
 from quantcore.formats import EXPORTERS
-from quantcore.models.catalogue import find
-from quantcore.schema.digests import file_digest
-from quantcore.schema.request import ModelSpec, Setting, Variant
-from quantcore.schema.result import Accuracy, Artifact, Speedup
-from quantcore.schema.verification import (
+from quantcore.models import find
+from quantcore.schema import (
+    Accuracy,
+    Artifact,
     Check,
     Exported,
     ExportSpec,
     Guess,
+    ModelSpec,
     Pass,
     RuntimeLatency,
     Sample,
+    Setting,
+    Speedup,
+    Variant,
     VerificationReport,
+    file_digest,
 )
 from tests.support import fixtures
 

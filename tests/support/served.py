@@ -6,7 +6,7 @@ Reads commands from standard input: `start REQUEST` and `retry ID`; answers with
 import sys
 from pathlib import Path
 
-from quantcore.schema.request import CompareRequest
+from quantcore.schema import CompareRequest
 from quantcore.service import Service
 from quantcore.settings import Settings
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import streamlit as st
 
-from quantcore.images.files import PictureFile
-from quantcore.schema.request import ImageSpec
+from quantcore.images import PictureFile
+from quantcore.schema import ImageSpec
 from ui.common import state, thumbnails
 
 MODEL = "bundled/mobilenet_v2"

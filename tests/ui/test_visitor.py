@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from quantcore.schema.progress import JobView
-from quantcore.schema.request import CompareRequest, ImageSpec, ModelSpec
+from quantcore.schema import CompareRequest, ImageSpec, JobView, ModelSpec
 from tests.pages.fakes import view
 from tests.support import fixtures
 from ui.common import state, visitor

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from quantcore.errors import RequestError
-from quantcore.models.catalogue import catalogue
+from quantcore.models import catalogue
 from quantcore.models.empty import EmptyParameters
 from quantcore.models.torchvision_import import torchvision
 from quantcore.untrusted.fingerprints import Shape, fingerprints, shapes_of, write_fingerprints

@@ -16,8 +16,9 @@ from quantcore.errors import QuantcoreError
 from quantcore.models.torchvision_import import torchvision
 from quantcore.sandbox import sandboxed
 from quantcore.settings import Settings
+from quantcore.untrusted import Intakes, IntakeView
 from quantcore.untrusted.examined import Examined
-from quantcore.untrusted.service import Intakes, IntakeView, kept_model
+from quantcore.untrusted.service import kept_model
 from quantcore.uploads import Uploads
 from tests.untrusted import malformed, malformed_pictures
 

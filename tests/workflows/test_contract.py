@@ -12,23 +12,21 @@ from PIL import Image
 
 from quantcore.backends import BACKENDS, runtime
 from quantcore.cache import Store
-from quantcore.engine import pipeline
-from quantcore.engine.grid import FLOAT32, plan, refusals
+from quantcore.engine import FLOAT32, Job, pipeline, plan, refusals
 from quantcore.engine.keys import recipe_key
-from quantcore.engine.pipeline import Job
 from quantcore.errors import CancelledError, RequestError
-from quantcore.models.bundle import bundled_file
-from quantcore.models.catalogue import find
-from quantcore.sandbox.process_pool import ProcessPool
-from quantcore.schema.environment import ENGINES_BY_MACHINE, current_environment
-from quantcore.schema.request import (
+from quantcore.models import bundled_file, find
+from quantcore.sandbox import ProcessPool
+from quantcore.schema import (
     CompareRequest,
     ImageSpec,
     MeasureSpec,
     ModelSpec,
     Setting,
     Variant,
+    current_environment,
 )
+from quantcore.schema.environment import ENGINES_BY_MACHINE
 from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS, Subject, workflow
 from tests.support.conversions import Logits, Made

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from quantcore import models
-from quantcore.schema.request import ModelSpec
+from quantcore.schema import ModelSpec
 from quantcore.workflows.equalize import equalize
 from tests.support.computing import QUIET, one_thread
 

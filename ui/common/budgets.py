@@ -8,7 +8,7 @@ import streamlit as st
 from quantcore import wording
 from quantcore.decide import Budgets, Verdict, bounds
 from quantcore.draw import titles
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 from ui.common import state, theme
 from ui.common.evaluated import within_quota
 from ui.common.once import Rows, once

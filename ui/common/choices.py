@@ -8,9 +8,9 @@ from typing import Any
 import streamlit as st
 
 from quantcore.draw import titles
-from quantcore.jobs.sweep import Sweep
-from quantcore.models.catalogue import offered
-from quantcore.schema.request import RANDOM, Setting
+from quantcore.jobs import Sweep
+from quantcore.models import offered
+from quantcore.schema import RANDOM, Setting
 from quantcore.settings import physical_cores
 from quantcore.workflows import WORKFLOWS
 from ui.common import fields, state, values, widgets

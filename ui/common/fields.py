@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import streamlit as st
 
-from quantcore.schema.request import Setting
+from quantcore.schema import Setting
 
 
 @dataclass(frozen=True)

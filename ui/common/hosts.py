@@ -11,7 +11,7 @@ import streamlit as st
 from quantcore import wording
 from quantcore.errors import QuantcoreError
 from quantcore.jobs import Host
-from quantcore.schema.environment import current_environment
+from quantcore.schema import current_environment
 from ui.common import state, theme
 
 CHOICE = "host"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar, TypeVarTuple, cast
 
-from quantcore.schema.result import VariantResult
+from quantcore.schema import VariantResult
 
 # About ten are drawn for each comparison that somebody looks at, of which a large one's take 5 MB.
 KEPT = 250

@@ -9,8 +9,8 @@ import streamlit as st
 from quantcore import uploads
 from quantcore.draw import titles
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.models.catalogue import ModelInfo, find, offered
-from quantcore.schema.request import CompareRequest, ModelSpec
+from quantcore.models import ModelInfo, find, offered
+from quantcore.schema import CompareRequest, ModelSpec
 from quantcore.uploads import Upload
 from ui.common import state, visitor
 

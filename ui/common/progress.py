@@ -9,8 +9,7 @@ import streamlit as st
 from quantcore import wording
 from quantcore.draw import marks, titles
 from quantcore.errors import QuantcoreError
-from quantcore.schema.progress import CellProgress, JobView
-from quantcore.schema.request import ModelSpec
+from quantcore.schema import CellProgress, JobView, ModelSpec
 from ui.common import state, theme, visitor
 from ui.common.once import once
 

@@ -3,7 +3,7 @@
 from functools import cache
 from threading import Lock
 
-from quantcore.cache.database import Database, Schema
+from quantcore.cache import Database, Schema
 from quantcore.errors import QuantcoreError
 from ui.common import state
 

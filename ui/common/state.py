@@ -12,12 +12,17 @@ import streamlit as st
 from quantcore import uploads
 from quantcore.draw import titles
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.jobs.comparisons import shipped_comparison
-from quantcore.models.catalogue import offered
-from quantcore.schema.environment import current_environment
-from quantcore.schema.progress import JobView
-from quantcore.schema.request import RANDOM, ModelSpec
-from quantcore.schema.result import Comparison, Failure, VariantResult
+from quantcore.jobs import shipped_comparison
+from quantcore.models import offered
+from quantcore.schema import (
+    RANDOM,
+    Comparison,
+    Failure,
+    JobView,
+    ModelSpec,
+    VariantResult,
+    current_environment,
+)
 from quantcore.service import Service
 from quantcore.settings import Settings
 from ui.common.once import Rows

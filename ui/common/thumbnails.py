@@ -12,8 +12,8 @@ import streamlit as st
 from quantcore import uploads
 from quantcore.draw import gallery
 from quantcore.images import Split, load_images
-from quantcore.models.catalogue import find
-from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.models import find
+from quantcore.schema import ImageSpec, ModelSpec
 from ui.common import state
 
 KEPT = "thumbnails"

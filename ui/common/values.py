@@ -6,7 +6,7 @@ from typing import Any, get_origin, get_type_hints
 
 import streamlit as st
 
-from quantcore.schema.request import Setting
+from quantcore.schema import Setting
 from ui.common import fields, theme
 
 SCALES = (0.25, 0.5, 1, 2, 4)

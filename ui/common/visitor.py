@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from quantcore.engine.pipeline import origins
+from quantcore.engine import origins
 from quantcore.jobs import JobSummary
-from quantcore.schema.progress import JobView
+from quantcore.schema import JobView
 from ui.common import state
 from ui.common.server import COOKIE
 

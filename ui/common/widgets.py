@@ -6,10 +6,10 @@ import streamlit as st
 
 from quantcore import uploads, wording
 from quantcore.draw import titles
-from quantcore.engine.grid import plan
+from quantcore.engine import plan
 from quantcore.jobs import Host
-from quantcore.models.catalogue import ModelInfo, find, offered
-from quantcore.schema.request import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
+from quantcore.models import ModelInfo, find, offered
+from quantcore.schema import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS
 from ui.common import fields, hosts, owned_uploads, progress, state, theme, visitor
 

@@ -9,8 +9,7 @@ import streamlit as st
 from quantcore import wording
 from quantcore.draw import tables
 from quantcore.jobs import Host
-from quantcore.schema.progress import JobView
-from quantcore.schema.result import VariantResult
+from quantcore.schema import JobView, VariantResult
 from quantcore.wording import NONE
 from ui.common import state, visitor
 

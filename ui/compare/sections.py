@@ -13,8 +13,7 @@ from quantcore.draw import axes, charts, exported, lists, tables, titles
 from quantcore.draw import promises as drawn
 from quantcore.draw.method import paragraphs
 from quantcore.report import to_csv, to_html, to_json, to_summary, to_svg
-from quantcore.schema.environment import current_environment
-from quantcore.schema.result import Comparison, Failure, VariantResult
+from quantcore.schema import Comparison, Failure, VariantResult, current_environment
 from ui.common import budgets, site, state, theme
 from ui.common.evaluated import recommended, within_quota
 from ui.common.once import Rows, once

@@ -8,13 +8,12 @@ import streamlit as st
 from quantcore import wording
 from quantcore.decide import Evidence, Verdict, nearest_in_8_bits
 from quantcore.draw import titles
-from quantcore.engine.keys import image_size
-from quantcore.engine.suggestions import STEPS, neighbours, variant_of
+from quantcore.engine import image_size, neighbours, variant_of
+from quantcore.engine.suggestions import STEPS
 from quantcore.errors import QuantcoreError
 from quantcore.jobs import Host
-from quantcore.models.catalogue import find
-from quantcore.schema.request import CompareRequest, Variant
-from quantcore.schema.result import VariantResult
+from quantcore.models import find
+from quantcore.schema import CompareRequest, Variant, VariantResult
 from ui.common import hosts, owned_uploads, theme, widgets
 from ui.common.state import Shown
 

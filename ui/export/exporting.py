@@ -10,17 +10,25 @@ import streamlit as st
 from quantcore import wording
 from quantcore.cli import arguments
 from quantcore.draw import cards, titles
-from quantcore.engine.suggestions import variant_of
+from quantcore.engine import variant_of
 from quantcore.errors import QuantcoreError
-from quantcore.export import bundle, exports
-from quantcore.export.service import Exports
+from quantcore.export import Exports, bundle, exports
 from quantcore.formats import EXPORTERS, exporter
-from quantcore.models.catalogue import ModelInfo, find
+from quantcore.models import ModelInfo, find
 from quantcore.report import figures
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
-from quantcore.schema.result import Failure, VariantResult
-from quantcore.schema.verification import ExportSpec, ExportView, VerificationReport
+from quantcore.schema import (
+    ExportSpec,
+    ExportView,
+    Failure,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Variant,
+    VariantResult,
+    VerificationReport,
+    current_environment,
+)
 from quantcore.workflows import WORKFLOWS, workflow
 from ui.common import fields, owned_uploads, progress, state, theme, visitor, widgets
 from ui.common.state import Parameter, Shown

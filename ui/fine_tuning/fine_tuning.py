@@ -8,10 +8,16 @@ import streamlit as st
 from quantcore import uploads, wording
 from quantcore.draw import curve
 from quantcore.errors import QuantcoreError
-from quantcore.fine_tuning.service import Transfers, TransferView
-from quantcore.fine_tuning.training import MAX_EPOCHS, USUAL_EPOCHS, TransferSpec, teachable
-from quantcore.models.catalogue import ModelInfo, find
-from quantcore.schema.request import ModelSpec
+from quantcore.fine_tuning import (
+    MAX_EPOCHS,
+    USUAL_EPOCHS,
+    Transfers,
+    TransferSpec,
+    TransferView,
+    teachable,
+)
+from quantcore.models import ModelInfo, find
+from quantcore.schema import ModelSpec
 from quantcore.uploads import Upload
 from ui.common import owned_uploads, progress, site, state, theme, visitor
 from ui.common.state import Parameter

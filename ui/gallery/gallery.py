@@ -10,17 +10,13 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from quantcore import wording
+from quantcore.decide import Disagreement, references
 from quantcore.decide import differences as apart
-from quantcore.decide import references
-from quantcore.decide.differences import Disagreement
 from quantcore.draw import gallery, titles
-from quantcore.engine import answers
-from quantcore.engine.pipeline import cell_key
-from quantcore.engine.suggestions import variant_of
+from quantcore.engine import cell_key, predictions, variant_of
 from quantcore.errors import QuantcoreError
-from quantcore.models.catalogue import find
-from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.schema.result import VariantResult
+from quantcore.models import find
+from quantcore.schema import ImageSpec, ModelSpec, VariantResult
 from ui.common import owned_uploads, site, state, theme, thumbnails
 from ui.common.state import Parameter, Shown
 
@@ -72,8 +68,8 @@ class Pair:
     base: VariantResult
     name: str
     images: ImageSpec
-    before: answers.Logits
-    after: answers.Logits
+    before: predictions.Logits
+    after: predictions.Logits
     labels: NDArray[np.int64] | None
 
     @property
@@ -144,7 +140,7 @@ def _pair(shown: Shown, key: str, name: str) -> Pair | None:
     row = next(row for row in shown.results if row.key == key)
     base = references(shown.results)[key]
     store = state.comparisons().store
-    before, after = answers.logits_of(store, base), answers.logits_of(store, row)
+    before, after = predictions.logits_of(store, base), predictions.logits_of(store, row)
     if before is None or after is None or before.shape != after.shape:
         return None
     # A sweep asks for other numbers and sizes of pictures in each of its requests.
@@ -155,7 +151,7 @@ def _pair(shown: Shown, key: str, name: str) -> Pair | None:
     )
     if owned_uploads.facts(ModelSpec(row.model)) is None or not are_the_same(shown, row):
         return None
-    labels = answers.labels_of(images, row)
+    labels = predictions.labels_of(images, row)
     if len(before) != row.fidelity_images or (labels is not None and len(labels) != len(before)):
         return None
     return Pair(row, base, name, images, before, after, labels)

@@ -8,9 +8,8 @@ from html import escape
 import streamlit as st
 
 from quantcore import wording
-from quantcore.jobs import JobSummary
-from quantcore.jobs.turns import Forecast
-from quantcore.schema.request import ModelSpec
+from quantcore.jobs import Forecast, JobSummary
+from quantcore.schema import ModelSpec
 from ui.common import progress, site, state, theme, visitor
 
 PAGE_LENGTH = 20

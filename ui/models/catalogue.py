@@ -10,7 +10,7 @@ import streamlit as st
 from quantcore import wording
 from quantcore.backends import BACKENDS
 from quantcore.draw import titles
-from quantcore.models.catalogue import ModelInfo, offered
+from quantcore.models import ModelInfo, offered
 from ui.common import choices, owned_uploads, site, state, theme
 from ui.common.state import Parameter
 

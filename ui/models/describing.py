@@ -11,11 +11,10 @@ import streamlit as st
 from quantcore import uploads, wording
 from quantcore.draw import titles
 from quantcore.errors import RequestError
-from quantcore.images.preview import IMAGENET_MEAN, IMAGENET_STD, Preview, preview
-from quantcore.models.catalogue import catalogue, find
-from quantcore.schema.request import ModelSpec
-from quantcore.uploads import Upload, UploadedModel
-from quantcore.uploads.records import Channels
+from quantcore.images import IMAGENET_MEAN, IMAGENET_STD, Preview, preview
+from quantcore.models import catalogue, find
+from quantcore.schema import ModelSpec
+from quantcore.uploads import Channels, Upload, UploadedModel
 from ui.common import owned_uploads, progress, site, state, theme
 
 SMALLEST_PX, LARGEST_PX = 16, 1_024

@@ -7,7 +7,7 @@ import streamlit as st
 
 from quantcore import uploads, wording
 from quantcore.draw import titles
-from quantcore.schema.request import ModelSpec
+from quantcore.schema import ModelSpec
 from quantcore.uploads import Upload
 from ui.common import owned_uploads, progress, site, state, theme
 from ui.models import catalogue, pictures

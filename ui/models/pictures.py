@@ -13,8 +13,8 @@ from typing import Literal
 import streamlit as st
 
 from quantcore import uploads, wording
-from quantcore.images.classes import unmatched
-from quantcore.models.catalogue import ModelInfo, offered
+from quantcore.images import unmatched
+from quantcore.models import ModelInfo, offered
 from quantcore.uploads import Upload, UploadedImages
 from ui.common import owned_uploads, progress, site, state, theme, widgets
 
@@ -103,9 +103,7 @@ def _way_on(upload: Upload) -> ModelInfo:
         # Where no class means anything to the model, it has to be taught them first.
         fits = _fits(upload, models[name])
         main: dict[bool, Literal["primary", "secondary"]] = {True: "primary", False: "secondary"}
-        if st.button(
-            "Compare it", type=main[fits], icon=":material/speed:", key="compare-images"
-        ):
+        if st.button("Compare it", type=main[fits], icon=":material/speed:", key="compare-images"):
             st.switch_page(site.COMPARE, query_params={"model": name, state.IMAGES: upload.name})
         many = upload.images is not None and len(upload.images.classes) > 1
         if many and st.button(

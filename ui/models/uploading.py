@@ -11,7 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRe
 
 from quantcore import wording
 from quantcore.errors import QuantcoreError
-from quantcore.untrusted.service import Intakes, IntakeView
+from quantcore.untrusted import Intakes, IntakeView
 from quantcore.uploads import Upload, Uploads
 from ui.common import progress, state, theme, visitor
 from ui.models import catalogue, describing, pictures

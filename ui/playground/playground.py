@@ -12,11 +12,10 @@ from quantcore.draw import titles
 from quantcore.draw import trial as drawn
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_images
-from quantcore.models.catalogue import find
-from quantcore.playground.run import EMPTY_FILE, MAX_BYTES, Picture, TrialSpec, TrialView
-from quantcore.playground.service import Trials
-from quantcore.schema.environment import current_environment
-from quantcore.schema.request import ImageSpec, ModelSpec
+from quantcore.models import find
+from quantcore.playground import Picture, Trials, TrialSpec, TrialView
+from quantcore.playground.run import EMPTY_FILE, MAX_BYTES
+from quantcore.schema import ImageSpec, ModelSpec, current_environment
 from ui.common import budgets, owned_uploads, site, state, theme, thumbnails
 from ui.common.evaluated import recommended
 from ui.common.once import once

@@ -6,9 +6,9 @@ import streamlit as st
 
 from quantcore import wording
 from quantcore.errors import QuantcoreError
-from quantcore.jobs import Host
-from quantcore.jobs.sweep import Sweep, read, write
-from quantcore.schema.request import CompareRequest
+from quantcore.jobs import Host, Sweep
+from quantcore.jobs.sweep import read, write
+from quantcore.schema import CompareRequest
 from ui.common import choices, hosts, progress, site, state, theme, widgets
 
 STARTED = "started_sweep"

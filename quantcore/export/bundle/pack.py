@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from quantcore.export.bundle.page import to_html
 from quantcore.export.bundle.readme import readme
 from quantcore.export.bundle.snippets import check
-from quantcore.schema.verification import VerificationReport
+from quantcore.schema import VerificationReport
 
 # The same content makes the same bytes, whenever it is packed.
 _DATE = (1980, 1, 1, 0, 0, 0)

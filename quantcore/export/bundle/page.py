@@ -5,9 +5,9 @@ from pathlib import Path
 
 from quantcore import wording
 from quantcore.draw import cards, marks
-from quantcore.models.catalogue import find
+from quantcore.models import find
 from quantcore.report import figures
-from quantcore.schema.verification import VerificationReport
+from quantcore.schema import VerificationReport
 
 _STYLE = Path(__file__).parent / "page.css"
 

@@ -3,9 +3,9 @@
 from quantcore import wording
 from quantcore.export.bundle.snippets import LANGUAGES, snippets
 from quantcore.formats import EXPORTERS
-from quantcore.models.catalogue import find
+from quantcore.models import find
 from quantcore.report import figures
-from quantcore.schema.verification import VerificationReport
+from quantcore.schema import VerificationReport
 
 FENCES = {"kotlin": "kotlin", "swift": "swift", "python": "python"}
 

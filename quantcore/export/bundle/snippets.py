@@ -11,8 +11,9 @@ from pathlib import Path
 from string import Template
 
 from quantcore.backends import runtime
-from quantcore.formats.onnx import PRECISE, uses_all_bits
-from quantcore.schema.verification import VerificationReport
+from quantcore.formats import uses_all_bits
+from quantcore.formats.onnx import PRECISE
+from quantcore.schema import VerificationReport
 
 TEMPLATES = Path(__file__).parent
 LANGUAGES = {"kotlin": "Kotlin, Android", "swift": "Swift, iOS", "python": "Python"}

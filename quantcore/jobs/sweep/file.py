@@ -9,7 +9,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 from quantcore.errors import RequestError
 from quantcore.jobs.sweep.sweep import Sweep, default
-from quantcore.schema.request import Setting
+from quantcore.schema import Setting
 from quantcore.workflows import WORKFLOWS, workflow
 
 # What stands for the model's own image size, and for a setting's default, which may be nothing.

@@ -8,10 +8,10 @@ from typing import Any
 
 from quantcore.backends import BACKENDS, runtime
 from quantcore.decide.labels import names
-from quantcore.engine.grid import FLOAT32
+from quantcore.engine import FLOAT32
 from quantcore.errors import RequestError
-from quantcore.models.catalogue import find
-from quantcore.schema.request import (
+from quantcore.models import find
+from quantcore.schema import (
     CompareRequest,
     ImageSpec,
     MeasureSpec,

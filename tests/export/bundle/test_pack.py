@@ -22,10 +22,9 @@ from quantcore.export.bundle.snippets import check
 from quantcore.export.write import preparation
 from quantcore.formats import EXPORTERS
 from quantcore.images.files import prepare
-from quantcore.models.catalogue import ModelInfo, find
-from quantcore.sandbox.process_pool import ProcessPool
-from quantcore.schema.request import ModelSpec
-from quantcore.schema.verification import VerificationReport
+from quantcore.models import ModelInfo, find
+from quantcore.sandbox import ProcessPool
+from quantcore.schema import ModelSpec, VerificationReport
 from quantcore.settings import Settings
 from tests.support import report_fixtures
 from tests.support.exports import MOBILENET, job_of, planned, static

@@ -8,8 +8,8 @@ from typing import Any
 
 import quantcore.sandbox.lockdown.libraries  # noqa: F401
 from quantcore.errors import ChildDiedError
+from quantcore.sandbox import ProcessPool
 from quantcore.sandbox.lockdown import Lock, enter
-from quantcore.sandbox.process_pool import ProcessPool
 
 TIMEOUT_S = 60.0
 

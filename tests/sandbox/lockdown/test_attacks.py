@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from quantcore.sandbox import ProcessPool
 from quantcore.sandbox.lockdown import Lock, discard
-from quantcore.sandbox.process_pool import ProcessPool
 from tests.sandbox.lockdown.attacks import ATTACKS, compile_library, has_compiler
 from tests.sandbox.lockdown.inmate import ask
 

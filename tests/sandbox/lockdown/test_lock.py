@@ -15,6 +15,7 @@ import pyseccomp
 import pytest
 
 from quantcore.errors import LockError
+from quantcore.sandbox import ProcessPool
 from quantcore.sandbox.lockdown import (
     Attempt,
     Lock,
@@ -26,7 +27,6 @@ from quantcore.sandbox.lockdown import (
     why_unavailable,
 )
 from quantcore.sandbox.lockdown.syscalls import ABSENT, ALLOWED
-from quantcore.sandbox.process_pool import ProcessPool
 from tests.sandbox.lockdown.inmate import ask
 
 PROJECT = Path(__file__).parents[3]

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from quantcore.cache import Store
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_labels
-from quantcore.models.bundle import bundled_file
-from quantcore.models.catalogue import find
-from quantcore.schema.request import ImageSpec, ModelSpec
-from quantcore.schema.result import VariantResult
+from quantcore.models import bundled_file, find
+from quantcore.schema import ImageSpec, ModelSpec, VariantResult
 
 Logits = NDArray[np.float32]
 # What the variants of the shipped comparison answered, by digest of their logits.

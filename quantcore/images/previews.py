@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.images.files import prepare, read_source
-from quantcore.models.bundle import bundled_file
-from quantcore.models.catalogue import ModelInfo
+from quantcore.models import ModelInfo, bundled_file
 
 # What black and white become with ImageNet's mean and std, which most models are trained with.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
