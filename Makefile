@@ -32,6 +32,7 @@ check: setup-dev  ## Lint, formatting, types, layering
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
+	.venv/bin/lint-imports --no-logo
 	$(python) -m pytest -q tests/project/test_layering.py -m "not browser"
 
 test: chromium debian-torch check  ## Every check and test (half an hour on two cores)

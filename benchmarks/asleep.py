@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcore.engine import Job, keys
-from quantcore.engine.metrics import accuracy, latency
+from quantcore.engine import Job, keys, metrics
 from quantcore.jobs import worker
 from quantcore.schema import (
     Artifact,
@@ -49,9 +48,11 @@ def made_up_row(
         image_size=64,
         artifact=Artifact(digest(key), 9_000_000 - 20_000 * number),
         state_dict_bytes=9_000_000,
-        latency_ms=latency(samples),
+        latency_ms=metrics.latency(samples),
         speedup=Speedup(ratio, 0.98 * ratio, 1.02 * ratio, 6, settled=True),
-        accuracy=accuracy(np.arange(2_000) % (20 + number % 7) > 0, np.ones(2_000, dtype=bool)),
+        accuracy=metrics.accuracy(
+            np.arange(2_000) % (20 + number % 7) > 0, np.ones(2_000, dtype=bool)
+        ),
         agreement=0.98,
         sqnr_db=22.0,
         fidelity_images=2_000,

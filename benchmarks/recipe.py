@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from torch.ao import quantization
 from torch.nn import functional
 
-from quantcore.models import bundled_file
-from quantcore.models.torchvision_import import torchvision
+from quantcore.models import bundled_file, torchvision_import
 
 ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
 # Which ready-quantized checkpoint an engine can load; nobody publishes one for onednn.
@@ -78,7 +77,7 @@ class Images:
 
 def float_model() -> nn.Module:
     """Return torchvision's quantizable MobileNetV2 with the trained float weights."""
-    model: nn.Module = torchvision().models.quantization.mobilenet_v2(
+    model: nn.Module = torchvision_import.torchvision().models.quantization.mobilenet_v2(
         weights=None, quantize=False, num_classes=CLASSES
     )
     model.load_state_dict(load_file(bundled_file("checkpoints/mobilenet_v2.safetensors")))
@@ -128,7 +127,7 @@ def qat(model: nn.Module, engine: str, effort: Effort) -> nn.Module:
 
 def ready_quantized(engine: str, path: Path) -> nn.Module:
     """Return the model of a ready-quantized checkpoint, loaded into an empty converted one."""
-    model: nn.Module = torchvision().models.quantization.mobilenet_v2(
+    model: nn.Module = torchvision_import.torchvision().models.quantization.mobilenet_v2(
         weights=None, quantize=False, num_classes=CLASSES
     )
     model.train().fuse_model(is_qat=True)  # type: ignore[operator]

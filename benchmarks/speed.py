@@ -7,8 +7,7 @@ from pathlib import Path
 from benchmarks.app import Workshop, cold_settings
 from benchmarks.contenders import ONNX_CHILD, TORCH_CHILD, Contender, timed_in_turn
 from benchmarks.lines import Figure, at_least, note, shown
-from quantcore.engine import metrics, plan
-from quantcore.engine.latency import Subject
+from quantcore.engine import TimedFile, metrics, plan
 from quantcore.schema import MeasureSpec, ModelSpec, Speedup, current_environment
 from quantcore.settings import Settings, physical_cores
 
@@ -98,7 +97,7 @@ def _figures(architecture: str, limit: float, race: Race) -> Iterator[Figure | s
 
 
 def _torch(path: Path, backend: str | None, measure: MeasureSpec) -> Contender:
-    return Contender(TORCH_CHILD, (Subject(path, backend, IMAGE_SIZE), measure))
+    return Contender(TORCH_CHILD, (TimedFile(path, backend, IMAGE_SIZE), measure))
 
 
 def _peer(

@@ -17,8 +17,7 @@ from playwright.sync_api import expect
 from benchmarks.app import cold_folder
 from benchmarks.lines import Figure, at_most, note
 from quantcore.settings import Settings
-from quantcore.untrusted import Intakes
-from quantcore.untrusted.fingerprints import CLASSES, fingerprints
+from quantcore.untrusted import Intakes, fingerprints
 from quantcore.uploads import Uploads
 from scripts.live import LiveServer, live_browser, live_server
 
@@ -107,8 +106,8 @@ def peak_mb(server: LiveServer) -> Iterator[Callable[[], float]]:
 def weights(architecture: str, path: Path) -> Path:
     """Write a safetensors file with an architecture's names and shapes, and small numbers."""
     shapes = {
-        name: [OUTPUTS if side == CLASSES else side for side in shape]
-        for name, shape in fingerprints()[architecture].shapes.items()
+        name: [OUTPUTS if side == fingerprints.CLASSES else side for side in shape]
+        for name, shape in fingerprints.fingerprints()[architecture].shapes.items()
     }
     header: dict[str, object] = {}
     position = 0

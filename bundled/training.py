@@ -17,8 +17,7 @@ from torch.nn import functional
 
 from bundled.splits import Split
 from quantcore.images import preprocess
-from quantcore.models.small import row_lstm, vit_tiny
-from quantcore.models.torchvision_import import torchvision
+from quantcore.models import small, torchvision_import
 
 IMAGE_SIZE = 64
 LABEL_SMOOTHING = 0.05
@@ -40,7 +39,9 @@ class TrainingPlan:
 
 
 def _torchvision(name: str) -> Callable[[], nn.Module]:
-    return lambda: torchvision().models.get_model(name, weights=None, num_classes=10)
+    return lambda: torchvision_import.torchvision().models.get_model(
+        name, weights=None, num_classes=10
+    )
 
 
 PLANS: dict[str, TrainingPlan] = {
@@ -49,11 +50,11 @@ PLANS: dict[str, TrainingPlan] = {
     "shufflenet_v2_x1_0": TrainingPlan(
         _torchvision("shufflenet_v2_x1_0"), (32,) * 2 + (64,) * 3, 0.2, weight_decay=1e-4
     ),
-    "row_lstm": TrainingPlan(row_lstm, (64,) * 4, 4e-3, "adamw", weight_decay=0.01),
+    "row_lstm": TrainingPlan(small.row_lstm, (64,) * 4, 4e-3, "adamw", weight_decay=0.01),
     "mobilenet_v3_large": TrainingPlan(
         _torchvision("mobilenet_v3_large"), (48,) * 2 + (64,) * 2, 0.2, weight_decay=1e-4
     ),
-    "vit_tiny": TrainingPlan(vit_tiny, (64,) * 6, 2e-3, "adamw", weight_decay=0.05),
+    "vit_tiny": TrainingPlan(small.vit_tiny, (64,) * 6, 2e-3, "adamw", weight_decay=0.05),
 }
 
 

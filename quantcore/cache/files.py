@@ -11,7 +11,7 @@ from pathlib import Path
 
 from quantcore.cache import locks
 from quantcore.errors import DamagedArtifactError
-from quantcore.sandbox.lockdown.scratch import discard
+from quantcore.sandbox import discard
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

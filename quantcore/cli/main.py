@@ -163,7 +163,9 @@ def sweep(
     settings = Settings.from_env()
     files, budgets = outputs.Files(json, csv, html, markdown, svg), outputs.budgets(budget or [])
     files.require_folders()
-    asked = sweeps.read(_text(request), settings.threads, request.absolute().parent, str(request))
+    asked = sweeps.read_sweep(
+        _text(request), settings.threads, request.absolute().parent, str(request)
+    )
     name = asked.name or request.stem
     _answer(_measured(settings, asked.requests(), name), files, budgets, name)
 
@@ -179,9 +181,9 @@ def scheduler(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Its port.")] = 8786,
 ) -> None:
     """Hand out cells to workers on several machines, until Ctrl-C."""
-    from quantcore.jobs.cluster import serve_scheduler
+    from quantcore.jobs import cluster
 
-    serve_scheduler(host, port, typer.echo)
+    cluster.serve_scheduler(host, port, typer.echo)
 
 
 @app.command()
@@ -189,11 +191,11 @@ def worker(
     address: Annotated[str, typer.Argument(help="Of the scheduler: tcp://HOST:8786.")],
 ) -> None:
     """Measure on this machine what a scheduler hands out, until Ctrl-C."""
-    from quantcore.jobs.cluster import serve_worker
+    from quantcore.jobs import cluster
 
     # A setting that cannot be read is said now, not in every cell.
     Settings.from_env()
-    serve_worker(address, typer.echo)
+    cluster.serve_worker(address, typer.echo)
 
 
 @cache_app.command("list")

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 
-from quantcore.decide.budgets import KINDS, Budgets, Estimate
+from quantcore.decide.budgets import KINDS, Budgets, Estimate, broken_budgets
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.differences import ClassChange, Disagreement
 from quantcore.decide.evidence import Evidence, weigh
@@ -31,6 +31,7 @@ __all__ = [
     "ReferenceGroup",
     "Verdict",
     "bounds",
+    "broken_budgets",
     "decide",
     "describe",
     "nearest_in_8_bits",

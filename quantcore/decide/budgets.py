@@ -89,7 +89,7 @@ def exactly(value: float) -> Estimate:
     return Estimate(value, value, value)
 
 
-def failed(figures: dict[str, Estimate], budgets: Budgets) -> tuple[str, ...]:
+def broken_budgets(figures: dict[str, Estimate], budgets: Budgets) -> tuple[str, ...]:
     """Return the names of the budgets that the figures break; unknown figures break none."""
     limits = budgets.limits().items()
     return tuple(name for name, limit in limits if name in figures and figures[name].value > limit)

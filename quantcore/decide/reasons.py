@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantcore import wording
-from quantcore.decide.budgets import Budgets, failed, over
+from quantcore.decide.budgets import Budgets, broken_budgets, over
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
 from quantcore.decide.reference_groups import reference_group
@@ -69,7 +69,7 @@ def others(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tuple[O
 
 def _why_not(evidence: Evidence, i: int, kept: Sequence[int], budgets: Budgets) -> Other:
     one = evidence.candidates[i]
-    broken = failed(one.figures, budgets)
+    broken = broken_budgets(one.figures, budgets)
     if broken:
         return Other(one.key, one.label, _breaks(one, broken[0], budgets), qualifies=False)
     best = kept[0]

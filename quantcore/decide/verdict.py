@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from quantcore import wording
-from quantcore.decide.budgets import KINDS, Budgets, failed, too_close
+from quantcore.decide.budgets import KINDS, Budgets, broken_budgets, too_close
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
 from quantcore.decide.reasons import Other, describe, others
@@ -65,7 +65,7 @@ def recommend(evidence: Evidence, budgets: Budgets | None = None) -> Verdict:
     over float32 for what it loses; which of two comes first never depends on a third.
     """
     limits = budgets or Budgets()
-    kept = [i for i, c in enumerate(evidence.candidates) if not failed(c.figures, limits)]
+    kept = [i for i, c in enumerate(evidence.candidates) if not broken_budgets(c.figures, limits)]
     best = kept[0] if kept else None
     headline, reason = _sentence(evidence, kept, limits)
     keys = [candidate.key for candidate in evidence.candidates]
@@ -121,7 +121,7 @@ def _distance(budgets: Budgets) -> Callable[[Candidate], tuple[int, float, str]]
     limits = budgets.limits()
 
     def distance(one: Candidate) -> tuple[int, float, str]:
-        broken = failed(one.figures, budgets)
+        broken = broken_budgets(one.figures, budgets)
         excess = sum(KINDS[n].excess(one.figures[n].value, limits[n]) for n in broken)
         return len(broken), excess, one.key
 
@@ -130,7 +130,7 @@ def _distance(budgets: Budgets) -> Callable[[Candidate], tuple[int, float, str]]
 
 def _miss(one: Candidate, budgets: Budgets) -> Miss:
     limits = budgets.limits()
-    broken = failed(one.figures, budgets)
+    broken = broken_budgets(one.figures, budgets)
     relax = tuple((name, wording.enough(one.figures[name].value)) for name in broken)
     steps = [
         f"{KINDS[name].noun} budget of {KINDS[name].text(value)} "

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from quantcore import wording
-from quantcore.engine.metrics import wilson
+from quantcore.engine import metrics
 from quantcore.schema import VariantResult
 
 Interval = tuple[float, float]
@@ -58,7 +58,7 @@ def _agreement_interval(result: VariantResult) -> Interval | None:
     if result.agreement is None or result.workflow == "float32" or not result.fidelity_images:
         return None
     same = round(result.agreement * result.fidelity_images)
-    low, high = wilson(same, result.fidelity_images)
+    low, high = metrics.wilson(same, result.fidelity_images)
     return 100 * low, 100 * high
 
 

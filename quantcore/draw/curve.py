@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from quantcore import wording
-from quantcore.fine_tuning.training import Point
+from quantcore.fine_tuning import Point
 
 HEIGHT_PX = 260
 # Told apart by every kind of colour vision, and by dashes.

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 from quantcore import wording
-from quantcore.decide import Verdict, reference_group
-from quantcore.decide.labels import Cell
+from quantcore.decide import Verdict, labels, reference_group
 from quantcore.draw import marks, titles
 from quantcore.schema import Failure, VariantResult
 
@@ -70,7 +69,7 @@ def notes(rows: Sequence[VariantResult]) -> str:
     return _list([*lines, *(([n], escape(note)) for n, note in noted if note not in shared)])
 
 
-def failures(rows: Sequence[Failure], beside: Sequence[Cell] = ()) -> str:
+def failures(rows: Sequence[Failure], beside: Sequence[labels.Cell] = ()) -> str:
     """Return cells without figures as a list: which, why, what to do; equal reasons once.
 
     Args:
@@ -87,7 +86,7 @@ def failures(rows: Sequence[Failure], beside: Sequence[Cell] = ()) -> str:
     )
 
 
-def _failed_names(rows: Sequence[Failure], beside: Sequence[Cell]) -> list[str]:
+def _failed_names(rows: Sequence[Failure], beside: Sequence[labels.Cell]) -> list[str]:
     """Return the cells' names; what cannot be is so at every image size, number of threads, …."""
     cells = (*rows, *beside)
     titled = titles.models(cell.model for cell in cells)

@@ -6,8 +6,7 @@ from html import escape
 from typing import Any
 
 from quantcore import wording
-from quantcore.decide import ReferenceGroup, reference_group, references
-from quantcore.decide.labels import columns as varying
+from quantcore.decide import ReferenceGroup, labels, reference_group, references
 from quantcore.draw import marks, titles
 from quantcore.schema import VariantResult
 from quantcore.wording import NONE
@@ -213,7 +212,7 @@ def _tags(result: VariantResult, ship: bool) -> list[str]:
 
 def figures(rows: Sequence[VariantResult]) -> list[dict[str, Any]]:
     """Return every figure of every variant with its unit in the column's name, for sorting."""
-    _, settings = varying(rows)
+    _, settings = labels.columns(rows)
     titled = titles.models(row.model for row in rows)
     return [
         _told(row, titled)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from quantcore.backends import BACKENDS
 from quantcore.decide import ReferenceGroup, labels, reference_group
-from quantcore.decide.labels import Cell
 from quantcore.errors import RequestError
 from quantcore.jobs import cells_of
 from quantcore.models import find
@@ -71,7 +70,7 @@ def models(names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def speaker(rows: Iterable[Cell]) -> Callable[[str], str]:
+def speaker(rows: Iterable[labels.Cell]) -> Callable[[str], str]:
     """Return what turns a sentence's names into those of the page: `Static on x86`."""
     known = list(rows)
     spoken = {
@@ -86,7 +85,7 @@ def speaker(rows: Iterable[Cell]) -> Callable[[str], str]:
     return lambda sentence: pattern.sub(lambda found: spoken[found[0]], sentence)
 
 
-def names(rows: Sequence[Cell]) -> list[str]:
+def names(rows: Sequence[labels.Cell]) -> list[str]:
     """Return what each row is called on a page: `Static on x86 (ResNet-18, 48 px)`."""
     speak = speaker(rows)
     told = (speak(label) for label in labels.names(rows))

@@ -1,7 +1,13 @@
 from quantcore.engine.convert import Conversion, example, module_again, provenance
 from quantcore.engine.grid import FLOAT32, plan, refusals
 from quantcore.engine.keys import image_size
-from quantcore.engine.latency import Timing, answer_rounds, time_against_float, time_alone
+from quantcore.engine.latency import (
+    TimedFile,
+    Timing,
+    answer_rounds,
+    time_against_float,
+    time_alone,
+)
 from quantcore.engine.metrics import GUESSES, Z_95, top_guesses
 from quantcore.engine.pipeline import (
     MACHINE_LOCK,
@@ -14,7 +20,7 @@ from quantcore.engine.pipeline import (
     origins,
     run_cell,
 )
-from quantcore.engine.predict import load_logits, store_logits
+from quantcore.engine.predict import evaluation_logits, load_logits, store_logits
 from quantcore.engine.predictions import SHIPPED, logits_of
 from quantcore.engine.suggestions import neighbours, variant_of
 
@@ -27,10 +33,12 @@ __all__ = [
     "Z_95",
     "Conversion",
     "Job",
+    "TimedFile",
     "Timing",
     "answer_rounds",
     "cached_results",
     "cell_key",
+    "evaluation_logits",
     "example",
     "failure",
     "image_size",

@@ -16,8 +16,7 @@ from quantcore.errors import QuantcoreError
 from quantcore.formats import torchscript
 from quantcore.images import load_images
 from quantcore.models import find, weights_digest
-from quantcore.sandbox import Outbox
-from quantcore.sandbox.process_pool import report
+from quantcore.sandbox import Outbox, progress_sender
 from quantcore.schema import Artifact, CompareRequest, Variant, library_versions
 from quantcore.settings import physical_cores
 from quantcore.workflows import ConversionInput, Report, settings_of, workflow
@@ -79,9 +78,9 @@ def run_convert_child(
     backend.activate()
     started = time.monotonic()
     made = workflow(variant.workflow, dict(variant.settings))
-    module = evaluated(made.convert(inputs, backend, report(connection)))
+    module = evaluated(made.convert(inputs, backend, progress_sender(connection)))
     conversion_s = time.monotonic() - started
-    report(connection)("writing the file", 0.97)
+    progress_sender(connection)("writing the file", 0.97)
     metadata, state = provenance(request, variant), numbers(module)
     outbox = Outbox(folder)
     artifact = outbox.add(

@@ -33,7 +33,7 @@ BUSY_CORES = 0.25
 
 
 @dataclass(frozen=True)
-class Subject:
+class TimedFile:
     """A file to time: where it is, the backend that runs it, and the side of its pictures in px.
 
     `format` and its options say which runtime loads it; TorchScript's unless another is named.
@@ -59,8 +59,8 @@ class Timing:
 
 def time_against_float(
     pool: ProcessPool,
-    subject: Subject,
-    reference: Subject,
+    subject: TimedFile,
+    reference: TimedFile,
     measure: MeasureSpec,
     watch: Watch,
     should_stop: ShouldStop,
@@ -87,7 +87,11 @@ def time_against_float(
 
 
 def time_alone(
-    pool: ProcessPool, subject: Subject, measure: MeasureSpec, watch: Watch, should_stop: ShouldStop
+    pool: ProcessPool,
+    subject: TimedFile,
+    measure: MeasureSpec,
+    watch: Watch,
+    should_stop: ShouldStop,
 ) -> Timing:
     """Return the float artifact's own latency and memory; its speed-up over itself is 1."""
     with _timed_child(pool, subject, measure) as child:
@@ -147,7 +151,7 @@ _MEMORY = TypeAdapter(tuple[int, int])
 
 
 @contextmanager
-def _timed_child(pool: ProcessPool, subject: Subject, measure: MeasureSpec) -> Iterator[Child]:
+def _timed_child(pool: ProcessPool, subject: TimedFile, measure: MeasureSpec) -> Iterator[Child]:
     function = "quantcore.engine.latency:run_timed_child"
     with pool.spawn(function, subject, measure, reads=(subject.path,)) as child:
         yield child
@@ -176,7 +180,7 @@ def _cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def run_timed_child(connection: Connection, subject: Subject, measure: MeasureSpec) -> str:
+def run_timed_child(connection: Connection, subject: TimedFile, measure: MeasureSpec) -> str:
     """Load the file in this child, warm it up, then time a round whenever the parent asks."""
     import torch
 

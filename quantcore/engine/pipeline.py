@@ -19,8 +19,7 @@ from quantcore import uploads
 from quantcore.cache import Store, locks
 from quantcore.engine import keys, metrics
 from quantcore.engine.convert import Conversion
-from quantcore.engine.latency import Subject as TimedSubject
-from quantcore.engine.latency import Timing, time_against_float, time_alone
+from quantcore.engine.latency import TimedFile, Timing, time_against_float, time_alone
 from quantcore.engine.predict import Probe, are_logits, load_logits
 from quantcore.errors import (
     CancelledError,
@@ -409,10 +408,10 @@ def _time(job: Job, variant: Variant, conversion: Conversion, reference: Convers
     measure, watch = job.request.measure, job.watch(0.75, 1.0)
     digests = conversion.artifact.sha256, reference.artifact.sha256
     with job.store.using(*digests) as paths:
-        subject = TimedSubject(paths[0], variant.backend, size)
+        subject = TimedFile(paths[0], variant.backend, size)
         if variant == FLOAT32:
             return time_alone(job.pool, subject, measure, watch, job.should_stop)
-        against = TimedSubject(paths[1], None, size)
+        against = TimedFile(paths[1], None, size)
         return time_against_float(job.pool, subject, against, measure, watch, job.should_stop)
 
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from quantcore.backends import Predictor, runtime
 from quantcore.cache import Store
 from quantcore.engine.keys import image_size
-from quantcore.formats.multiply_adds import float_multiply_adds
+from quantcore.formats import float_multiply_adds
 from quantcore.images import Split, load_images
 from quantcore.models import find
-from quantcore.sandbox import Outbox
-from quantcore.sandbox.process_pool import report
+from quantcore.sandbox import Outbox, progress_sender
 from quantcore.schema import CompareRequest
 from quantcore.settings import physical_cores
 
@@ -59,10 +58,12 @@ def run_probe_child(
     head = np.concatenate(list(_logits(predict, evaluation, PROBE_IMAGES)))
     connection.send(Probe(hashlib.sha256(head.tobytes()).hexdigest(), multiply_adds))
     connection.recv()
-    return store_logits(Outbox(folder), answers(predict, request, report(connection)))
+    return store_logits(
+        Outbox(folder), evaluation_logits(predict, request, progress_sender(connection))
+    )
 
 
-def answers(
+def evaluation_logits(
     predict: Predictor, request: CompareRequest, tell: Callable[[str, float], None]
 ) -> NDArray[np.float32]:
     """Return the logits `[N, classes]` that `predict` gives for the evaluation pictures."""

@@ -5,6 +5,6 @@ import torch.ao.quantization.quantize_fx
 import torch.fx
 import torch.utils.flop_counter  # noqa: F401
 
-from quantcore.models.torchvision_import import torchvision
+from quantcore.models import torchvision_import
 
-torchvision().models.quantization  # noqa: B018
+torchvision_import.torchvision().models.quantization  # noqa: B018

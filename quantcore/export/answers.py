@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.backends import Predictor, runtime
-from quantcore.engine import store_logits
-from quantcore.engine.predict import answers
+from quantcore.engine import evaluation_logits, store_logits
 from quantcore.errors import DoesNotRunError, QuantcoreError
 from quantcore.export import sample
 from quantcore.formats import Exporter, exporter
 from quantcore.images import load_images
 from quantcore.models import find
-from quantcore.sandbox import Outbox
-from quantcore.sandbox.process_pool import report
+from quantcore.sandbox import Outbox, progress_sender
 from quantcore.schema import Check, ExportSpec, Sample
 from quantcore.settings import physical_cores
 
@@ -77,7 +75,7 @@ def _asked(
     torch.set_num_threads(physical_cores())
     try:
         predict = made.load(path, runtime(backend), physical_cores())
-        return predict, answers(predict, spec.request, report(connection))
+        return predict, evaluation_logits(predict, spec.request, progress_sender(connection))
     # A cancel, pictures that cannot be read, a full disk or memory: another time it may go well.
     except (QuantcoreError, OSError, MemoryError):
         raise

@@ -14,6 +14,7 @@ from quantcore.backends import runtime
 from quantcore.engine import (
     Conversion,
     Job,
+    TimedFile,
     Timing,
     keys,
     load_logits,
@@ -22,7 +23,6 @@ from quantcore.engine import (
     time_against_float,
     time_alone,
 )
-from quantcore.engine.latency import Subject as TimedSubject
 from quantcore.errors import DoesNotRunError
 from quantcore.export import checks
 from quantcore.export.answers import Answers
@@ -133,11 +133,11 @@ class _Proof:
         digests = self.export.exported.artifact.sha256, self.conversion.artifact.sha256
         with job.store.using(*digests) as (path, own):
             backend = spec.variant.backend
-            subject = TimedSubject(path, backend, side, spec.format, spec.options)
+            subject = TimedFile(path, backend, side, spec.format, spec.options)
             watch = job.watch(0.9, 1.0)
             if spec.format == TorchScript.name:
                 return time_alone(job.pool, subject, measure, watch, job.should_stop)
-            reference = TimedSubject(own, backend, side)
+            reference = TimedFile(own, backend, side)
             return time_against_float(job.pool, subject, reference, measure, watch, job.should_stop)
 
     def _notes(self, evidence: Evidence) -> tuple[str, ...]:

@@ -6,13 +6,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from quantcore.backends import runtime
-from quantcore.engine import Conversion, example, image_size, module_again, provenance, store_logits
-from quantcore.engine.predict import answers
+from quantcore.engine import (
+    Conversion,
+    evaluation_logits,
+    example,
+    image_size,
+    module_again,
+    provenance,
+    store_logits,
+)
 from quantcore.formats import Source, Written, exporter
 from quantcore.images import is_grey, load_images, shorter_side
 from quantcore.models import ModelInfo, find
-from quantcore.sandbox import Outbox
-from quantcore.sandbox.process_pool import report
+from quantcore.sandbox import Outbox, progress_sender
 from quantcore.schema import Artifact, Exported, ExportSpec
 from quantcore.settings import physical_cores
 from quantcore.workflows import ConversionInput
@@ -52,7 +58,7 @@ def run_export_child(
     import torch
 
     torch.set_num_threads(physical_cores())
-    tell = report(connection)
+    tell = progress_sender(connection)
     source = _source(spec, conversion, *files, connection)
     chosen = exporter(spec.format, dict(spec.options))
     written: list[Written] = []
@@ -62,7 +68,7 @@ def run_export_child(
     )
     reference = None
     if written[0].reference is not None:
-        logits = answers(written[0].reference, spec.request, tell)
+        logits = evaluation_logits(written[0].reference, spec.request, tell)
         reference = store_logits(outbox, logits)
     made = _exported(artifact, chosen.suffix, written[0])
     # As it comes back from a file: lists, no tuples.
@@ -91,7 +97,7 @@ def _source(
         module=lambda: (
             torch.jit.load(file, map_location="cpu")
             if info.is_program
-            else module_again(inputs, variant, conversion, state, report(connection))
+            else module_again(inputs, variant, conversion, state, progress_sender(connection))
         ),
         example=example(side),
         provenance={

@@ -28,8 +28,7 @@ from quantcore.fine_tuning.training import (
     point_in,
 )
 from quantcore.models import ModelInfo, catalogue, torchvision, weights_files
-from quantcore.sandbox import Progress, not_an_answer, outbox, sandboxed
-from quantcore.sandbox.lockdown.scratch import discard
+from quantcore.sandbox import Progress, discard, not_an_answer, outbox, sandboxed
 from quantcore.schema import file_digest
 from quantcore.settings import Settings
 from quantcore.untrusted import check

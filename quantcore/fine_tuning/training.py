@@ -22,7 +22,7 @@ from quantcore import models
 from quantcore.errors import RequestError
 from quantcore.images import collected, load_images, read_source
 from quantcore.models import ModelInfo, catalogue, find, offered
-from quantcore.sandbox.process_pool import report
+from quantcore.sandbox import progress_sender
 from quantcore.schema import ImageSpec, ModelSpec
 from quantcore.settings import default_threads
 from quantcore.wording import percent
@@ -169,7 +169,7 @@ def run_transfer_child(connection: Connection, spec: TransferSpec, folder: Path)
 
     torch.set_num_threads(default_threads())
     torch.manual_seed(spec.seed)
-    began, tell = time.monotonic(), report(connection)
+    began, tell = time.monotonic(), progress_sender(connection)
     qat, held_out, labels = _splits(spec)
     seen = _loaded(qat, lambda share: tell(READING, 0.8 * READ_AT * share))
     judging = _loaded(held_out, lambda share: tell(READING, (0.8 + 0.2 * share) * READ_AT))

@@ -3,6 +3,7 @@
 from quantcore.formats.base import METADATA, Exporter, Source, Written
 from quantcore.formats.executorch import ExecuTorch
 from quantcore.formats.mobile import Mobile
+from quantcore.formats.multiply_adds import float_multiply_adds
 from quantcore.formats.onnx import Onnx, uses_all_bits
 from quantcore.formats.torchscript import TorchScript
 from quantcore.schema import Setting, built, picked
@@ -15,6 +16,7 @@ __all__ = [
     "TorchScript",
     "Written",
     "exporter",
+    "float_multiply_adds",
     "uses_all_bits",
 ]
 

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from quantcore.images import collected, fashion
 from quantcore.images.classes import unmatched
 from quantcore.images.fashion import preprocess
-from quantcore.images.files import PictureFile, PictureFolder, is_grey, read_source, shorter_side
+from quantcore.images.files import (
+    PictureFile,
+    PictureFolder,
+    is_grey,
+    prepare,
+    read_source,
+    shorter_side,
+)
 from quantcore.images.previews import IMAGENET_MEAN, IMAGENET_STD, Preview, preview
 from quantcore.images.split import ImageData, Split
 from quantcore.models import ModelInfo
@@ -28,6 +35,7 @@ __all__ = [
     "is_labelled",
     "load_images",
     "load_labels",
+    "prepare",
     "preprocess",
     "preview",
     "read_source",

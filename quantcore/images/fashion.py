@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.images.split import ImageData, Split, combined, fewer_note
-from quantcore.models import bundled_file
-from quantcore.models.fashion_mnist import LABELS, MEAN, STD
+from quantcore.models import bundled_file, fashion_mnist
 from quantcore.schema import file_digest
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def preprocess(images: "Tensor", size: int) -> "Tensor":
     scaled = functional.interpolate(
         images[:, None].float() / 255, size=(size, size), mode="bilinear", align_corners=False
     )
-    normalised = (scaled - MEAN) / STD
+    normalised = (scaled - fashion_mnist.MEAN) / fashion_mnist.STD
     return normalised.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
@@ -70,7 +69,7 @@ def load(size: int, evaluation_images: int, digest: str) -> ImageData:
         qat=_split("qat", slice(None, -QAT_HELD_OUT), size, digest),
         qat_held_out=_split("qat", slice(-QAT_HELD_OUT, None), size, digest),
         evaluation=evaluation,
-        class_names=LABELS,
+        class_names=fashion_mnist.LABELS,
         labelled=True,
         name="Fashion-MNIST",
         note=fewer_note(len(evaluation), evaluation_images),

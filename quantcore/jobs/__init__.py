@@ -4,7 +4,7 @@ from quantcore.jobs.comparisons import Comparisons, shipped_comparison
 from quantcore.jobs.idle import IdleEnd
 from quantcore.jobs.queue import JobQueue
 from quantcore.jobs.records import CellRecord, Claim, Host, JobRecord, JobSummary, NewCell, NewJob
-from quantcore.jobs.sweep import Sweep, cells_of
+from quantcore.jobs.sweep import Sweep, cells_of, read_sweep, write_sweep
 from quantcore.jobs.turns import Forecast
 from quantcore.jobs.workers import Workers
 
@@ -23,5 +23,7 @@ __all__ = [
     "Sweep",
     "Workers",
     "cells_of",
+    "read_sweep",
     "shipped_comparison",
+    "write_sweep",
 ]

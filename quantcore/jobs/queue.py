@@ -13,8 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from sqlite3 import Connection, Row
 
-from quantcore.cache import Database, Schema
-from quantcore.cache.faults import explained
+from quantcore.cache import Database, Schema, explained
 from quantcore.errors import RequestError
 from quantcore.jobs.records import (
     ENVIRONMENT,

@@ -23,8 +23,7 @@ from quantcore import uploads
 from quantcore.backends import Predictor, runtime
 from quantcore.engine import top_guesses
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.images import PictureFile, load_images
-from quantcore.images.files import prepare
+from quantcore.images import PictureFile, load_images, prepare
 from quantcore.models import ModelInfo, find
 from quantcore.schema import Guess, ImageSpec, ModelSpec, VariantResult
 

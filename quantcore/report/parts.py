@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 from quantcore import wording
-from quantcore.decide import KINDS, Candidate, references
-from quantcore.decide.budgets import failed
+from quantcore.decide import KINDS, Candidate, broken_budgets, references
 from quantcore.draw import lists, method, tables, titles
 from quantcore.draw import promises as drawn
 from quantcore.report.told import Told
@@ -92,7 +91,7 @@ def budgets(about: Told) -> str:
 
 def _budget(name: str, limit: float, about: Told) -> str:
     candidates = about.evidence.candidates
-    keep = sum(name not in failed(one.figures, about.budgets) for one in candidates)
+    keep = sum(name not in broken_budgets(one.figures, about.budgets) for one in candidates)
     ships = next((one for one in candidates if one.key == about.verdict.ship), None)
     brings = "Nothing ships under these budgets." if ships is None else _brought(name, ships)
     state = drawn.sign(_state(name, limit, ships)) if ships else ""

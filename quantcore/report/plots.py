@@ -4,8 +4,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 
-from quantcore.draw import charts, lists, picture
-from quantcore.draw.axes import AXES
+from quantcore.draw import axes, charts, lists, picture
 from quantcore.report.told import Told
 
 
@@ -31,10 +30,10 @@ def section(about: Told) -> str:
 
 def _choice(plots: Sequence[tuple[str, str]]) -> str:
     options = "".join(
-        f'<option value="{place}">{escape(AXES[across].title)}</option>'
+        f'<option value="{place}">{escape(axes.AXES[across].title)}</option>'
         for place, (across, _) in enumerate(plots)
     )
-    up = escape(AXES[plots[0][1]].title)
+    up = escape(axes.AXES[plots[0][1]].title)
     return (
         f'<p class="rp-choice"><span><b>{up}</b> against</span> <label class="qw-sr" for="across">'
         f'The figure that runs from left to right</label><select id="across">{options}</select>'
@@ -61,7 +60,7 @@ def pictures_of(about: Told) -> list[str]:
         picture.svg(
             figure,
             charts.with_both(rows, across, up),
-            f"{about.title}: {AXES[up].title.lower()} against {AXES[across].title.lower()}",
+            f"{about.title}: {_axis(up)} against {_axis(across)}",
             f"{about.provenance}.",
         )
         for figure, (across, up) in zip(about.figures, about.plots, strict=True)
@@ -81,3 +80,7 @@ def figures(about: Told) -> str:
 def _rounded(digits: str) -> float:
     """Return a number as exactly as a screen shows it, in half the characters."""
     return float(f"{float(digits):.6g}")
+
+
+def _axis(name: str) -> str:
+    return axes.AXES[name].title.lower()

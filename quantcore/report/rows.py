@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from quantcore import wording
-from quantcore.decide import references
-from quantcore.decide.labels import Columns, columns, names, setting
+from quantcore.decide import labels, references
 from quantcore.schema import Comparison, Failure, VariantResult
 from quantcore.wording import NONE
 
@@ -49,7 +48,11 @@ class Row:
 def summary_rows(comparison: Comparison) -> tuple[Row, ...]:
     """Return one row per result, in the order asked for, then one per failure."""
     cells: tuple[VariantResult | Failure, ...] = (*comparison.results, *comparison.failures)
-    own, told, (outer, settings) = references(comparison.results), names(cells), columns(cells)
+    own, told, (outer, settings) = (
+        references(comparison.results),
+        labels.names(cells),
+        labels.columns(cells),
+    )
     rows = (
         _measured(cell, own.get(cell.key), label)
         if isinstance(cell, VariantResult)
@@ -62,7 +65,7 @@ def summary_rows(comparison: Comparison) -> tuple[Row, ...]:
     )
 
 
-def _pairs(found: Columns, index: int) -> Pairs:
+def _pairs(found: labels.Columns, index: int) -> Pairs:
     return tuple((heading, texts[index]) for heading, texts in found.items())
 
 
@@ -102,7 +105,7 @@ def _not_measured(failure: Failure, label: str) -> Row:
 
 
 def _settings(settings: Mapping[str, object]) -> str:
-    return ", ".join(setting(name, value) for name, value in sorted(settings.items()))
+    return ", ".join(labels.setting(name, value) for name, value in sorted(settings.items()))
 
 
 def _speedup(row: VariantResult) -> str:

@@ -1,3 +1,4 @@
+from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.sandbox.outbox import Outbox
 from quantcore.sandbox.process_pool import (
     PROJECT,
@@ -8,6 +9,7 @@ from quantcore.sandbox.process_pool import (
     Watch,
     never_stop,
     not_an_answer,
+    progress_sender,
 )
 from quantcore.sandbox.sandboxed import Worker
 
@@ -20,6 +22,8 @@ __all__ = [
     "ShouldStop",
     "Watch",
     "Worker",
+    "discard",
     "never_stop",
     "not_an_answer",
+    "progress_sender",
 ]

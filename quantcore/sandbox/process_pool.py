@@ -402,7 +402,7 @@ def _limit(limit_bytes: int) -> str:
     return f"the {limit_bytes / 1e9:.1f} GB a variant may use (QUANTCORE_MEMORY_GB)"
 
 
-def report(connection: Connection) -> Callable[[str, float], None]:
+def progress_sender(connection: Connection) -> Callable[[str, float], None]:
     """Return a function that a child's work calls with its stage and the share done."""
 
     def send(stage: str, share: float) -> None:

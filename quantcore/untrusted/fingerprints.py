@@ -59,12 +59,11 @@ def _read(entry: dict[str, dict[str, list[int]] | list[str]]) -> Fingerprint:
 
 def write_fingerprints(path: Path) -> None:
     """Write the names and shapes of all of torchvision's classification architectures."""
-    from quantcore.models.architectures import AUXILIARY
-    from quantcore.models.torchvision_import import torchvision
+    from quantcore.models import architectures, torchvision_import
 
-    models = torchvision().models
+    models = torchvision_import.torchvision().models
     entries = {
-        name: {"shapes": shapes_of(name), "auxiliary": AUXILIARY.get(name, ())}
+        name: {"shapes": shapes_of(name), "auxiliary": architectures.AUXILIARY.get(name, ())}
         for name in models.list_models(module=models)
     }
     text = json.dumps(entries, separators=(",", ":"))
@@ -84,13 +83,11 @@ def shapes_of(name: str) -> dict[str, Shape]:
 
 
 def _empty(name: str, classes: int) -> "nn.Module":
-    from quantcore.models.architectures import options
-    from quantcore.models.empty import EmptyParameters
-    from quantcore.models.torchvision_import import torchvision
+    from quantcore.models import architectures, empty, torchvision_import
 
-    with EmptyParameters():
-        model: nn.Module = torchvision().models.get_model(
-            name, weights=None, num_classes=classes, **options(name)
+    with empty.EmptyParameters():
+        model: nn.Module = torchvision_import.torchvision().models.get_model(
+            name, weights=None, num_classes=classes, **architectures.options(name)
         )
     return model
 

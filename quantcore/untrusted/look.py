@@ -5,7 +5,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from quantcore.errors import RequestError
-from quantcore.sandbox.process_pool import report
+from quantcore.sandbox import progress_sender
 from quantcore.untrusted.checks import WEIGHTS, check
 from quantcore.untrusted.examine import examine
 from quantcore.untrusted.examined import Examined
@@ -35,7 +35,7 @@ def run_look_child(connection: Connection, path: Path, folder: Path, refusal: st
     Raises:
         RequestError: it is refused; the sentences say why, and what to bring instead.
     """
-    tell = report(connection)
+    tell = progress_sender(connection)
     tell("looking at the file's structure", 0.05)
     sniffed = check(path)
     if sniffed.kind in PICTURES:

@@ -14,9 +14,8 @@ from pydantic import TypeAdapter
 from quantcore.errors import CancelledError, QuantcoreError, RequestError
 from quantcore.jobs import IdleEnd
 from quantcore.models import catalogue
-from quantcore.models.uploads import PROGRAM, WEIGHTS
-from quantcore.sandbox import Progress, Worker, not_an_answer, outbox, sandboxed
-from quantcore.sandbox.lockdown.scratch import discard
+from quantcore.models import uploads as model_uploads
+from quantcore.sandbox import Progress, Worker, discard, not_an_answer, outbox, sandboxed
 from quantcore.schema import file_digest
 from quantcore.settings import Settings
 from quantcore.untrusted.checks import check
@@ -303,7 +302,9 @@ def kept_model(found: Examined, folder: Path, place: Path) -> tuple[UploadedMode
         ChildDiedError: what the child wrote is not what it said.
     """
     file = folder / found.file
-    if found.file not in (WEIGHTS, PROGRAM) or not outbox.is_plain(file):
+    if found.file not in (model_uploads.WEIGHTS, model_uploads.PROGRAM) or not outbox.is_plain(
+        file
+    ):
         raise not_an_answer()
     if found.outputs > MAX_CLASSES:
         raise RequestError(

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from quantcore.errors import RequestError, StoreError
-from quantcore.sandbox.lockdown.scratch import discard
+from quantcore.sandbox import discard
 from quantcore.settings import Settings
 from quantcore.uploads.records import PREFIX, Upload, UploadedImages, UploadedModel
 

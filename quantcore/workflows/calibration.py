@@ -7,8 +7,7 @@ stubs are; every other architecture goes through FX graph mode, which finds them
 from typing import TYPE_CHECKING, Any
 
 from quantcore import models
-from quantcore.backends import Backend
-from quantcore.backends.qconfigs import mapping
+from quantcore.backends import Backend, qconfigs
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.workflows import graph
 from quantcore.workflows.base import ConversionInput, Report
@@ -85,7 +84,7 @@ def _prepared_by_tracing(
     if equalized:
         equalize(module)
     module.train(is_qat)
-    return prepare(module, mapping(backend, qconfig, is_qat), (example,))
+    return prepare(module, qconfigs.mapping(backend, qconfig, is_qat), (example,))
 
 
 def calibrate(module: "nn.Module", inputs: ConversionInput, count: int, report: Report) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from quantcore.backends import runtime
 from quantcore.engine import Timing, latency, time_against_float, time_alone
-from quantcore.engine.latency import Subject
+from quantcore.engine.latency import TimedFile
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
 from quantcore.sandbox import ProcessPool, Progress, never_stop
@@ -26,24 +26,24 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Subject]:
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, TimedFile]:
     """The same convolution once and three times over, as files."""
     folder = tmp_path_factory.mktemp("files")
     return {depth: _file(folder / str(depth), depth) for depth in (1, 3)}
 
 
-def _file(path: Path, depth: int) -> Subject:
+def _file(path: Path, depth: int) -> TimedFile:
     import torch
     from torch import nn
 
     layers = [nn.Sequential(nn.Conv2d(48, 48, 3, padding=1), nn.ReLU()) for _ in range(2 * depth)]
     model = nn.Sequential(nn.Conv2d(3, 48, 1), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     torchscript.export(model.eval(), torch.randn(2, 3, SIDE, SIDE), runtime(None), {}, path)
-    return Subject(path, None, SIDE)
+    return TimedFile(path, None, SIDE)
 
 
 @pytest.fixture(scope="module")
-def alone(pool: ProcessPool, files: dict[int, Subject]) -> Timing:
+def alone(pool: ProcessPool, files: dict[int, TimedFile]) -> Timing:
     return time_alone(pool, files[1], QUICK, ignore_progress, never_stop)
 
 
@@ -57,8 +57,8 @@ def spinning() -> Iterator[None]:
 
 def against(
     pool: ProcessPool,
-    subject: Subject,
-    reference: Subject,
+    subject: TimedFile,
+    reference: TimedFile,
     spec: MeasureSpec = QUICK,
     watch: Callable[[Progress], None] = ignore_progress,
 ) -> Timing:
@@ -66,7 +66,7 @@ def against(
 
 
 def test_a_deeper_net_is_slower_about_as_many_times_as_it_is_deeper(
-    pool: ProcessPool, files: dict[int, Subject]
+    pool: ProcessPool, files: dict[int, TimedFile]
 ) -> None:
     slower = against(pool, files[3], files[1]).speedup
     faster = against(pool, files[1], files[3]).speedup
@@ -78,7 +78,7 @@ def test_a_deeper_net_is_slower_about_as_many_times_as_it_is_deeper(
 
 
 def test_rounds_go_on_until_the_time_is_up_and_say_so(
-    pool: ProcessPool, files: dict[int, Subject]
+    pool: ProcessPool, files: dict[int, TimedFile]
 ) -> None:
     seen: list[Progress] = []
     impossible = MeasureSpec(threads=1, min_rounds=2, target_interval=1e-9, time_budget_s=0.1)
@@ -91,7 +91,7 @@ def test_rounds_go_on_until_the_time_is_up_and_say_so(
 
 
 def test_rounds_end_as_soon_as_the_interval_is_narrow(
-    pool: ProcessPool, files: dict[int, Subject]
+    pool: ProcessPool, files: dict[int, TimedFile]
 ) -> None:
     easy = MeasureSpec(threads=1, min_rounds=3, target_interval=1e9, time_budget_s=60)
     speedup = against(pool, files[1], files[1], easy).speedup
@@ -114,7 +114,7 @@ def test_float_alone_is_as_fast_as_itself(alone: Timing) -> None:
 
 
 def test_memory_is_told_above_what_the_runtime_takes(
-    pool: ProcessPool, files: dict[int, Subject], alone: Timing
+    pool: ProcessPool, files: dict[int, TimedFile], alone: Timing
 ) -> None:
     assert 50e6 < alone.memory_baseline_bytes < 2e9
     large_batch = MeasureSpec(threads=1, batch=64, min_rounds=2, time_budget_s=0.1)
@@ -126,12 +126,14 @@ def test_memory_is_told_above_what_the_runtime_takes(
 
 
 @pytest.mark.usefixtures("spinning")
-def test_other_work_marks_the_machine_as_busy(pool: ProcessPool, files: dict[int, Subject]) -> None:
+def test_other_work_marks_the_machine_as_busy(
+    pool: ProcessPool, files: dict[int, TimedFile]
+) -> None:
     assert time_alone(pool, files[1], QUICK, ignore_progress, never_stop).machine_busy
 
 
 def test_its_own_work_does_not_mark_the_machine_as_busy(
-    pool: ProcessPool, files: dict[int, Subject], monkeypatch: pytest.MonkeyPatch
+    pool: ProcessPool, files: dict[int, TimedFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = psutil.Process(pool._process.pid)
     monkeypatch.setattr(latency, "_used_s", lambda: _spent_s(own))
@@ -147,7 +149,7 @@ def _spent_s(pool: psutil.Process) -> float:
     )
 
 
-def test_cancel_ends_both_children(pool: ProcessPool, files: dict[int, Subject]) -> None:
+def test_cancel_ends_both_children(pool: ProcessPool, files: dict[int, TimedFile]) -> None:
     asked: list[Progress] = []
     endless = MeasureSpec(threads=1, target_interval=1e-9, time_budget_s=600)
     with pytest.raises(CancelledError):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from quantcore.engine import FLOAT32
 from quantcore.errors import RequestError
 from quantcore.jobs import Sweep
-from quantcore.jobs.sweep import MAX_VARIANTS, labels_of, read, write
+from quantcore.jobs.sweep import MAX_VARIANTS, labels_of, read_sweep, write_sweep
 from quantcore.schema import CompareRequest, Setting
 
 PROJECT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ RANDOM = "torchvision/shufflenet_v2_x0_5@random"
 
 
 def requests(text: str) -> tuple[CompareRequest, ...]:
-    return read(text, 2, None).requests()
+    return read_sweep(text, 2, None).requests()
 
 
 def cells(asked: tuple[CompareRequest, ...]) -> int:
@@ -187,12 +187,12 @@ def sweeps(draw: st.DrawFn) -> Sweep:
 
 @given(sweeps())
 def test_what_is_written_reads_the_same(sweep: Sweep) -> None:
-    assert read(write(sweep), 1, None) == sweep
+    assert read_sweep(write_sweep(sweep), 1, None) == sweep
 
 
 def test_the_example_asks_for_what_it_says() -> None:
     path = PROJECT / "examples" / "sweep.toml"
-    sweep = read(path.read_text(), 1, path.parent, path.name)
+    sweep = read_sweep(path.read_text(), 1, path.parent, path.name)
     assert len(sweep.models) == 2
     assert cells(sweep.requests()) == 44
 
@@ -212,7 +212,7 @@ def test_commented_lines_of_the_example_are_right_too() -> None:
         if not line.startswith("# `") and "images =" not in line
     ]
     text = "\n".join(uncommented).replace('"static"]', '"static", "qat"]')
-    sweep = read(text, 1, None)
+    sweep = read_sweep(text, 1, None)
     assert set(sweep.settings) == {"static", "dynamic", "qat"}
     assert set(sweep.settings["static"]) >= {"observer", "per_channel"}
     with pytest.raises(RequestError, match=f"more than {MAX_VARIANTS}"):
@@ -221,9 +221,9 @@ def test_commented_lines_of_the_example_are_right_too() -> None:
 
 def test_pictures_lie_beside_the_file() -> None:
     text = f'models = "{MODEL}"\nimages = "mine.zip"'
-    assert read(text, 1, Path("/somewhere")).images == "/somewhere/mine.zip"
+    assert read_sweep(text, 1, Path("/somewhere")).images == "/somewhere/mine.zip"
     with pytest.raises(RequestError, match="a page does not read"):
-        read(text, 1, None)
+        read_sweep(text, 1, None)
 
 
 # Mistakes
@@ -295,4 +295,4 @@ def test_as_many_as_are_allowed_are_taken() -> None:
 
 def test_a_text_without_end_is_not_read() -> None:
     with pytest.raises(RequestError, match="too long"):
-        read("#" * 200_000, 1, None)
+        read_sweep("#" * 200_000, 1, None)

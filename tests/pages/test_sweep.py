@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import StoreError
 from quantcore.jobs import Sweep
-from quantcore.jobs.sweep import read, write
+from quantcore.jobs.sweep import read_sweep, write_sweep
 from quantcore.schema import CellProgress
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.support import fixtures
@@ -151,7 +151,7 @@ def test_what_is_chosen_can_be_taken_away_as_the_file_that_asks_for_it(
     written: list[str] = []
 
     def keep(sweep: Sweep) -> str:
-        written.append(write(sweep))
+        written.append(write_sweep(sweep))
         return written[-1]
 
     monkeypatch.setattr(sweeps, "write", keep)
@@ -159,7 +159,7 @@ def test_what_is_chosen_can_be_taken_away_as_the_file_that_asks_for_it(
     page.pills(key="sweep.static.per_channel").set_value([0, 2]).run()
     start(page)
     assert [button.proto.label for button in page.get("download_button")] == ["Download as TOML"]
-    assert read(written[-1], 1, None).requests() == tuple(fake.started)
+    assert read_sweep(written[-1], 1, None).requests() == tuple(fake.started)
     assert 'per_channel = ["default", false]' in written[-1]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quantcore.errors import RequestError
-from quantcore.sandbox.process_pool import report
+from quantcore.sandbox.process_pool import progress_sender
 
 
 class StubbornError(Exception):
@@ -26,7 +26,7 @@ def add(_: Connection, left: int, right: int) -> int:
 
 def count(connection: Connection, steps: int) -> str:
     for step in range(steps):
-        report(connection)(f"step {step}", step / steps)
+        progress_sender(connection)(f"step {step}", step / steps)
     return "counted"
 
 
@@ -85,7 +85,7 @@ def hoard(_: Connection, gigabytes: float) -> int:
 def chatter(connection: Connection) -> None:
     """Tell of progress without end, and never answer."""
     while True:
-        report(connection)("still", 0.5)
+        progress_sender(connection)("still", 0.5)
         time.sleep(0.01)
 
 

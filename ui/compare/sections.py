@@ -7,11 +7,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from quantcore import wording
-from quantcore.decide import Budgets, Verdict, nearest_in_8_bits, promise
-from quantcore.decide.labels import Cell
+from quantcore.decide import Budgets, Verdict, labels, nearest_in_8_bits, promise
 from quantcore.draw import axes, charts, exported, lists, tables, titles
+from quantcore.draw import method as method_text
 from quantcore.draw import promises as drawn
-from quantcore.draw.method import paragraphs
 from quantcore.report import to_csv, to_html, to_json, to_summary, to_svg
 from quantcore.schema import Comparison, Failure, VariantResult, current_environment
 from ui.common import budgets, site, state, theme
@@ -286,7 +285,7 @@ def failures(rows: Sequence[Failure], results: Sequence[VariantResult] = ()) -> 
     _failure_list("Not possible here", refused, [*broken, *results])
 
 
-def _failure_list(title: str, rows: Sequence[Failure], others: Sequence[Cell]) -> None:
+def _failure_list(title: str, rows: Sequence[Failure], others: Sequence[labels.Cell]) -> None:
     if rows:
         st.subheader(title, anchor=False)
         st.html(lists.failures(rows, others))
@@ -350,4 +349,4 @@ def method(comparison: Comparison) -> None:
 
 
 def _method(comparison: Comparison) -> str:
-    return "\n".join(f"- **{title}.** {text}" for title, text in paragraphs(comparison))
+    return "\n".join(f"- **{title}.** {text}" for title, text in method_text.paragraphs(comparison))

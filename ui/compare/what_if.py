@@ -8,8 +8,7 @@ import streamlit as st
 from quantcore import wording
 from quantcore.decide import Evidence, Verdict, nearest_in_8_bits
 from quantcore.draw import titles
-from quantcore.engine import image_size, neighbours, variant_of
-from quantcore.engine.suggestions import STEPS
+from quantcore.engine import image_size, neighbours, suggestions, variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.jobs import Host
 from quantcore.models import find
@@ -24,7 +23,7 @@ def draw(shown: Shown, evidence: Evidence, found: Verdict) -> None:
     """Offer the neighbours of what ships, or of the nearest 8-bit variant, as a new measurement."""
     row = nearest_in_8_bits(evidence, found)
     request = _request(shown, row) if row is not None else None
-    if row is None or request is None or row.workflow not in STEPS:
+    if row is None or request is None or row.workflow not in suggestions.STEPS:
         return
     if not owned_uploads.may_measure(request):
         return

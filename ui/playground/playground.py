@@ -14,7 +14,7 @@ from quantcore.errors import QuantcoreError
 from quantcore.images import load_images
 from quantcore.models import find
 from quantcore.playground import Picture, Trials, TrialSpec, TrialView
-from quantcore.playground.run import EMPTY_FILE, MAX_BYTES
+from quantcore.playground import run as playground_run
 from quantcore.schema import ImageSpec, ModelSpec, current_environment
 from ui.common import budgets, owned_uploads, site, state, theme, thumbnails
 from ui.common.evaluated import recommended
@@ -61,7 +61,7 @@ PRIVATE = (
     "choose another or when many others have asked."
 )
 # Streamlit reads uploads with this parser, which would put those above 1 MB into a temporary file.
-MultiPartParser.spool_max_size = MAX_BYTES
+MultiPartParser.spool_max_size = playground_run.MAX_BYTES
 
 
 @cache
@@ -224,9 +224,9 @@ def _brought(source: str, shown: Shown) -> bytes | None:
         file = st.camera_input("Take a picture", key="try-camera", width=CAMERA_PX)
     else:
         file = st.file_uploader(
-            f"JPEG, PNG or WebP, at most {MAX_BYTES // 10**6} MB",
+            f"JPEG, PNG or WebP, at most {playground_run.MAX_BYTES // 10**6} MB",
             FILE_TYPES,
-            max_upload_size=MAX_BYTES // 10**6,
+            max_upload_size=playground_run.MAX_BYTES // 10**6,
             key="try-file",
         )
     info = owned_uploads.facts(shown.comparison.request.model)
@@ -257,7 +257,7 @@ def _name_of(picture: Picture) -> str:
     if isinstance(picture, int):
         return str(picture)
     if not picture:
-        raise EMPTY_FILE
+        raise playground_run.EMPTY_FILE
     return sha256(picture).hexdigest()
 
 

@@ -6,8 +6,7 @@ import streamlit as st
 
 from quantcore import wording
 from quantcore.errors import QuantcoreError
-from quantcore.jobs import Host, Sweep
-from quantcore.jobs.sweep import read, write
+from quantcore.jobs import Host, Sweep, read_sweep, write_sweep
 from quantcore.schema import CompareRequest
 from ui.common import choices, hosts, progress, site, state, theme, widgets
 
@@ -65,7 +64,7 @@ def _brought() -> Sweep | None:
     if not text.strip():
         return None
     where = file.name if file else "The text"
-    return read(text, state.settings().threads, None, where)
+    return read_sweep(text, state.settings().threads, None, where)
 
 
 def _say_outlook(requests: Sequence[CompareRequest], host: Host) -> None:
@@ -94,7 +93,7 @@ def _actions(sweep: Sweep | None, requests: Sequence[CompareRequest], host: Host
         if sweep:
             st.download_button(
                 "Download as TOML",
-                write(sweep),
+                write_sweep(sweep),
                 "sweep.toml",
                 "application/toml",
                 on_click="ignore",

@@ -11,8 +11,7 @@ from pathlib import Path
 from string import Template
 
 from quantcore.backends import runtime
-from quantcore.formats import uses_all_bits
-from quantcore.formats.onnx import PRECISE
+from quantcore.formats import onnx, uses_all_bits
 from quantcore.schema import VerificationReport
 
 TEMPLATES = Path(__file__).parent
@@ -21,7 +20,7 @@ ENGINE = 'torch.backends.quantized.engine = "{engine}"\n'
 # Activations of these take all 8 bits: processors without VNNI overflow unless told not to.
 PRECISE_LINES = (
     "options = onnxruntime.SessionOptions()",
-    f'options.add_session_config_entry("{PRECISE[0]}", "{PRECISE[1]}")',
+    f'options.add_session_config_entry("{onnx.PRECISE[0]}", "{onnx.PRECISE[1]}")',
 )
 # A phone's PyTorch has these kernels only, whichever the file was made for.
 PHONE_ENGINE = "      at::globalContext().setQEngine(at::QEngine::QNNPACK);\n"

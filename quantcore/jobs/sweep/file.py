@@ -40,7 +40,7 @@ KEYS = {
 }
 
 
-def read(text: str, threads: int, folder: Path | None, where: str = "The file") -> Sweep:
+def read_sweep(text: str, threads: int, folder: Path | None, where: str = "The file") -> Sweep:
     """Return the sweep that a file's text asks for.
 
     Args:
@@ -185,7 +185,7 @@ def _path(text: str, folder: Path | None) -> str:
     return str((folder / text).resolve())
 
 
-def write(sweep: Sweep) -> str:
+def write_sweep(sweep: Sweep) -> str:
     """Return the file that `read` makes this sweep of."""
     unless_told = {each.name: each.default for each in fields(Sweep)}
     lines = [

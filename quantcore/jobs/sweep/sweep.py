@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quantcore.backends import BACKENDS, runtime
-from quantcore.decide.labels import names
+from quantcore.decide import labels
 from quantcore.engine import FLOAT32
 from quantcore.errors import RequestError
 from quantcore.models import find
@@ -190,4 +190,4 @@ def _own_size(model: ModelSpec) -> int:
 
 def labels_of(requests: Sequence[CompareRequest]) -> list[str]:
     """Return what each cell of a job is called, in the order of its cells."""
-    return names(cells_of(requests))
+    return labels.names(cells_of(requests))
