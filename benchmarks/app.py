@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantcore.cache import Store
-from quantcore.engine import PRELOADED_MODULES, Conversion, Job, pipeline
+from quantcore.engine import PRELOADED_MODULES, Conversion, Job, stages
 from quantcore.errors import QuantcoreError
 from quantcore.models import catalogue, weights_digest
 from quantcore.sandbox import ProcessPool, never_stop
@@ -72,7 +72,7 @@ class Workshop:
 
     def convert(self, variant: Variant) -> Conversion:
         """Return the facts of the variant's file, made if need be."""
-        return pipeline.convert(self._job, variant, 0.0, 1.0)
+        return stages.convert(self._job, variant, 0.0, 1.0)
 
     def path(self, conversion: Conversion) -> Path:
         """Return where a file lies."""

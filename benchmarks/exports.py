@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from benchmarks.app import absence, cold_settings, convolutional_models
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore.cache import Store
-from quantcore.engine import Job, pipeline
+from quantcore.engine import Job, stages
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.export import bundle, exports
 from quantcore.formats import EXPORTERS
@@ -65,7 +65,7 @@ class Desk:
 
     def state_dict_bytes(self, spec: ExportSpec) -> int:
         """Return the size of the variant's state dict."""
-        return pipeline.convert(self.job(spec), spec.variant, 0.0, 1.0).state_dict_bytes
+        return stages.convert(self.job(spec), spec.variant, 0.0, 1.0).state_dict_bytes
 
     def bundle_bytes(self, card: VerificationReport) -> int:
         """Return what a bundle takes beyond its sample and its cards."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from quantcore.backends import runtime
-from quantcore.images import load_images
+from quantcore.backends import TorchModel, runtime
+from quantcore.images import ConversionInput, load_images
 from quantcore.models import find
 from quantcore.schema import ImageSpec, ModelSpec
-from quantcore.workflows import ConversionInput, Qat
+from quantcore.workflows import Qat
 
 CONVOLUTIONAL = ("mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "mobilenet_v3_large")
 # x86's serves FBGEMM too: both have the same weights, scales and zero points.
@@ -27,9 +27,10 @@ def make(name: str, engine: str, path: Path) -> float:
     spec, backend = ModelSpec(f"bundled/{name}"), runtime(engine)
     info = find(spec)
     images = load_images(ImageSpec(evaluation_images=TEST_IMAGES), info)
-    backend.activate()
-    inputs = ConversionInput(spec, info, images, info.image_size)
-    module = PLAN.convert(inputs, backend, lambda _stage, _share: None)
+    inputs = ConversionInput(spec, info, images, info.image_size, path.parent)
+    model = PLAN.convert(inputs, backend, lambda _stage, _share: None)
+    assert isinstance(model, TorchModel)
+    module = model.module
     path.parent.mkdir(exist_ok=True)
     torch.save(module.state_dict(), path)
     right = 0

@@ -1,70 +1,182 @@
-"""What a backend is: kernels, the way torch is set up for them, and how a file is loaded."""
+"""What a backend is, and the toolchain that makes its files.
 
-from collections.abc import Callable
+A backend runs files of one format. Its toolchain has a step for each workflow that it can serve; a
+workflow asks for its step by name, so neither knows the members of the other's dict.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal, Protocol
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from quantcore.backends.options import Observer
+from quantcore.formats import Kernels, MeasuredFormat, Predictor
+from quantcore.images import ConversionInput
+from quantcore.models import Subject
+from quantcore.schema import Environment, Report, Setting, Support
 
-Predictor = Callable[["Tensor"], "Tensor"]
+Target = Literal["server", "phone", "browser"]
+# Marks that the plot and the tables can draw; `draw/style.css` has the shape of each.
+Symbol = Literal["circle", "square", "diamond", "triangle-up", "cross", "hexagon", "star", "bowtie"]
+
+SERVERS = ("x86_64", "AMD64")
+PHONES = ("aarch64", "arm64")
+
+
+class ConvertedModel(Protocol):
+    """A converted model that is not written yet.
+
+    Attributes:
+        digest: SHA-256 of every number that decides its answers.
+        state_bytes: size of its weights, scales and zero points by themselves.
+    """
+
+    @property
+    def digest(self) -> str: ...  # noqa: D102
+
+    @property
+    def state_bytes(self) -> int: ...  # noqa: D102
+
+    def state(self) -> bytes | None:
+        """Return what `Step.convert` makes the same model from; None where it cannot."""
+
+    def write(self, path: Path, metadata: Mapping[str, object]) -> None:
+        """Write the file that would ship, `metadata` inside.
+
+        Raises:
+            UnsupportedError: the format cannot carry the model.
+        """
+
+
+class Step(Protocol):
+    """One workflow, as one toolchain does it, for the backends that have this toolchain."""
+
+    def supports(self, options: Any, subject: Subject, backend: Any) -> Support:
+        """Return whether it can convert this model with these options, or why not. No torch."""
+
+    def recipe(self, backend: Any) -> str:
+        """Return what decides the numbers: backends with one recipe share one conversion."""
+
+    def checkpoint(self, backend: Any) -> str | None:
+        """Return which ready-quantized checkpoint it starts from; None for the float weights."""
+
+    def convert(
+        self,
+        options: Any,
+        inputs: ConversionInput,
+        backend: Any,
+        report: Report,
+        state: Path | None,
+    ) -> ConvertedModel:
+        """Return the converted model, on the CPU. Runs in a child process.
+
+        Args:
+            options: the workflow, whose fields are its settings.
+            inputs: the float model and its pictures.
+            backend: what will run it.
+            report: called at every part of the work; may raise to stop it.
+            state: what `ConvertedModel.state` gave of an equal conversion, which spares the work.
+
+        Raises:
+            UnsupportedError: it turned out that the model cannot be converted.
+        """
 
 
 @dataclass(frozen=True)
-class Backend:
-    """The kernels that run 8-bit models, through one of torch's quantized engines.
+class Toolchain:
+    """How models become files of a backend.
 
     Attributes:
-        name: as it stands in requests, keys and files.
-        title: for people.
-        summary: one plain sentence on what it is for.
-        engine: torch's quantized engine; None leaves torch as it is (float32 needs none).
-        qconfig: name of torch's default configuration. Backends that share it convert a model
-            to the same weights, scales and zero points, so the work is done once for both.
-        reduce_range: activations use 7 of their 8 bits, so that sums of products cannot overflow.
-        per_channel: weights have one scale per output channel unless a workflow says otherwise.
-        made_for: the processors its kernels are written for, as `platform.machine()` names them.
+        name: for keys.
+        packages: distributions whose versions decide the files, beside torch's own.
+        steps: by the workflow's name.
+        makes_modules: its converted models are torch modules, which other formats are written from.
     """
 
     name: str
-    title: str
-    summary: str
-    engine: str | None
-    qconfig: str
-    reduce_range: bool
-    per_channel: bool
-    made_for: tuple[str, ...]
-
-    def activate(self) -> None:
-        """Set torch's engine in this process. It is global: call it in a child, before any load."""
-        import torch
-
-        if self.engine is not None:
-            torch.backends.quantized.engine = self.engine
-
-    def load(self, path: Path) -> Predictor:
-        """Return the TorchScript file as a function from `[N, 3, H, W]` pictures to logits.
-
-        Weights are packed for whichever engine is set while the file loads, so it is set first.
-        """
-        import torch
-
-        self.activate()
-        module = torch.jit.load(path, map_location="cpu")
-        if holds_float_compute(module):
-            # Saved after this pass a file silently loses weights, so it runs after every load.
-            module = torch.jit.optimize_for_inference(module)
-
-        def predict(images: "Tensor") -> "Tensor":
-            with torch.inference_mode():
-                logits: Tensor = module(images)
-            return logits
-
-        return predict
+    steps: Mapping[str, Step]
+    packages: tuple[str, ...] = ()
+    makes_modules: bool = False
 
 
-def holds_float_compute(module: "object") -> bool:
-    """Return whether the TorchScript module has float convolutions left to optimize."""
-    graph = module.inlined_graph  # type: ignore[attr-defined]
-    return any(graph.findNode(kind) is not None for kind in ("aten::_convolution", "aten::conv2d"))
+class Backend(Protocol):
+    """What runs a model.
+
+    Attributes:
+        name: as it stands in requests, keys and files.
+        aliases: what else people call it.
+        title: for people.
+        summary: one plain sentence on what it is for.
+        targets: where it is shipped.
+        format: the files it runs.
+        toolchain: what makes them.
+        float_backend: name of the backend whose float32 row its speed-ups are against; None is
+            torch's own float32.
+        symbol: its mark in the plot.
+        pace: how long it takes to be timed here, next to other backends.
+        per_channel: weights have one scale per output channel unless a workflow says otherwise.
+        observer: how ranges of activations are found unless a workflow says otherwise.
+        engine: torch's quantized engine, set before its files are loaded; None for none.
+        saturates: without VNNI, its 8-bit sums can overflow.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def aliases(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def summary(self) -> str: ...  # noqa: D102
+    @property
+    def targets(self) -> tuple[Target, ...]: ...  # noqa: D102
+    @property
+    def format(self) -> MeasuredFormat: ...  # noqa: D102
+    @property
+    def toolchain(self) -> Toolchain: ...  # noqa: D102
+    @property
+    def float_backend(self) -> str | None: ...  # noqa: D102
+    @property
+    def symbol(self) -> Symbol: ...  # noqa: D102
+    @property
+    def pace(self) -> float: ...  # noqa: D102
+    @property
+    def per_channel(self) -> bool: ...  # noqa: D102
+    @property
+    def observer(self) -> Observer: ...  # noqa: D102
+    @property
+    def engine(self) -> str | None: ...  # noqa: D102
+    @property
+    def saturates(self) -> bool: ...  # noqa: D102
+
+    def available(self, environment: Environment) -> Support:
+        """Return whether that machine can run it, or what it lacks."""
+
+    def load(self, path: Path, threads: int) -> Predictor:
+        """Return a file of it as a function from `[N, 3, H, W]` pictures to logits."""
+
+    def float_multiply_adds(self, path: Path, image_size: int, scratch: Path) -> int:
+        """Return the multiply-adds that a file of it runs in float for one picture."""
+
+    def speed_cause(self, environment: Environment) -> str:
+        """Return why its files may be slow on that machine, in a sentence; else nothing."""
+
+    def accuracy_cause(self, settings: Mapping[str, Setting], environment: Environment) -> str:
+        """Return why its files may answer differently, in a sentence; else nothing."""
+
+
+class _HasFormat(Kernels, Protocol):
+    @property
+    def format(self) -> MeasuredFormat: ...
+
+
+class RunsFormat:
+    """The half of a backend that its format does."""
+
+    def load(self: _HasFormat, path: Path, threads: int) -> Predictor:
+        """Return a file of it as a function from `[N, 3, H, W]` pictures to logits."""
+        return self.format.load(path, self, threads)
+
+    def float_multiply_adds(self: _HasFormat, path: Path, image_size: int, scratch: Path) -> int:
+        """Return the multiply-adds that a file of it runs in float for one picture."""
+        return self.format.float_multiply_adds(path, self, image_size, scratch)

@@ -2,38 +2,28 @@
 
 from pathlib import Path
 
+from quantcore.backends import entry
+from quantcore.workflows import WORKFLOWS
+
 STYLE = Path(__file__).parent / "style.css"
 LOGO = Path(__file__).parent / "logo.svg"
 
-# Okabe and Ito's palette, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/);
-# each has a contrast of at least 3:1 on the light and on the dark background.
 NEUTRAL = "#7d8590"
 # Of the line that a budget draws.
 BUDGET = "#b4690e"
-WORKFLOW_COLORS = {
-    "float32": NEUTRAL,
-    "pretrained": "#009e73",
-    "dynamic": "#cc79a7",
-    "static": "#0072b2",
-    "qat": "#d55e00",
-}
-FLOAT_SYMBOL = "circle"
-BACKEND_SYMBOLS = {
-    "x86": "square",
-    "fbgemm": "diamond",
-    "onednn": "triangle-up",
-    "qnnpack": "cross",
-}
+# Of a backend or a workflow that today's version does not know.
+UNKNOWN_SYMBOL = "hexagon"
 
 
 def color(workflow: str) -> str:
-    """Return the colour of a workflow; a workflow without one of its own is neutral."""
-    return WORKFLOW_COLORS.get(workflow, NEUTRAL)
+    """Return the colour of a workflow; an unknown workflow is neutral."""
+    return WORKFLOWS[workflow].color if workflow in WORKFLOWS else NEUTRAL
 
 
 def symbol(backend: str | None) -> str:
-    """Return the marker of a backend; float32, which needs none, is a circle."""
-    return BACKEND_SYMBOLS.get(backend, "hexagon") if backend else FLOAT_SYMBOL
+    """Return the marker of a backend; torch's float32, which needs none, is a circle."""
+    known = entry(backend)
+    return known.symbol if known else UNKNOWN_SYMBOL
 
 
 def glyph(workflow: str, backend: str | None) -> str:

@@ -22,6 +22,13 @@ def _disc(x: float, y: float, radius: float) -> str:
     return f"M{x - radius:.1f},{y:.1f}{arc} {x + radius:.1f},{y:.1f}{arc} {x - radius:.1f},{y:.1f}Z"
 
 
+def _star(points: int, outer: float, inner: float) -> Callable[[float, float, float], str]:
+    turns = [math.pi * index / points for index in range(2 * points)]
+    radii = [outer if index % 2 == 0 else inner for index in range(2 * points)]
+    pairs = zip(radii, turns, strict=True)
+    return _corners(*((r * math.sin(turn), -r * math.cos(turn)) for r, turn in pairs))
+
+
 # As plotly draws them, in radii around the middle.
 _SIDE = 2 / math.sqrt(3)
 _ARM, _REACH = 0.4, 1.2
@@ -36,4 +43,6 @@ _OUTLINES = {
         (_ARM, -_ARM), (_REACH, -_ARM),
     ),
     "hexagon": _corners((0, -1), (0.87, -0.5), (0.87, 0.5), (0, 1), (-0.87, 0.5), (-0.87, -0.5)),
+    "star": _star(5, outer=1.4, inner=0.535),
+    "bowtie": _corners((1, 1), (-1, -1), (-1, 1), (1, -1)),
 }  # fmt: skip

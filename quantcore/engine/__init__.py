@@ -1,23 +1,20 @@
-from quantcore.engine.convert import Conversion, example, module_again, provenance
-from quantcore.engine.grid import FLOAT32, plan, refusals
-from quantcore.engine.keys import image_size
+from quantcore.engine.context import Job, is_locked, origins
+from quantcore.engine.convert import Conversion, conversion_input, module_again, provenance
+from quantcore.engine.grid import plan, refusals
+from quantcore.engine.keys import FLOAT32, image_size
 from quantcore.engine.latency import (
     TimedFile,
     Timing,
     answer_rounds,
-    time_against_float,
-    time_alone,
+    time_in_turns,
 )
 from quantcore.engine.metrics import GUESSES, Z_95, top_guesses
 from quantcore.engine.pipeline import (
     MACHINE_LOCK,
     PRELOADED_MODULES,
-    Job,
     cached_results,
     cell_key,
     failure,
-    is_locked,
-    origins,
     run_cell,
 )
 from quantcore.engine.predict import evaluation_logits, load_logits, store_logits
@@ -38,8 +35,8 @@ __all__ = [
     "answer_rounds",
     "cached_results",
     "cell_key",
+    "conversion_input",
     "evaluation_logits",
-    "example",
     "failure",
     "image_size",
     "is_locked",
@@ -53,8 +50,7 @@ __all__ = [
     "refusals",
     "run_cell",
     "store_logits",
-    "time_against_float",
-    "time_alone",
+    "time_in_turns",
     "top_guesses",
     "variant_of",
 ]

@@ -1,30 +1,28 @@
-"""Make one variant's file, in a child process: convert, trace, freeze, store."""
+"""Make one variant's file in a child process: convert, write, put in the outbox."""
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from quantcore.backends import runtime
+from quantcore.backends import TorchModel, runtime
 from quantcore.engine.keys import checkpoint_engine, image_size, recipe_key
 from quantcore.errors import QuantcoreError
 from quantcore.formats import torchscript
-from quantcore.images import load_images
-from quantcore.models import find, weights_digest
+from quantcore.images import ConversionInput, is_grey, load_images, shorter_side
+from quantcore.models import ModelInfo, find, weights_digest
 from quantcore.sandbox import Outbox, progress_sender
-from quantcore.schema import Artifact, CompareRequest, Variant, library_versions
+from quantcore.schema import Artifact, CompareRequest, Report, Variant, library_versions
 from quantcore.settings import physical_cores
-from quantcore.workflows import ConversionInput, Report, settings_of, workflow
+from quantcore.workflows import settings_of, workflow
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-TRACE_BATCH = 2
 STATE_FORMAT = "state"
 
 
@@ -65,33 +63,44 @@ _CONVERSION = TypeAdapter(Conversion)
 
 
 def run_convert_child(
-    connection: Connection, request: CompareRequest, variant: Variant, folder: Path
+    connection: Connection,
+    request: CompareRequest,
+    variant: Variant,
+    state: Path | None,
+    folder: Path,
 ) -> Conversion:
-    """Convert a variant and put its file in the outbox; reports progress on the way."""
+    """Convert a variant and put its file in the outbox; reports progress on the way.
+
+    Args:
+        connection: to the process that asked.
+        request: of which the variant is one.
+        variant: what is made.
+        state: of an equal conversion for another backend; None where there is none.
+        folder: the outbox.
+    """
     import torch
 
     torch.set_num_threads(physical_cores())
-    info, backend = find(request.model), runtime(variant.backend)
-    inputs = ConversionInput(
-        request.model, info, load_images(request.images, info), image_size(request, info)
-    )
-    backend.activate()
+    backend, report = runtime(variant.backend), progress_sender(connection)
+    chosen = workflow(variant.workflow, dict(variant.settings))
     started = time.monotonic()
-    made = workflow(variant.workflow, dict(variant.settings))
-    module = evaluated(made.convert(inputs, backend, progress_sender(connection)))
-    conversion_s = time.monotonic() - started
-    progress_sender(connection)("writing the file", 0.97)
-    metadata, state = provenance(request, variant), numbers(module)
-    outbox = Outbox(folder)
-    artifact = outbox.add(
-        lambda path: torchscript.export(
-            module, example(inputs.image_size), backend, metadata, path
-        ),
-        torchscript.FORMAT,
-    )
-    again = made.uses and not info.is_program
-    kept = outbox.add(lambda path: path.write_bytes(state), STATE_FORMAT) if again else None
-    return Conversion(artifact, len(state), state_digest(module), conversion_s, kept)
+    with TemporaryDirectory(dir=folder) as scratch:
+        inputs = conversion_input(request, Path(scratch))
+        model = chosen.convert(inputs, backend, report, state)
+        conversion_s = time.monotonic() - started
+        report("writing the file", 0.97)
+        outbox, metadata = Outbox(folder), provenance(request, variant)
+        artifact = outbox.add(lambda path: model.write(path, metadata), backend.format.name)
+    numbers = model.state()
+    kept = outbox.add(lambda path: path.write_bytes(numbers), STATE_FORMAT) if numbers else None
+    return Conversion(artifact, model.state_bytes, model.digest, conversion_s, kept)
+
+
+def conversion_input(request: CompareRequest, scratch: Path) -> ConversionInput:
+    """Return what a request's variants are converted from; `scratch` is for temporary files."""
+    info = find(request.model)
+    images = load_images(request.images, info)
+    return ConversionInput(request.model, info, images, image_size(request, info), scratch)
 
 
 def run_relabel_child(
@@ -103,9 +112,9 @@ def run_relabel_child(
     folder: Path,
 ) -> Conversion:
     """Write the file of a backend whose weights, scales and zero points another one shares."""
-    backend, metadata = runtime(variant.backend), provenance(request, variant)
+    engine, metadata = runtime(variant.backend).engine, provenance(request, variant)
     artifact = Outbox(folder).add(
-        lambda path: torchscript.relabel(source, backend, metadata, path), torchscript.FORMAT
+        lambda path: torchscript.relabel(source, engine, metadata, path), torchscript.FORMAT
     )
     return replace(twin, artifact=artifact)
 
@@ -117,116 +126,51 @@ def module_again(
     state: Path | None,
     report: Report,
 ) -> "nn.Module":
-    """Return the module that a conversion gave, as it was before it was traced.
+    """Return the torch module that a conversion gave, as it was before it was traced.
 
-    The backend must be active. `state` is where `conversion.state` lies; without it the variant is
-    converted once more.
+    `state` is where `conversion.state` lies; without it the variant is converted once more.
 
     Raises:
         QuantcoreError: the module made now has other numbers.
     """
-    import torch
-
-    backend = runtime(variant.backend)
-    made = workflow(variant.workflow, dict(variant.settings))
-    if state is None:
-        module = made.convert(inputs, backend, report)
-    else:
-        module = made.empty_converted(inputs, backend)
-        module.load_state_dict(torch.load(state, weights_only=True))
-    if state_digest(module) != conversion.state_digest:
+    chosen = workflow(variant.workflow, dict(variant.settings))
+    model = chosen.convert(inputs, runtime(variant.backend), report, state)
+    # Only such toolchains are asked for modules.
+    assert isinstance(model, TorchModel)
+    if model.digest != conversion.state_digest:
         raise QuantcoreError(
             f"{variant.label}, made again, has other numbers than the file that was measured.",
             "Remove it with `python -m quantcore cache clear`, then compare and export again.",
         )
-    return evaluated(module)
-
-
-def evaluated(module: "nn.Module") -> "nn.Module":
-    """Return the module in evaluation mode; a frozen program has no other."""
-    return module.eval() if hasattr(module, "training") else module
-
-
-def example(image_size: int) -> "Tensor":
-    """Return pictures `[2, 3, S, S]` to trace with, always the same."""
-    import torch
-
-    noise = torch.Generator().manual_seed(0)
-    return torch.randn(TRACE_BATCH, 3, image_size, image_size, generator=noise)
+    return model.module
 
 
 def provenance(request: CompareRequest, variant: Variant) -> dict[str, object]:
     """Return what every file carries: labels, how pictures are prepared, what it was made from."""
     info = find(request.model)
+    side = image_size(request, info)
     return {
         "model": request.model.name,
         "workflow": variant.workflow,
         "backend": variant.backend,
+        "format": runtime(variant.backend).format.name,
         "settings": settings_of(variant),
         "labels": info.labels,
-        "image_size": image_size(request, info),
+        "image_size": side,
         "mean": info.mean,
         "std": info.std,
         "channels": "BGR" if info.channels == "BGR" else "RGB",
+        **preparation(info, side),
         "weights": weights_digest(request.model, checkpoint_engine(variant)),
         "recipe": recipe_key(request, variant),
         "libraries": library_versions(),
     }
 
 
-def numbers(module: "nn.Module") -> bytes:
-    """Return the state dict as it is on disk; the recipe's `print_model_size` takes its size.
-
-    A program's numbers are in its graph: it is returned whole.
-    """
-    import io
-
-    import torch
-
-    if isinstance(module, torch.jit.ScriptModule):
-        program: Any = module
-        content: bytes = program.save_to_buffer()
-        return content
-    buffer = io.BytesIO()
-    torch.save(module.state_dict(), buffer)
-    return buffer.getvalue()
-
-
-def state_digest(module: "nn.Module") -> str:
-    """Return the SHA-256 of every weight, scale and zero point, in the order of the state dict.
-
-    A program's numbers are in its graph: the digest is that of the whole.
-    """
-    import torch
-
-    if isinstance(module, torch.jit.ScriptModule):
-        return hashlib.sha256(numbers(module)).hexdigest()
-    total = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        total.update(name.encode())
-        _add(total, value)
-    return total.hexdigest()
-
-
-def _add(total: Any, value: Any) -> None:
-    import torch
-
-    if isinstance(value, torch.Tensor) and value.is_quantized:
-        _add(total, value.int_repr())
-        if value.qscheme() in (torch.per_channel_affine, torch.per_channel_affine_float_qparams):
-            _add(total, value.q_per_channel_scales())
-            _add(total, value.q_per_channel_zero_points())
-        else:
-            _add(total, [value.q_scale(), value.q_zero_point()])
-    elif isinstance(value, torch.Tensor):
-        total.update(str(value.dtype).encode())
-        flat = value.detach().contiguous().flatten()
-        total.update(flat.view(torch.uint8).numpy().tobytes())
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            _add(total, each)
-    elif isinstance(value, torch.ScriptObject):
-        state: Any = value
-        _add(total, list(state.__getstate__()))
-    else:
-        total.update(json.dumps(str(value)).encode())
+def preparation(info: ModelInfo, side: int) -> dict[str, object]:
+    """Return how `images.prepare` comes to the square that the model sees."""
+    return {
+        "resize_size": shorter_side(info, side),
+        "interpolation": info.interpolation,
+        "greyscale": is_grey(info),
+    }

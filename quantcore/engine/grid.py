@@ -4,9 +4,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from quantcore.backends import BACKENDS, runtime
+from quantcore.backends import BACKENDS, float_backends, runtime
+from quantcore.engine.keys import FLOAT32
 from quantcore.images import is_labelled
-from quantcore.models import find
+from quantcore.models import Subject, find
 from quantcore.schema import (
     CompareRequest,
     Environment,
@@ -20,9 +21,7 @@ from quantcore.schema import (
     current_environment,
     digest,
 )
-from quantcore.workflows import WORKFLOWS, Subject, settings_of, workflow
-
-FLOAT32 = Variant("float32", None)
+from quantcore.workflows import WORKFLOWS, settings_of, workflow
 
 
 def plan(
@@ -33,9 +32,10 @@ def plan(
     images: ImageSpec | None = None,
     measure: MeasureSpec | None = None,
 ) -> CompareRequest:
-    """Return the request for every workflow on every backend: 17 cells when nothing is left out.
+    """Return the request for every workflow on every backend, unless some are named.
 
-    float32 is always there, once, as what all others are compared with.
+    torch's float32 is always there, as what all answers are compared with, and the float32 of each
+    backend that has one of its own, as what its speed is compared with.
 
     Raises:
         RequestError: an unknown model, workflow, backend or setting, or a value that does not fit.
@@ -43,10 +43,11 @@ def plan(
     find(model)
     settings = settings or {}
     chosen = {name: _chosen(name, settings.get(name, {})) for name in (*workflows, *settings)}
-    variants = [FLOAT32]
-    for name, backend in itertools.product(workflows, backends):
+    names = [runtime(name).name for name in backends]
+    variants = [Variant(FLOAT32.workflow, each) for each in float_backends(names)]
+    for name, backend in itertools.product(workflows, names):
         if name != FLOAT32.workflow:
-            variants.append(Variant(name, runtime(backend).name, chosen[name]))
+            variants.append(Variant(name, backend, chosen[name]))
     return CompareRequest(
         model, tuple(dict.fromkeys(variants)), images or ImageSpec(), measure or MeasureSpec()
     )

@@ -5,16 +5,21 @@ figure measured of it is in its result key. Nothing else is, so nothing is made 
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from quantcore.backends import runtime
 from quantcore.images import images_digest
 from quantcore.models import ModelInfo, find, weights_digest
 from quantcore.schema import CompareRequest, Environment, Variant, digest, library_versions
-from quantcore.workflows import settings_of, workflow
+from quantcore.workflows import Workflow, settings_of, workflow
 
+# torch's float32, whose answers all others are compared with.
+FLOAT32 = Variant("float32", None)
 # Raised when the code that converts or measures changes what it gives for the same request.
-CONVERSION_VERSION = 5
+CONVERSION_VERSION = 6
 MEASUREMENT_VERSION = 2
+# What decides a conversion whichever toolchain makes it: the float model and its pictures.
+BASE_LIBRARIES = ("torch", "torchvision", "numpy")
 
 
 def image_size(request: CompareRequest, info: ModelInfo) -> int:
@@ -24,7 +29,11 @@ def image_size(request: CompareRequest, info: ModelInfo) -> int:
 
 def checkpoint_engine(variant: Variant) -> str | None:
     """Return which ready-quantized checkpoint a variant starts from; None for the float one."""
-    return runtime(variant.backend).qconfig if variant.workflow == "pretrained" else None
+    return _workflow(variant).checkpoint(runtime(variant.backend))
+
+
+def _workflow(variant: Variant) -> Workflow:
+    return workflow(variant.workflow, dict(variant.settings))
 
 
 def recipe_key(
@@ -40,8 +49,9 @@ def recipe_key(
         libraries: versions where it is converted; None takes this process's.
     """
     info = find(request.model)
-    made = workflow(variant.workflow, dict(variant.settings))
-    backend = runtime(variant.backend)
+    chosen, backend = _workflow(variant), runtime(variant.backend)
+    versions = library_versions() if libraries is None else libraries
+    used = (*BASE_LIBRARIES, *backend.toolchain.packages)
     return digest(
         {
             "version": CONVERSION_VERSION,
@@ -49,12 +59,12 @@ def recipe_key(
             "weights": weights_digest(request.model, checkpoint_engine(variant)),
             "workflow": variant.workflow,
             "settings": settings_of(variant),
-            "qconfig": made.qconfig(backend),
+            "qconfig": chosen.recipe(backend),
             # Pictures decide the conversion only where it looks at them.
-            "images": images_digest(request.images, info) if made.uses else None,
-            "split_seed": request.images.seed if made.uses else None,
+            "images": images_digest(request.images, info) if chosen.uses else None,
+            "split_seed": request.images.seed if chosen.uses else None,
             "image_size": image_size(request, info),
-            "libraries": library_versions() if libraries is None else dict(libraries),
+            "libraries": {name: versions[name] for name in used if name in versions},
         }
     )
 
@@ -97,16 +107,33 @@ def result_key(request: CompareRequest, variant: Variant, environment: Environme
     info = find(request.model)
     # A worker elsewhere may have other versions, or another build of torch.
     libraries = environment.libraries
+    references = float_variants(request, variant, environment)
     return digest(
         {
             "version": MEASUREMENT_VERSION,
             "conversion": conversion_key(request, variant, libraries),
-            "reference": conversion_key(request, Variant("float32", None), libraries),
+            "references": [conversion_key(request, each, libraries) for each in references],
             "images": images_digest(request.images, info),
             "image_spec": [request.images.evaluation_images, request.images.seed],
-            "measure": [request.measure.threads, request.measure.batch],
+            "measure": asdict(request.measure),
             "environment": digest(environment),
         }
+    )
+
+
+def float_variants(
+    request: CompareRequest, variant: Variant, environment: Environment
+) -> tuple[Variant, ...]:
+    """Return the float32 variants that a variant is timed against on a machine: its own first.
+
+    They are its backend's, torch's, and what else of the kind the request asks for.
+    """
+    own = Variant(FLOAT32.workflow, runtime(variant.backend).float_backend)
+    asked = [each for each in request.variants if each.workflow == FLOAT32.workflow]
+    return tuple(
+        each
+        for each in dict.fromkeys((own, FLOAT32, *asked))
+        if runtime(each.backend).available(environment).ok
     )
 
 

@@ -1,7 +1,7 @@
-"""Time one artifact against the float artifact, in rounds that take turns.
+"""Time one artifact against the float artifacts, in rounds that take turns.
 
-The two live in child processes of their own, each idle while the other runs, so that whatever
-slows the machine slows both alike and the ratio of a round stays true. Returns raw samples; what
+Each lives in a child process of its own, idle while the others run, so that whatever slows the
+machine slows all alike and the ratio of a round stays true. Returns raw samples; what
 they mean is for `metrics` to say.
 """
 
@@ -19,7 +19,7 @@ from pydantic import Field, PositiveFloat, TypeAdapter
 
 from quantcore.backends import runtime
 from quantcore.engine import metrics
-from quantcore.formats import TorchScript, exporter
+from quantcore.formats import Predictor, exporter
 from quantcore.sandbox import Child, ProcessPool, Progress, ShouldStop, Watch, not_an_answer
 from quantcore.schema import Latency, MeasureSpec, Settings, Speedup
 
@@ -36,95 +36,115 @@ BUSY_CORES = 0.25
 class TimedFile:
     """A file to time: where it is, the backend that runs it, and the side of its pictures in px.
 
-    `format` and its options say which runtime loads it; TorchScript's unless another is named.
+    `format` and its options say which runtime loads it; the backend's own unless one is named.
     """
 
     path: Path
     backend: str | None
     image_size: int
-    format: str = TorchScript.name
+    format: str | None = None
     options: Settings = ()
+
+    def loaded(self, threads: int) -> Predictor:
+        """Return the file in its runtime. Runs in a child process."""
+        backend = runtime(self.backend)
+        if self.format is None:
+            return backend.load(self.path, threads)
+        return exporter(self.format, dict(self.options)).load(self.path, backend, threads)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Return what its runtime imports, which is not counted as the file's memory."""
+        if self.format is None:
+            return runtime(self.backend).format.modules
+        return exporter(self.format, dict(self.options)).modules
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Raw result of timing one subject against the float one; memory in bytes."""
+    """Raw result of timing one file in turns with others; memory in bytes.
+
+    `speedups` are over each of the others, in their order.
+    """
 
     latency_ms: Latency
-    speedup: Speedup
+    speedups: tuple[Speedup, ...]
+    rounds: int
     peak_memory_bytes: int
     memory_baseline_bytes: int
     machine_busy: bool
 
+    @property
+    def itself(self) -> Speedup:
+        """Return the speed-up over itself, from as many rounds."""
+        return Speedup(1.0, 1.0, 1.0, self.rounds, settled=True)
 
-def time_against_float(
+    @property
+    def speedup(self) -> Speedup:
+        """Return the speed-up over the first of the others; over itself where it ran alone."""
+        return self.speedups[0] if self.speedups else self.itself
+
+
+def time_in_turns(
     pool: ProcessPool,
     subject: TimedFile,
-    reference: TimedFile,
+    references: Sequence[TimedFile],
     measure: MeasureSpec,
     watch: Watch,
     should_stop: ShouldStop,
 ) -> Timing:
-    """Return the subject's latency, memory, and speed-up over the reference.
+    """Return the subject's latency, memory, and speed-up over each reference.
 
-    Rounds alternate until the speed-up's interval is as narrow as asked or the time is used up.
+    Rounds alternate until every speed-up's interval is as narrow as asked or the time is used up.
 
     Raises:
-        ChildDiedError: one of the two processes died.
+        ChildDiedError: one of the processes died.
         CancelledError: `should_stop` said so.
     """
     with ExitStack() as stack:
-        pair = [
-            stack.enter_context(_timed_child(pool, each, measure)) for each in (reference, subject)
+        children = [
+            stack.enter_context(_timed_child(pool, each, measure))
+            for each in (*references, subject)
         ]
-        for child in pair:
+        for child in children:
             child.receive(should_stop=should_stop)
-        with _busy_meter([child.pid for child in pair]) as busy:
-            rounds, speedup = _rounds(pair, measure, watch, should_stop)
-        peak_bytes, baseline_bytes = _memory(pair[1], should_stop)
-    samples = [sample for each in rounds[1] for sample in each]
-    return Timing(metrics.latency(samples), speedup, peak_bytes, baseline_bytes, busy())
-
-
-def time_alone(
-    pool: ProcessPool,
-    subject: TimedFile,
-    measure: MeasureSpec,
-    watch: Watch,
-    should_stop: ShouldStop,
-) -> Timing:
-    """Return the float artifact's own latency and memory; its speed-up over itself is 1."""
-    with _timed_child(pool, subject, measure) as child:
-        child.receive(should_stop=should_stop)
-        with _busy_meter([child.pid]) as busy:
-            rounds = []
-            for index in range(measure.min_rounds):
-                watch(Progress("timing", index / measure.min_rounds))
-                rounds.append(_samples(child, should_stop))
-        peak_bytes, baseline_bytes = _memory(child, should_stop)
+        with _busy_meter([child.pid for child in children]) as busy:
+            rounds, speedups = _rounds(children, measure, watch, should_stop)
+        peak_bytes, baseline_bytes = _memory(children[-1], should_stop)
     samples = [sample for each in rounds for sample in each]
-    itself = Speedup(1.0, 1.0, 1.0, len(rounds), settled=True)
-    return Timing(metrics.latency(samples), itself, peak_bytes, baseline_bytes, busy())
+    latency = metrics.latency(samples)
+    return Timing(latency, speedups, len(rounds), peak_bytes, baseline_bytes, busy())
 
 
 def _rounds(
-    pair: Sequence[Child], measure: MeasureSpec, watch: Watch, should_stop: ShouldStop
-) -> tuple[tuple[list[list[float]], list[list[float]]], Speedup]:
-    rounds: tuple[list[list[float]], list[list[float]]] = ([], [])
+    children: Sequence[Child], measure: MeasureSpec, watch: Watch, should_stop: ShouldStop
+) -> tuple[list[list[float]], tuple[Speedup, ...]]:
+    """Return the last child's milliseconds by round, and its speed-up over each of the others."""
+    rounds: list[list[list[float]]] = [[] for _ in children]
     started = time.monotonic()
     while True:
-        # Who goes first changes from round to round, so that neither always finds the caches warm.
-        order = (0, 1) if len(rounds[0]) % 2 == 0 else (1, 0)
-        for index in order:
-            rounds[index].append(_samples(pair[index], should_stop))
         done = len(rounds[0])
+        # Who goes first changes from round to round, so that none always finds the caches warm.
+        for index in _order(len(children), done):
+            rounds[index].append(_samples(children[index], should_stop))
+        done += 1
         spent = time.monotonic() - started
         watch(Progress("timing", min(0.95, max(done / (done + 2), spent / measure.time_budget_s))))
         if done < measure.min_rounds:
             continue
-        speedup = metrics.speedup(*rounds, measure.target_interval, measure.min_rounds)
-        if speedup.settled or spent > measure.time_budget_s:
-            return rounds, speedup
+        *others, own = rounds
+        speedups = tuple(
+            metrics.speedup(each, own, measure.target_interval, measure.min_rounds)
+            for each in others
+        )
+        if all(each.settled for each in speedups) or spent > measure.time_budget_s:
+            return own, speedups
+
+
+def _order(count: int, round_index: int) -> list[int]:
+    """Return in which order the children take their turns: forwards, then backwards."""
+    indices = list(range(count))
+    return indices if round_index % 2 == 0 else indices[::-1]
 
 
 def _samples(child: Child, should_stop: ShouldStop) -> list[float]:
@@ -184,12 +204,11 @@ def run_timed_child(connection: Connection, subject: TimedFile, measure: Measure
     """Load the file in this child, warm it up, then time a round whenever the parent asks."""
     import torch
 
-    made = exporter(subject.format, dict(subject.options))
-    for name in made.modules:
+    for name in subject.modules:
         import_module(name)
     baseline_bytes = _status_bytes("VmRSS")
     torch.set_num_threads(measure.threads)
-    predictor = made.load(subject.path, runtime(subject.backend), measure.threads)
+    predictor = subject.loaded(measure.threads)
     side = subject.image_size
     images = torch.randn(measure.batch, 3, side, side, generator=torch.Generator().manual_seed(0))
     return answer_rounds(connection, predictor, images, baseline_bytes)

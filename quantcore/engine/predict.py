@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore.backends import Predictor, runtime
+from quantcore.backends import runtime
 from quantcore.cache import Store
 from quantcore.engine.keys import image_size
-from quantcore.formats import float_multiply_adds
+from quantcore.formats import Predictor
 from quantcore.images import Split, load_images
 from quantcore.models import find
 from quantcore.sandbox import Outbox, progress_sender
@@ -50,10 +51,12 @@ def run_probe_child(
     torch.set_num_threads(physical_cores())
     info = find(request.model)
     size = image_size(request, info)
-    multiply_adds = count_float_multiply_adds(path, backend, size)
+    chosen = runtime(backend)
+    with TemporaryDirectory(dir=folder) as scratch:
+        multiply_adds = chosen.float_multiply_adds(path, size, Path(scratch))
     if request.model.is_random:
         return Probe("", multiply_adds)
-    predict = runtime(backend).load(path)
+    predict = chosen.load(path, physical_cores())
     evaluation = load_images(request.images, info).evaluation
     head = np.concatenate(list(_logits(predict, evaluation, PROBE_IMAGES)))
     connection.send(Probe(hashlib.sha256(head.tobytes()).hexdigest(), multiply_adds))
@@ -109,12 +112,3 @@ def _logits(predict: Predictor, split: Split, count: int) -> Iterator[NDArray[np
 
     for images, _ in split.batches(BATCH, min(count, len(split))):
         yield predict(images).to(torch.float32).numpy()
-
-
-def count_float_multiply_adds(path: Path, backend: str | None, size: int) -> int:
-    """Return the multiply-adds the file runs in float for one picture of `size` px."""
-    import torch
-
-    runtime(backend).activate()
-    module = torch.jit.load(path, map_location="cpu")
-    return float_multiply_adds(module, torch.zeros(1, 3, size, size))

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from quantcore.backends import runtime
-from quantcore.engine.grid import FLOAT32, refusals
+from quantcore.engine.grid import refusals
+from quantcore.engine.keys import FLOAT32
 from quantcore.schema import CompareRequest, Environment, Setting, Variant, VariantResult
 from quantcore.workflows import workflow
 
@@ -40,8 +41,8 @@ def _more_steps(now: Setting, _: str | None) -> Setting:
     return min(3 * _number(now), MAX_STEPS)
 
 
-def _other_observer(now: Setting, _: str | None) -> Setting:
-    return "minmax" if now == "histogram" else "histogram"
+def _other_observer(now: Setting, backend: str | None) -> Setting:
+    return "minmax" if (now or runtime(backend).observer) == "histogram" else "histogram"
 
 
 def _other_scales(now: Setting, backend: str | None) -> Setting:
@@ -124,7 +125,7 @@ def neighbours(
 def variant_of(row: VariantResult) -> Variant:
     """Return the variant a row is of, with the settings that are not its workflow's defaults."""
     if row.workflow == FLOAT32.workflow:
-        return FLOAT32
+        return Variant(row.workflow, row.backend)
     return Variant(row.workflow, row.backend, tuple(sorted(_changed(row).items())))
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore.backends import Predictor, runtime
+from quantcore.backends import runtime
 from quantcore.engine import evaluation_logits, store_logits
 from quantcore.errors import DoesNotRunError, QuantcoreError
 from quantcore.export import sample
-from quantcore.formats import Exporter, exporter
+from quantcore.formats import Format, Predictor, exporter
 from quantcore.images import load_images
 from quantcore.models import find
 from quantcore.sandbox import Outbox, progress_sender
@@ -63,7 +63,7 @@ def run_elsewhere_child(
 
 
 def _asked(
-    connection: Connection, made: Exporter, spec: ExportSpec, path: Path, backend: str | None
+    connection: Connection, made: Format, spec: ExportSpec, path: Path, backend: str | None
 ) -> tuple[Predictor, NDArray[np.float32]]:
     """Return the loaded file, and its logits `[N, classes]` on the evaluation pictures.
 

@@ -21,9 +21,11 @@ from quantcore.engine import (
     MACHINE_LOCK,
     Conversion,
     Job,
+    context,
     keys,
     pipeline,
     refusals,
+    stages,
     variant_of,
 )
 from quantcore.errors import (
@@ -34,10 +36,11 @@ from quantcore.errors import (
 )
 from quantcore.export.verify import prove, runtime_version
 from quantcore.export.write import Export
-from quantcore.formats import Exporter, exporter
+from quantcore.formats import Format, exporter
 from quantcore.images import images_digest, is_labelled
-from quantcore.models import find
+from quantcore.models import Subject, find
 from quantcore.schema import (
+    YES,
     CompareRequest,
     ExportSpec,
     Failure,
@@ -46,13 +49,14 @@ from quantcore.schema import (
     ModelSpec,
     Setting,
     Settings,
+    Support,
     Variant,
     VariantResult,
     VerificationReport,
     current_environment,
     digest,
 )
-from quantcore.workflows import Subject, Support, workflow
+from quantcore.workflows import settings_of, workflow
 
 # Imported once by the process pool, so that its children start with everything at hand.
 PRELOADED_MODULES = (
@@ -101,7 +105,10 @@ def planned(
         )
     runtime(variant.backend)
     settings = _typed(workflow(variant.workflow, dict(variant.settings)), variant.settings)
-    variant = FLOAT32 if variant.workflow == "float32" else replace(variant, settings=settings)
+    if variant.workflow == FLOAT32.workflow:
+        variant = Variant(FLOAT32.workflow, runtime(variant.backend).float_backend)
+    else:
+        variant = replace(variant, settings=settings)
     given = tuple((options or {}).items())
     chosen = _typed(exporter(format, dict(given)), given)
     request = CompareRequest(model, (variant,), images or ImageSpec(), measure or MeasureSpec())
@@ -128,7 +135,31 @@ def supports(spec: ExportSpec) -> Support:
             f"It came as a program, without the source that {chosen.title} is written from.",
             "Choose TorchScript, or upload the weights alone.",
         )
-    return chosen.supports(subject, spec.variant)
+    own = _own_file(spec, chosen)
+    return own or chosen.supports(subject, spec.variant, settings_of(spec.variant))
+
+
+def _own_file(spec: ExportSpec, chosen: Format) -> Support | None:
+    """Return what holds for a variant that is no torch module; None where it is one.
+
+    Its file is written already, and other formats have nothing to be written from.
+    """
+    backend = runtime(spec.variant.backend)
+    if backend.toolchain.makes_modules or chosen.converts:
+        return None
+    if chosen.name != backend.format.name:
+        return Support(
+            False,
+            f"{backend.title} runs {backend.format.title} files, and this variant is one.",
+            f"Choose {backend.format.title}, or a variant of another backend.",
+        )
+    if chosen != type(chosen)():
+        return Support(
+            False,
+            f"This variant is an {backend.format.title} file already, with options of its own.",
+            "Leave the options out.",
+        )
+    return YES
 
 
 def file_name(spec: ExportSpec) -> str:
@@ -223,8 +254,8 @@ def make(job: Job, spec: ExportSpec) -> VerificationReport:
     job.report("waiting for this machine", 0.0)
     key = digest(["proof", dataclasses.asdict(spec)])
     with (
-        locks.exclusive(MACHINE_LOCK, check=lambda: pipeline.stop_if_asked(job)),
-        job.store.once(key, check=lambda: pipeline.stop_if_asked(job)),
+        locks.exclusive(MACHINE_LOCK, check=lambda: context.stop_if_asked(job)),
+        job.store.once(key, check=lambda: context.stop_if_asked(job)),
     ):
         return cached(job.store, spec) or _proved(job, spec)
 
@@ -256,7 +287,7 @@ def _request(spec: ExportSpec) -> CompareRequest:
     )
 
 
-def _exporter(spec: ExportSpec) -> Exporter:
+def _exporter(spec: ExportSpec) -> Format:
     return exporter(spec.format, dict(spec.options))
 
 
@@ -298,7 +329,7 @@ def _pictures(request: CompareRequest) -> list[object]:
 
 def _proved(job: Job, spec: ExportSpec) -> VerificationReport:
     job.require_lock()
-    conversion = pipeline.convert(job, spec.variant, 0.0, 0.3)
+    conversion = stages.convert(job, spec.variant, 0.0, 0.3)
     narrowed = replace(spec, request=job.request)
     export = _exported(job, narrowed, conversion)
     card = prove(job, narrowed, conversion, export)

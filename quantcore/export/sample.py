@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantcore.backends import Predictor
 from quantcore.engine import top_guesses
+from quantcore.formats import Predictor
 from quantcore.images import Split
 from quantcore.models import ModelInfo
 from quantcore.schema import Guess

@@ -19,16 +19,15 @@ from quantcore.engine import (
     keys,
     load_logits,
     metrics,
-    pipeline,
-    time_against_float,
-    time_alone,
+    stages,
+    time_in_turns,
 )
 from quantcore.errors import DoesNotRunError
 from quantcore.export import checks
 from quantcore.export.answers import Answers
 from quantcore.export.checks import Evidence
 from quantcore.export.write import Export
-from quantcore.formats import TorchScript, exporter
+from quantcore.formats import exporter
 from quantcore.images import load_labels
 from quantcore.models import find
 from quantcore.schema import (
@@ -93,10 +92,10 @@ class _Proof:
         """Return the answers of the variant's own file, as a comparison stores them."""
         job = self.job
         if not job.request.model.is_random:
-            judged = pipeline.judge(job, self.spec.variant, self.conversion, start, end)
+            judged = stages.judge(job, self.spec.variant, self.conversion, start, end)
             assert judged.predictions is not None
             return self._logits(judged.predictions)
-        own = replace(self.spec, format=TorchScript.name, options=())
+        own = replace(self.spec, format=self.conversion.artifact.format, options=())
         with job.store.using(self.conversion.artifact.sha256) as (path,):
             return self._logits(self._answers(own, path, start, end).predictions)
 
@@ -135,10 +134,13 @@ class _Proof:
             backend = spec.variant.backend
             subject = TimedFile(path, backend, side, spec.format, spec.options)
             watch = job.watch(0.9, 1.0)
-            if spec.format == TorchScript.name:
-                return time_alone(job.pool, subject, measure, watch, job.should_stop)
-            reference = TimedFile(own, backend, side)
-            return time_against_float(job.pool, subject, reference, measure, watch, job.should_stop)
+            references = [] if self._is_own else [TimedFile(own, backend, side)]
+            return time_in_turns(job.pool, subject, references, measure, watch, job.should_stop)
+
+    @property
+    def _is_own(self) -> bool:
+        """Return whether the file is the variant's own, of the format that was measured."""
+        return self.spec.format == self.conversion.artifact.format
 
     def _notes(self, evidence: Evidence) -> tuple[str, ...]:
         """Return what a reader must know of the file beyond the figures."""
@@ -208,7 +210,7 @@ class _Proof:
         name = exporter(self.spec.format, dict(self.spec.options)).runtime
         if timing is None:
             return RuntimeLatency(name, None, "The file does not load there.")
-        speedup = None if self.spec.format == TorchScript.name else timing.speedup
+        speedup = None if self._is_own else timing.speedup
         return RuntimeLatency(name, timing.latency_ms, speedup=speedup)
 
 
@@ -226,11 +228,14 @@ def runtime_version(spec: ExportSpec) -> str:
 def overflows(spec: ExportSpec) -> tuple[str, ...]:
     """Return a note where the variant itself, rather than the file, may compute wrongly here."""
     made = exporter(spec.format, dict(spec.options))
-    if spec.variant.backend != "onednn" or made.is_exact or current_environment().has_vnni:
+    backend = runtime(spec.variant.backend)
+    overflowing = backend.saturates and backend.accuracy_cause({}, current_environment())
+    if not overflowing or made.is_exact:
         return ()
     return (
-        f"Without VNNI, as here, oneDNN's 8-bit sums can overflow, and those of {made.runtime} do "
-        "not: where the two name different classes, the file may be right and the variant wrong.",
+        f"Without VNNI, as here, {backend.title}'s 8-bit sums can overflow, and those of "
+        f"{made.runtime} do not: where the two name different classes, the file may be right and "
+        "the variant wrong.",
     )
 
 

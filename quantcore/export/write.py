@@ -4,24 +4,21 @@ import json
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from quantcore.backends import runtime
+from quantcore.backends import example, runtime
 from quantcore.engine import (
     Conversion,
+    conversion_input,
     evaluation_logits,
-    example,
-    image_size,
     module_again,
     provenance,
     store_logits,
 )
-from quantcore.formats import Source, Written, exporter
-from quantcore.images import is_grey, load_images, shorter_side
-from quantcore.models import ModelInfo, find
+from quantcore.formats import Source, Written, exporter, torchscript
 from quantcore.sandbox import Outbox, progress_sender
 from quantcore.schema import Artifact, Exported, ExportSpec
 from quantcore.settings import physical_cores
-from quantcore.workflows import ConversionInput
 
 
 @dataclass(frozen=True)
@@ -59,13 +56,14 @@ def run_export_child(
 
     torch.set_num_threads(physical_cores())
     tell = progress_sender(connection)
-    source = _source(spec, conversion, *files, connection)
     chosen = exporter(spec.format, dict(spec.options))
     written: list[Written] = []
     outbox = Outbox(folder)
-    artifact = outbox.add(
-        lambda path: written.append(chosen.export(source, path, tell)), spec.format
-    )
+    with TemporaryDirectory(dir=folder) as scratch:
+        source = _source(spec, conversion, *files, connection, Path(scratch))
+        artifact = outbox.add(
+            lambda path: written.append(chosen.write(source, path, tell)), spec.format
+        )
     reference = None
     if written[0].reference is not None:
         logits = evaluation_logits(written[0].reference, spec.request, tell)
@@ -81,40 +79,27 @@ def _source(
     file: Path,
     state: Path | None,
     connection: Connection,
+    scratch: Path,
 ) -> Source:
     import torch
 
     request, variant, backend = spec.request, spec.variant, runtime(spec.variant.backend)
-    info = find(request.model)
-    side = image_size(request, info)
-    inputs = ConversionInput(request.model, info, load_images(request.images, info), side)
-    backend.activate()
+    inputs = conversion_input(request, scratch)
+    torchscript.activate(backend.engine)
     return Source(
         variant=variant,
-        backend=backend,
+        kernels=backend,
         inputs=inputs,
         file=file,
+        file_format=conversion.artifact.format,
         module=lambda: (
             torch.jit.load(file, map_location="cpu")
-            if info.is_program
+            if inputs.model.is_program
             else module_again(inputs, variant, conversion, state, progress_sender(connection))
         ),
-        example=example(side),
-        provenance={
-            **provenance(request, variant),
-            **preparation(info, side),
-            "format": spec.format,
-        },
+        example=example(inputs.image_size),
+        provenance={**provenance(request, variant), "format": spec.format},
     )
-
-
-def preparation(info: ModelInfo, side: int) -> dict[str, object]:
-    """Return how `images.files.prepare` comes to the square that the model sees."""
-    return {
-        "resize_size": shorter_side(info, side),
-        "interpolation": info.interpolation,
-        "greyscale": is_grey(info),
-    }
 
 
 def _exported(artifact: Artifact, suffix: str, written: Written) -> Exported:

@@ -1,27 +1,35 @@
-"""What is taken away: the file formats. `EXPORTERS` is the list; `exporter` builds one."""
+"""What a file is. `EXPORTERS` is the list of formats; `exporter` builds one from its options."""
 
-from quantcore.formats.base import METADATA, Exporter, Source, Written
+from quantcore.formats.base import (
+    METADATA,
+    Format,
+    Kernels,
+    MeasuredFormat,
+    Predictor,
+    Source,
+    Written,
+)
 from quantcore.formats.executorch import ExecuTorch
 from quantcore.formats.mobile import Mobile
-from quantcore.formats.multiply_adds import float_multiply_adds
-from quantcore.formats.onnx import Onnx, uses_all_bits
+from quantcore.formats.onnx import Onnx
 from quantcore.formats.torchscript import TorchScript
 from quantcore.schema import Setting, built, picked
 
 __all__ = [
     "EXPORTERS",
     "METADATA",
-    "Exporter",
+    "Format",
+    "Kernels",
+    "MeasuredFormat",
+    "Onnx",
+    "Predictor",
     "Source",
     "TorchScript",
     "Written",
     "exporter",
-    "float_multiply_adds",
-    "uses_all_bits",
 ]
 
-
-EXPORTERS: dict[str, type[Exporter]] = {
+EXPORTERS: dict[str, type[Format]] = {
     "torchscript": TorchScript,
     "mobile": Mobile,
     "onnx": Onnx,
@@ -29,12 +37,12 @@ EXPORTERS: dict[str, type[Exporter]] = {
 }
 
 
-def exporter(name: str, options: dict[str, Setting]) -> Exporter:
+def exporter(name: str, options: dict[str, Setting]) -> Format:
     """Return the format of that name with these options, the others at their defaults.
 
     Raises:
         RequestError: an unknown format or option, or a value that does not fit.
     """
     kind = picked(EXPORTERS, name, "format")
-    made: Exporter = built(kind, options, f"format {name}", "option")
-    return made
+    chosen: Format = built(kind, options, f"format {name}", "option")
+    return chosen

@@ -9,16 +9,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from quantcore.backends import Backend, Predictor
-from quantcore.models import ModelInfo
-from quantcore.schema import Check, Pass, Variant
-from quantcore.workflows import ConversionInput, Report, Subject, Support
+from quantcore.images import ConversionInput
+from quantcore.models import ModelInfo, Subject
+from quantcore.schema import Check, Pass, Report, Setting, Support, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+# From pictures `[N, 3, H, W]`, normalised, to logits `[N, classes]`.
+Predictor = Callable[["Tensor"], "Tensor"]
 # The name under which every file carries what it was made from.
 METADATA = "quantcore.json"
+
+
+class Kernels(Protocol):
+    """What a format needs to know of the backend that its file is for.
+
+    Attributes:
+        name: of the backend.
+        engine: torch's quantized engine that its numbers are packed for; None where it needs none.
+        saturates: without VNNI, its activations of all 8 bits overflow where products are added
+            in 16 bits.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def engine(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def saturates(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -27,18 +48,20 @@ class Source:
 
     Attributes:
         variant: what is exported.
-        backend: the variant's.
+        kernels: of the variant's backend.
         inputs: the float model and its pictures.
-        file: the variant's own TorchScript file.
+        file: the variant's own file.
+        file_format: the format of that file, which is the one its backend runs.
         module: makes the converted module as it was before it was traced.
         example: pictures `[2, 3, S, S]` to trace with.
         provenance: goes into the file, for whoever finds it later.
     """
 
     variant: Variant
-    backend: Backend
+    kernels: Kernels
     inputs: ConversionInput
     file: Path
+    file_format: str
     module: Callable[[], "nn.Module"]
     example: "Tensor"
     provenance: Mapping[str, object]
@@ -51,7 +74,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Written:
-    """What is known of a file from having written it; the fields are those of `cards.Exported`.
+    """What is known of a file from having written it; the fields are those of `schema.Exported`.
 
     `reference` answers `[N, 3, H, W]` as the file should, where that is not as its variant does: a
     format that converts the float model itself has numbers of its own.
@@ -66,11 +89,12 @@ class Written:
     reference: Predictor | None = None
 
 
-class Exporter(Protocol):
+class Format(Protocol):
     """A file format.
 
     Attributes:
         name: as it stands in requests and on the command line.
+        aliases: what else people call it.
         title: for people.
         summary: one plain sentence on who takes it.
         suffix: how its files end, with the dot.
@@ -83,6 +107,7 @@ class Exporter(Protocol):
     """
 
     name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]]
     title: ClassVar[str]
     summary: ClassVar[str]
     suffix: ClassVar[str]
@@ -93,20 +118,25 @@ class Exporter(Protocol):
     elsewhere: ClassVar[str | None]
     needs_source: ClassVar[bool]
 
-    def supports(self, subject: Subject, variant: Variant) -> Support:
-        """Return whether the format can carry this variant, or why not. Needs no torch."""
+    def supports(
+        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
+    ) -> Support:
+        """Return whether the format can carry this variant, or why not. Needs no torch.
+
+        `settings` are all of the variant's, defaults included.
+        """
 
     def versions(self) -> dict[str, str]:
         """Return the versions of what else than torch decides the file. Needs no torch."""
 
-    def export(self, source: Source, path: Path, report: Report) -> Written:
-        """Write the file to `path`.
+    def write(self, source: Source, path: Path, report: Report) -> Written:
+        """Write the variant to `path`.
 
         Raises:
             UnsupportedError: it turned out that the format cannot carry the model.
         """
 
-    def load(self, path: Path, backend: Backend, threads: int) -> Predictor:
+    def load(self, path: Path, kernels: Kernels, threads: int) -> Predictor:
         """Return the file as a function from `[N, 3, H, W]` pictures to logits, in its runtime."""
 
     def read_metadata(self, path: Path) -> dict[str, object]:
@@ -114,3 +144,15 @@ class Exporter(Protocol):
 
     def checks(self, path: Path) -> tuple[Check, ...]:
         """Return what the format's own tools find in the file."""
+
+
+class MeasuredFormat(Format, Protocol):
+    """A format that a backend runs, so that files of it are measured."""
+
+    def float_multiply_adds(
+        self, path: Path, kernels: Kernels, image_size: int, scratch: Path
+    ) -> int:
+        """Return the multiply-adds that the file runs in float for one picture of that side, in px.
+
+        `scratch` is a folder for temporary files.
+        """

@@ -7,17 +7,17 @@ Its packages are optional: `make setup-executorch`.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore import models
-from quantcore.backends import Backend, Predictor
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.formats.base import Source, Written
-from quantcore.schema import Check, Pass, Variant
-from quantcore.workflows import YES, Report, Subject, Support
+from quantcore.formats.base import Kernels, Predictor, Source, Written
+from quantcore.models import Subject
+from quantcore.schema import YES, Check, Pass, Report, Setting, Support, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,6 +46,7 @@ class ExecuTorch:
     per_channel: bool = True
 
     name: ClassVar[str] = "executorch"
+    aliases: ClassVar[tuple[str, ...]] = ("pte",)
     title: ClassVar[str] = "ExecuTorch"
     summary: ClassVar[str] = "For ExecuTorch on Android and iOS, which follows PyTorch Mobile."
     suffix: ClassVar[str] = ".pte"
@@ -63,7 +64,9 @@ class ExecuTorch:
                 "Ask for at least 1 calibration image; 256 is a good start.",
             )
 
-    def supports(self, subject: Subject, variant: Variant) -> Support:
+    def supports(
+        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
+    ) -> Support:
         """Return yes where its packages are here and it can quantize the float model that way."""
         missing = [name for name in PACKAGES if _version(name) is None]
         if missing:
@@ -100,7 +103,7 @@ class ExecuTorch:
         """Return the versions of its packages."""
         return {name: _version(name) or "missing" for name in PACKAGES}
 
-    def export(self, source: Source, path: Path, report: Report) -> Written:
+    def write(self, source: Source, path: Path, report: Report) -> Written:
         """Quantize the float model (unless float32 is asked for) and lower it to XNNPACK.
 
         Raises:
@@ -171,7 +174,7 @@ class ExecuTorch:
                 report(f"calibrating on {total} images", 0.1 + 0.3 * part * BATCH / total)
                 observed(images.contiguous())
 
-    def load(self, path: Path, backend: Backend, threads: int) -> Predictor:
+    def load(self, path: Path, kernels: Kernels, threads: int) -> Predictor:
         """Return the file in ExecuTorch's runtime, which answers one picture a call."""
         import torch
         from executorch.extension.pybindings import portable_lib

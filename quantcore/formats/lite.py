@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quantcore.backends import Predictor
+    from quantcore.formats.base import Predictor
 
 BYTECODE, DATA = "bytecode.pkl", "data.pkl"
 # Torch's writer makes these itself, alike for alike content.

@@ -7,19 +7,18 @@ by one. Every pass is told, with the reason where it was left out.
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantcore.backends import Backend, Predictor
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.formats import lite
-from quantcore.formats.base import METADATA, Source, Written
+from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
 from quantcore.formats.calls import operator_calls
-from quantcore.formats.torchscript import captured
-from quantcore.schema import Check, Pass, Variant
-from quantcore.workflows import YES, Report, Subject, Support
+from quantcore.formats.torchscript import activate, captured
+from quantcore.models import Subject
+from quantcore.schema import YES, Check, Pass, Report, Setting, Support, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +55,7 @@ class Mobile:
     bytecode: int = NEWEST_BYTECODE
 
     name: ClassVar[str] = "mobile"
+    aliases: ClassVar[tuple[str, ...]] = ("ptl", "lite")
     title: ClassVar[str] = "TorchScript mobile"
     summary: ClassVar[str] = "For PyTorch Mobile on Android and iOS, through its lite interpreter."
     suffix: ClassVar[str] = ".ptl"
@@ -74,7 +74,9 @@ class Mobile:
                 f"read {NEWEST_BYTECODE}.",
             )
 
-    def supports(self, subject: Subject, variant: Variant) -> Support:
+    def supports(
+        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
+    ) -> Support:
         """Return yes: what can be traced can be interpreted."""
         return YES
 
@@ -82,7 +84,7 @@ class Mobile:
         """Return none: torch's own is in every key."""
         return {}
 
-    def export(self, source: Source, path: Path, report: Report) -> Written:
+    def write(self, source: Source, path: Path, report: Report) -> Written:
         """Write the smaller of the frozen and the unfrozen module.
 
         Raises:
@@ -91,7 +93,7 @@ class Mobile:
         report("making the module again", 0.1)
         script, _ = captured(source.module(), source.example)
         report("optimizing for mobile", 0.5)
-        metadata = {**source.provenance, "engine": source.backend.engine}
+        metadata = {**source.provenance, "engine": source.kernels.engine}
         extra = {METADATA: json.dumps(metadata, sort_keys=True)}
         candidates = [
             Candidate(module, passes, self._content(module, extra))
@@ -106,7 +108,7 @@ class Mobile:
         return Written(
             passes=(*best.passes, Pass(LEAN, True)),
             operators=operators,
-            engines=(source.backend.engine,) if source.backend.engine else (),
+            engines=(source.kernels.engine,) if source.kernels.engine else (),
             runs_on=self._runs_on(operators),
             int8_operators=calls.int8,
             total_operators=calls.total,
@@ -128,9 +130,9 @@ class Mobile:
             )
         return content
 
-    def load(self, path: Path, backend: Backend, threads: int) -> Predictor:
+    def load(self, path: Path, kernels: Kernels, threads: int) -> Predictor:
         """Return the file in the lite interpreter; torch's threads are the process's."""
-        backend.activate()
+        activate(kernels.engine)
         return lite.loaded(path)
 
     def read_metadata(self, path: Path) -> dict[str, object]:

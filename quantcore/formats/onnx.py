@@ -6,16 +6,26 @@ torch's own exporter writes a converted module's layers between `QuantizeLinear`
 """
 
 import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantcore.backends import Backend, Predictor
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.formats.base import METADATA, Source, Written
-from quantcore.schema import Check, Pass, Variant
-from quantcore.workflows import YES, Report, Subject, Support, settings_of
+from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
+from quantcore.models import Subject
+from quantcore.schema import (
+    YES,
+    Check,
+    Pass,
+    Report,
+    Setting,
+    Support,
+    Variant,
+    current_environment,
+)
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -62,6 +72,7 @@ class Onnx:
     dynamic_batch: bool = False
 
     name: ClassVar[str] = "onnx"
+    aliases: ClassVar[tuple[str, ...]] = ("ort",)
     title: ClassVar[str] = "ONNX"
     summary: ClassVar[str] = "For ONNX Runtime on any system, and most other runtimes."
     suffix: ClassVar[str] = ".onnx"
@@ -78,11 +89,12 @@ class Onnx:
                 f"Opset {self.opset} cannot be written.", f"Take {MIN_OPSET} to {MAX_OPSET}."
             )
 
-    def supports(self, subject: Subject, variant: Variant) -> Support:
+    def supports(
+        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
+    ) -> Support:
         """Return yes unless ONNX has no 8-bit operator for a layer."""
         if variant.workflow != "dynamic":
             return YES
-        settings = settings_of(variant)
         if settings["dtype"] != "qint8":
             return Support(
                 False,
@@ -105,8 +117,8 @@ class Onnx:
         """Return the version of onnx, which writes the file."""
         return {"onnx": version("onnx")}
 
-    def export(self, source: Source, path: Path, report: Report) -> Written:
-        """Write the file; its weights are inside, whatever their size.
+    def write(self, source: Source, path: Path, report: Report) -> Written:
+        """Write the file, its weights inside; a variant that is an ONNX file is taken as it is.
 
         Raises:
             UnsupportedError: an operator of the model has no form in ONNX.
@@ -115,53 +127,23 @@ class Onnx:
 
         from quantcore.formats import onnx_graph
 
+        if source.file_format == self.name:
+            shutil.copyfile(source.file, path)
+            return _described(onnx.load(path), source, folded=0, dynamic_batch=True)
         report("making the module again", 0.1)
         module = source.module()
         report("exporting to ONNX", 0.4)
-        self._write(module, source.example.contiguous(), path)
+        example = source.example if self.dynamic_batch else source.example[:1]
+        written = exported(module, example, path, self.opset, dynamic_batch=self.dynamic_batch)
         report("folding constants", 0.7)
-        model, folded = onnx_graph.tidied(onnx.load(path))
+        model, folded = onnx_graph.tidied(written)
         report("checking the graph", 0.9)
-        for key, text in _properties(source.provenance).items():
-            model.metadata_props.add(key=key, value=text)
+        add_provenance(model, source.provenance)
         onnx.checker.check_model(model, full_check=True)
         path.write_bytes(model.SerializeToString())
         if self.dynamic_batch:
             self._require_any_batch(path, source)
-        int8, total = onnx_graph.int8_operators(model)
-        return Written(
-            passes=_passes(source, folded, self.dynamic_batch),
-            operators=onnx_graph.operators(model),
-            engines=(),
-            runs_on=self._runs_on(model, source.backend),
-            int8_operators=int8,
-            total_operators=total,
-        )
-
-    def _write(self, module: Any, example: "Tensor", path: Path) -> None:
-        import torch
-
-        from quantcore.formats import onnx_symbolics
-
-        axes = {INPUT: {0: "pictures"}, OUTPUT: {0: "pictures"}} if self.dynamic_batch else None
-        try:
-            with torch.no_grad():
-                torch.onnx.export(
-                    onnx_symbolics.exportable(module, self.opset),
-                    (example if self.dynamic_batch else example[:1],),
-                    path,
-                    input_names=[INPUT],
-                    output_names=[OUTPUT],
-                    opset_version=self.opset,
-                    dynamic_axes=axes,
-                    dynamo=False,
-                )
-        # Base of all that torch's exporter says of a model that it cannot carry over.
-        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-            raise UnsupportedError(
-                f"ONNX cannot carry a part of this model: {_first_sentence(error)}",
-                _instead(error),
-            ) from error
+        return _described(model, source, folded=folded, dynamic_batch=self.dynamic_batch)
 
     def _require_any_batch(self, path: Path, source: Source) -> None:
         """Refuse a file in which tracing has made a constant of the number of pictures.
@@ -172,7 +154,7 @@ class Onnx:
         from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
         from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as Unfit
 
-        predict = self.load(path, source.backend, threads=1)
+        predict = self.load(path, source.kernels, threads=1)
         try:
             answered = [len(predict(source.example[:1].repeat(n, 1, 1, 1))) for n in BATCHES]
         # What ONNX Runtime raises over shapes that do not fit.
@@ -181,15 +163,7 @@ class Onnx:
         if answered != list(BATCHES):
             raise _fixed_batch()
 
-    def _runs_on(self, model: "ModelProto", backend: Backend) -> str:
-        name, value = PRECISE
-        overflows = f"; on PCs without VNNI with {name}={value}" if uses_all_bits(backend) else ""
-        return (
-            f"ONNX Runtime {FIRST_RUNTIME[self.opset]} or newer, and others that read opset "
-            f"{self.opset} (IR version {model.ir_version}){overflows}"
-        )
-
-    def load(self, path: Path, backend: Backend, threads: int) -> Predictor:
+    def load(self, path: Path, kernels: Kernels, threads: int) -> Predictor:
         """Return the file in ONNX Runtime, on the CPU; a file for one picture is asked one by one.
 
         ONNX Runtime brings kernels of its own; of the backend only its range matters to them.
@@ -200,7 +174,7 @@ class Onnx:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        if uses_all_bits(backend):
+        if kernels.saturates and not current_environment().has_vnni:
             options.add_session_config_entry(*PRECISE)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         is_single = session.get_inputs()[0].shape[0] == 1
@@ -213,6 +187,14 @@ class Onnx:
             )
 
         return predict
+
+    def float_multiply_adds(
+        self, path: Path, kernels: Kernels, image_size: int, scratch: Path
+    ) -> int:
+        """Return the multiply-adds in float of one picture, in the graph that is really run."""
+        from quantcore.formats.onnx_multiply_adds import float_multiply_adds
+
+        return float_multiply_adds(path, image_size, scratch)
 
     def read_metadata(self, path: Path) -> dict[str, object]:
         """Return the provenance from the file's metadata."""
@@ -234,13 +216,27 @@ class Onnx:
         return (Check(name, True, f"It finds no fault, all shapes known; opset {self.opset}."),)
 
 
+def _described(model: "ModelProto", source: Source, *, folded: int, dynamic_batch: bool) -> Written:
+    from quantcore.formats import onnx_graph
+
+    int8, total = onnx_graph.int8_operators(model)
+    return Written(
+        passes=_passes(source, folded, dynamic_batch),
+        operators=onnx_graph.operators(model),
+        engines=(),
+        runs_on=runs_on(model, source.kernels),
+        int8_operators=int8,
+        total_operators=total,
+    )
+
+
 def _passes(source: Source, folded: int, dynamic_batch: bool) -> tuple[Pass, ...]:
     workflow = source.variant.workflow
     quantized = workflow not in ("float32", "dynamic")
     float_ = "The model has no static 8-bit layers." if not quantized else ""
     linear = "" if workflow == "dynamic" else "The model has no dynamic 8-bit layers."
     # QNNPACK's take whole numbers as well, so that its files answer bit for bit alike.
-    rounds = quantized and source.backend.engine != "qnnpack"
+    rounds = quantized and source.kernels.engine not in ("qnnpack", None)
     return (
         Pass("QuantizeLinear and DequantizeLinear around 8-bit layers", quantized, float_),
         Pass("DynamicQuantizeLinear and MatMulInteger for dynamic layers", not linear, linear),
@@ -255,16 +251,60 @@ def _passes(source: Source, folded: int, dynamic_batch: bool) -> tuple[Pass, ...
     )
 
 
-def _properties(provenance: Any) -> dict[str, str]:
-    """Return the provenance whole, and what tools look for by itself."""
+def exported(
+    module: Any, example: "Tensor", path: Path, opset: int, *, dynamic_batch: bool
+) -> "ModelProto":
+    """Return a module, converted or not, as a graph; `path` is where torch may write it.
+
+    `example` holds pictures `[N, 3, H, W]`.
+
+    Raises:
+        UnsupportedError: an operator of the model has no form in ONNX.
+    """
+    import onnx
+    import torch
+
+    from quantcore.formats import onnx_symbolics
+
+    axes = {INPUT: {0: "pictures"}, OUTPUT: {0: "pictures"}} if dynamic_batch else None
+    try:
+        with torch.no_grad():
+            torch.onnx.export(
+                onnx_symbolics.exportable(module, opset),
+                (example.contiguous(),),
+                path,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=opset,
+                dynamic_axes=axes,
+                dynamo=False,
+            )
+    # Base of all that torch's exporter says of a model that it cannot carry over.
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        raise UnsupportedError(
+            f"ONNX cannot carry a part of this model: {_first_sentence(error)}", _instead(error)
+        ) from error
+    return onnx.load(path)
+
+
+def add_provenance(model: "ModelProto", provenance: Mapping[str, object]) -> None:
+    """Put the provenance into a graph's metadata, whole and what tools look for by itself."""
     apart = ("model", "workflow", "backend", "labels", "image_size", "mean", "std", "channels")
-    single = {key: json.dumps(provenance[key]) for key in apart}
-    return {METADATA: json.dumps(dict(provenance), sort_keys=True), **single}
+    single = {key: json.dumps(provenance[key]) for key in apart if key in provenance}
+    del model.metadata_props[:]
+    for key, text in {METADATA: json.dumps(dict(provenance), sort_keys=True), **single}.items():
+        model.metadata_props.add(key=key, value=text)
 
 
-def uses_all_bits(backend: Backend) -> bool:
-    """Return whether a backend's activations take all 8 bits, which overflows without VNNI."""
-    return backend.engine is not None and not backend.reduce_range
+def runs_on(model: "ModelProto", kernels: Kernels) -> str:
+    """Return which runtimes run a graph, in words."""
+    opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    name, value = PRECISE
+    overflows = f"; on PCs without VNNI with {name}={value}" if kernels.saturates else ""
+    return (
+        f"ONNX Runtime {FIRST_RUNTIME[opset]} or newer, and others that read opset {opset} "
+        f"(IR version {model.ir_version}){overflows}"
+    )
 
 
 def _fixed_batch() -> UnsupportedError:

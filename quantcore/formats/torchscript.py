@@ -1,17 +1,18 @@
 """TorchScript: the module traced or scripted, frozen, with what it was made from inside."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantcore.backends import Backend, Predictor
 from quantcore.errors import UnsupportedError
-from quantcore.formats.base import METADATA, Source, Written
+from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
 from quantcore.formats.calls import operator_calls
-from quantcore.schema import Check, Pass, Variant
-from quantcore.workflows import YES, Report, Subject, Support
+from quantcore.formats.multiply_adds import float_multiply_adds
+from quantcore.models import Subject
+from quantcore.schema import YES, Check, Pass, Report, Setting, Support, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,6 +28,7 @@ class TorchScript:
     """The file that is measured in every comparison: PyTorch's own, for Python and C++."""
 
     name: ClassVar[str] = FORMAT
+    aliases: ClassVar[tuple[str, ...]] = ("pt",)
     title: ClassVar[str] = "TorchScript"
     summary: ClassVar[str] = "For PyTorch in Python or C++: the file that is measured."
     suffix: ClassVar[str] = ".pt"
@@ -37,7 +39,9 @@ class TorchScript:
     elsewhere: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = False
 
-    def supports(self, subject: Subject, variant: Variant) -> Support:
+    def supports(
+        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
+    ) -> Support:
         """Return yes: every variant is measured as such a file."""
         return YES
 
@@ -45,28 +49,54 @@ class TorchScript:
         """Return none: torch's own is in every key."""
         return {}
 
-    def export(self, source: Source, path: Path, report: Report) -> Written:
-        """Write the variant's file again, with all that it was made from."""
+    def write(self, source: Source, path: Path, report: Report) -> Written:
+        """Take the variant's own file as it is."""
         import torch
 
-        report("writing the TorchScript file", 0.5)
+        report("reading the TorchScript file", 0.5)
+        shutil.copyfile(source.file, path)
         module = torch.jit.load(source.file, map_location="cpu")
         how = _how(source.file)
-        save(module, source.backend, {**source.provenance, **how}, path)
         calls = operator_calls(module, source.example[:1])
         return Written(
             passes=_passes(how.get(CAPTURED, TRACED)),
             operators=tuple(sorted(torch.jit.export_opnames(module))),
-            engines=(source.backend.engine,) if source.backend.engine else (),
+            engines=(source.kernels.engine,) if source.kernels.engine else (),
             runs_on=f"PyTorch {torch.__version__.partition('+')[0]} or newer that still has "
             "quantized tensors, in Python or C++",
             int8_operators=calls.int8,
             total_operators=calls.total,
         )
 
-    def load(self, path: Path, backend: Backend, threads: int) -> Predictor:
-        """Return the file as the app runs it; torch's threads are the process's."""
-        return backend.load(path)
+    def load(self, path: Path, kernels: Kernels, threads: int) -> Predictor:
+        """Return the file as the app runs it; torch's threads are the process's.
+
+        Weights are packed for whichever engine is set while the file loads, so it is set first.
+        """
+        import torch
+
+        activate(kernels.engine)
+        module = torch.jit.load(path, map_location="cpu")
+        if holds_float_compute(module):
+            # Saved after this pass a file silently loses weights, so it runs after every load.
+            module = torch.jit.optimize_for_inference(module)
+
+        def predict(images: "Tensor") -> "Tensor":
+            with torch.inference_mode():
+                logits: Tensor = module(images)
+            return logits
+
+        return predict
+
+    def float_multiply_adds(
+        self, path: Path, kernels: Kernels, image_size: int, scratch: Path
+    ) -> int:
+        """Return the multiply-adds in float of one picture, counted as the file runs."""
+        import torch
+
+        activate(kernels.engine)
+        module = torch.jit.load(path, map_location="cpu")
+        return float_multiply_adds(module, torch.zeros(1, 3, image_size, image_size))
 
     def read_metadata(self, path: Path) -> dict[str, object]:
         """Return what `save` wrote beside the weights."""
@@ -88,16 +118,33 @@ def _passes(how: str) -> tuple[Pass, ...]:
     return Pass("trace", False, why), Pass("script", True), Pass("freeze", True)
 
 
+def activate(engine: str | None) -> None:
+    """Set torch's quantized engine in this process, where a file needs one.
+
+    It is global: call it in a child, before any conversion or load.
+    """
+    import torch
+
+    if engine is not None:
+        torch.backends.quantized.engine = engine
+
+
+def holds_float_compute(module: object) -> bool:
+    """Return whether the TorchScript module has float convolutions left to optimize."""
+    graph = module.inlined_graph  # type: ignore[attr-defined]
+    return any(graph.findNode(kind) is not None for kind in ("aten::_convolution", "aten::conv2d"))
+
+
 def export(
     module: "nn.Module",
     example: "Tensor",
-    backend: Backend,
+    engine: str | None,
     metadata: Mapping[str, object],
     path: Path,
 ) -> None:
     """Write the module to `path`, as it answers for `example` and any other batch size.
 
-    The backend must be active already: a quantized module can only be traced by the engine that
+    The engine must be active already: a quantized module can only be traced by the engine that
     its weights were packed for.
 
     `example` holds pictures `[N, 3, H, W]`; `metadata` goes into the file as JSON, for whoever
@@ -115,7 +162,7 @@ def export(
             raise _unfaithful()
     # Said only of the few that are not traced.
     extra = {} if how == TRACED else {CAPTURED: how}
-    save(frozen, backend, {**metadata, **extra}, path)
+    save(frozen, engine, {**metadata, **extra}, path)
 
 
 def captured(module: "nn.Module", example: "Tensor") -> tuple[Any, str]:
@@ -180,18 +227,18 @@ def _unfaithful() -> UnsupportedError:
     )
 
 
-def relabel(source: Path, backend: Backend, metadata: Mapping[str, object], path: Path) -> None:
+def relabel(source: Path, engine: str | None, metadata: Mapping[str, object], path: Path) -> None:
     """Write the file again for another backend that shares its weights, scales and zero points."""
     import torch
 
-    backend.activate()
+    activate(engine)
     module = torch.jit.load(source, map_location="cpu")
-    save(module, backend, {**metadata, **_how(source)}, path)
+    save(module, engine, {**metadata, **_how(source)}, path)
 
 
-def save(module: object, backend: Backend, metadata: Mapping[str, object], path: Path) -> None:
+def save(module: object, engine: str | None, metadata: Mapping[str, object], path: Path) -> None:
     """Write a TorchScript module with its metadata, which names the engine that loads it."""
-    text = json.dumps({**metadata, "engine": backend.engine}, sort_keys=True)
+    text = json.dumps({**metadata, "engine": engine}, sort_keys=True)
     # Through memory: on a full disk, torch's own writer ends the process instead of raising.
     content: bytes = module.save_to_buffer(_extra_files={METADATA: text})  # type: ignore[attr-defined]
     path.write_bytes(content)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from quantcore.images import collected, fashion
 from quantcore.images.classes import unmatched
+from quantcore.images.conversion_input import ConversionInput
 from quantcore.images.fashion import preprocess
 from quantcore.images.files import (
     PictureFile,
@@ -25,6 +26,7 @@ from quantcore.schema import ImageSpec, digest
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "ConversionInput",
     "ImageData",
     "PictureFile",
     "PictureFolder",

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
 
+from quantcore.backends import runtime
 from quantcore.cache import Store
 from quantcore.engine import cached_results, cell_key, refusals
 from quantcore.errors import RequestError, SchedulerError
@@ -270,9 +271,8 @@ class Comparisons:
 
 
 def weight(variant: Variant) -> float:
-    """Return how long a cell takes, roughly, next to others: kernels made for ARM are slow here."""
-    slow = 2.0 if variant.backend == "qnnpack" else 1.0
-    return WORKFLOWS[variant.workflow].weight + 3.0 * slow
+    """Return how long a cell takes, roughly, next to others."""
+    return WORKFLOWS[variant.workflow].weight + 3.0 * runtime(variant.backend).pace
 
 
 def _view(job: JobRecord, forecast: turns.Forecast) -> JobView:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from quantcore import uploads
-from quantcore.backends import Predictor, runtime
+from quantcore.backends import runtime
 from quantcore.engine import top_guesses
 from quantcore.errors import QuantcoreError, RequestError
+from quantcore.formats import Predictor
 from quantcore.images import PictureFile, load_images, prepare
 from quantcore.models import ModelInfo, find
 from quantcore.schema import Guess, ImageSpec, ModelSpec, VariantResult
@@ -371,7 +372,7 @@ def _answered(
     question: Question,
     kept: OrderedDict[str, tuple[Predictor, int]],
     warm: set[tuple[str, int]],
-    load: Callable[[Path], Predictor],
+    load: Callable[[Path, int], Predictor],
 ) -> tuple[tuple[Guess, ...], float]:
     import torch
 
@@ -395,7 +396,7 @@ def _loaded(
     question: Question,
     kept: OrderedDict[str, tuple[Predictor, int]],
     warm: set[tuple[str, int]],
-    load: Callable[[Path], Predictor],
+    load: Callable[[Path, int], Predictor],
 ) -> Predictor:
     """Return the file, loaded before or now; others are let go where all would be too large."""
     sha256 = question.sha256
@@ -403,7 +404,7 @@ def _loaded(
         while kept and sum(size for _, size in kept.values()) + question.size_bytes > KEPT_BYTES:
             gone, _ = kept.popitem(last=False)
             warm.difference_update([shape for shape in warm if shape[0] == gone])
-        kept[sha256] = load(question.path), question.size_bytes
+        kept[sha256] = load(question.path, question.threads), question.size_bytes
     kept.move_to_end(sha256)
     return kept[sha256][0]
 

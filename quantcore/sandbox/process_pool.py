@@ -282,7 +282,8 @@ class ProcessPool:
             environment["QUANTCORE_DATA"] = str(data)
         # torch.ao.quantization warns at every call that it is deprecated; the pins answer that.
         environment |= {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
-        environment |= {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+        # ONNX Runtime's wheel sends telemetry, from a thread that would keep a child from its lock.
+        environment |= {"TORCH_CPP_LOG_LEVEL": "ERROR", "ORT_DISABLE_TELEMETRY": "1"}
         self._process = subprocess.Popen(
             # Not `-m`: what a child pickles must not belong to a module named __main__.
             [sys.executable, "-c", _ENTRY, str(theirs.fileno()), *modules, *_lock_modules(locked)],

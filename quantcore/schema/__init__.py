@@ -23,6 +23,7 @@ from quantcore.schema.result import (
     VariantResult,
     json_schema,
 )
+from quantcore.schema.support import YES, Report, Support
 from quantcore.schema.verification import (
     Check,
     Exported,
@@ -39,6 +40,7 @@ from quantcore.schema.verification import (
 __all__ = [
     "RANDOM",
     "SOURCES",
+    "YES",
     "Accuracy",
     "Artifact",
     "CellProgress",
@@ -60,11 +62,13 @@ __all__ = [
     "MeasureSpec",
     "ModelSpec",
     "Pass",
+    "Report",
     "RuntimeLatency",
     "Sample",
     "Setting",
     "Settings",
     "Speedup",
+    "Support",
     "Variant",
     "VariantResult",
     "VerificationReport",

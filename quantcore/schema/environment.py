@@ -31,7 +31,8 @@ ENGINES_BY_MACHINE = {
     "aarch64": ("onednn", "qnnpack"),
     "arm64": ("qnnpack",),
 }
-LIBRARIES = ("torch", "torchvision", "numpy")
+LIBRARIES = ("torch", "torchvision", "numpy", "onnx", "onnxruntime")
+MISSING = "missing"
 # Where Linux has the name of a board that carries it (ARM, RISC-V).
 BOARD = Path("/proc/device-tree/model")
 
@@ -54,6 +55,10 @@ class Environment:
     def has_vnni(self) -> bool:
         """Return whether 8-bit dot products are one instruction here (Intel and AMD's VNNI)."""
         return any("VNNI" in name or "AMX" in name for name in self.instruction_sets)
+
+    def has(self, library: str) -> bool:
+        """Return whether a library of `LIBRARIES` is installed there."""
+        return self.libraries.get(library, MISSING) != MISSING
 
     def sentence(self) -> str:
         """Return the machine in words, as it stands under every figure."""
@@ -89,7 +94,7 @@ def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "missing"
+        return MISSING
 
 
 def cpu_name(cpuinfo: Mapping[str, str], board: str, machine: str) -> str:

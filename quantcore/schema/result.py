@@ -1,10 +1,11 @@
 """What is answered: measured figures with their units, as plain frozen data.
 
-The JSON of a `Comparison` is the project's public format, schema 1, written down in
-`docs/schema.json`. A cell that was asked for is either a `VariantResult` or a `Failure`.
+The JSON of a `Comparison` is the project's public format, schema 2, written down in
+`docs/schema.json`; files of schema 1 (`docs/schema-1.json`) are read as well. A cell that was asked
+for is either a `VariantResult` or a `Failure`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -80,6 +81,9 @@ class VariantResult:
         cached: the figures come from an earlier run on this machine.
         notes: what a reader must know of this row, in sentences.
         predictions: SHA-256 of the stored logits, for comparisons picture by picture.
+        speedup: over the float32 of its own backend.
+        speedups: over every float32 that took turns with it, by that one's backend; `torch` is
+            torch's own. Empty in files of schema 1.
     """
 
     key: str
@@ -106,6 +110,7 @@ class VariantResult:
     cached: bool = False
     notes: tuple[str, ...] = ()
     predictions: str | None = None
+    speedups: dict[str, Speedup] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ class Comparison:
     request: CompareRequest
     results: tuple[VariantResult, ...]
     failures: tuple[Failure, ...]
-    schema: Literal[1] = 1
+    schema: Literal[1, 2] = 2
     also: tuple[CompareRequest, ...] = ()
 
     def to_json(self) -> str:
@@ -158,12 +163,14 @@ class Comparison:
         """Return the comparison that `to_json` wrote.
 
         Raises:
-            RequestError: the text is not schema 1.
+            RequestError: the text is of no schema that is known here.
         """
         try:
             return _COMPARISON.validate_json(text)
         except ValueError as error:
-            raise RequestError("This file is not a comparison (schema 1).", str(error)) from error
+            raise RequestError(
+                "This file is not a comparison (schema 1 or 2).", str(error)
+            ) from error
 
 
 _COMPARISON = TypeAdapter(Comparison)

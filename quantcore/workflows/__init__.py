@@ -4,26 +4,14 @@ import dataclasses
 
 from quantcore.errors import RequestError
 from quantcore.schema import Setting, Variant, built, picked
-from quantcore.workflows.base import YES, ConversionInput, Report, Subject, Support, Workflow
+from quantcore.workflows.base import Workflow
 from quantcore.workflows.dynamic import Dynamic
 from quantcore.workflows.float32 import Float32
 from quantcore.workflows.pretrained import Pretrained
 from quantcore.workflows.qat import Qat
 from quantcore.workflows.static import Static
 
-__all__ = [
-    "WORKFLOWS",
-    "YES",
-    "ConversionInput",
-    "Qat",
-    "Report",
-    "Subject",
-    "Support",
-    "Workflow",
-    "settings_of",
-    "workflow",
-]
-
+__all__ = ["WORKFLOWS", "Qat", "Workflow", "settings_of", "settings_told", "workflow"]
 
 WORKFLOWS: dict[str, type[Workflow]] = {
     "float32": Float32,

@@ -1,90 +1,86 @@
-"""What a workflow is: a frozen dataclass whose fields are its settings, with two verbs."""
+"""What a workflow is: a frozen dataclass whose fields are its settings.
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+How a model is converted belongs to the backend's toolchain: a workflow asks it for its own step.
+"""
 
-from quantcore.backends import Backend
-from quantcore.models import ModelInfo
-from quantcore.schema import Environment, ModelSpec
+from pathlib import Path
+from typing import ClassVar, Protocol
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from quantcore.images import ImageData
-
-Report = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Support:
-    """Whether a variant can exist; where it cannot, why, and what to do instead."""
-
-    ok: bool
-    reason: str = ""
-    remedy: str = ""
-
-
-YES = Support(True)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a workflow is asked about: a model, whether its pictures carry labels, and where."""
-
-    spec: ModelSpec
-    model: ModelInfo
-    labelled: bool
-    environment: Environment
-
-
-@dataclass(frozen=True)
-class ConversionInput:
-    """What a conversion works on: the model, its pictures, and their side in px."""
-
-    spec: ModelSpec
-    model: ModelInfo
-    images: "ImageData"
-    image_size: int
+from quantcore.backends import Backend, ConvertedModel, Step
+from quantcore.images import ConversionInput
+from quantcore.models import Subject
+from quantcore.schema import YES, Report, Support
 
 
 class Workflow(Protocol):
     """How numbers become 8-bit.
 
-    `uses` names the image splits a conversion reads, which therefore are part of its key.
+    Attributes:
+        name: as it stands in requests, keys and files.
+        aliases: what else people call it.
+        title: for people.
+        summary: one plain sentence on what it does.
+        color: of its mark in the plot: one of Okabe and Ito's palette, which colour-blind readers
+            tell apart (https://jfly.uni-koeln.de/color/), with a contrast of at least 3:1 on the
+            light and on the dark background.
+        uses: the image splits that a conversion reads, which therefore are part of its key.
+        weight: how long it takes, next to other workflows.
     """
 
     name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
     title: ClassVar[str]
     summary: ClassVar[str]
-    uses: ClassVar[tuple[str, ...]]
-    weight: ClassVar[float]
+    color: ClassVar[str]
+    uses: ClassVar[tuple[str, ...]] = ()
+    weight: ClassVar[float] = 1.0
+
+    def step(self, backend: Backend) -> Step | None:
+        """Return how the backend's toolchain does it; None where it does not."""
+        return backend.toolchain.steps.get(self.name)
+
+    def refusal(self, subject: Subject) -> Support:
+        """Return whether this model can go this way on any backend, or why not."""
+        return YES
 
     def supports(self, subject: Subject, backend: Backend) -> Support:
         """Return whether this model can go this way on this backend here, or why not."""
+        step = self.step(backend)
+        if step is None:
+            return Support(
+                False,
+                f"{self.title} is not available on {backend.title}.",
+                "Choose another workflow, or another backend.",
+            )
+        answers = (
+            self.refusal(subject),
+            step.supports(self, subject, backend),
+            backend.available(subject.environment),
+        )
+        return next((answer for answer in answers if not answer.ok), YES)
 
-    def qconfig(self, backend: Backend) -> str:
-        """Return what decides the converted weights: equal names give equal conversions."""
+    def recipe(self, backend: Backend) -> str:
+        """Return what decides the converted numbers: equal names give equal conversions."""
+        step = self.step(backend)
+        return step.recipe(backend) if step else ""
 
-    def convert(self, inputs: ConversionInput, backend: Backend, report: Report) -> "nn.Module":
-        """Return the converted module in evaluation mode, on the CPU.
+    def checkpoint(self, backend: Backend) -> str | None:
+        """Return which ready-quantized checkpoint it starts from; None for the float weights."""
+        step = self.step(backend)
+        return step.checkpoint(backend) if step else None
 
-        `report(stage, share)` is called at every step, and may raise to stop the work.
+    def convert(
+        self,
+        inputs: ConversionInput,
+        backend: Backend,
+        report: Report,
+        state: Path | None = None,
+    ) -> ConvertedModel:
+        """Return the converted model, on the CPU. Runs in a child process.
+
+        `report(stage, share)` is called at every part of the work, and may raise to stop it.
+        `state` is what an equal conversion left, which spares the work.
         """
-
-    def empty_converted(self, inputs: ConversionInput, backend: Backend) -> "nn.Module":
-        """Return a converted module of the same layers, for a state dict to bring the numbers.
-
-        It is made in no time, since it looks at no picture.
-        """
-
-
-def runs_here(backend: Backend, environment: Environment) -> Support:
-    """Return whether this machine's torch carries the backend's engine."""
-    if backend.engine in environment.engines:
-        return YES
-    return Support(
-        False,
-        f"torch on this {environment.machine} machine has no {backend.title} kernels.",
-        f"Choose {' or '.join(environment.engines)}.",
-    )
+        step = self.step(backend)
+        assert step is not None, f"{self.name} was not asked whether {backend.name} supports it"
+        return step.convert(self, inputs, backend, report, state)

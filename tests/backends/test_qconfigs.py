@@ -9,7 +9,7 @@ from torch import nn
 from torch.ao import quantization
 
 from quantcore.backends import BACKENDS, Backend, qat_qconfig, static_qconfig
-from quantcore.backends.observers import FittedHistogramObserver
+from quantcore.backends.torch_ao.observers import FittedHistogramObserver
 from quantcore.engine.convert import state_digest
 from tests.support.computing import QUIET, one_thread
 

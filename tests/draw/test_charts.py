@@ -7,7 +7,10 @@ import pytest
 from quantcore.decide import Budgets, recommend, weigh
 from quantcore.draw import axes, charts, marks
 from quantcore.schema import VariantResult
+from quantcore.workflows import WORKFLOWS
 from tests.support import fixtures
+
+WORKFLOW_COLORS = [kind.color for kind in WORKFLOWS.values()]
 
 
 def markers(rows: tuple[VariantResult, ...], across: str = "latency", up: str = "accuracy") -> dict:
@@ -34,7 +37,7 @@ def test_every_result_stands_at_its_figures() -> None:
     static = next(r for r in rows if (r.workflow, r.backend) == ("static", "x86"))
     assert found["Static on x86"]["x"] == pytest.approx(static.latency_ms.p50)
     assert found["Static on x86"]["y"] == pytest.approx(100 * static.accuracy.top1)
-    assert found["Static on x86"]["color"] == marks.WORKFLOW_COLORS["static"]
+    assert found["Static on x86"]["color"] == marks.color("static")
 
 
 def test_bars_are_the_intervals() -> None:
@@ -102,7 +105,7 @@ def _luminance(color: str) -> float:
 
 @pytest.mark.parametrize("background", ["#ffffff", "#10151b"])
 def test_marker_colours_stand_out_on_both_themes(background: str) -> None:
-    for color in marks.WORKFLOW_COLORS.values():
+    for color in WORKFLOW_COLORS:
         dark, light = sorted((_luminance(color), _luminance(background)))
         assert (light + 0.05) / (dark + 0.05) >= 3.0
 

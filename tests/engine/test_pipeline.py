@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.cache import Store
-from quantcore.engine import Job, keys, pipeline, run_cell
-from quantcore.engine.pipeline import FLOAT32
+from quantcore.engine import FLOAT32, Job, context, keys, pipeline, run_cell, stages
 from quantcore.engine.predict import are_logits
 from quantcore.errors import CancelledError
 from quantcore.models import ModelInfo, bundled_file, find
@@ -45,7 +44,7 @@ CELL_IN_A_PROCESS = """
 import sys
 from pathlib import Path
 from quantcore.sandbox.process_pool import ProcessPool
-from quantcore.engine.pipeline import PRELOADED_MODULES, Job, run_cell
+from quantcore.engine import PRELOADED_MODULES, Job, run_cell
 from quantcore.settings import Settings
 from quantcore.schema.request import CompareRequest
 from quantcore.cache import Store
@@ -268,12 +267,12 @@ def test_more_evaluation_pictures_convert_nothing_again(
 
 
 def test_a_damaged_file_is_set_aside_and_made_anew(own: Job) -> None:
-    first = pipeline.convert(own, FLOAT32, 0.0, 1.0)
+    first = stages.convert(own, FLOAT32, 0.0, 1.0)
     path = own.store.path(first.artifact.sha256)
     content = path.read_bytes()
     path.chmod(0o644)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    again = pipeline.convert(own, FLOAT32, 0.0, 1.0)
+    again = stages.convert(own, FLOAT32, 0.0, 1.0)
     assert own.store.verify().is_clean
     assert own.store.checked_path(again.artifact.sha256).stat().st_size == again.artifact.size_bytes
     assert again.state_digest == first.state_digest
@@ -282,9 +281,9 @@ def test_a_damaged_file_is_set_aside_and_made_anew(own: Job) -> None:
 
 
 def test_an_evicted_file_is_made_anew(own: Job) -> None:
-    first = pipeline.convert(own, FLOAT32, 0.0, 1.0)
+    first = stages.convert(own, FLOAT32, 0.0, 1.0)
     own.store.path(first.artifact.sha256).unlink()
-    again = pipeline.convert(own, FLOAT32, 0.0, 1.0)
+    again = stages.convert(own, FLOAT32, 0.0, 1.0)
     assert own.store.path(again.artifact.sha256).exists()
 
 
@@ -314,7 +313,7 @@ def test_a_cell_that_breaks_is_a_row_with_reason_and_details(own: Job) -> None:
 
 
 def test_a_cell_that_is_cancelled_raises_and_keeps_what_was_made(own: Job) -> None:
-    pipeline.convert(own, FLOAT32, 0.0, 1.0)
+    stages.convert(own, FLOAT32, 0.0, 1.0)
     with pytest.raises(CancelledError):
         run_cell(replace(own, should_stop=lambda: True), FLOAT32)
     assert {entry.kind for entry in own.store.list()} == {"conversion", "recipe"}
@@ -341,7 +340,7 @@ def test_a_program_whose_file_is_cached_is_not_timed_without_a_lock(
     other = replace(job, request=replace(job.request, measure=replace(MEASURE, batch=2)))
     row = run_cell(other, FLOAT32)
     assert isinstance(row, Failure)
-    assert row.reason == pipeline.NOT_LOCKED
+    assert row.reason == context.NOT_LOCKED
 
 
 def test_a_program_cannot_answer_in_the_name_of_another_model(

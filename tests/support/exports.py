@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.cache import Store
-from quantcore.engine import Conversion, Job, load_logits, pipeline
+from quantcore.engine import Conversion, Job, context, load_logits, stages
 from quantcore.errors import CancelledError
 from quantcore.export import exports
 from quantcore.export.answers import Answers
@@ -72,7 +72,7 @@ def job_of(
     store: Store,
     pool: ProcessPool,
     settings: Settings,
-    report: pipeline.ReportStage = ignore,
+    report: context.ReportStage = ignore,
     should_stop: Callable[[], bool] = never_stop,
 ) -> Job:
     return Job(spec.request, settings, store, pool, report, should_stop)
@@ -89,11 +89,11 @@ class Bench:
     answered: dict[ExportSpec, Answers] = field(default_factory=dict)
     variants: dict[ExportSpec, Logits] = field(default_factory=dict)
 
-    def job(self, spec: ExportSpec, report: pipeline.ReportStage = ignore) -> Job:
+    def job(self, spec: ExportSpec, report: context.ReportStage = ignore) -> Job:
         return job_of(spec, self.store, self.pool, self.settings, report)
 
     def conversion(self, spec: ExportSpec) -> Conversion:
-        return pipeline.convert(self.job(spec), spec.variant, 0.0, 1.0)
+        return stages.convert(self.job(spec), spec.variant, 0.0, 1.0)
 
     def export(self, spec: ExportSpec) -> Export:
         """Return what is known of the file, which is written unless it was before."""
@@ -101,7 +101,7 @@ class Bench:
             self.exported[spec] = self.write(spec)
         return self.exported[spec]
 
-    def write(self, spec: ExportSpec, report: pipeline.ReportStage = ignore) -> Export:
+    def write(self, spec: ExportSpec, report: context.ReportStage = ignore) -> Export:
         """Write the file, whether it is there already or not."""
         conversion, files = self.conversion(spec), self.files(spec)
         function = "quantcore.export.write:run_export_child"

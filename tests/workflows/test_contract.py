@@ -12,7 +12,7 @@ from PIL import Image
 
 from quantcore.backends import BACKENDS, runtime
 from quantcore.cache import Store
-from quantcore.engine import FLOAT32, Job, pipeline, plan, refusals
+from quantcore.engine import FLOAT32, Job, context, plan, refusals, stages
 from quantcore.engine.keys import recipe_key
 from quantcore.errors import CancelledError, RequestError
 from quantcore.models import bundled_file, find
@@ -110,7 +110,7 @@ def bench(
 @pytest.fixture
 def job(
     pool: ProcessPool, request_: CompareRequest, settings: Settings
-) -> Iterator[Callable[[pipeline.ReportStage], Job]]:
+) -> Iterator[Callable[[context.ReportStage], Job]]:
     """A function that makes the job of one cell with a progress function of its own."""
     with Store.open(settings) as store:
         yield lambda report: Job(request_, settings, store, pool, report, lambda: False)
@@ -173,7 +173,7 @@ def test_what_a_progress_report_raises_ends_the_conversion(
 @pytest.mark.parametrize("report", [1, 2])
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_cell_cancelled_in_mid_conversion_leaves_nothing(
-    job: Callable[[pipeline.ReportStage], Job], name: str, report: int
+    job: Callable[[context.ReportStage], Job], name: str, report: int
 ) -> None:
     cell = next(each for each in POSSIBLE if each.workflow == name)
     reports: list[str] = []
@@ -185,7 +185,7 @@ def test_a_cell_cancelled_in_mid_conversion_leaves_nothing(
 
     cancelled = job(cancel)
     with pytest.raises(CancelledError):
-        pipeline.convert(cancelled, cell, 0.0, 1.0)
+        stages.convert(cancelled, cell, 0.0, 1.0)
     assert len(reports) == report
     assert cancelled.store.list() == []
     found = cancelled.store.verify()

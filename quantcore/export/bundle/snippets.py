@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from quantcore.backends import runtime
-from quantcore.formats import onnx, uses_all_bits
+from quantcore.formats import onnx
 from quantcore.schema import VerificationReport
 
 TEMPLATES = Path(__file__).parent
@@ -139,7 +139,7 @@ def check(card: VerificationReport, file_name: str) -> str:
 def _load(card: VerificationReport, path: str) -> str:
     """Return the lines that load the file, as it was loaded for its proof."""
     load = PYTHON[card.spec.format].load.format(path=path)
-    if card.spec.format != "onnx" or not uses_all_bits(runtime(card.spec.variant.backend)):
+    if card.spec.format != "onnx" or not runtime(card.spec.variant.backend).saturates:
         return _engine(card) + load
     session = load.replace(", providers", ", options, providers")
     return "".join(f"{line}\n" for line in PRECISE_LINES) + session

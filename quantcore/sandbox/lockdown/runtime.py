@@ -29,6 +29,7 @@ _KEPT_VARIABLES = (
     "LANG",
     "LC_ALL",
     "LD_LIBRARY_PATH",
+    "ORT_DISABLE_TELEMETRY",
     "PYTHONPATH",
     "PYTHONWARNINGS",
     # Where the uploads are of which a locked process may read its own.

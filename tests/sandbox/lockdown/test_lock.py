@@ -73,7 +73,11 @@ def test_the_surroundings_are_bare(pool: ProcessPool, lock: Lock) -> None:
     seen = value(pool, lock, "surroundings")
     assert seen["folder"] == seen["temporary"] == str(lock.writes[0])
     allowed = {"HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH"}
-    assert set(seen["variables"]) <= allowed | {"PYTHONWARNINGS", "TORCH_CPP_LOG_LEVEL"}
+    assert set(seen["variables"]) <= allowed | {
+        "PYTHONWARNINGS",
+        "TORCH_CPP_LOG_LEVEL",
+        "ORT_DISABLE_TELEMETRY",
+    }
     assert seen["mode"] == 0o600
     assert seen["standard"] == [True] * 3
     limits = seen["limits"]

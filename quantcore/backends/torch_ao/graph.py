@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantcore import models
 from quantcore.errors import UnsupportedError
-from quantcore.workflows.base import ConversionInput
+from quantcore.images import ConversionInput
 
 if TYPE_CHECKING:
     from torch import nn

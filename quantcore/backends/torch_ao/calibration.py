@@ -7,11 +7,12 @@ stubs are; every other architecture goes through FX graph mode, which finds them
 from typing import TYPE_CHECKING, Any
 
 from quantcore import models
-from quantcore.backends import Backend, qconfigs
-from quantcore.errors import RequestError, UnsupportedError
-from quantcore.workflows import graph
-from quantcore.workflows.base import ConversionInput, Report
-from quantcore.workflows.equalize import equalize
+from quantcore.backends.torch_ao import graph, qconfigs
+from quantcore.backends.torch_ao.equalize import equalize
+from quantcore.backends.torch_ao.numerics import Numerics
+from quantcore.errors import UnsupportedError
+from quantcore.images import ConversionInput
+from quantcore.schema import Report
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,30 +21,16 @@ if TYPE_CHECKING:
 BATCH = 32
 
 
-def check_calibration_images(count: int) -> None:
-    """Refuse to calibrate on nothing.
-
-    Raises:
-        RequestError: no pictures were asked for.
-    """
-    if count < 1:
-        raise RequestError(
-            "Calibration needs pictures: without them no activation range is known, and the "
-            "converted model answers at random.",
-            "Ask for at least 1 calibration image; 256 is a good start.",
-        )
-
-
-def equalizes(asked: bool | None, per_channel: bool | None, backend: Backend) -> bool:
+def equalizes(asked: bool | None, per_channel: bool | None, numerics: Numerics) -> bool:
     """Return whether neighbouring layers are balanced: as asked, or where one scale has to do."""
     if asked is not None:
         return asked
-    return not (backend.per_channel if per_channel is None else per_channel)
+    return not (numerics.per_channel if per_channel is None else per_channel)
 
 
 def prepared(
     inputs: ConversionInput,
-    backend: Backend,
+    numerics: Numerics,
     qconfig: "QConfig",
     is_qat: bool,
     *,
@@ -68,12 +55,12 @@ def prepared(
         observed: nn.Module = prepare(module, inplace=True)
         return observed
     if inputs.model.static_mode == "fx":
-        return _prepared_by_tracing(inputs, backend, qconfig, is_qat, equalized)
+        return _prepared_by_tracing(inputs, numerics, qconfig, is_qat, equalized)
     raise UnsupportedError(inputs.model.static_refusal, "Use dynamic quantization.")
 
 
 def _prepared_by_tracing(
-    inputs: ConversionInput, backend: Backend, qconfig: "QConfig", is_qat: bool, equalized: bool
+    inputs: ConversionInput, numerics: Numerics, qconfig: "QConfig", is_qat: bool, equalized: bool
 ) -> "nn.Module":
     import torch
     from torch.ao.quantization import quantize_fx
@@ -84,7 +71,7 @@ def _prepared_by_tracing(
     if equalized:
         equalize(module)
     module.train(is_qat)
-    return prepare(module, qconfigs.mapping(backend, qconfig, is_qat), (example,))
+    return prepare(module, qconfigs.mapping(numerics, qconfig, is_qat), (example,))
 
 
 def calibrate(module: "nn.Module", inputs: ConversionInput, count: int, report: Report) -> None:
@@ -115,15 +102,3 @@ def converted(module: "nn.Module", inputs: ConversionInput) -> "nn.Module":
     convert: Any = quantization.convert if eager else quantize_fx.convert_fx
     result: nn.Module = convert(module)
     return result
-
-
-def empty_converted(
-    inputs: ConversionInput, backend: Backend, qconfig: "QConfig", is_qat: bool
-) -> "nn.Module":
-    """Return the converted module without showing it a picture, for a state dict to fill."""
-    import warnings
-
-    with warnings.catch_warnings():
-        # Observers that saw nothing warn, and here none is meant to see anything.
-        warnings.simplefilter("ignore")
-        return converted(prepared(inputs, backend, qconfig, is_qat), inputs)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from quantcore import models
+from quantcore.backends.torch_ao.equalize import equalize
 from quantcore.schema import ModelSpec
-from quantcore.workflows.equalize import equalize
 from tests.support.computing import QUIET, one_thread
 
 pytestmark = QUIET

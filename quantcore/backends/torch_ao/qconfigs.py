@@ -1,47 +1,46 @@
-"""Observers and their settings: torch's default configuration of a backend, or a variation of it.
+"""Observers and their settings: torch's default configuration of an engine, or a variation of it.
 
 Source of the defaults: `torch.ao.quantization.get_default_qconfig` and `get_default_qat_qconfig`.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from quantcore.backends.base import Backend
+from quantcore.backends.options import Observer
+from quantcore.backends.torch_ao.numerics import Numerics
 
 if TYPE_CHECKING:
     from torch.ao.quantization import QConfig, QConfigMapping
 
-Observer = Literal["histogram", "minmax"]
-
 
 def static_qconfig(
-    backend: Backend, observer: Observer = "histogram", per_channel: bool | None = None
+    numerics: Numerics, observer: Observer = "histogram", per_channel: bool | None = None
 ) -> "QConfig":
     """Return how to watch activations and weights during calibration.
 
     Args:
-        backend: whose range of activations and default for weights to take.
+        numerics: whose range of activations and default for weights to take.
         observer: `histogram` cuts rare outliers off where that costs least; `minmax` keeps the
             whole range seen.
-        per_channel: one weight scale per output channel; None takes the backend's default.
+        per_channel: one weight scale per output channel; None takes the engine's default.
     """
     import torch
     from torch.ao import quantization
 
-    from quantcore.backends.observers import FittedHistogramObserver
+    from quantcore.backends.torch_ao.observers import FittedHistogramObserver
 
     observers: dict[str, Any] = {
         "histogram": FittedHistogramObserver,
         "minmax": quantization.MinMaxObserver,
     }
     activation = observers[observer].with_args(
-        dtype=torch.quint8, reduce_range=backend.reduce_range
+        dtype=torch.quint8, reduce_range=numerics.reduce_range
     )
     by_channel = quantization.default_per_channel_weight_observer
-    weight = _either(by_channel, quantization.default_weight_observer, backend, per_channel)
+    weight = _either(by_channel, quantization.default_weight_observer, numerics, per_channel)
     return quantization.QConfig(activation=activation, weight=weight)
 
 
-def qat_qconfig(backend: Backend, per_channel: bool | None = None) -> "QConfig":
+def qat_qconfig(numerics: Numerics, per_channel: bool | None = None) -> "QConfig":
     """Return the fake quantization that fine-tuning trains against."""
     import torch
     from torch.ao import quantization
@@ -51,23 +50,23 @@ def qat_qconfig(backend: Backend, per_channel: bool | None = None) -> "QConfig":
         quant_min=0,
         quant_max=255,
         dtype=torch.quint8,
-        reduce_range=backend.reduce_range,
+        reduce_range=numerics.reduce_range,
     )
     by_channel = quantization.default_fused_per_channel_wt_fake_quant
-    weight = _either(by_channel, quantization.default_fused_wt_fake_quant, backend, per_channel)
+    weight = _either(by_channel, quantization.default_fused_wt_fake_quant, numerics, per_channel)
     return quantization.QConfig(activation=activation, weight=weight)
 
 
-def _either(by_channel: Any, by_layer: Any, backend: Backend, per_channel: bool | None) -> Any:
+def _either(by_channel: Any, by_layer: Any, numerics: Numerics, per_channel: bool | None) -> Any:
     """Return the way with one weight scale per output channel, or the one with one per layer."""
-    wanted = backend.per_channel if per_channel is None else per_channel
+    wanted = numerics.per_channel if per_channel is None else per_channel
     return by_channel if wanted else by_layer
 
 
-def mapping(backend: Backend, qconfig: "QConfig", is_qat: bool) -> "QConfigMapping":
-    """Return the configuration for FX graph mode: `qconfig` wherever the backend asks for no other.
+def mapping(numerics: Numerics, qconfig: "QConfig", is_qat: bool) -> "QConfigMapping":
+    """Return the configuration for FX graph mode: `qconfig` wherever the engine asks for no other.
 
-    The backend's own mapping stays underneath, since it fixes the ranges of sigmoid and the like.
+    The engine's own mapping stays underneath, since it fixes the ranges of sigmoid and the like.
     """
     from torch.ao import quantization
 
@@ -76,4 +75,4 @@ def mapping(backend: Backend, qconfig: "QConfig", is_qat: bool) -> "QConfigMappi
         if is_qat
         else quantization.get_default_qconfig_mapping
     )
-    return default(backend.qconfig).set_global(qconfig)
+    return default(numerics.qconfig).set_global(qconfig)

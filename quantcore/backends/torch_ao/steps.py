@@ -1,0 +1,280 @@
+"""What torch's toolchain does for each workflow. `TORCH` is the list.
+
+Torch is imported inside functions that run in child processes only.
+"""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from quantcore import models
+from quantcore.backends.base import Step, Toolchain
+from quantcore.backends.options import DynamicOptions, QatOptions, StaticOptions
+from quantcore.backends.torch_ao import calibration, dynamic, graph, qconfigs, training
+from quantcore.backends.torch_ao.module import TorchModel, evaluated, is_program
+from quantcore.backends.torch_ao.numerics import ONEDNN, X86, Numerics
+from quantcore.formats import torchscript
+from quantcore.images import ConversionInput
+from quantcore.models import Subject
+from quantcore.schema import YES, Report, Support
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LAYER_TYPES = ("Linear", "LSTM", "GRU")
+
+
+class Engine(Protocol):
+    """What a step of torch's reads of the backend that it is asked for."""
+
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def engine(self) -> str | None: ...  # noqa: D102
+    @property
+    def numerics(self) -> Numerics: ...  # noqa: D102
+    @property
+    def takes_float16(self) -> bool: ...  # noqa: D102
+
+
+class TorchStep:
+    """A step that needs no checkpoint, and supports every model."""
+
+    def supports(self, options: Any, subject: Subject, backend: Engine) -> Support:
+        """Return yes."""
+        return YES
+
+    def checkpoint(self, backend: Engine) -> str | None:
+        """Return None: it starts from the float weights."""
+        return None
+
+
+class Float32(TorchStep):
+    """The float module as it is."""
+
+    def recipe(self, backend: Engine) -> str:
+        """Return one name for all engines: none changes a float model."""
+        return "float32"
+
+    def convert(
+        self, _: Any, inputs: ConversionInput, backend: Engine, report: Report, state: Path | None
+    ) -> TorchModel:
+        """Return the float module."""
+        report("loading the model", 0.0)
+        module = evaluated(models.build(inputs.spec))
+        return TorchModel(module, inputs.image_size, backend.engine)
+
+
+class Pretrained(TorchStep):
+    """A checkpoint that was quantized by whoever published it."""
+
+    def supports(self, options: Any, subject: Subject, backend: Engine) -> Support:
+        """Return yes where a checkpoint for the engine's kernels exists."""
+        engines = subject.model.pretrained_engines
+        if backend.engine in engines:
+            return YES
+        if engines:
+            return Support(
+                False,
+                f"No ready-quantized {subject.model.title} was made for {backend.title}.",
+                f"Use static or QAT instead, or choose {' or '.join(engines)}.",
+            )
+        return Support(
+            False,
+            f"Nobody has published a ready-quantized {subject.model.title}.",
+            "Use static or QAT; for models of linear layers or LSTMs, dynamic.",
+        )
+
+    def recipe(self, backend: Engine) -> str:
+        """Return the configuration that the checkpoint was made for."""
+        return backend.numerics.qconfig
+
+    def checkpoint(self, backend: Engine) -> str | None:
+        """Return the configuration that names the checkpoint."""
+        return backend.numerics.qconfig
+
+    def convert(
+        self, _: Any, inputs: ConversionInput, backend: Engine, report: Report, state: Path | None
+    ) -> TorchModel:
+        """Return the checkpoint in its quantized module."""
+        report("loading the ready-quantized checkpoint", 0.0)
+        module = models.ready_quantized(inputs.spec, backend.numerics.qconfig)
+        return TorchModel(evaluated(module), inputs.image_size, backend.engine)
+
+
+class Dynamic(TorchStep):
+    """Linear and recurrent layers with 8-bit (or half precision) weights."""
+
+    def supports(self, options: DynamicOptions, subject: Subject, backend: Engine) -> Support:
+        """Return yes where the engine has kernels for such weights."""
+        if options.dtype == "float16" and not backend.takes_float16:
+            return Support(
+                False,
+                f"{backend.title} has no kernels for float16 weights.",
+                "Use qint8 here, or float16 on x86 or fbgemm.",
+            )
+        if subject.model.is_program and options.layers != LAYER_TYPES:
+            return Support(
+                False,
+                "A program's layers cannot be chosen one by one.",
+                "Leave layers as it is: every linear layer is converted.",
+            )
+        return YES
+
+    def recipe(self, backend: Engine) -> str:
+        """Return one name for all engines: the weights are quantized alike for each."""
+        return "dynamic"
+
+    def convert(
+        self,
+        options: DynamicOptions,
+        inputs: ConversionInput,
+        backend: Engine,
+        report: Report,
+        state: Path | None,
+    ) -> TorchModel:
+        """Return the module with the chosen layers converted."""
+        report("converting the weights", 0.0)
+        torchscript.activate(backend.engine)
+        module = dynamic.converted(inputs, options.layers, options.dtype)
+        return TorchModel(evaluated(module), inputs.image_size, backend.engine)
+
+
+class Static(TorchStep):
+    """Layers fused, activations observed on calibration pictures, then converted."""
+
+    def supports(self, options: StaticOptions, subject: Subject, backend: Engine) -> Support:
+        """Return yes where torch can observe the architecture."""
+        if subject.model.is_program and options.equalize:
+            return Support(
+                False,
+                "Layers of a program cannot be balanced before they are converted.",
+                "Leave equalize as it is.",
+            )
+        return observable(subject)
+
+    def recipe(self, backend: Engine) -> str:
+        """Return the engine's configuration; x86 and FBGEMM share one."""
+        return backend.numerics.qconfig
+
+    def convert(
+        self,
+        options: StaticOptions,
+        inputs: ConversionInput,
+        backend: Engine,
+        report: Report,
+        state: Path | None,
+    ) -> TorchModel:
+        """Return the calibrated, converted module."""
+        report("fusing layers", 0.0)
+        torchscript.activate(backend.engine)
+        numerics = backend.numerics
+        qconfig = qconfigs.static_qconfig(
+            numerics, options.observer or "histogram", options.per_channel
+        )
+        if state is not None:
+            module = filled(state, inputs, numerics, qconfig, is_qat=False)
+        else:
+            equalized = calibration.equalizes(options.equalize, options.per_channel, numerics)
+            module = calibration.prepared(
+                inputs, numerics, qconfig, is_qat=False, equalized=equalized
+            )
+            calibration.calibrate(module, inputs, options.calibration_images, report)
+            report("converting", 0.95)
+            module = calibration.converted(module, inputs)
+        return costly(module, inputs, backend.engine)
+
+
+class Qat(TorchStep):
+    """Fine-tuned with 8-bit rounding in the loop, then converted."""
+
+    def supports(self, options: QatOptions, subject: Subject, backend: Engine) -> Support:
+        """Return yes where torch can observe the architecture, and it came with its source."""
+        return trainable(subject)
+
+    def recipe(self, backend: Engine) -> str:
+        """Return the configuration trained for; x86, FBGEMM and oneDNN share one."""
+        return self.trained_for(backend).qconfig
+
+    def trained_for(self, backend: Engine) -> Numerics:
+        """Return the numerics that are trained for.
+
+        oneDNN would take activations of a full 8 bits, which its sums overflow on without VNNI.
+        Training makes up for the bit that x86's configuration leaves free, and one training then
+        serves all three.
+        """
+        return X86 if backend.numerics == ONEDNN else backend.numerics
+
+    def convert(
+        self,
+        options: QatOptions,
+        inputs: ConversionInput,
+        backend: Engine,
+        report: Report,
+        state: Path | None,
+    ) -> TorchModel:
+        """Return the fine-tuned, converted module."""
+        torchscript.activate(backend.engine)
+        module = trained(options, inputs, self.trained_for(backend), report, state)
+        return costly(module, inputs, backend.engine)
+
+
+def trained(
+    options: QatOptions,
+    inputs: ConversionInput,
+    numerics: Numerics,
+    report: Report,
+    state: Path | None,
+) -> "nn.Module":
+    """Return the module trained for these numerics and converted, or made from its state."""
+    if state is None:
+        return training.fine_tuned(options, inputs, numerics, report)
+    qconfig = qconfigs.qat_qconfig(numerics, options.per_channel)
+    return filled(state, inputs, numerics, qconfig, is_qat=True)
+
+
+def filled(
+    state: Path, inputs: ConversionInput, numerics: Numerics, qconfig: Any, *, is_qat: bool
+) -> "nn.Module":
+    """Return a converted module that has seen no picture, with the numbers of a state dict."""
+    import torch
+
+    with warnings.catch_warnings():
+        # Observers that saw nothing warn, and here none is meant to see anything.
+        warnings.simplefilter("ignore")
+        prepared = calibration.prepared(inputs, numerics, qconfig, is_qat)
+        module = calibration.converted(prepared, inputs)
+    module.load_state_dict(torch.load(state, weights_only=True))
+    return module
+
+
+def costly(module: "nn.Module", inputs: ConversionInput, engine: str | None) -> TorchModel:
+    """Return a converted module whose numbers took pictures to find."""
+    return TorchModel(
+        evaluated(module), inputs.image_size, engine, is_costly=not is_program(module)
+    )
+
+
+def observable(subject: Subject) -> Support:
+    """Return whether torch can fuse and observe the architecture."""
+    if subject.model.static_mode is None:
+        return Support(False, subject.model.static_refusal, "Use dynamic quantization.")
+    return YES
+
+
+def trainable(subject: Subject) -> Support:
+    """Return whether torch can put fake quantization into the architecture."""
+    if subject.model.static_mode == graph.MODE:
+        return Support(False, graph.NO_SOURCE, "Use static, or upload the weights alone.")
+    return observable(subject)
+
+
+STEPS: Mapping[str, Step] = {
+    "float32": Float32(),
+    "pretrained": Pretrained(),
+    "dynamic": Dynamic(),
+    "static": Static(),
+    "qat": Qat(),
+}
+TORCH = Toolchain("torch", STEPS, makes_modules=True)

@@ -1,0 +1,144 @@
+"""torch's own runtime: four engines for 8-bit kernels, and float32 as torch serves it best."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from quantcore.backends.base import PHONES, SERVERS, RunsFormat, Symbol, Target, Toolchain
+from quantcore.backends.options import Observer
+from quantcore.backends.torch_ao import TORCH, numerics
+from quantcore.backends.torch_ao.numerics import Numerics
+from quantcore.formats import MeasuredFormat, TorchScript
+from quantcore.schema import YES, Environment, Setting, Support
+
+
+@dataclass(frozen=True)
+class TorchEngine(RunsFormat):
+    """One of torch's quantized engines, which runs TorchScript files.
+
+    Attributes:
+        engine: as torch names it; None leaves torch as it is (float32 needs none).
+        numerics: how its 8-bit numbers are laid out.
+        takes_float16: it has kernels for weights in half precision.
+        made_for: the processors its kernels are written for, as `platform.machine()` names them.
+    """
+
+    name: str
+    title: str
+    summary: str
+    engine: str | None
+    numerics: Numerics
+    takes_float16: bool
+    made_for: tuple[str, ...]
+    targets: tuple[Target, ...]
+    symbol: Symbol
+    pace: float = 1.0
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+    format: ClassVar[MeasuredFormat] = TorchScript()
+    toolchain: ClassVar[Toolchain] = TORCH
+    float_backend: ClassVar[str | None] = None
+    observer: ClassVar[Observer] = "histogram"
+
+    @property
+    def per_channel(self) -> bool:
+        """Return whether weights have one scale per output channel by default."""
+        return self.numerics.per_channel
+
+    @property
+    def saturates(self) -> bool:
+        """Return whether its activations take all 8 bits, whose sums overflow without VNNI."""
+        return self.engine is not None and not self.numerics.reduce_range
+
+    def available(self, environment: Environment) -> Support:
+        """Return whether that machine's torch carries the engine."""
+        if self.engine is None or self.engine in environment.engines:
+            return YES
+        return Support(
+            False,
+            f"torch on this {environment.machine} machine has no {self.title} kernels.",
+            f"Choose {' or '.join(environment.engines)}.",
+        )
+
+    def speed_cause(self, environment: Environment) -> str:
+        """Return why its files may be slow on that machine; empty where nothing is known."""
+        if environment.machine not in SERVERS or self.engine is None:
+            return ""
+        if environment.machine not in self.made_for:
+            return "Its kernels are made for ARM phones; on this machine they are slow."
+        if not environment.has_vnni:
+            return "This processor has no VNNI, the instruction that makes 8-bit sums fast."
+        return ""
+
+    def accuracy_cause(self, settings: Mapping[str, Setting], environment: Environment) -> str:
+        """Return why its files may answer differently; empty where nothing is known."""
+        own = self.per_channel
+        per_channel = settings.get("per_channel")
+        coarse = per_channel is False or (per_channel is None and not own)
+        sentences = {
+            "Its weights share one scale per layer (per-tensor), which is coarse.": coarse,
+            f"Without VNNI, {self.name}'s 8-bit sums can overflow.": (
+                self.saturates
+                and environment.machine in set(self.made_for) & set(SERVERS)
+                and not environment.has_vnni
+            ),
+        }
+        return " ".join(sentence for sentence, holds in sentences.items() if holds)
+
+
+X86 = TorchEngine(
+    name="x86",
+    title="x86",
+    summary="Servers and PCs. Picks FBGEMM's or oneDNN's kernels, layer by layer.",
+    engine="x86",
+    numerics=numerics.X86,
+    takes_float16=True,
+    made_for=SERVERS,
+    targets=("server",),
+    symbol="square",
+)
+FBGEMM = TorchEngine(
+    name="fbgemm",
+    title="FBGEMM",
+    summary="Servers and PCs. The older kernels for Intel and AMD, still the widest known.",
+    engine="fbgemm",
+    numerics=numerics.X86,
+    takes_float16=True,
+    made_for=SERVERS,
+    targets=("server",),
+    symbol="diamond",
+)
+ONEDNN = TorchEngine(
+    name="onednn",
+    title="oneDNN",
+    summary="Servers and PCs with 8-bit dot products (VNNI); keeps all 8 bits of activations.",
+    engine="onednn",
+    numerics=numerics.ONEDNN,
+    takes_float16=False,
+    made_for=SERVERS,
+    targets=("server",),
+    symbol="triangle-up",
+)
+QNNPACK = TorchEngine(
+    name="qnnpack",
+    title="QNNPACK",
+    summary="Phones. Its kernels are for ARM; on a PC it shows size and accuracy, not speed.",
+    engine="qnnpack",
+    numerics=numerics.QNNPACK,
+    takes_float16=False,
+    made_for=PHONES,
+    targets=("phone",),
+    symbol="cross",
+    pace=2.0,
+)
+FLOAT = TorchEngine(
+    name="float32",
+    title="float32",
+    summary="torch's own float kernels, with the graph optimized for inference after loading.",
+    engine=None,
+    numerics=numerics.X86,
+    takes_float16=True,
+    made_for=SERVERS + PHONES,
+    targets=("server", "phone"),
+    symbol="circle",
+)
