@@ -13,6 +13,7 @@ from quantcore.decide.paired import Correctness
 from quantcore.decide.promise import Promise, promise
 from quantcore.decide.reasons import Other, describe
 from quantcore.decide.reference_groups import ReferenceGroup, reference_group, references
+from quantcore.decide.speed import best_floats, has_several_floats, over_best
 from quantcore.decide.verdict import Miss, Verdict, nearest_in_8_bits, recommend
 from quantcore.schema import Comparison
 
@@ -30,11 +31,14 @@ __all__ = [
     "Promise",
     "ReferenceGroup",
     "Verdict",
+    "best_floats",
     "bounds",
     "broken_budgets",
     "decide",
     "describe",
+    "has_several_floats",
     "nearest_in_8_bits",
+    "over_best",
     "promise",
     "recommend",
     "reference_group",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantcore.decide.reference_groups import Floats, grounded_alike, reference_group, timed_alike
+from quantcore.decide.speed import is_its_own_reference
 from quantcore.engine import metrics
 from quantcore.schema import VariantResult
 
@@ -43,7 +44,7 @@ def _both(errors: Floats) -> Floats:
 
 
 def _timed(rows: Sequence[VariantResult]) -> list[VariantResult]:
-    return [row for row in rows if row.workflow != "float32" and row.speedup.rounds > 1]
+    return [row for row in rows if not is_its_own_reference(row) and row.speedup.rounds > 1]
 
 
 def _freedom(rows: Sequence[VariantResult]) -> int:
@@ -58,7 +59,7 @@ def ratio_errors(rows: Sequence[VariantResult]) -> Floats:
     machine), and a row noisier than that keeps its own. float32 has none: it is the reference.
     """
     pooled = _pooled_error(rows)
-    own = [0.0 if row.workflow == "float32" else max(pooled, _log_error(row)) for row in rows]
+    own = [0.0 if is_its_own_reference(row) else max(pooled, _log_error(row)) for row in rows]
     return np.array(own)
 
 

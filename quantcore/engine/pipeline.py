@@ -32,6 +32,7 @@ from quantcore.errors import (
 from quantcore.images import load_labels
 from quantcore.models import find, weights_are_here
 from quantcore.schema import (
+    TORCH_FLOAT,
     Accuracy,
     CompareRequest,
     Environment,
@@ -53,8 +54,6 @@ PRELOADED_MODULES = (
 )
 # Of the machine, not of a data folder: two servers with folders of their own share the processor.
 MACHINE_LOCK = Path(tempfile.gettempdir()) / f"quantcore-measures-{os.getuid()}.lock"
-# What torch's float32 is called among the references of a speed-up.
-TORCH_FLOAT = "torch"
 
 _RESULT = TypeAdapter(VariantResult)
 

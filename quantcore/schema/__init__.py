@@ -14,6 +14,7 @@ from quantcore.schema.request import (
     Variant,
 )
 from quantcore.schema.result import (
+    TORCH_FLOAT,
     Accuracy,
     Artifact,
     Comparison,
@@ -40,6 +41,7 @@ from quantcore.schema.verification import (
 __all__ = [
     "RANDOM",
     "SOURCES",
+    "TORCH_FLOAT",
     "YES",
     "Accuracy",
     "Artifact",

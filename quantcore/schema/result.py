@@ -14,6 +14,9 @@ from quantcore.errors import RequestError
 from quantcore.schema.environment import Environment
 from quantcore.schema.request import CompareRequest, Setting
 
+# What torch's float32, which needs no backend, is called among references.
+TORCH_FLOAT = "torch"
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -111,6 +114,11 @@ class VariantResult:
     notes: tuple[str, ...] = ()
     predictions: str | None = None
     speedups: dict[str, Speedup] = field(default_factory=dict)
+
+    @property
+    def float_name(self) -> str:
+        """Return what a float32 row is called among the references in `speedups`."""
+        return self.backend or TORCH_FLOAT
 
 
 @dataclass(frozen=True)
