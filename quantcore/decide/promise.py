@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quantcore import wording
+from quantcore.backends import entry
 from quantcore.decide.evidence import Evidence, weigh
 from quantcore.decide.reference_groups import references
 from quantcore.schema import Comparison, VariantResult
 
 State = Literal["kept", "half kept", "broken", "unknown"]
 
-X86_MACHINES = ("x86_64", "AMD64")
 # Below these a model is tiny: what surrounds the arithmetic weighs more than the arithmetic.
 TINY_MS = 0.5
 TINY_BYTES = 1_000_000
@@ -90,21 +90,16 @@ def _speed(evidence: Evidence, place: int, comparison: Comparison) -> Promise:
 
 def _speed_cause(evidence: Evidence, row: VariantResult, comparison: Comparison) -> str:
     environment = comparison.environment
-    on_x86 = environment.machine in X86_MACHINES
+    backend = entry(row.backend)
     reference = _own_float(evidence, row)
     tiny = reference is not None and reference.latency_ms.p50 < TINY_MS
     causes = {
         _stayed_float(row): row.int8_share < MOSTLY_FLOAT,
-        "Its kernels are made for ARM phones; on this machine they are slow.": (
-            row.backend == "qnnpack" and on_x86
-        ),
-        "This processor has no VNNI, the instruction that makes 8-bit sums fast.": (
-            row.backend != "qnnpack" and on_x86 and not environment.has_vnni
-        ),
+        backend.speed_cause(environment) if backend else "": True,
         "The model is tiny, so what surrounds the arithmetic takes most of the time.": tiny,
         "The machine was busy while it was timed.": row.machine_busy,
     }
-    return " ".join(cause for cause, holds in causes.items() if holds)
+    return " ".join(cause for cause, holds in causes.items() if cause and holds)
 
 
 def _same_accuracy(evidence: Evidence, place: int, comparison: Comparison) -> Promise:
@@ -123,16 +118,9 @@ def _same_accuracy(evidence: Evidence, place: int, comparison: Comparison) -> Pr
 
 
 def _accuracy_cause(row: VariantResult, comparison: Comparison) -> str:
-    per_channel = row.settings.get("per_channel")
-    images = row.settings.get("calibration_images")
-    saturates = comparison.environment.machine in X86_MACHINES and (
-        row.backend == "onednn" and not comparison.environment.has_vnni
-    )
+    backend, images = entry(row.backend), row.settings.get("calibration_images")
     causes = {
-        "Its weights share one scale per layer (per-tensor), which is coarse.": (
-            per_channel is False or (per_channel is None and row.backend == "qnnpack")
-        ),
-        "Without VNNI, onednn's 8-bit sums can overflow.": saturates,
+        backend.accuracy_cause(row.settings, comparison.environment) if backend else "": True,
         "It was calibrated on few images.": isinstance(images, int) and images < FEW_IMAGES,
     }
-    return " ".join(cause for cause, holds in causes.items() if holds)
+    return " ".join(cause for cause, holds in causes.items() if cause and holds)
