@@ -3,6 +3,8 @@
 A new backend is one module and one line here.
 """
 
+from collections.abc import Iterable
+
 from quantcore.backends import onnxruntime, torch_engines
 from quantcore.backends.base import Backend, ConvertedModel, Step, Symbol, Target, Toolchain
 from quantcore.backends.torch_ao.module import TorchModel, example
@@ -48,7 +50,7 @@ def entry(name: str | None) -> Backend | None:
     return FLOAT if name is None else BACKENDS.get(name)
 
 
-def float_backends(names: "list[str] | tuple[str, ...]") -> tuple[str | None, ...]:
+def float_backends(names: Iterable[str]) -> tuple[str | None, ...]:
     """Return whose float32 rows the backends of these names are held against, torch's first."""
     own = (runtime(name).float_backend for name in names)
     return tuple(dict.fromkeys((None, *own)))

@@ -1,6 +1,6 @@
 from quantcore.engine.context import Job, is_locked, origins
 from quantcore.engine.convert import Conversion, conversion_input, module_again, provenance
-from quantcore.engine.grid import plan, refusals
+from quantcore.engine.grid import float_cells, plan, refusals
 from quantcore.engine.keys import FLOAT32, image_size
 from quantcore.engine.latency import (
     TimedFile,
@@ -38,6 +38,7 @@ __all__ = [
     "conversion_input",
     "evaluation_logits",
     "failure",
+    "float_cells",
     "image_size",
     "is_locked",
     "load_logits",

@@ -44,13 +44,18 @@ def plan(
     settings = settings or {}
     chosen = {name: _chosen(name, settings.get(name, {})) for name in (*workflows, *settings)}
     names = [runtime(name).name for name in backends]
-    variants = [Variant(FLOAT32.workflow, each) for each in float_backends(names)]
+    variants = float_cells(names)
     for name, backend in itertools.product(workflows, names):
         if name != FLOAT32.workflow:
             variants.append(Variant(name, backend, chosen[name]))
     return CompareRequest(
         model, tuple(dict.fromkeys(variants)), images or ImageSpec(), measure or MeasureSpec()
     )
+
+
+def float_cells(backends: Sequence[str]) -> list[Variant]:
+    """Return the float32 variants that variants on these backends are held against."""
+    return [Variant(FLOAT32.workflow, each) for each in float_backends(backends)]
 
 
 def _chosen(name: str, settings: Mapping[str, Setting]) -> Settings:

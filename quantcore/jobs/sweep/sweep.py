@@ -8,7 +8,7 @@ from typing import Any
 
 from quantcore.backends import BACKENDS, runtime
 from quantcore.decide import labels
-from quantcore.engine import FLOAT32
+from quantcore.engine import FLOAT32, float_cells
 from quantcore.errors import RequestError
 from quantcore.models import find
 from quantcore.schema import (
@@ -89,7 +89,8 @@ class Sweep:
     def _check_size(self) -> None:
         """Refuse too many before they are written out."""
         groups = sum(math.prod(map(len, self._axes(name))) for name in _once(self.models))
-        variants = 1 + sum(self._count(name) for name in self._quantizing())
+        floats = len(float_cells(self.backends))
+        variants = floats + sum(self._count(name) for name in self._quantizing())
         if groups * variants > MAX_VARIANTS:
             raise RequestError(
                 f"This sweep asks for {groups * variants:,} variants, more than {MAX_VARIANTS}: "
@@ -105,7 +106,7 @@ class Sweep:
         return len(set(self.backends)) * math.prod(len(_once(each)) for each in values)
 
     def _variants(self) -> Iterator[Variant]:
-        yield FLOAT32
+        yield from float_cells(_once(self.backends))
         for name, backend in itertools.product(self._quantizing(), _once(self.backends)):
             values = self.settings.get(name, {})
             for combination in itertools.product(*values.values()):
