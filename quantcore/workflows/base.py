@@ -25,6 +25,7 @@ class Workflow(Protocol):
             light and on the dark background.
         uses: the image splits that a conversion reads, which therefore are part of its key.
         weight: how long it takes, next to other workflows.
+        absence: why a backend without a step for it has none.
     """
 
     name: ClassVar[str]
@@ -34,6 +35,7 @@ class Workflow(Protocol):
     color: ClassVar[str]
     uses: ClassVar[tuple[str, ...]] = ()
     weight: ClassVar[float] = 1.0
+    absence: ClassVar[str] = "{backend} has no such way to quantize."
 
     def step(self, backend: Backend) -> Step | None:
         """Return how the backend's toolchain does it; None where it does not."""
@@ -49,8 +51,8 @@ class Workflow(Protocol):
         if step is None:
             return Support(
                 False,
-                f"{self.title} is not available on {backend.title}.",
-                "Choose another workflow, or another backend.",
+                self.absence.format(backend=backend.title),
+                "Use static instead, or another backend.",
             )
         answers = (
             self.refusal(subject),

@@ -8,13 +8,16 @@ import torch
 from torch import nn
 from torch.ao import quantization
 
-from quantcore.backends import BACKENDS, Backend, qat_qconfig, static_qconfig
+from quantcore.backends import BACKENDS
+from quantcore.backends.torch_ao.module import state_digest
 from quantcore.backends.torch_ao.observers import FittedHistogramObserver
-from quantcore.engine.convert import state_digest
+from quantcore.backends.torch_ao.qconfigs import qat_qconfig, static_qconfig
+from quantcore.backends.torch_engines import TorchEngine
 from tests.support.computing import QUIET, one_thread
 
 pytestmark = QUIET
-every_backend = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
+ENGINES = {name: each for name, each in BACKENDS.items() if isinstance(each, TorchEngine)}
+every_backend = pytest.mark.parametrize("backend", ENGINES.values(), ids=ENGINES)
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +26,7 @@ def process() -> Iterator[None]:
         yield
 
 
-def converted(backend: Backend, qconfig: Any, is_qat: bool = False) -> nn.Module:
+def converted(backend: TorchEngine, qconfig: Any, is_qat: bool = False) -> nn.Module:
     """Return a small net, prepared, shown seeded pictures and converted."""
     torch.backends.quantized.engine = backend.engine
     torch.manual_seed(0)
@@ -42,11 +45,11 @@ def converted(backend: Backend, qconfig: Any, is_qat: bool = False) -> nn.Module
 
 
 @every_backend
-def test_static_defaults_convert_as_torchs_own(backend: Backend) -> None:
+def test_static_defaults_convert_as_torchs_own(backend: TorchEngine) -> None:
     assert backend.engine is not None
-    ours = converted(backend, static_qconfig(backend))
+    ours = converted(backend, static_qconfig(backend.numerics))
     default = quantization.get_default_qconfig(backend.engine)
-    if backend.reduce_range:
+    if backend.numerics.reduce_range:
         # torch fits its histogram to twice the steps there are.
         activation = FittedHistogramObserver.with_args(reduce_range=True)
         default = quantization.QConfig(activation=activation, weight=default.weight)
@@ -79,30 +82,30 @@ def test_a_full_range_is_fitted_as_torch_does() -> None:
 
 
 @every_backend
-def test_qat_defaults_convert_as_torchs_own(backend: Backend) -> None:
+def test_qat_defaults_convert_as_torchs_own(backend: TorchEngine) -> None:
     assert backend.engine is not None
-    ours = converted(backend, qat_qconfig(backend), is_qat=True)
+    ours = converted(backend, qat_qconfig(backend.numerics), is_qat=True)
     torchs = converted(backend, quantization.get_default_qat_qconfig(backend.engine), is_qat=True)
     assert state_digest(ours) == state_digest(torchs)
 
 
 @every_backend
-def test_observer_and_channels_change_the_numbers(backend: Backend) -> None:
-    usual = state_digest(converted(backend, static_qconfig(backend)))
-    minmax = state_digest(converted(backend, static_qconfig(backend, "minmax")))
+def test_observer_and_channels_change_the_numbers(backend: TorchEngine) -> None:
+    usual = state_digest(converted(backend, static_qconfig(backend.numerics)))
+    minmax = state_digest(converted(backend, static_qconfig(backend.numerics, "minmax")))
     other = state_digest(
-        converted(backend, static_qconfig(backend, per_channel=not backend.per_channel))
+        converted(backend, static_qconfig(backend.numerics, per_channel=not backend.per_channel))
     )
     same = state_digest(
-        converted(backend, static_qconfig(backend, per_channel=backend.per_channel))
+        converted(backend, static_qconfig(backend.numerics, per_channel=backend.per_channel))
     )
     assert len({usual, minmax, other}) == 3
     assert same == usual
 
 
 @every_backend
-def test_the_digest_sees_one_changed_weight(backend: Backend) -> None:
-    net = converted(backend, static_qconfig(backend))
+def test_the_digest_sees_one_changed_weight(backend: TorchEngine) -> None:
+    net = converted(backend, static_qconfig(backend.numerics))
     before = state_digest(net)
     state = net.state_dict()
     bias = state["module.4._packed_params._packed_params"][1]

@@ -9,8 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from quantcore.backends import runtime
-from quantcore.engine import Timing, latency, time_against_float, time_alone
+from quantcore.engine import Timing, latency, time_in_turns
 from quantcore.engine.latency import TimedFile
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
@@ -38,13 +37,13 @@ def _file(path: Path, depth: int) -> TimedFile:
 
     layers = [nn.Sequential(nn.Conv2d(48, 48, 3, padding=1), nn.ReLU()) for _ in range(2 * depth)]
     model = nn.Sequential(nn.Conv2d(3, 48, 1), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    torchscript.export(model.eval(), torch.randn(2, 3, SIDE, SIDE), runtime(None), {}, path)
+    torchscript.export(model.eval(), torch.randn(2, 3, SIDE, SIDE), None, {}, path)
     return TimedFile(path, None, SIDE)
 
 
 @pytest.fixture(scope="module")
 def alone(pool: ProcessPool, files: dict[int, TimedFile]) -> Timing:
-    return time_alone(pool, files[1], QUICK, ignore_progress, never_stop)
+    return time_in_turns(pool, files[1], [], QUICK, ignore_progress, never_stop)
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def against(
     spec: MeasureSpec = QUICK,
     watch: Callable[[Progress], None] = ignore_progress,
 ) -> Timing:
-    return time_against_float(pool, subject, reference, spec, watch, never_stop)
+    return time_in_turns(pool, subject, [reference], spec, watch, never_stop)
 
 
 def test_a_deeper_net_is_slower_about_as_many_times_as_it_is_deeper(
@@ -118,7 +117,7 @@ def test_memory_is_told_above_what_the_runtime_takes(
 ) -> None:
     assert 50e6 < alone.memory_baseline_bytes < 2e9
     large_batch = MeasureSpec(threads=1, batch=64, min_rounds=2, time_budget_s=0.1)
-    many = time_alone(pool, files[1], large_batch, ignore_progress, never_stop)
+    many = time_in_turns(pool, files[1], [], large_batch, ignore_progress, never_stop)
     # 64 pictures hold at least two layers' activations more than one does.
     grown = 63 * 2 * 48 * SIDE * SIDE * 4
     assert many.peak_memory_bytes - alone.peak_memory_bytes > 0.5 * grown
@@ -129,7 +128,7 @@ def test_memory_is_told_above_what_the_runtime_takes(
 def test_other_work_marks_the_machine_as_busy(
     pool: ProcessPool, files: dict[int, TimedFile]
 ) -> None:
-    assert time_alone(pool, files[1], QUICK, ignore_progress, never_stop).machine_busy
+    assert time_in_turns(pool, files[1], [], QUICK, ignore_progress, never_stop).machine_busy
 
 
 def test_its_own_work_does_not_mark_the_machine_as_busy(
@@ -137,7 +136,7 @@ def test_its_own_work_does_not_mark_the_machine_as_busy(
 ) -> None:
     own = psutil.Process(pool._process.pid)
     monkeypatch.setattr(latency, "_used_s", lambda: _spent_s(own))
-    timing = time_alone(pool, files[1], QUICK, ignore_progress, never_stop)
+    timing = time_in_turns(pool, files[1], [], QUICK, ignore_progress, never_stop)
     assert not timing.machine_busy
 
 
@@ -153,5 +152,5 @@ def test_cancel_ends_both_children(pool: ProcessPool, files: dict[int, TimedFile
     asked: list[Progress] = []
     endless = MeasureSpec(threads=1, target_interval=1e-9, time_budget_s=600)
     with pytest.raises(CancelledError):
-        time_against_float(pool, files[1], files[3], endless, asked.append, lambda: len(asked) > 1)
+        time_in_turns(pool, files[1], [files[3]], endless, asked.append, lambda: len(asked) > 1)
     assert psutil.Process(pool._process.pid).children() == []

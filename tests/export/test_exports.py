@@ -27,7 +27,7 @@ from quantcore.errors import (
 )
 from quantcore.export import Exports, answers, checks, exports, service, verify
 from quantcore.export.checks import Evidence, Logits
-from quantcore.formats import EXPORTERS, Exporter
+from quantcore.formats import EXPORTERS, Format
 from quantcore.jobs import Workers
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
@@ -336,7 +336,7 @@ def test_only_what_a_runtime_says_of_a_file_is_held_against_it(
     import torch
 
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
-    made = cast(Exporter, SimpleNamespace(runtime="It", load=Mock(side_effect=error)))
+    made = cast(Format, SimpleNamespace(runtime="It", load=Mock(side_effect=error)))
     with pytest.raises(Exception) as caught:  # noqa: PT011
         answers._asked(Mock(), made, ONNX, Path("a.onnx"), None)
     assert type(caught.value) is becomes

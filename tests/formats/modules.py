@@ -14,8 +14,8 @@ from quantcore.engine import FLOAT32
 from quantcore.errors import UnsupportedError
 from quantcore.formats import Source, Written, exporter, lite, mobile
 from quantcore.formats.torchscript import captured
+from quantcore.images import ConversionInput
 from quantcore.schema import Setting
-from quantcore.workflows import ConversionInput
 
 SIDE = 8
 APART = ("model", "workflow", "backend", "labels", "image_size", "mean", "std", "channels")
@@ -77,10 +77,11 @@ def source(name: str) -> Source:
     module: nn.Module = globals()[name]().eval()
     return Source(
         variant=FLOAT32,
-        backend=FLOAT,
+        kernels=FLOAT,
         # No format that takes a converted module over looks at it.
         inputs=cast(ConversionInput, None),
         file=Path(),
+        file_format="torchscript",
         module=lambda: module,
         example=torch.randn(2, 3, SIDE, SIDE),
         provenance=dict.fromkeys(APART, name),
@@ -91,7 +92,7 @@ def export(
     _: Connection, name: str, format: str, options: dict[str, Setting], path: Path
 ) -> Written:
     """Write a module to `path`."""
-    return exporter(format, options).export(source(name), path, lambda _stage, _share: None)
+    return exporter(format, options).write(source(name), path, lambda _stage, _share: None)
 
 
 def sizes(_: Connection, name: str) -> dict[bool, int]:
@@ -145,7 +146,7 @@ def refuse(_: Connection, path: Path, fault: str) -> UnsupportedError:
     else:
         lite.loaded = broken
     try:
-        exporter("mobile", {"bytecode": 5}).export(source("Bare"), path, lambda *_: None)
+        exporter("mobile", {"bytecode": 5}).write(source("Bare"), path, lambda *_: None)
     except UnsupportedError as error:
         return error
     raise AssertionError("It was not refused.")
@@ -157,7 +158,7 @@ def overheard(_: Connection, name: str, path: Path) -> tuple[UnsupportedError, s
         for descriptor in (1, 2):
             os.dup2(heard.fileno(), descriptor)
         try:
-            exporter("onnx", {}).export(source(name), path, lambda *_: None)
+            exporter("onnx", {}).write(source(name), path, lambda *_: None)
         except UnsupportedError as error:
             heard.seek(0)
             return error, heard.read().decode()

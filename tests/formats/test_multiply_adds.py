@@ -12,7 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from quantcore import models
-from quantcore.backends import runtime, static_qconfig
+from quantcore.backends.torch_ao.numerics import X86
+from quantcore.backends.torch_ao.qconfigs import static_qconfig
 from quantcore.formats import torchscript
 from quantcore.formats.multiply_adds import float_multiply_adds
 from quantcore.models import catalogue, small
@@ -125,7 +126,7 @@ def test_all_of_a_static_mobilenet_runs_in_int8() -> None:
     twin = models.build_quantizable(ModelSpec("torchvision/mobilenet_v2@random"))
     original = copy.deepcopy(twin)
     twin.fuse_model()  # type: ignore[operator]
-    twin.qconfig = static_qconfig(runtime("x86"))  # type: ignore[assignment]
+    twin.qconfig = static_qconfig(X86)  # type: ignore[assignment]
     quantization.prepare(twin, inplace=True)
     twin(torch.randn(2, 3, SIDE, SIDE))
     assert share(original, quantization.convert(twin)) == 1.0
@@ -157,6 +158,6 @@ def test_half_precision_weights_compute_in_float(model: nn.Module) -> None:
 
 def test_a_file_is_counted_as_the_module_it_was_made_of(tmp_path: Any) -> None:
     model, path = small.row_lstm(), tmp_path / "file"
-    torchscript.export(model.eval(), torch.randn(2, 3, SIDE, SIDE), runtime(None), {}, path)
+    torchscript.export(model.eval(), torch.randn(2, 3, SIDE, SIDE), None, {}, path)
     loaded = torch.jit.load(path)
     assert count(loaded, 1, 3, SIDE, SIDE) == count(model, 1, 3, SIDE, SIDE)

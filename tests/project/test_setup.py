@@ -18,9 +18,9 @@ from packaging.version import Version
 
 from quantcore.backends import BACKENDS
 from quantcore.engine import FLOAT32, plan
-from quantcore.models import catalogue, find
+from quantcore.models import Subject, catalogue, find
 from quantcore.schema import ModelSpec, current_environment
-from quantcore.workflows import WORKFLOWS, Subject, workflow
+from quantcore.workflows import WORKFLOWS, workflow
 from quantcore.workflows.dynamic import LAYER_TYPES
 from scripts import schema, serve
 from tests.project.test_layering import imports, python_files

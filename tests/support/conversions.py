@@ -3,44 +3,54 @@
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore.backends import runtime
-from quantcore.engine import image_size
-from quantcore.engine.convert import state_digest
+from quantcore.backends import ConvertedModel, TorchModel, runtime
+from quantcore.engine import conversion_input
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
-from quantcore.images import load_images
-from quantcore.models import find
-from quantcore.schema import CompareRequest, Variant
-from quantcore.workflows import ConversionInput, workflow
+from quantcore.schema import CompareRequest, Report, Variant
+from quantcore.workflows import workflow
 
 Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A converted module: its digest, and its logits before it was saved."""
+    """A converted model: its digest, and its logits before it was saved, if it is a module."""
 
     state: str
     logits: Logits
 
 
-def make(_: Connection, request: CompareRequest, variant: Variant, path: Path) -> Made:
-    """Convert a variant, write its file to `path`, and let the module itself answer."""
+def make(
+    _: Connection,
+    request: CompareRequest,
+    variant: Variant,
+    path: Path,
+    state: Path | None = None,
+) -> Made:
+    """Convert a variant, write its file to `path`, and let the model itself answer.
+
+    What a backend's step needs again of an equal conversion lies beside the file then.
+    """
     import torch
 
     torch.set_num_threads(1)
-    inputs, backend = _material(request), runtime(variant.backend)
-    backend.activate()
-    made = workflow(variant.workflow, dict(variant.settings))
-    module = made.convert(inputs, backend, lambda _stage, _share: None).eval()
-    pictures = inputs.images.evaluation.tensor(request.images.evaluation_images)
-    torchscript.export(module, pictures[:2], backend, {"variant": variant.label}, path)
+    with TemporaryDirectory() as scratch:
+        model = _converted(request, variant, Path(scratch), lambda _stage, _share: None, state)
+        model.write(path, {"variant": variant.label})
+    numbers = model.state()
+    if numbers:
+        path.with_suffix(".state").write_bytes(numbers)
+    if not isinstance(model, TorchModel):
+        return Made(model.digest, answer(_, request, variant.backend, path))
     with torch.inference_mode():
-        return Made(state_digest(module), module(pictures).numpy())
+        return Made(model.digest, model.module(_pictures(request)).numpy())
 
 
 def answer(_: Connection, request: CompareRequest, backend: str | None, path: Path) -> Logits:
@@ -48,17 +58,16 @@ def answer(_: Connection, request: CompareRequest, backend: str | None, path: Pa
     import torch
 
     torch.set_num_threads(1)
-    pictures = _material(request).images.evaluation.tensor(request.images.evaluation_images)
-    logits: Logits = runtime(backend).load(path)(pictures).numpy()
+    logits: Logits = runtime(backend).load(path, 1)(_pictures(request)).numpy()
     return logits
 
 
-def metadata(_: Connection, path: Path) -> dict[str, object]:
-    return torchscript.read_metadata(path)
+def metadata(_: Connection, backend: str | None, path: Path) -> dict[str, object]:
+    return runtime(backend).format.read_metadata(path)
 
 
 def relabel(_: Connection, source: Path, backend: str, path: Path) -> None:
-    torchscript.relabel(source, runtime(backend), {}, path)
+    torchscript.relabel(source, runtime(backend).engine, {}, path)
 
 
 def stop_at(_: Connection, request: CompareRequest, variant: Variant, report: int) -> str | int:
@@ -76,17 +85,22 @@ def stop_at(_: Connection, request: CompareRequest, variant: Variant, report: in
         if len(reports) == report:
             raise CancelledError(f"cancelled at report {report}")
 
-    backend = runtime(variant.backend)
-    backend.activate()
-    made = workflow(variant.workflow, dict(variant.settings))
-    try:
-        made.convert(_material(request), backend, cancel)
-    except CancelledError as error:
-        return error.reason
+    with TemporaryDirectory() as scratch:
+        try:
+            _converted(request, variant, Path(scratch), cancel, None)
+        except CancelledError as error:
+            return error.reason
     return len(reports)
 
 
-def _material(request: CompareRequest) -> ConversionInput:
-    info = find(request.model)
-    images = load_images(request.images, info)
-    return ConversionInput(request.model, info, images, image_size(request, info))
+def _converted(
+    request: CompareRequest, variant: Variant, scratch: Path, report: Report, state: Path | None
+) -> ConvertedModel:
+    chosen = workflow(variant.workflow, dict(variant.settings))
+    inputs = conversion_input(request, scratch)
+    return chosen.convert(inputs, runtime(variant.backend), report, state)
+
+
+def _pictures(request: CompareRequest) -> Any:
+    images = conversion_input(request, Path()).images.evaluation
+    return images.tensor(request.images.evaluation_images)

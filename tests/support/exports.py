@@ -15,7 +15,7 @@ from quantcore.errors import CancelledError
 from quantcore.export import exports
 from quantcore.export.answers import Answers
 from quantcore.export.write import Export, run_export_child
-from quantcore.models import find
+from quantcore.models import Subject, find
 from quantcore.sandbox import ProcessPool, Watch, never_stop, outbox
 from quantcore.sandbox.process_pool import ignore_progress
 from quantcore.schema import (
@@ -28,7 +28,6 @@ from quantcore.schema import (
     current_environment,
 )
 from quantcore.settings import Settings
-from quantcore.workflows import Subject
 
 Logits = NDArray[np.float32]
 

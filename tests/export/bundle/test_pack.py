@@ -19,7 +19,7 @@ from PIL import Image
 from quantcore.cache import Store
 from quantcore.export import bundle, exports
 from quantcore.export.bundle.snippets import check
-from quantcore.export.write import preparation
+from quantcore.engine.convert import preparation
 from quantcore.formats import EXPORTERS
 from quantcore.images.files import prepare
 from quantcore.models import ModelInfo, find
