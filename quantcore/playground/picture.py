@@ -1,90 +1,36 @@
-"""One picture asked of every variant's file: the question, the answers, the children that answer.
+"""Pictures as the models see them, prepared by child processes.
 
-A picture somebody brings is decoded in a locked child of its own, which ends with it. Files are
-kept loaded by readers, one child for each backend, since torch's quantized engine is global.
+A picture that somebody uploaded is decoded in a locked child of its own, which ends with it.
 """
 
 import io
 import resource
-import time
 from base64 import b64decode, b64encode
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from quantcore import uploads
-from quantcore.backends import runtime
-from quantcore.engine import top_guesses
-from quantcore.errors import QuantcoreError, RequestError
-from quantcore.formats import Predictor
+from quantcore.errors import RequestError
 from quantcore.images import PictureFile, load_images, prepare
 from quantcore.models import ModelInfo, find
-from quantcore.schema import Guess, ImageSpec, ModelSpec, VariantResult
+from quantcore.playground.spec import BRING_ANOTHER, InputSpec, Picture, Seen
+from quantcore.schema import ImageSpec, ModelSpec
 
-MAX_BYTES = 20 * 10**6
 FORMATS = ("JPEG", "PNG", "WEBP")
 # What a JPEG is called whose camera put a second picture, for depth, behind the first.
 STEREO = "MPO"
-# TorchScript looks at its first calls to make the later ones fast.
-WARM_UP_CALLS = 3
-# Bytes of files that one reader keeps loaded; the one used longest ago goes first.
-KEPT_BYTES = 4 * 10**8
 # What decoding a picture may take, torch's own included.
 DECODER_MEMORY_BYTES = 3 * 10**9
 SHOWN_PX = 320
 _PNG = b"\x89PNG\r\n\x1a\n"
-BRING_ANOTHER = "Bring a JPEG, PNG or WebP picture."
-EMPTY_FILE = RequestError("This file is empty: it has 0 bytes.", BRING_ANOTHER)
 
 Pixels = NDArray[np.float32]
-# A picture somebody brought, as its file's bytes, or the place of one in the evaluation set.
-Picture = bytes | int
-# The model that looks, and the side of its pictures in px.
-InputSpec = tuple[str, int]
-TrialState = Literal["waiting", "running", "done", "failed", "cancelled"]
-
-
-@dataclass(frozen=True)
-class TrialSpec:
-    """Which picture is asked of which variants.
-
-    Attributes:
-        rows: the variants, each asked through its file.
-        images: of the comparison: where a picture named by its place is from.
-    """
-
-    rows: tuple[VariantResult, ...]
-    images: ImageSpec
-    picture: Picture = field(repr=False)
-
-    @property
-    def input_specs(self) -> tuple[InputSpec, ...]:
-        """Return how the picture must be prepared, each way once."""
-        return tuple(dict.fromkeys(input_spec(row) for row in self.rows))
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A picture as people look at it and as the model does, both as PNG files.
-
-    Attributes:
-        sides: width and height of the picture in px.
-        label: its class; None where nobody knows.
-        note: what was done to it that its owner would not expect, in a sentence, or nothing.
-    """
-
-    shown: bytes
-    by_model: bytes
-    sides: tuple[int, int]
-    label: str | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +42,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Told:
+class PreparedMessage:
     """A `Prepared` as plain data, which is all that a locked child can send: bytes in base64."""
 
     shown: str
@@ -107,7 +53,7 @@ class Told:
     pixels: tuple[tuple[str, int, str], ...]
 
     @classmethod
-    def of(cls, prepared: Prepared) -> "Told":
+    def of(cls, prepared: Prepared) -> "PreparedMessage":
         """Return what a locked child sends."""
         seen = prepared.seen
         pixels = (
@@ -141,93 +87,11 @@ def _bytes(text: str) -> bytes:
     return b64decode(text, validate=True)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What one variant says: its surest classes, and the milliseconds of this one call."""
-
-    key: str
-    guesses: tuple[Guess, ...]
-    latency_ms: float
-
-
-@dataclass(frozen=True)
-class Unanswered:
-    """A variant that could not be asked: why, and what to do."""
-
-    key: str
-    reason: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class TrialView:
-    """Where a trial stands.
-
-    Attributes:
-        stage: what it is at, in plain words.
-        total: variants to ask.
-        answers: those so far, in the order of the variants.
-        seen: the picture, once it is read.
-        problem: why there are no answers at all.
-    """
-
-    state: TrialState
-    stage: str
-    total: int
-    answers: tuple[Answer | Unanswered, ...] = ()
-    seen: Seen | None = None
-    problem: QuantcoreError | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Return whether answers are still to come."""
-        return self.state in ("waiting", "running")
-
-
-@dataclass(frozen=True)
-class Question:
-    """One file and the picture it is asked: `[3, S, S]`, normalised."""
-
-    path: Path
-    sha256: str
-    size_bytes: int
-    threads: int
-    model: str
-    pixels: Pixels
-
-
-def input_spec(row: VariantResult) -> InputSpec:
-    """Return how a variant wants its pictures."""
-    return row.model, row.image_size
-
-
-def check(picture: Picture) -> None:
-    """Refuse what cannot be a picture, by its size alone.
-
-    Raises:
-        RequestError: it is empty or too large; the sentences say what to bring.
-    """
-    if isinstance(picture, int):
-        return
-    if not picture:
-        raise EMPTY_FILE
-    if len(picture) > MAX_BYTES:
-        raise RequestError(
-            f"This file has {len(picture) / 1e6:.0f} MB; {MAX_BYTES / 1e6:.0f} MB is the most.",
-            "Scale the picture down and bring it again.",
-        )
-
-
-def is_brought(picture: Picture, images: ImageSpec) -> bool:
-    """Return whether a picture is somebody's own, which only a locked child may decode."""
-    return not isinstance(picture, int) or uploads.is_named(images.source)
-
-
-def run_told_child(
+def run_locked_prepare_child(
     _: Connection, picture: Picture, images: ImageSpec, input_specs: tuple[InputSpec, ...]
-) -> Told:
+) -> PreparedMessage:
     """Return what `run_prepare_child` does, as a locked child can send it; its limits are set."""
-    return Told.of(_prepared(picture, images, input_specs))
+    return PreparedMessage.of(_prepared(picture, images, input_specs))
 
 
 def run_thumbnails_child(
@@ -353,62 +217,3 @@ def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def run_reader_child(connection: Connection, backend: str | None) -> None:
-    """Answer every `Question` that comes with guesses and milliseconds, until it is killed.
-
-    Raises:
-        Exception: a file does not load or does not run; with that the reader ends.
-    """
-    kept: OrderedDict[str, tuple[Predictor, int]] = OrderedDict()
-    warm: set[tuple[str, int]] = set()
-    while True:
-        question: Question = connection.recv()
-        connection.send(_answered(question, kept, warm, runtime(backend).load))
-
-
-def _answered(
-    question: Question,
-    kept: OrderedDict[str, tuple[Predictor, int]],
-    warm: set[tuple[str, int]],
-    load: Callable[[Path, int], Predictor],
-) -> tuple[tuple[Guess, ...], float]:
-    import torch
-
-    if torch.get_num_threads() != question.threads:
-        torch.set_num_threads(question.threads)
-    predict = _loaded(question, kept, warm, load)
-    # In the order of `[N, C, H, W]`, as when the median was measured.
-    images = torch.from_numpy(question.pixels)[None]
-    shape = question.sha256, images.shape[-1]
-    if shape not in warm:
-        for _ in range(WARM_UP_CALLS):
-            predict(images)
-        warm.add(shape)
-    began = time.perf_counter()
-    logits = predict(images)
-    latency_ms = 1_000 * (time.perf_counter() - began)
-    return guesses(logits[0].double().numpy(), question.model), latency_ms
-
-
-def _loaded(
-    question: Question,
-    kept: OrderedDict[str, tuple[Predictor, int]],
-    warm: set[tuple[str, int]],
-    load: Callable[[Path, int], Predictor],
-) -> Predictor:
-    """Return the file, loaded before or now; others are let go where all would be too large."""
-    sha256 = question.sha256
-    if sha256 not in kept:
-        while kept and sum(size for _, size in kept.values()) + question.size_bytes > KEPT_BYTES:
-            gone, _ = kept.popitem(last=False)
-            warm.difference_update([shape for shape in warm if shape[0] == gone])
-        kept[sha256] = load(question.path, question.threads), question.size_bytes
-    kept.move_to_end(sha256)
-    return kept[sha256][0]
-
-
-def guesses(logits: NDArray[Any], model: str) -> tuple[Guess, ...]:
-    """Return the classes that logits `[classes]` name first, surest first."""
-    return top_guesses(logits, find(ModelSpec(model)).labels)
