@@ -194,8 +194,8 @@ def _train_head(model: "nn.Module", head: "nn.Module", seen: LabelledPictures) -
     labels = torch.cat([seen[1], seen[1]])
     optimizer = torch.optim.Adam(head.parameters(), HEAD_RATE, weight_decay=WEIGHT_DECAY)
     for _ in range(HEAD_ROUNDS):
-        for places in torch.randperm(len(labels)).split(HEAD_BATCH):
-            _step(optimizer, head(features[places]), labels[places])
+        for batch in torch.randperm(len(labels)).split(HEAD_BATCH):
+            _step(optimizer, head(features[batch]), labels[batch])
 
 
 def _features(model: "nn.Module", head: "nn.Module", images: "Tensor") -> "Tensor":
@@ -229,8 +229,8 @@ def _tuned(
     for epoch in range(spec.epochs):
         _set_training(model)
         total = 0.0
-        places = torch.randperm(len(labels), generator=order)
-        for step, batch in enumerate(places.split(BATCH)):
+        shuffled = torch.randperm(len(labels), generator=order)
+        for step, batch in enumerate(shuffled.split(BATCH)):
             done = epoch * each + step
             for group in optimizer.param_groups:
                 group["lr"] = _rate(done, steps)

@@ -11,40 +11,15 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Generic
 
-from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
+from quantcore.errors import CancelledError, QuantcoreError, RequestError
+from quantcore.jobs.tasks import Spec, Task, View, cancelled
 
 ID_BYTES = 12
 # A task that was stopped looks ten times a second whether it was, but not while files are fetched.
 END_S = 10.0
-# Of the work that is done, up to which the time left would be a guess that only worries.
-MIN_SHARE = 0.1
-TaskState = Literal["waiting", "running", "done", "failed", "cancelled"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskView:
-    """Where a task stands; each kind of task adds what comes of it.
-
-    Attributes:
-        stage: what it is doing, in plain words.
-        share: of the work that is done, 0 to 1.
-        seconds_left: at the pace so far; None before that can be said.
-        problem: why nothing came of it.
-    """
-
-    state: TaskState = "waiting"
-    stage: str = ""
-    share: float = 0.0
-    seconds_left: float | None = None
-    problem: QuantcoreError | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Return whether it still waits or runs."""
-        return self.state in ("waiting", "running")
 
 
 @dataclass(frozen=True)
@@ -67,78 +42,18 @@ class Limits:
     timeout_s: float | None = None
     idle_s: float = 0.0
 
-
-Spec = TypeVar("Spec")
-View = TypeVar("View", bound=TaskView)
-
-
-class Task(Generic[Spec, View]):
-    """One task, as the function that does its work sees it. Safe from any thread."""
-
-    def __init__(self, spec: Spec, view: View, owner: str, timeout_s: float | None) -> None:
-        self.spec = spec
-        self.view = view
-        self.owners = {owner}
-        # No longer waiting for its turn; unlike the view, which may say that it waits for more.
-        self.is_begun = not view.is_open
-        self.over = threading.Event()
-        self._timeout_s = timeout_s
-        self._working_since: float | None = None
-        self._mutex = threading.Lock()
-
-    def update(self, **changes: Any) -> None:
-        """Change fields of the view.
-
-        Raises:
-            CancelledError: the task was stopped.
-        """
-        with self._mutex:
-            if not self.view.is_open:
-                raise _cancelled()
-            self.view = replace(self.view, **changes)
-
-    def progress(self, stage: str, share: float) -> None:
-        """Note how far the work is; after the task was stopped, nothing changes any more."""
-        with self._mutex:
-            if not self.view.is_open:
-                return
-            now = time.monotonic()
-            self._working_since = since = self._working_since or now
-            left = (now - since) * (1 - share) / share if share > MIN_SHARE else None
-            self.view = replace(
-                self.view, state="running", stage=stage, share=share, seconds_left=left
+    def require_room(self, own: int, total: int) -> None:
+        """Raise `RequestError` where one more would be too many for its owner, or in all."""
+        if own >= self.per_owner:
+            raise RequestError(
+                f"{own} of your own {self.crowd} or wait for their turn.",
+                "Ask again when one of them is done, or cancel one.",
             )
-
-    def should_stop(self) -> bool:
-        """Return whether it was cancelled or its time is up."""
-        return not self.view.is_open or self.is_late
-
-    def stop_if_asked(self) -> None:
-        """Raise `CancelledError` where `should_stop`."""
-        if self.should_stop():
-            raise _cancelled()
-
-    @property
-    def is_late(self) -> bool:
-        """Return whether its time is up."""
-        since, limit = self._working_since, self._timeout_s
-        return since is not None and limit is not None and time.monotonic() - since > limit
-
-    def end(self, state: TaskState, problem: QuantcoreError | None = None) -> None:
-        """Note how it ended, unless that is known."""
-        if state == "cancelled" and self.is_late:
-            state, problem = "failed", _too_late(self._timeout_s or 0.0)
-        with self._mutex:
-            if self.view.is_open:
-                share = 1.0 if state == "done" else self.view.share
-                self.view = replace(
-                    self.view,
-                    state=state,
-                    stage="",
-                    share=share,
-                    seconds_left=None,
-                    problem=problem,
-                )
+        if total >= self.in_all:
+            raise RequestError(
+                f"{total} {self.crowd} or wait for their turn.",
+                "Ask again when one of them is done.",
+            )
 
 
 class BackgroundTasks(ABC, Generic[Spec, View]):
@@ -147,6 +62,7 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
     def __init__(self, limits: Limits) -> None:
         """Make it; nothing starts before the first task."""
         self.limits = limits
+        self.is_closed = False
         self._tasks: dict[str, Task[Spec, View]] = {}
         # Held for every change of what is below, never while work is done.
         self._changed = threading.Condition()
@@ -154,7 +70,6 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
         self._used_at = 0.0
         # When each visitor had the last turn, counted, for as long as anybody waits.
         self._turns: dict[str, int] = {}
-        self._is_closed = False
 
     @abstractmethod
     def work(self, task: Task[Spec, View]) -> None:
@@ -166,14 +81,9 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
     def ended(self, view: View) -> None:
         """Clear up after a task that is over, whether it ever began or not."""
 
-    @property
-    def is_closed(self) -> bool:
-        """Return whether nothing may be started any more."""
-        return self._is_closed
-
     def require_open(self) -> None:
         """Raise `RequestError` once `close` was called."""
-        if self._is_closed:
+        if self.is_closed:
             raise RequestError("The server is ending.", "Try again in a moment.")
 
     def submit(self, spec: Spec, view: View, owner: str = "", task_id: str | None = None) -> str:
@@ -195,7 +105,9 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
                     known.owners.add(owner)
                     return known_id
             if view.is_open:
-                self._require_room(owner)
+                under_way = [each for each in self._tasks.values() if each.view.is_open]
+                own = sum(owner in each.owners for each in under_way)
+                self.limits.require_room(own, len(under_way))
             task_id = task_id or secrets.token_urlsafe(ID_BYTES)
             self._tasks.pop(task_id, None)
             self._tasks[task_id] = task = Task(spec, view, owner, self.limits.timeout_s)
@@ -245,7 +157,7 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
             task.owners -= {owner} if owner is not None else task.owners.copy()
             if task.owners:
                 return False
-            task.end("cancelled", _cancelled())
+            task.end("cancelled", cancelled())
         if not task.is_begun:
             self._finish(task)
         return True
@@ -264,7 +176,7 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
     def close(self) -> None:
         """Stop every task and release what is loaded; return when nothing runs any more."""
         with self._changed:
-            self._is_closed = True
+            self.is_closed = True
             self._changed.notify_all()
             task_ids, thread = list(self._tasks), self._thread
         for task_id in task_ids:
@@ -275,21 +187,6 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
                 # It does not listen; the processes that it waits for end with this.
                 self.release()
 
-    def _require_room(self, owner: str) -> None:
-        under_way = [task for task in self._tasks.values() if task.view.is_open]
-        own = sum(owner in task.owners for task in under_way)
-        crowd, limits = self.limits.crowd, self.limits
-        if own >= limits.per_owner:
-            raise RequestError(
-                f"{own} of your own {crowd} or wait for their turn.",
-                "Ask again when one of them is done, or cancel one.",
-            )
-        if len(under_way) >= limits.in_all:
-            raise RequestError(
-                f"{len(under_way)} {crowd} or wait for their turn.",
-                "Ask again when one of them is done.",
-            )
-
     def _forget_oldest(self) -> None:
         over = [task_id for task_id, task in self._tasks.items() if task.over.is_set()]
         for task_id in over[: max(0, len(self._tasks) - self.limits.remembered)]:
@@ -297,7 +194,7 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
 
     def _wake(self) -> None:
         self._used_at = time.monotonic()
-        if self._thread is None and not self._is_closed:
+        if self._thread is None and not self.is_closed:
             name = f"quantcore-{type(self).__name__}"
             self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
             self._thread.start()
@@ -308,7 +205,8 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
         while True:
             while (task := self._next()) is not None:
                 self._run(task)
-            with suppress(QuantcoreError, OSError):
+            # Whatever clearing up comes to, the next task is to be done.
+            with suppress(Exception):
                 self.release()
             with self._changed:
                 if self._idle_s_left() <= 0 and not self._waiting():
@@ -337,7 +235,7 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
         return self._turns.get(owner, 0)
 
     def _idle_s_left(self) -> float:
-        return 0.0 if self._is_closed else self._used_at + self.limits.idle_s - time.monotonic()
+        return 0.0 if self.is_closed else self._used_at + self.limits.idle_s - time.monotonic()
 
     def _run(self, task: Task[Spec, View]) -> None:
         """Do one task. The one place where any failure becomes a view of it."""
@@ -357,20 +255,9 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
             self._used_at = time.monotonic()
 
     def _finish(self, task: Task[Spec, View]) -> None:
-        with suppress(QuantcoreError, OSError):
+        with suppress(Exception):
             self.ended(task.view)
         with self._changed:
             # It may be large, a picture for one.
             del task.spec
             task.over.set()
-
-
-def _cancelled() -> CancelledError:
-    return CancelledError("The work was cancelled.", "Start it again when you like.")
-
-
-def _too_late(limit_s: float) -> ChildDiedError:
-    return ChildDiedError(
-        f"It took longer than {limit_s:g} s and was stopped.",
-        "Take something smaller, or try it again when the machine has less to do.",
-    )

@@ -95,11 +95,11 @@ def run_locked_prepare_child(
 
 
 def run_thumbnails_child(
-    _: Connection, images: ImageSpec, model: str, places: Sequence[int], side: int
+    _: Connection, images: ImageSpec, model: str, indices: Sequence[int], side: int
 ) -> list[str]:
     """Return pictures of an evaluation set as small PNG files in base64; `side` in px at most."""
     evaluation = load_images(images, find(ModelSpec(model))).evaluation
-    return [_text(_png(_small(evaluation.thumbnail(place), side))) for place in places]
+    return [_text(_png(_small(evaluation.thumbnail(index), side))) for index in indices]
 
 
 def unpacked(thumbnails: Sequence[str], count: int) -> tuple[bytes, ...]:
@@ -108,10 +108,10 @@ def unpacked(thumbnails: Sequence[str], count: int) -> tuple[bytes, ...]:
     Raises:
         ValueError: it sent something else.
     """
-    found = tuple(_bytes(text) for text in thumbnails)
-    if len(found) != count or not all(each.startswith(_PNG) for each in found):
+    files = tuple(_bytes(text) for text in thumbnails)
+    if len(files) != count or not all(file.startswith(_PNG) for file in files):
         raise ValueError("These are other pictures than asked for.")
-    return found
+    return files
 
 
 def run_prepare_child(
@@ -166,25 +166,25 @@ def _decoded(content: bytes) -> tuple[Image.Image, str]:
     return upright, "It is an animation; its first picture was asked." if is_moving else ""
 
 
-def _of_evaluation(place: int, images: ImageSpec, input_specs: tuple[InputSpec, ...]) -> Prepared:
+def _of_evaluation(index: int, images: ImageSpec, input_specs: tuple[InputSpec, ...]) -> Prepared:
     pixels, picture, label = {}, None, None
     for model, size in input_specs:
         info = find(ModelSpec(model))
         evaluation = load_images(replace(images, image_size=size), info).evaluation
-        if not 0 <= place < len(evaluation):
+        if not 0 <= index < len(evaluation):
             raise RequestError(
-                f"There is no picture {place + 1}: the set has {len(evaluation):,}.",
+                f"There is no picture {index + 1}: the set has {len(evaluation):,}.",
                 "Choose one of those shown.",
             )
         if uploads.is_named(images.source):
             # As `tensors` does, without the seconds that importing torch takes.
-            pixels[model, size] = prepare(evaluation.thumbnail(place), info, size)
+            pixels[model, size] = prepare(evaluation.thumbnail(index), info, size)
         else:
-            tensor = evaluation.pictures.tensors(evaluation.places[place : place + 1])
+            tensor = evaluation.pictures.tensors(evaluation.places[index : index + 1])
             pixels[model, size] = np.ascontiguousarray(tensor[0].numpy())
         if picture is None:
-            picture = evaluation.thumbnail(place)
-            label = None if evaluation.labels is None else info.labels[evaluation.labels[place]]
+            picture = evaluation.thumbnail(index)
+            label = None if evaluation.labels is None else info.labels[evaluation.labels[index]]
     assert picture is not None
     return Prepared(_seen(picture, input_specs[0], pixels, label=label), pixels)
 

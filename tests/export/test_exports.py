@@ -301,7 +301,7 @@ def test_what_says_nothing_of_the_file_is_no_proof(
 ) -> None:
     make(ONNX)
     spec = replace(ONNX, images=5)
-    monkeypatch.setattr(verify._Proof, "_answers", Mock(side_effect=error))
+    monkeypatch.setattr(verify._Verification, "_answers", Mock(side_effect=error))
     with pytest.raises(type(error)):
         make(spec)
     assert exports.recorded(store, spec) is None
@@ -313,7 +313,7 @@ def test_a_file_that_does_not_run_has_a_card_that_says_so(
     make(ONNX)
     spec = replace(ONNX, images=6)
     error = DoesNotRunError("ONNX Runtime says: no such operator.")
-    monkeypatch.setattr(verify._Proof, "_answers", Mock(side_effect=error))
+    monkeypatch.setattr(verify._Verification, "_answers", Mock(side_effect=error))
     card = make(spec)
     assert not card.passed
     assert "no such operator" in card.checks[0].found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from quantcore.errors import CancelledError, RequestError, StoreError
-from quantcore.jobs.background import BackgroundTasks, Limits, Task, TaskView
+from quantcore.jobs import BackgroundTasks, Limits, Task, TaskView
 from tests.support.processes import soon
 
 WITHIN_S = 20.0
@@ -285,7 +285,7 @@ def test_closing_stops_what_is_under_way_and_takes_nothing_more(copies: Copies) 
 
 def test_a_problem_of_clearing_up_stops_nothing(copies: Copies) -> None:
     def refuse(*_: object) -> None:
-        raise StoreError("The disk is full.")
+        raise KeyError("The disk is full.")
 
     copies.ended = copies.release = refuse  # type: ignore[method-assign]
     copies.may_go_on.set()
