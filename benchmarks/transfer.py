@@ -43,23 +43,22 @@ def lines() -> Iterator[Figure | str]:
 def _lines(comparisons: Service, threads: int) -> Iterator[Figure | str]:
     drawings = comparisons.uploads.receive("drawings.zip", [packed(PICTURES)], OWNER)
     began = time.monotonic()
-    looked_at = comparisons.inspections
-    looked_at.start(drawings)
-    found = looked_at.wait(drawings.token, WAIT_S)
-    if found.state != "done":
-        yield absent("the look at the drawings", str(found.problem))
+    comparisons.inspections.start(drawings)
+    inspected = comparisons.inspections.wait(drawings.token, WAIT_S)
+    if inspected.state != "done":
+        yield absent("the look at the drawings", str(inspected.problem))
         return
     looked_s = time.monotonic() - began
     yield shown(f"looking through {PICTURES} drawings", looked_s, "s")
-    lesson = comparisons.fine_tuning.start(FineTuningSpec(BACKBONE, drawings.name), OWNER)
-    comparisons.fine_tuning.wait(lesson, WAIT_S)
-    view = comparisons.fine_tuning.view(lesson)
-    if view is None or view.upload is None:
-        yield absent("the lesson", str(view.problem if view else "forgotten"))
+    fine_tuning = comparisons.fine_tuning
+    run_id = fine_tuning.start(FineTuningSpec(BACKBONE, drawings.name), OWNER)
+    view = fine_tuning.wait(run_id, WAIT_S)
+    if view.upload is None:
+        yield absent("the fine-tuning run", str(view.problem))
         return
-    taught_s = time.monotonic() - began
-    yield shown("teaching them to MobileNet v2", taught_s - looked_s, "s")
-    yield note(_told(view))
+    fine_tuned_s = time.monotonic() - began
+    yield shown("teaching them to MobileNet v2", fine_tuned_s - looked_s, "s")
+    yield note(_described(view))
     rows = _compared(comparisons, view.upload, drawings, threads)
     total_s = time.monotonic() - began
     for row in rows:
@@ -75,7 +74,7 @@ def _lines(comparisons: Service, threads: int) -> Iterator[Figure | str]:
     yield at_most("from the pictures to the plot", total_s, "s", LIMIT_S, "the aim")
 
 
-def _told(view: FineTuningView) -> str:
+def _described(view: FineTuningView) -> str:
     first, last = view.curve[0], view.curve[-1]
     return (
         f"Held-out: {first.accuracy:.0%} with the new last layer alone, {last.accuracy:.0%} after "
