@@ -15,7 +15,7 @@ from quantcore.cache import Store
 from quantcore.cli import arguments
 from quantcore.engine import Job, origins
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.export import PROOF_SUFFIX, deliver, exports, pack, pack_name, require_free
+from quantcore.export import REPORT_SUFFIX, deliver, exports, pack, pack_name, require_free
 from quantcore.formats import EXPORTERS
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
@@ -117,7 +117,7 @@ class _Desk:
     def names(self, spec: ExportSpec) -> list[str]:
         """Return what would be written of a spec: the file, its proof, and the zip if wanted."""
         name = exports.file_name(spec)
-        return [name, f"{name}{PROOF_SUFFIX}", *([pack_name(name)] if self.bundle else [])]
+        return [name, f"{name}{REPORT_SUFFIX}", *([pack_name(name)] if self.bundle else [])]
 
     def serve(self, specs: list[ExportSpec], *, is_all: bool) -> int:
         """Return how many files were written; with `is_all`, what cannot be is passed over."""

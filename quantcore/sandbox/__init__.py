@@ -1,3 +1,4 @@
+from quantcore.sandbox.kept_worker import KeptWorker
 from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.sandbox.outbox import Outbox
 from quantcore.sandbox.process_pool import (
@@ -16,6 +17,7 @@ from quantcore.sandbox.sandboxed import Worker
 __all__ = [
     "PROJECT",
     "Child",
+    "KeptWorker",
     "Outbox",
     "ProcessPool",
     "Progress",

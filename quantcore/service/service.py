@@ -5,11 +5,11 @@ from contextlib import suppress
 
 from quantcore.errors import QuantcoreError
 from quantcore.export import Exports
-from quantcore.fine_tuning import Transfers
+from quantcore.fine_tuning import FineTuning
 from quantcore.jobs import Comparisons
-from quantcore.playground import Trials
+from quantcore.playground import Playground
 from quantcore.settings import Settings
-from quantcore.untrusted import Intakes
+from quantcore.untrusted import Inspections
 from quantcore.uploads import PREFIX, Uploads, token_of
 
 SWEEP_EVERY_S = 3_600.0
@@ -19,20 +19,20 @@ class Service(Comparisons):
     """The comparisons of one data folder, and what else this process does for its visitors.
 
     Attributes:
+        uploads: the files of visitors.
+        inspections: of files that were uploaded to this process.
         exports: the exports of this process, which take turns with comparisons on one worker.
-        trials: single pictures asked of every variant, by readers of this process.
-        uploads: what visitors brought.
-        intakes: the looks of this process at what they bring.
-        transfers: the models that this process teaches classes of one's own.
+        playground: single pictures asked of every variant, by readers of this process.
+        fine_tuning: models that this process fine-tunes on visitors' own classes.
     """
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.exports = Exports(settings, self.workers)
-        self.trials = Trials(settings, self.store)
         self.uploads = Uploads(settings)
-        self.intakes = Intakes(settings, self.uploads)
-        self.transfers = Transfers(settings, self.uploads)
+        self.inspections = Inspections(settings, self.uploads)
+        self.exports = Exports(settings, self.workers)
+        self.playground = Playground(settings, self.store)
+        self.fine_tuning = FineTuning(settings, self.uploads)
         self._sweeper: threading.Timer | None = None
 
     def resume(self) -> None:
@@ -47,9 +47,9 @@ class Service(Comparisons):
             StoreError: the data folder cannot be written to.
         """
         name = PREFIX + token
-        self.intakes.forget(token)
-        self.transfers.forget(name)
-        self.exports.forget(name)
+        self.inspections.forget(token)
+        self.fine_tuning.forget_upload(name)
+        self.exports.forget_upload(name)
         self.delete_naming(name)
         # Before what came of it: a worker that is still busy with it clears up if it is gone.
         self.uploads.delete(token)
@@ -70,10 +70,8 @@ class Service(Comparisons):
         """Leave no process behind. What was under way goes on in the next process."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        self.trials.close()
-        self.transfers.close()
-        self.intakes.close()
-        self.exports.close()
+        for tasks in (self.playground, self.fine_tuning, self.inspections, self.exports):
+            tasks.close()
         super().close()
 
     def _sweep_now_and_then(self) -> None:
