@@ -36,11 +36,11 @@ from quantcore.workflows import settings_of
 
 JOBS = Schema(
     name="jobs",
-    version=1,
-    tables="""
-CREATE TABLE IF NOT EXISTS hosts (digest TEXT PRIMARY KEY, environment TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, last_turn INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS jobs (
+    migrations=(
+        """
+CREATE TABLE hosts (digest TEXT PRIMARY KEY, environment TEXT NOT NULL);
+CREATE TABLE owners (owner TEXT PRIMARY KEY, last_turn INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL REFERENCES owners, asked_by TEXT NOT NULL,
     name TEXT NOT NULL, requests TEXT NOT NULL, model TEXT NOT NULL, models INTEGER NOT NULL,
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     created REAL NOT NULL, begun REAL, ended REAL, cancelled INTEGER NOT NULL DEFAULT 0,
     message TEXT NOT NULL DEFAULT '', last_turn INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE IF NOT EXISTS cells (
+CREATE TABLE cells (
     job INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE, place INTEGER NOT NULL,
     key TEXT NOT NULL, weight REAL NOT NULL, state TEXT NOT NULL, stage TEXT NOT NULL DEFAULT '',
     share REAL NOT NULL DEFAULT 0, started REAL, ended REAL, attempts INTEGER NOT NULL DEFAULT 0,
@@ -56,10 +56,11 @@ CREATE TABLE IF NOT EXISTS cells (
     worker TEXT NOT NULL DEFAULT '', ticket TEXT, outcome TEXT NOT NULL DEFAULT '', row TEXT,
     PRIMARY KEY (job, place)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS cells_open ON cells (state) WHERE state IN ('waiting', 'running');
-CREATE INDEX IF NOT EXISTS cells_by_ticket ON cells (ticket) WHERE ticket IS NOT NULL;
-CREATE INDEX IF NOT EXISTS cells_by_outcome ON cells (job, state, outcome, share, weight);
+CREATE INDEX cells_open ON cells (state) WHERE state IN ('waiting', 'running');
+CREATE INDEX cells_by_ticket ON cells (ticket) WHERE ticket IS NOT NULL;
+CREATE INDEX cells_by_outcome ON cells (job, state, outcome, share, weight);
 """,
+    ),
     probe="SELECT 1 FROM jobs JOIN cells ON job = number JOIN hosts ON host = digest LIMIT 1",
 )
 # A cell that was under way this often when its dispatcher ended may be what ended it.

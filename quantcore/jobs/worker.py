@@ -85,7 +85,7 @@ def _nothing_left(job: Job) -> Iterator[None]:
     finally:
         for origin in origins(job.request):
             if not uploads.is_kept(origin):
-                job.store.forget(origin)
+                job.store.maintenance.delete_upload(origin)
 
 
 def dask_setup(_: object) -> None:

@@ -475,7 +475,7 @@ def test_ctrl_c_leaves_no_process_and_no_half_file(
     assert soon(lambda: all(map(is_gone, pids)))
     assert not (tmp_path / "out.json").exists()
     with Store.open(settings) as store:
-        found = store.verify()
+        found = store.maintenance.verify()
     assert (found.damaged, found.missing) == ((), ())
     assert not any(path.is_file() for path in (settings.data / "tmp").rglob("*"))
 

@@ -139,7 +139,7 @@ def test_a_comparison_is_measured_there_and_its_files_are_found_here(ours: Site)
     sha256 = view.comparison.results[1].artifact.sha256
     assert sha256 in files_under(ours.folder / "worker" / "artifacts")
     assert files_under(ours.folder / "web" / "artifacts") == []
-    assert comparisons.store.verify().is_clean
+    assert comparisons.store.maintenance.verify().is_clean
     assert comparisons.store.checked_path(sha256).exists()
     # What was measured there is known here, without any worker.
     again = comparisons.view(comparisons.start(asked, host=there))
