@@ -1,5 +1,6 @@
 """`python -m quantcore`: the same comparisons as the page, without a browser."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -229,6 +230,8 @@ def cache_verify() -> None:
 
 def main() -> None:
     """Run the command line; every error is one sentence, and its exit code says whose it was."""
+    # Who ends the command politely gets what Ctrl-C gets: its processes ended, and one sentence.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except RequestError as error:

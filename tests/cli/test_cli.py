@@ -320,8 +320,8 @@ def test_a_sweep_goes_on_after_a_kill_as_the_one_job_it_was(swept: Swept) -> Non
     command, done = swept
     assert done.returncode == 0, done.stderr
     with closing(JobQueue.open(Settings(data=command.data))) as queue:
-        (summary,) = queue.summaries()
-        cells = queue.job(summary.id).cells
+        (summary,) = queue.listing.summaries()
+        cells = queue.jobs.get(summary.id).cells
     assert (summary.name, summary.cells, summary.measured) == ("two sizes", 6, 6)
     # What was measured before the kill was begun once; what was under way, once more.
     assert [cell.attempts for cell in cells] == [1, 1, 2, 1, 1, 1]
