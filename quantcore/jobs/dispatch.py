@@ -155,8 +155,8 @@ class Dispatcher:
             self._finish(claim, outcome)
 
         def on_free() -> None:
-            # Whether others make sense is not known before float32's row is here.
-            if claim.variant != FLOAT32:
+            # Whether others make sense is not known before the row of its float32 is here.
+            if claim.variant.workflow != FLOAT32.workflow:
                 self._note_idle(claim)
 
         try:

@@ -276,6 +276,16 @@ def test_a_reference_that_fails_when_it_is_added_fails_its_siblings(queue: JobQu
     assert states(queue, "job") == ["waiting", "waiting"]
 
 
+def test_the_float32_of_one_backend_fails_that_backends_variants_alone(queue: JobQueue) -> None:
+    own = Variant("float32", "onnxruntime")
+    variants = (FLOAT32, own, STATIC, Variant("static", "onnxruntime"))
+    job = NewJob("job", "", "", (replace(REQUEST, variants=variants),), HERE)
+    queue.jobs.add(job, [NewCell(key, 1.0) for key in "abcd"])
+    queue.claims.complete(claimed(queue).attempt_id, fixtures.float32())
+    queue.claims.complete(claimed(queue).attempt_id, NO_WEIGHTS)
+    assert states(queue, "job") == ["done", "failed", "waiting", "failed"]
+
+
 def test_another_failed_variant_fails_alone(queue: JobQueue) -> None:
     add_sweep(queue)
     queue.claims.complete(claimed(queue).attempt_id, fixtures.float32())

@@ -211,7 +211,7 @@ def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> 
         for upload, left in ((kept, [kept.name]), (gone, [])):
             request = CompareRequest(ModelSpec(upload.name), ())
             job = SimpleNamespace(request=request, store=store.made_from(upload.name))
-            with worker._nothing_left(cast(Job, job)):
+            with worker._without_deleted_uploads(cast(Job, job)):
                 job.store.put("result", upload.token, "{}")
                 if upload is gone:
                     desk.comparisons.delete_upload(upload.token)
