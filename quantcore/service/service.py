@@ -54,17 +54,17 @@ class Service(Comparisons):
         # Before what came of it: a worker that is still busy with it clears up if it is gone.
         self.uploads.delete(token)
         self.delete_naming(name)
-        self.store.forget(name)
+        self.store.maintenance.delete_upload(name)
 
     def sweep_uploads(self) -> None:
         """Remove the uploads whose time is up, with all they produced, and what others left."""
         for upload in self.uploads.expired():
             self.delete_upload(upload.token)
         self.uploads.remove_unfinished()
-        for origin in self.store.origins():
+        for source in self.store.maintenance.source_uploads():
             # Whoever deleted it was killed, or a file of it was in use.
-            if not self.uploads.place(token_of(origin)).is_dir():
-                self.store.forget(origin)
+            if not self.uploads.place(token_of(source)).is_dir():
+                self.store.maintenance.delete_upload(source)
 
     def close(self) -> None:
         """Leave no process behind. What was under way goes on in the next process."""

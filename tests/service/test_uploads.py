@@ -154,7 +154,7 @@ def test_a_program_is_compared_and_leaves_nothing(
     assert desk.comparisons.summaries() == []
     assert not (desk.settings.data / "uploads" / token).exists()
     with Store.open(desk.settings) as store:
-        assert store.list() == []
+        assert store.maintenance.entries() == []
     with pytest.raises(RequestError, match="no longer here"):
         desk.compared(token, images, ("static",))
 
@@ -207,21 +207,21 @@ def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> 
         for upload, left in ((kept, [kept.name]), (gone, [])):
             request = CompareRequest(ModelSpec(upload.name), ())
             job = SimpleNamespace(request=request, store=store.made_from(upload.name))
-            with worker._nothing_left(cast(Job, job)):
+            with worker._without_deleted_uploads(cast(Job, job)):
                 job.store.put("result", upload.token, "{}")
                 if upload is gone:
                     desk.comparisons.delete_upload(upload.token)
                     job.store.put("result", "another", "{}")
-            assert store.origins() == left
+            assert store.maintenance.source_uploads() == left
             desk.comparisons.delete_upload(upload.token)
-        assert store.origins() == []
+        assert store.maintenance.source_uploads() == []
 
 
 def test_what_a_killed_process_left_to_remove_is_removed(desk: Desk) -> None:
     with Store.open(desk.settings) as store:
         store.made_from("upload/" + "a" * 32).put("result", "left", "{}")
         desk.comparisons.sweep_uploads()
-        assert store.origins() == []
+        assert store.maintenance.source_uploads() == []
 
 
 def test_an_export_of_what_was_deleted_is_not_remembered(desk: Desk) -> None:
@@ -232,4 +232,4 @@ def test_an_export_of_what_was_deleted_is_not_remembered(desk: Desk) -> None:
     desk.comparisons.delete_upload(token)
     assert desk.comparisons.exports.latest(spec) is None
     with Store.open(desk.settings) as store:
-        assert soon(lambda: not store.origins())
+        assert soon(lambda: not store.maintenance.source_uploads())
