@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,6 +10,7 @@ from quantcore import wording
 from quantcore.decide import KINDS, Budgets, reference_group, references
 from quantcore.draw import marks, titles
 from quantcore.draw.axes import AXES, Axis
+from quantcore.draw.templating import render
 from quantcore.schema import VariantResult
 
 LARGEST_MARKER_PX = 30
@@ -208,7 +208,7 @@ def _hover(row: VariantResult, name: str) -> str:
     if row.workflow != "float32":
         figures.append(f"Against float32: {wording.faster(row.speedup.ratio)}")
     # plotly reads tags in its texts.
-    return "<br>".join([f"<b>{escape(name)}</b>", *figures])
+    return render("hover.html", name=name, figures=figures)
 
 
 def _layout(x: Axis, y: Axis) -> dict[str, Any]:
@@ -245,7 +245,8 @@ def _mark_float(figure: go.Figure, drawn: Sequence[VariantResult], x: Axis, y: A
             in_order = sorted(floats.items(), key=lambda pair: x.value(pair[1]) or 0.0)
             for place, (where, reference) in enumerate(in_order):
                 # Every other name stands higher, so that neighbours do not cover each other.
-                _annotate(figure, reference, escape(headings[where]), x, y, lift=place % 2)
+                heading = render("text.html", text=headings[where])
+                _annotate(figure, reference, heading, x, y, lift=place % 2)
         return
     for reference in floats.values():
         line = {"color": marks.NEUTRAL, "width": 1, "dash": "dot"}

@@ -9,7 +9,7 @@ import streamlit as st
 
 from quantcore import wording
 from quantcore.cli import arguments
-from quantcore.draw import cards, titles
+from quantcore.draw import titles, verification
 from quantcore.engine import variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.export import Exports, bundle, exports
@@ -365,7 +365,7 @@ def _result(card: VerificationReport) -> None:
     name = exports.file_name(card.spec)
     if card.passed:
         _downloads(card, name, is_primary=True)
-    st.html(cards.card(card, figures(card), name))
+    st.html(verification.verification_report(card, figures(card), name))
     if not card.passed:
         with st.expander(FAILED_FOLD, type="compact", key="anyway"):
             st.caption(FAILED_SENTENCE)

@@ -8,8 +8,8 @@ import streamlit as st
 from starlette.formparsers import MultiPartParser
 
 from quantcore import wording
+from quantcore.draw import playground as drawn
 from quantcore.draw import titles
-from quantcore.draw import trial as drawn
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_images
 from quantcore.models import find
@@ -287,14 +287,14 @@ def _busy(view: TrialView) -> None:
 
 def _answers(view: TrialView, shown: Shown) -> None:
     ship = recommended(shown.results, budgets.chosen()).ship
-    asked = drawn.asked(view, shown.results, ship)
+    asked = drawn.variant_answers(view, shown.results, ship)
     said, picture = st.columns([1.8, 1], gap="medium")
     if view.is_open:
         with said:
             _busy(view)
     else:
         label = view.seen.label if view.seen else None
-        said.html(drawn.headline(drawn.summary(asked, label)))
+        said.html(drawn.summary_html(drawn.summary(asked, label)))
     if view.seen is not None:
         chosen = st.session_state[SOURCE] == "examples"
         name = f"Picture {st.session_state[PICTURE]}" if chosen else "Your picture"
