@@ -101,11 +101,13 @@ def confusion(change: NDArray[Any], labels: Sequence[str]) -> go.Figure:
         labels: their names.
     """
     most = max(1, int(abs(change).max()))
+    # plotly reads tags in its texts.
+    names = [render("text.html", text=label) for label in labels]
     figure = go.Figure(
         go.Heatmap(
             z=change,
-            x=list(labels),
-            y=list(labels),
+            x=names,
+            y=names,
             zmin=-most,
             zmax=most,
             # Blue for fewer, orange for more: told apart by every kind of colour vision.

@@ -8,9 +8,11 @@ import streamlit as st
 from quantcore import wording
 from quantcore.decide import Budgets, Verdict, bounds
 from quantcore.draw import titles
+from quantcore.draw.templating import capital
 from quantcore.schema import VariantResult
-from ui.common import state, theme
+from ui.common import state
 from ui.common.evaluated import within_quota
+from ui.common.markdown import Markdown, markdown
 from ui.common.once import Rows, once
 
 STEPS = 100
@@ -130,7 +132,7 @@ def _slider(slider: Slider, low: float, high: float) -> None:
     shown = high if limit is None else min(max(limit, low), high)
     widget = f"budget-{slider.key}-{state.visit()}-{st.session_state.get(MOVED, 0)}"
     st.slider(
-        f"{slider.label}, {slider.unit}",
+        markdown(f"{slider.label}, {slider.unit}"),
         low,
         high,
         shown,
@@ -139,14 +141,14 @@ def _slider(slider: Slider, low: float, high: float) -> None:
         key=widget,
         on_change=_keep,
         args=[slider.key, widget, high],
-        help=f"{slider.help} At the right end it sets no limit.",
+        help=markdown(f"{slider.help} At the right end it sets no limit."),
     )
     if limit is not None and not low <= limit <= high:
         where = "above" if limit > high else "below"
         unit = (
             slider.unit.removesuffix("s") if limit == 1 and slider.unit == "points" else slider.unit
         )
-        st.caption(f"The limit of {limit:g} {unit} is {where} what any variant needs.")
+        st.caption(markdown(f"The limit of {limit:g} {unit} is {where} what any variant needs."))
 
 
 def _keep(key: str, widget: str, high: float) -> None:
@@ -158,13 +160,17 @@ def _count(found: Verdict, results: Rows) -> None:
     """Say how many variants keep every limit, and which of them the data cannot decide."""
     of = wording.count(len(results), "variant")
     keep = "keeps" if len(found.qualifying) == 1 else "keep"
-    told = f"**{len(found.qualifying)} of {of}** {keep} these budgets."
+    parts = [Markdown("**{} of {}** {} these budgets.").format(len(found.qualifying), of, keep)]
     if found.close:
         names = titles.by_key(results)
         close = [names[key] for key in found.close if key in names]
-        told += f" Too close to call, since an interval crosses a limit: {wording.joined(close)}."
+        parts.append(
+            markdown(
+                f"Too close to call, since an interval crosses a limit: {wording.joined(close)}."
+            )
+        )
     with st.container(horizontal=True, vertical_alignment="center", key="budget-count"):
-        st.caption(theme.plain(told).replace("\\*\\*", "**"))
+        st.caption(Markdown(" ").join(parts))
         if chosen() != Budgets():
             st.button("Clear the budgets", type="tertiary", on_click=_clear)
 
@@ -174,8 +180,7 @@ def _nearest(found: Verdict, results: Sequence[VariantResult]) -> None:
     speak = titles.speaker(results)
     for place, miss in enumerate(found.misses):
         with st.container(horizontal=True, vertical_alignment="center", key=f"miss-{place}"):
-            said = speak(miss.sentence)
-            st.markdown(theme.plain(said[:1].upper() + said[1:]))
+            st.markdown(markdown(capital(speak(miss.sentence))))
             st.button("Allow that", key=f"relax-{place}", on_click=_relax, args=[miss.relax])
 
 

@@ -1,20 +1,21 @@
 """The answer from top to bottom: its origin, verdict, plot, table, refusals and method."""
 
 from collections.abc import Callable, Sequence
-from html import escape
 
 import plotly.graph_objects as go
 import streamlit as st
+from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.decide import Budgets, Verdict, labels, nearest_in_8_bits, promise
 from quantcore.draw import axes, charts, exported, lists, tables, titles
 from quantcore.draw import method as method_text
-from quantcore.draw import promises as drawn
+from quantcore.draw.promises import promises as promises_html
 from quantcore.report import to_csv, to_html, to_json, to_summary, to_svg
 from quantcore.schema import Comparison, Failure, VariantResult, current_environment
-from ui.common import budgets, site, state, theme
+from ui.common import budgets, fragments, site, state
 from ui.common.evaluated import recommended, within_quota
+from ui.common.markdown import Markdown, markdown
 from ui.common.once import Rows, once
 from ui.common.state import Shown
 from ui.compare import beside, what_if
@@ -82,9 +83,13 @@ def _is_early(shown: Shown) -> bool:
 def empty(title: str) -> None:
     """Say what will stand here, and which button brings it."""
     st.html(
-        f'<div class="qw-empty"><h2>{escape(title)} has not been measured yet</h2>'
-        "<p>The plot of its size, speed and accuracy will be here, one mark for each 8-bit "
-        "version. Press <b>Measure here</b> to fill it in.</p></div>"
+        fragments.empty(
+            f"{title} has not been measured yet",
+            "The plot of its size, speed and accuracy will be here, one mark for each 8-bit "
+            "version.",
+            press="Measure here",
+            rest=" to fill it in",
+        )
     )
 
 
@@ -92,13 +97,9 @@ def provenance(shown: Shown) -> None:
     """Say what machine and day the figures are true of."""
     comparison = shown.comparison
     machine, day = comparison.environment.sentence(), wording.day(comparison.created)
-    said = f"{_scope(comparison)}Measured on {machine}, on {day}"
-    if shown.origin in ("shipped", "elsewhere"):
-        said += ", not on this machine"
-    st.html(
-        f'<p class="qw-provenance"><span class="qw-tag">{ORIGINS[shown.origin]}</span>'
-        f"{escape(said)}.</p>"
-    )
+    elsewhere = ", not on this machine" if shown.origin in ("shipped", "elsewhere") else ""
+    text = f"{_scope(comparison)}Measured on {machine}, on {day}{elsewhere}"
+    st.html(fragments.render("provenance.html", tag=ORIGINS[shown.origin], text=text))
 
 
 def _scope(comparison: Comparison) -> str:
@@ -138,14 +139,13 @@ def offer_more(shown: Shown, found: Verdict) -> None:
             site.link_to_trial("Try one image", playground.link(shown))
 
 
-def _verdict(results: Rows, limits: Budgets) -> str:
+def _verdict(results: Rows, limits: Budgets) -> Markup:
     found = recommended(results, limits)
     return lists.verdict(found, {row.key: row for row in results})
 
 
-def _others(results: Rows, limits: Budgets) -> str:
-    found = recommended(results, limits)
-    return lists.others(found, {row.key: row for row in results}) if found.others else ""
+def _others(results: Rows, limits: Budgets) -> Markup:
+    return lists.others(recommended(results, limits), {row.key: row for row in results})
 
 
 def plot(shown: Shown, limits: Budgets) -> None:
@@ -164,7 +164,7 @@ def plot(shown: Shown, limits: Budgets) -> None:
         st.html(once(lists.legend, drawn))
     with chart, st.container(key="plot"):
         for text in filter(None, [note, other_note, _not_drawn(len(results) - len(drawn))]):
-            st.caption(text)
+            st.caption(markdown(text))
         st.plotly_chart(
             _figure(results, across, up, limits, files),
             config=PLOT_CONFIG,
@@ -224,7 +224,7 @@ def _choose_axis(label: str, name: str) -> str:
     # is kept under another key, and a new address makes a new widget.
     names = list(axes.AXES)
     st.session_state[name] = st.selectbox(
-        label,
+        markdown(label),
         names,
         index=names.index(st.session_state[name]),
         key=f"axis-{name}-{state.visit()}",
@@ -243,7 +243,7 @@ def promises(shown: Shown, found: Verdict) -> None:
     names = titles.by_key(shown.results)
     st.subheader("Promise and outcome", anchor=False)
     st.html(
-        drawn.promises(
+        promises_html(
             promise(shown.comparison, row, evidence),
             row,
             names[row.key],
@@ -261,7 +261,7 @@ def table(shown: Shown, ship: str | None) -> None:
         st.html(once(tables.results, results, ship))
     else:
         st.html(tables.results(results, ship, beside.columns(other)))
-        st.caption(f"Beside it: {theme.plain(beside.sentence(other))}.")
+        st.caption(markdown(f"Beside it: {beside.sentence(other)}."))
     remarks = once(lists.notes, results)
     if remarks:
         with st.expander("Notes on single variants", type="compact"):
@@ -287,7 +287,7 @@ def failures(rows: Sequence[Failure], results: Sequence[VariantResult] = ()) -> 
 
 def _failure_list(title: str, rows: Sequence[Failure], others: Sequence[labels.Cell]) -> None:
     if rows:
-        st.subheader(title, anchor=False)
+        st.subheader(markdown(title), anchor=False)
         st.html(lists.failures(rows, others))
 
 
@@ -314,7 +314,7 @@ def downloads(shown: Shown, limits: Budgets) -> None:
     with st.container(horizontal=True, key="downloads"):
         for label, (suffix, kind, make) in forms.items():
             st.download_button(
-                f"{label} .{suffix}",
+                markdown(f"{label} .{suffix}"),
                 make,
                 f"{name}.{suffix}",
                 kind,
@@ -345,8 +345,12 @@ def _report(
 def method(comparison: Comparison) -> None:
     """Say how the figures were found, in a fold."""
     with st.expander("How was this measured?", key="method"):
-        st.markdown(_method(comparison))
+        st.markdown(markdown(_method(comparison)))
 
 
-def _method(comparison: Comparison) -> str:
-    return "\n".join(f"- **{title}.** {text}" for title, text in method_text.paragraphs(comparison))
+def _method(comparison: Comparison) -> Markdown:
+    lines = (
+        Markdown("- **{}.** {}").format(title, text)
+        for title, text in method_text.paragraphs(comparison)
+    )
+    return Markdown("\n").join(lines)

@@ -13,7 +13,8 @@ from quantcore.errors import QuantcoreError
 from quantcore.jobs import Host
 from quantcore.models import find
 from quantcore.schema import CompareRequest, Variant, VariantResult
-from ui.common import hosts, owned_uploads, theme, widgets
+from ui.common import hosts, owned_uploads, widgets
+from ui.common.markdown import markdown, reason_and_remedy
 from ui.common.state import Shown
 
 HELP = "Each is the same workflow with one setting changed. They are measured like all others."
@@ -28,13 +29,13 @@ def draw(shown: Shown, evidence: Evidence, found: Verdict) -> None:
     if not owned_uploads.may_measure(request):
         return
     title = f"What if? Other settings of {titles.variant(row.workflow, row.backend)}"
-    with st.expander(title, key="what-if", on_change="rerun") as fold:
+    with st.expander(markdown(title), key="what-if", on_change="rerun") as fold:
         if fold.open:
             try:
                 _offer(shown, request, row)
             # The pictures' folder may be gone.
             except QuantcoreError as error:
-                st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+                st.error(reason_and_remedy(error.reason, error.remedy))
 
 
 def _request(shown: Shown, row: VariantResult) -> CompareRequest | None:
@@ -69,14 +70,14 @@ def _offer(shown: Shown, request: CompareRequest, row: VariantResult) -> None:
         range(len(offered)),
         selection_mode="multi",
         default=list(range(len(offered))),
-        format_func=lambda place: offered[place].sentence,
+        format_func=lambda place: markdown(offered[place].sentence),
         key="what-if-chosen",
         help=HELP,
         wrap=True,
     )
     more = [offered[place].variant for place in chosen]
     if st.button(
-        f"Measure {wording.count(len(more), 'more variant')}",
+        markdown(f"Measure {wording.count(len(more), 'more variant')}"),
         icon=":material/speed:",
         disabled=not more,
         key="what-if-measure",

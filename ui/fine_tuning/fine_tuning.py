@@ -7,6 +7,7 @@ import streamlit as st
 
 from quantcore import uploads, wording
 from quantcore.draw import curve
+from quantcore.draw.templating import capital
 from quantcore.errors import QuantcoreError
 from quantcore.fine_tuning import (
     MAX_EPOCHS,
@@ -19,21 +20,22 @@ from quantcore.fine_tuning import (
 from quantcore.models import ModelInfo, find
 from quantcore.schema import ModelSpec
 from quantcore.uploads import Upload
-from ui.common import owned_uploads, progress, site, state, theme, visitor
+from ui.common import fragments, owned_uploads, progress, site, state, visitor
+from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.common.state import Parameter
 from ui.models import pictures
 
 REFRESH_S = 0.5
 BACKBONE, EPOCHS, LESSON = "backbone", "epochs", "lesson"
 ICON = ":material/school:"
-EMPTY = (
-    '<div class="qw-empty"><h2>Bring images first</h2><p>A zip with a folder of images for each '
-    "class is enough: some teach the model, the others judge it. A hundred of each class go a long "
-    "way.</p></div>"
+EMPTY = fragments.empty(
+    "Bring images first",
+    "A zip with a folder of images for each class is enough: some teach the model, the others "
+    "judge it. A hundred of each class go a long way.",
 )
-NOT_YET = (
-    '<div class="qw-empty"><h2>Nothing taught yet</h2><p>The curve of how it learns will be here, '
-    "and then the way to make it 8-bit and measure it.</p></div>"
+NOT_YET = fragments.empty(
+    "Nothing taught yet",
+    "The curve of how it learns will be here, and then the way to make it 8-bit and measure it.",
 )
 BACKBONE_HELP = (
     "The model that the new classes are taught to. It keeps what it has learned of edges, shapes "
@@ -168,9 +170,8 @@ def _follow(lesson: str) -> None:
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
         left = wording.time_left(view.seconds_left)
-        stage = theme.plain(view.stage[:1].upper() + view.stage[1:])
-        says = f"**{stage}**{', ' + left if left else ''}"
-        text.progress(min(max(view.share, 0.0), 1.0), says)
+        sentence = Markdown("**{}**{}").format(capital(view.stage), f", {left}" if left else "")
+        text.progress(min(max(view.share, 0.0), 1.0), markdown(sentence))
         button.button(
             "Cancel",
             on_click=transfers().cancel,
@@ -178,7 +179,7 @@ def _follow(lesson: str) -> None:
             width="stretch",
             key="cancel-lesson",
         )
-        st.caption(theme.plain(_what(view)))
+        st.caption(markdown(_what(view)))
     _curve(view)
 
 
@@ -208,7 +209,7 @@ def _curve(view: TransferView) -> None:
         key="curve",
         alt=told,
     )
-    st.caption(told)
+    st.caption(markdown(told))
 
 
 def _over(view: TransferView) -> None:
@@ -217,15 +218,13 @@ def _over(view: TransferView) -> None:
         problem = view.problem
         if problem is not None:
             draw_it = st.info if view.state == "cancelled" else st.error
-            draw_it(f"**{theme.plain(problem.reason)}** {theme.plain(problem.remedy)}")
+            draw_it(reason_and_remedy(problem.reason, problem.remedy))
         _curve(view)
         return
     model = view.upload.model
     classes = wording.joined([*model.labels[:5], *(["others"] if len(model.labels) > 5 else [])])
     with st.container(border=True, key="taught"):
-        st.markdown(
-            f"**{theme.plain(uploads.title(view.upload))}** tells {theme.plain(classes)} apart."
-        )
+        st.markdown(Markdown("**{}** tells {} apart.").format(uploads.title(view.upload), classes))
         if st.button(
             "Compare it on these images",
             type="primary",

@@ -17,7 +17,8 @@ from quantcore.engine import cell_key, predictions, variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.models import find
 from quantcore.schema import ImageSpec, ModelSpec, VariantResult
-from ui.common import owned_uploads, site, state, theme, thumbnails
+from ui.common import fragments, owned_uploads, site, state, thumbnails
+from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.common.state import Parameter, Shown
 
 PAGE_LENGTH = 24
@@ -33,9 +34,9 @@ KINDS = {
     "variant": "Only the variant right",
     "neither": "Neither right",
 }
-EMPTY = (
-    '<div class="qw-empty"><h2>Nothing to compare yet</h2><p>The pictures on which a variant and '
-    "float32 differ will be here, once a model is measured.</p></div>"
+EMPTY = fragments.empty(
+    "Nothing to compare yet",
+    "The pictures on which a variant and float32 differ will be here, once a model is measured.",
 )
 NOT_KEPT = (
     "What these variants answered is not kept here: they were measured on another machine, it was "
@@ -175,7 +176,7 @@ def are_the_same(shown: Shown, row: VariantResult) -> bool:
 
 def _answer(pair: Pair) -> None:
     found = apart.disagreements(pair.before, pair.after, pair.labels)
-    st.markdown(_summary(pair, found))
+    st.markdown(markdown(_summary(pair, found)))
     if not found:
         return
     _pictures(pair, found)
@@ -183,22 +184,25 @@ def _answer(pair: Pair) -> None:
         _classes(pair, pair.labels)
 
 
-def _summary(pair: Pair, found: Sequence[Disagreement]) -> str:
+def _summary(pair: Pair, found: Sequence[Disagreement]) -> Markdown:
     """Return in words how often the two differ, and who is then right."""
-    name, count = theme.plain(pair.name), len(pair.before)
+    name, count = pair.name, len(pair.before)
+    of = wording.count(count, "image")
     if not found:
-        return f"{name} and float32 name the same class on all {wording.count(count, 'image')}."
+        return markdown(f"{name} and float32 name the same class on all {of}.")
     share = wording.percent(len(found) / count)
-    said = f"They differ on **{len(found):,} of {wording.count(count, 'image')}** ({share})."
+    differ = Markdown("They differ on **{:,} of {}** ({}). {}")
     if pair.labels is None:
-        return f"{said} Nobody knows here who is right: no labels are at hand."
+        unknown = "Nobody knows here who is right: no labels are at hand."
+        return differ.format(len(found), of, share, unknown)
     who = Counter(one.right for one in found)
     real = apart.is_real(pair.before, pair.after, pair.labels)
     verdict = "taken by itself, a real difference" if real else "a tie on these images"
-    return (
-        f"{said} On {who['float32']:,} only float32 is right, on {who['variant']:,} only {name}, "
+    right = (
+        f"On {who['float32']:,} only float32 is right, on {who['variant']:,} only {name}, "
         f"on {who['neither']:,} neither: {verdict}."
     )
+    return differ.format(len(found), of, share, right)
 
 
 def _pictures(pair: Pair, found: Sequence[Disagreement]) -> None:
@@ -218,7 +222,7 @@ def _pictures(pair: Pair, found: Sequence[Disagreement]) -> None:
         places = [one.picture for one in part]
         pictures = thumbnails.addresses(pair.row.key, pair.images, pair.row.model, places)
     except QuantcoreError as error:
-        place.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+        place.warning(reason_and_remedy(error.reason, error.remedy))
         return
     place.html(gallery.cards(list(zip(part, pictures, strict=True)), pair.classes, pair.name))
 
@@ -271,11 +275,11 @@ def _classes(pair: Pair, labels: NDArray[np.int64]) -> None:
         return
     st.subheader("Which classes are confused more often, or less", anchor=False)
     change = apart.confusion_change(pair.before, pair.after, labels)
-    told = gallery.confusion_text(change, pair.classes)
+    text = gallery.confusion_text(change, pair.classes)
     st.plotly_chart(
         gallery.confusion(change, pair.classes),
         config={"displayModeBar": False, "responsive": True},
         key="confusion",
-        alt=told,
+        alt=text,
     )
-    st.caption(f"More (+) or fewer (−) images than with float32. {theme.plain(told)}")
+    st.caption(markdown(f"More (+) or fewer (−) images than with float32. {text}"))

@@ -10,14 +10,16 @@ from starlette.formparsers import MultiPartParser
 from quantcore import wording
 from quantcore.draw import playground as drawn
 from quantcore.draw import titles
+from quantcore.draw.templating import capital
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_images
 from quantcore.models import find
 from quantcore.playground import Picture, Trials, TrialSpec, TrialView
 from quantcore.playground import run as playground_run
 from quantcore.schema import ImageSpec, ModelSpec, current_environment
-from ui.common import budgets, owned_uploads, site, state, theme, thumbnails
+from ui.common import budgets, fragments, owned_uploads, site, state, thumbnails
 from ui.common.evaluated import recommended
+from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.common.once import once
 from ui.common.state import Parameter, Shown
 
@@ -33,9 +35,9 @@ SOURCES = {
     "camera": ":material/photo_camera: Camera",
 }
 FILE_TYPES = ("jpg", "jpeg", "png", "webp")
-EMPTY = (
-    '<div class="qw-empty"><h2>Nothing to ask yet</h2><p>Once a model is measured, one picture can '
-    "be asked of all its 8-bit versions here.</p></div>"
+EMPTY = fragments.empty(
+    "Nothing to ask yet",
+    "Once a model is measured, one picture can be asked of all its 8-bit versions here.",
 )
 NOT_HERE = (
     "**The files of these variants are not on this machine.** They were measured on another one, "
@@ -46,10 +48,10 @@ A_PROGRAM = (
     "**This model came as a program, and programs of others are not kept loaded to be asked.** "
     "Bring its weights alone to try pictures."
 )
-NO_PICTURE = (
-    '<div class="qw-empty"><h2>No picture yet</h2><p>What each of the {variants} sees in it will '
-    "be here, side by side: the five classes it names first, how sure it is, and how long this one "
-    "call took.</p></div>"
+NO_PICTURE = fragments.empty(
+    "No picture yet",
+    "What each of the {variants} sees in it will be here, side by side: the five classes it names "
+    "first, how sure it is, and how long this one call took.",
 )
 RANDOM = "Random weights: the classes they name mean nothing; sizes and times are real."
 GREY = (
@@ -143,7 +145,7 @@ def _introduce(shown: Shown) -> None:
     if shown.origin in ("shipped", "elsewhere"):
         measured += f" on {comparison.environment.sentence()}"
     variants = wording.count(len(shown.results), "variant")
-    st.caption(theme.plain(f"{variants} of {model}, {measured}."))
+    st.caption(markdown(f"{variants} of {model}, {measured}."))
     if comparison.request.model.is_random:
         st.caption(RANDOM)
 
@@ -177,12 +179,16 @@ def _choose_example(shown: Shown) -> int | None:
     """Draw the first pictures of the evaluation set; return the place of the one chosen."""
     request = shown.comparison.request
     if owned_uploads.is_foreign(request.images.source):
-        st.info(f"{owned_uploads.PRIVATE_IMAGES} Upload a picture of your own instead.")
+        st.info(
+            Markdown("{} Upload a picture of your own instead.").format(
+                Markdown(owned_uploads.PRIVATE_IMAGES)
+            )
+        )
         return None
     try:
         options = _examples(request.images, request.model.name)
     except QuantcoreError as error:
-        st.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+        st.warning(reason_and_remedy(error.reason, error.remedy))
         return None
     number = state.whole_number(st.session_state.get(PICTURE))
     place = None if number is None else number - 1
@@ -191,19 +197,19 @@ def _choose_example(shown: Shown) -> int | None:
             "The first pictures that judged the variants",
             range(len(options)),
             default=place if place in range(len(options)) else None,
-            format_func=options.__getitem__,
+            format_func=lambda place: markdown(options[place]),
             key=f"try-picture-{state.visit()}",
         )
     st.session_state[PICTURE] = None if chosen is None else str(chosen + 1)
     return chosen
 
 
-def _examples(images: ImageSpec, model: str) -> tuple[str, ...]:
+def _examples(images: ImageSpec, model: str) -> tuple[Markdown, ...]:
     """Return the first evaluation pictures as the labels of a widget: picture, number, class."""
     named = once(_names, images, model)
     shown = thumbnails.addresses("", images, model, range(len(named)))
     return tuple(
-        f"![]({image}) {place + 1}{name}"
+        Markdown("![]({}) {}{}").format(image, place + 1, name)
         for place, (image, name) in enumerate(zip(shown, named, strict=True))
     )
 
@@ -215,7 +221,7 @@ def _names(images: ImageSpec, model: str) -> tuple[str, ...]:
     count = min(SAMPLES, len(evaluation))
     if evaluation.labels is None:
         return ("",) * count
-    return tuple(f" {theme.plain(info.labels[label])}" for label in evaluation.labels[:count])
+    return tuple(f" {info.labels[label]}" for label in evaluation.labels[:count])
 
 
 def _brought(source: str, shown: Shown) -> bytes | None:
@@ -224,7 +230,7 @@ def _brought(source: str, shown: Shown) -> bytes | None:
         file = st.camera_input("Take a picture", key="try-camera", width=CAMERA_PX)
     else:
         file = st.file_uploader(
-            f"JPEG, PNG or WebP, at most {playground_run.MAX_BYTES // 10**6} MB",
+            markdown(f"JPEG, PNG or WebP, at most {playground_run.MAX_BYTES // 10**6} MB"),
             FILE_TYPES,
             max_upload_size=playground_run.MAX_BYTES // 10**6,
             key="try-file",
@@ -282,7 +288,7 @@ def _follow(trial_id: str, was_open: bool, shown: Shown) -> None:
 def _busy(view: TrialView) -> None:
     done, total = len(view.answers), view.total
     count = f", {done} of {total} answered" if done else ""
-    st.progress(done / total, f"**{view.stage[:1].upper()}{view.stage[1:]}**{count}")
+    st.progress(done / total, Markdown("**{}**{}").format(capital(view.stage), count))
 
 
 def _answers(view: TrialView, shown: Shown) -> None:
@@ -302,7 +308,7 @@ def _answers(view: TrialView, shown: Shown) -> None:
     if asked:
         st.html(drawn.cards(asked))
     if not view.is_open:
-        st.caption(theme.plain(_of_times(shown)))
+        st.caption(markdown(_of_times(shown)))
         _offer_again("Ask again")
 
 
@@ -326,6 +332,6 @@ def _of_times(shown: Shown) -> str:
 
 
 def _problem(error: QuantcoreError) -> None:
-    st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+    st.error(reason_and_remedy(error.reason, error.remedy))
     if TRIAL in st.session_state:
         _offer_again("Try again")
