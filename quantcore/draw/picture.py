@@ -61,7 +61,7 @@ class Scale:
         places = max(0, -math.floor(math.log10(step)))
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
-        return [(place * step, f"{place * step:,.{places}f}") for place in range(first, last + 1)]
+        return [(index * step, f"{index * step:,.{places}f}") for index in range(first, last + 1)]
 
 
 def _round_step(least: float) -> float:
@@ -124,10 +124,10 @@ def _values(figure: Mapping[str, Any], name: str) -> Iterator[float]:
     """Return every value that has to be within the range: points and the ends of their bars."""
     for trace in figure["data"]:
         bars = trace.get(f"error_{name}", {})
-        for place, value in enumerate(trace[name]):
+        for index, value in enumerate(trace[name]):
             if value is not None:
                 yield value
-                yield from (end for ends in _bar(bars, value, place) for end in ends)
+                yield from (end for ends in _bar(bars, value, index) for end in ends)
 
 
 def _grid(layout: Mapping[str, Any], x: Scale, y: Scale) -> Iterator[Element]:
@@ -173,13 +173,13 @@ def _trace(trace: Mapping[str, Any], x: Scale, y: Scale) -> Iterator[Element]:
     if trace["mode"] == "lines":
         yield from _spokes(trace, points, x, y)
         return
-    for place, (across, up) in enumerate(points):
-        for low, high in _bar(trace["error_x"], across, place):
+    for index, (across, up) in enumerate(points):
+        for low, high in _bar(trace["error_x"], across, index):
             yield _line(x.at(low), y.at(up), x.at(high), y.at(up), stroke=trace["error_x"]["color"])
-        for low, high in _bar(trace["error_y"], up, place):
+        for low, high in _bar(trace["error_y"], up, index):
             ends = x.at(across), y.at(low), x.at(across), y.at(high)
             yield _line(*ends, stroke=trace["error_y"]["color"])
-        yield _marker(trace["marker"], place, x.at(across), y.at(up), trace["text"][place])
+        yield _marker(trace["marker"], index, x.at(across), y.at(up), trace["text"][index])
 
 
 def _spokes(
@@ -190,16 +190,16 @@ def _spokes(
         yield _line(*ends, stroke=trace["line"]["color"], opacity=trace["opacity"])
 
 
-def _bar(bars: Mapping[str, Any], middle: float, place: int) -> list[tuple[float, float]]:
+def _bar(bars: Mapping[str, Any], middle: float, index: int) -> list[tuple[float, float]]:
     """Return the ends of an interval; none where there are no intervals."""
     if "array" not in bars:
         return []
-    return [(middle - bars["arrayminus"][place], middle + bars["array"][place])]
+    return [(middle - bars["arrayminus"][index], middle + bars["array"][index])]
 
 
-def _marker(marker: Mapping[str, Any], place: int, x: float, y: float, hover: str) -> Element:
-    symbol, color = _each(marker["symbol"], place), marker["color"]
-    radius, opacity = marker["size"][place] / 2, marker["opacity"][place]
+def _marker(marker: Mapping[str, Any], index: int, x: float, y: float, hover: str) -> Element:
+    symbol, color = _each(marker["symbol"], index), marker["color"]
+    radius, opacity = marker["size"][index] / 2, marker["opacity"][index]
     # The first line of a hover text is the name.
     name = Markup(hover.partition("<br>")[0]).striptags()
     if symbol == "circle-open":
@@ -210,8 +210,8 @@ def _marker(marker: Mapping[str, Any], place: int, x: float, y: float, hover: st
     return Element("path", {"d": outline(symbol, x, y, radius), "style": style}, title=name)
 
 
-def _each(value: Any, place: int) -> Any:
-    return value[place] if isinstance(value, (tuple, list)) else value
+def _each(value: Any, index: int) -> Any:
+    return value[index] if isinstance(value, (tuple, list)) else value
 
 
 def _legend(rows: Sequence[VariantResult]) -> Iterator[Element]:
@@ -232,8 +232,8 @@ def _legend(rows: Sequence[VariantResult]) -> Iterator[Element]:
             y += LEGEND_PX
         y += LEGEND_PX / 2
     yield _text(left - 6, y + 4, "Area: file size", weight=600)
-    for place, line in enumerate(LEGEND_NOTES):
-        yield _text(left - 6, y + 4 + (place + 1) * 18, line)
+    for index, line in enumerate(LEGEND_NOTES):
+        yield _text(left - 6, y + 4 + (index + 1) * 18, line)
 
 
 def _line(

@@ -161,13 +161,13 @@ def _rows(
     ship: str | None,
     columns: Sequence[Column],
 ) -> list[dict[str, object]]:
-    places = titles.places(rows)
+    locations = titles.locations(rows)
     return [
         {
             "mark": marks.glyph(row.workflow, row.backend),
             "workflow": titles.workflow(row.workflow),
             "tags": _tags(row, row.key == ship),
-            "place": places[row.key],
+            "location": locations[row.key],
             "cells": [column.cell(row, bases.get(row.key)) for column in columns],
         }
         for row in rows
@@ -185,9 +185,9 @@ def figures(rows: Sequence[VariantResult]) -> list[dict[str, Any]]:
     titled = titles.models(row.model for row in rows)
     return [
         _names(row, titled)
-        | {heading.capitalize(): texts[place] for heading, texts in settings.items()}
+        | {heading.capitalize(): texts[index] for heading, texts in settings.items()}
         | _figures(row)
-        for place, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
 
 

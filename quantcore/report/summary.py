@@ -46,8 +46,8 @@ def to_summary(
 
 def _verdict(context: ReportContext) -> str:
     verdict, speak = context.verdict, titles.speaker(context.rows.values())
-    said = f"**{escaped(speak(verdict.headline))}**: {escaped(speak(verdict.reason))}."
-    return "\n".join([said, *(f"- {escaped(caveat)}" for caveat in verdict.caveats)])
+    sentence = f"**{escaped(speak(verdict.headline))}**: {escaped(speak(verdict.reason))}."
+    return "\n".join([sentence, *(f"- {escaped(caveat)}" for caveat in verdict.caveats)])
 
 
 def _budgets(context: ReportContext) -> str:
@@ -56,11 +56,11 @@ def _budgets(context: ReportContext) -> str:
         return ""
     if not limits:
         return "**Budgets**: none."
-    said = [_budget(name, limit) for name, limit in limits.items()]
+    texts = [_budget(name, limit) for name, limit in limits.items()]
     kept, of = len(context.verdict.qualifying), wording.count(len(context.rows), "variant")
     keep = "keeps" if kept == 1 else "keep"
     every = "all of them" if len(limits) > 1 else "it"
-    return f"**Budgets**: {wording.joined(said)}; {kept} of {of} {keep} {every}."
+    return f"**Budgets**: {wording.joined(texts)}; {kept} of {of} {keep} {every}."
 
 
 def _budget(name: str, limit: float) -> str:

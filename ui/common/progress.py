@@ -100,7 +100,7 @@ def place_in_line(ahead: int | None, starts_in_s: float | None) -> str:
 
 def _cells(job: JobView) -> Markup:
     requests = (job.comparison.request, *job.comparison.also)
-    named = zip(job.cells, once(titles.asked, requests), strict=False)
+    named = zip(job.cells, once(titles.cell_names, requests), strict=False)
     return fragments.render("job_cells.html", cells=[_cell(cell, name) for cell, name in named])
 
 

@@ -73,13 +73,6 @@ def link_to_models() -> None:
     st.page_link(MODELS, label=markdown(MODELS.stem), icon=ICONS[MODELS.stem])
 
 
-def link_to_transfer(label: str, address: Mapping[str, str]) -> None:
-    """Draw a link to where a model is taught the classes of one's own pictures."""
-    st.page_link(
-        TRANSFER, label=markdown(label), icon=ICONS[TRANSFER.stem], query_params=dict(address)
-    )
-
-
 def link_to_sweep() -> None:
     """Draw a link to where several models and settings are asked for in one go."""
     st.page_link(SWEEP, label=markdown(SWEEP.stem), icon=ICONS[SWEEP.stem])

@@ -72,12 +72,12 @@ def several(
         range(len(options)),
         selection_mode="multi",
         default=[options.index(value) for value in default],
-        format_func=lambda place: markdown(title(options[place])),
+        format_func=lambda index: markdown(title(options[index])),
         key=key,
         help=help or None,
         wrap=True,
     )
-    return tuple(options[place] for place in sorted(chosen)) or default
+    return tuple(options[index] for index in sorted(chosen)) or default
 
 
 def numbers(

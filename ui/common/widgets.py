@@ -109,7 +109,7 @@ def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
             shown: owned_uploads.facts(ModelSpec(shown)) or owned_uploads.stand_in(shown),
             **models,
         }
-    labels = owned_uploads.told_apart({name: model_line(models[name]) for name in models})
+    labels = owned_uploads.distinct_labels({name: model_line(models[name]) for name in models})
     name = st.selectbox(
         "Model",
         list(models),
@@ -261,7 +261,7 @@ def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
 def choose_images() -> str | None:
     """Draw the choice between the model's own images and those the visitor brought."""
     found = owned_uploads.images()
-    labels = owned_uploads.told_apart({name: uploads.title(found[name]) for name in found})
+    labels = owned_uploads.distinct_labels({name: uploads.title(found[name]) for name in found})
     chosen: str | None = st.selectbox(
         "Images",
         [None, *found],

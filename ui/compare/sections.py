@@ -14,7 +14,7 @@ from quantcore.draw.promises import promises as promises_html
 from quantcore.report import to_csv, to_html, to_json, to_summary, to_svg
 from quantcore.schema import Comparison, Failure, VariantResult, current_environment
 from ui.common import budgets, fragments, site, state
-from ui.common.evaluated import recommended, within_quota
+from ui.common.evaluated import evidence_of, recommended
 from ui.common.markdown import Markdown, markdown
 from ui.common.once import Rows, once
 from ui.common.state import Shown
@@ -59,16 +59,16 @@ def answer(shown: Shown) -> None:
     provenance(shown)
     limits = budgets.chosen()
     if shown.results:
-        found = recommended(shown.results, limits)
+        recommendation = recommended(shown.results, limits)
         is_early = _is_early(shown)
         if not is_early:
             verdict(shown.results, limits)
-            offer_more(shown, found)
-        budgets.draw(shown.results, found)
+            offer_more(shown, recommendation)
+        budgets.draw(shown.results, recommendation)
         plot(shown, limits)
-        promises(shown, found)
-        table(shown, None if is_early else found.ship)
-        what_if.draw(shown, within_quota(shown.results), found)
+        promises(shown, recommendation)
+        table(shown, None if is_early else recommendation.ship)
+        what_if.draw(shown, evidence_of(shown.results), recommendation)
     failures(shown.failures, shown.results)
     method(comparison)
     downloads(shown, limits)
@@ -106,9 +106,9 @@ def _scope(comparison: Comparison) -> str:
     """Return how much a sweep holds, since the choices above name its first model only."""
     if not comparison.also:
         return ""
-    asked = (comparison.request, *comparison.also)
-    models = titles.models(request.model.name for request in asked).values()
-    timed = len({(request.images.image_size, request.measure) for request in asked})
+    requests = (comparison.request, *comparison.also)
+    models = titles.models(request.model.name for request in requests).values()
+    timed = len({(request.images.image_size, request.measure) for request in requests})
     ways = f", each at {timed} image sizes or ways of timing" if timed > 1 else ""
     return f"A sweep of {wording.joined(list(models))}{ways}. "
 
@@ -122,9 +122,9 @@ def verdict(results: Rows, limits: Budgets) -> None:
             st.html(others)
 
 
-def offer_more(shown: Shown, found: Verdict) -> None:
+def offer_more(shown: Shown, recommendation: Verdict) -> None:
     """Link to the file of the variant that the verdict names, and to where it differs."""
-    row = next((row for row in shown.results if row.key == found.ship), None)
+    row = next((row for row in shown.results if row.key == recommendation.ship), None)
     if row is None:
         return
     images = shown.comparison.request.images
@@ -140,8 +140,8 @@ def offer_more(shown: Shown, found: Verdict) -> None:
 
 
 def _verdict(results: Rows, limits: Budgets) -> Markup:
-    found = recommended(results, limits)
-    return lists.verdict(found, {row.key: row for row in results})
+    recommendation = recommended(results, limits)
+    return lists.verdict(recommendation, {row.key: row for row in results})
 
 
 def _others(results: Rows, limits: Budgets) -> Markup:
@@ -199,10 +199,10 @@ def _choose_exported(shown: Shown) -> Sequence[exporting.Made]:
     if shown.comparison.environment != current_environment():
         return ()
     wanted = st.toggle("Exported files", key="exported", help=EXPORTED_HELP)
-    found = exporting.made_of(shown) if wanted else []
-    if wanted and not found:
+    files = exporting.made_of(shown) if wanted else []
+    if wanted and not files:
         st.caption("None was made of these variants yet. The Export page makes them.")
-    return found
+    return files
 
 
 def _not_drawn(count: int) -> str:
@@ -234,10 +234,10 @@ def _choose_axis(label: str, name: str) -> str:
     return str(st.session_state[name])
 
 
-def promises(shown: Shown, found: Verdict) -> None:
+def promises(shown: Shown, recommendation: Verdict) -> None:
     """Hold the recipe's promises against what ships, or against the nearest 8-bit variant."""
-    evidence = within_quota(shown.results)
-    row = nearest_in_8_bits(evidence, found)
+    evidence = evidence_of(shown.results)
+    row = nearest_in_8_bits(evidence, recommendation)
     if row is None:
         return
     names = titles.by_key(shown.results)
@@ -247,7 +247,7 @@ def promises(shown: Shown, found: Verdict) -> None:
             promise(shown.comparison, row, evidence),
             row,
             names[row.key],
-            ships=row.key == found.ship,
+            ships=row.key == recommendation.ship,
         )
     )
 

@@ -20,9 +20,9 @@ from ui.common.state import Shown
 HELP = "Each is the same workflow with one setting changed. They are measured like all others."
 
 
-def draw(shown: Shown, evidence: Evidence, found: Verdict) -> None:
+def draw(shown: Shown, evidence: Evidence, recommendation: Verdict) -> None:
     """Offer the neighbours of what ships, or of the nearest 8-bit variant, as a new measurement."""
-    row = nearest_in_8_bits(evidence, found)
+    row = nearest_in_8_bits(evidence, recommendation)
     request = _request(shown, row) if row is not None else None
     if row is None or request is None or row.workflow not in suggestions.STEPS:
         return
@@ -43,7 +43,7 @@ def _request(shown: Shown, row: VariantResult) -> CompareRequest | None:
     comparison = shown.comparison
     try:
         variant_of(row)
-        asked = [
+        requests = [
             request
             for request in (comparison.request, *comparison.also)
             if request.model.name == row.model
@@ -53,7 +53,7 @@ def _request(shown: Shown, row: VariantResult) -> CompareRequest | None:
     except QuantcoreError:
         return None
     # Where two differ in how many pictures judge, either will do.
-    return next(iter(asked), None)
+    return next(iter(requests), None)
 
 
 def _offer(shown: Shown, request: CompareRequest, row: VariantResult) -> None:
@@ -70,12 +70,12 @@ def _offer(shown: Shown, request: CompareRequest, row: VariantResult) -> None:
         range(len(offered)),
         selection_mode="multi",
         default=list(range(len(offered))),
-        format_func=lambda place: markdown(offered[place].sentence),
+        format_func=lambda index: markdown(offered[index].sentence),
         key="what-if-chosen",
         help=HELP,
         wrap=True,
     )
-    more = [offered[place].variant for place in chosen]
+    more = [offered[index].variant for index in chosen]
     if st.button(
         markdown(f"Measure {wording.count(len(more), 'more variant')}"),
         icon=":material/speed:",
@@ -90,8 +90,8 @@ def _measure(
 ) -> None:
     """Start the comparison with the neighbours in it; what was measured here returns at once."""
     # Where all would have to be measured again, only what is asked about is.
-    known = request.variants if shown.job else (request.variants[0], variant_of(row))
+    variants = request.variants if shown.job else (request.variants[0], variant_of(row))
     host = Host(shown.comparison.environment, shown.job.place) if shown.job else hosts.here()
-    asked = replace(request, variants=tuple(dict.fromkeys((*known, *more))))
-    widgets.start([asked], host)
+    extended = replace(request, variants=tuple(dict.fromkeys((*variants, *more))))
+    widgets.start([extended], host)
     st.rerun()

@@ -108,7 +108,7 @@ def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
     models = teachable()
     if st.session_state.get(state.IMAGES) not in own:
         st.session_state[state.IMAGES] = next(iter(own))
-    labels = owned_uploads.told_apart({name: _of(own[name]) for name in own})
+    labels = owned_uploads.distinct_labels({name: _of(own[name]) for name in own})
     with st.container(border=True, key="ask-lesson"):
         left, right = st.columns(2, gap="medium")
         left.selectbox(

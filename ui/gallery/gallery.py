@@ -122,8 +122,8 @@ def _offered(shown: Shown) -> dict[str, str]:
 def _choose(offered: dict[str, str]) -> str:
     """Draw the choice between the variants; return the key of the one chosen."""
     keys = list(offered)
-    asked = str(st.session_state.get(VARIANT) or "")
-    first = next((place for place, key in enumerate(keys) if asked and key.startswith(asked)), 0)
+    wanted = str(st.session_state.get(VARIANT) or "")
+    first = next((index for index, key in enumerate(keys) if wanted and key.startswith(wanted)), 0)
     key: str = st.selectbox(
         "Variant",
         keys,
@@ -168,69 +168,69 @@ def are_the_same(shown: Shown, row: VariantResult) -> bool:
         return True
     try:
         variant = variant_of(row)
-        asked = (comparison.request, *comparison.also)
-        return any(cell_key(each, variant, comparison.environment) == row.key for each in asked)
+        requests = (comparison.request, *comparison.also)
+        return any(cell_key(each, variant, comparison.environment) == row.key for each in requests)
     except QuantcoreError:
         return False
 
 
 def _answer(pair: Pair) -> None:
-    found = apart.disagreements(pair.before, pair.after, pair.labels)
-    st.markdown(markdown(_summary(pair, found)))
-    if not found:
+    differing = apart.disagreements(pair.before, pair.after, pair.labels)
+    st.markdown(markdown(_summary(pair, differing)))
+    if not differing:
         return
-    _pictures(pair, found)
+    _pictures(pair, differing)
     if pair.labels is not None:
         _classes(pair, pair.labels)
 
 
-def _summary(pair: Pair, found: Sequence[Disagreement]) -> Markdown:
+def _summary(pair: Pair, differing: Sequence[Disagreement]) -> Markdown:
     """Return in words how often the two differ, and who is then right."""
     name, count = pair.name, len(pair.before)
     of = wording.count(count, "image")
-    if not found:
+    if not differing:
         return markdown(f"{name} and float32 name the same class on all {of}.")
-    share = wording.percent(len(found) / count)
+    share = wording.percent(len(differing) / count)
     differ = Markdown("They differ on **{:,} of {}** ({}). {}")
     if pair.labels is None:
         unknown = "Nobody knows here who is right: no labels are at hand."
-        return differ.format(len(found), of, share, unknown)
-    who = Counter(one.right for one in found)
+        return differ.format(len(differing), of, share, unknown)
+    who = Counter(one.right for one in differing)
     real = apart.is_real(pair.before, pair.after, pair.labels)
     verdict = "taken by itself, a real difference" if real else "a tie on these images"
     right = (
         f"On {who['float32']:,} only float32 is right, on {who['variant']:,} only {name}, "
         f"on {who['neither']:,} neither: {verdict}."
     )
-    return differ.format(len(found), of, share, right)
+    return differ.format(len(differing), of, share, right)
 
 
-def _pictures(pair: Pair, found: Sequence[Disagreement]) -> None:
+def _pictures(pair: Pair, differing: Sequence[Disagreement]) -> None:
     st.subheader("The pictures, surest contradiction first", anchor=False)
-    chosen = _filtered(pair, found)
+    chosen = _filtered(pair, differing)
     if not chosen:
         st.caption("None of this kind.")
         return
     pages = -(-len(chosen) // PAGE_LENGTH)
     page = 1
-    place = st.container()
+    grid = st.container()
     if pages > 1:
         # Other choices make other pages, so the widget is made anew with them.
         page = st.pagination(pages, key=f"gallery-page-{len(chosen)}-{state.visit()}")
     part = chosen[(page - 1) * PAGE_LENGTH : page * PAGE_LENGTH]
     try:
-        places = [one.picture for one in part]
-        pictures = thumbnails.addresses(pair.row.key, pair.images, pair.row.model, places)
+        indices = [one.picture for one in part]
+        pictures = thumbnails.addresses(pair.row.key, pair.images, pair.row.model, indices)
     except QuantcoreError as error:
-        place.warning(reason_and_remedy(error.reason, error.remedy))
+        grid.warning(reason_and_remedy(error.reason, error.remedy))
         return
-    place.html(gallery.cards(list(zip(part, pictures, strict=True)), pair.classes, pair.name))
+    grid.html(gallery.cards(list(zip(part, pictures, strict=True)), pair.classes, pair.name))
 
 
-def _filtered(pair: Pair, found: Sequence[Disagreement]) -> list[Disagreement]:
+def _filtered(pair: Pair, differing: Sequence[Disagreement]) -> list[Disagreement]:
     """Draw the choices of who is right and of the class; return the pictures that fit both."""
     if pair.labels is None:
-        return list(found)
+        return list(differing)
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     with left:
         kind = st.segmented_control(
@@ -243,15 +243,17 @@ def _filtered(pair: Pair, found: Sequence[Disagreement]) -> list[Disagreement]:
         )
         st.session_state["kind"] = kind
     with right:
-        label = _choose_class(pair, found)
+        label = _choose_class(pair, differing)
     return [
-        one for one in found if kind in ("all", one.right) and (label is None or one.label == label)
+        one
+        for one in differing
+        if kind in ("all", one.right) and (label is None or one.label == label)
     ]
 
 
-def _choose_class(pair: Pair, found: Sequence[Disagreement]) -> int | None:
+def _choose_class(pair: Pair, differing: Sequence[Disagreement]) -> int | None:
     """Draw the classes among the pictures; return the one chosen, or None for all."""
-    many = Counter(one.label for one in found if one.label is not None)
+    many = Counter(one.label for one in differing if one.label is not None)
     labels = sorted(many, key=lambda label: -many[label])
     options: list[int | None] = [None, *labels]
     chosen = state.whole_number(st.session_state.get(CLASS))

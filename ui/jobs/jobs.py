@@ -56,23 +56,23 @@ def look() -> Listed:
 
 def under_way(drawn: Listed) -> None:
     """Draw what runs and what waits; `drawn` is what the rest of the page was drawn from."""
-    found = look()
-    if _ids(found.open) != _ids(drawn.open) or progress.REFUSAL in st.session_state:
+    listed = look()
+    if _ids(listed.open) != _ids(drawn.open) or progress.REFUSAL in st.session_state:
         st.rerun()
-    running = [job for job in found.open if job.state == "running"]
+    running = [job for job in listed.open if job.state == "running"]
     # The first in line first: the order in which they were asked for says little.
     waiting = sorted(
-        (job for job in found.open if job.state == "queued"),
-        key=lambda job: (found.forecast(job).ahead or 0, job.created),
+        (job for job in listed.open if job.state == "queued"),
+        key=lambda job: (listed.forecast(job).ahead or 0, job.created),
     )
-    _section("Running", running, found)
-    _section("Waiting", waiting, found)
+    _section("Running", running, listed)
+    _section("Waiting", waiting, listed)
 
 
-def over(found: Listed) -> None:
+def over(listed: Listed) -> None:
     """Draw what is over, a page at a time, or what will be here where there is nothing at all."""
-    jobs = found.over
-    if not found.jobs:
+    jobs = listed.over
+    if not listed.jobs:
         st.html(EMPTY)
         site.offer_compare("Measure a model")
     if not jobs:
@@ -82,19 +82,19 @@ def over(found: Listed) -> None:
     page = st.pagination(pages, key=f"jobs-page-{pages}") if pages > 1 else 1
     first = (page - 1) * PAGE_LENGTH
     with rows:
-        _section("Done", jobs[first : first + PAGE_LENGTH], found, of=len(jobs))
+        _section("Done", jobs[first : first + PAGE_LENGTH], listed, of=len(jobs))
 
 
 def _ids(jobs: Sequence[JobSummary]) -> list[str]:
     return [job.id for job in jobs]
 
 
-def _section(title: str, jobs: Sequence[JobSummary], found: Listed, of: int | None = None) -> None:
+def _section(title: str, jobs: Sequence[JobSummary], listed: Listed, of: int | None = None) -> None:
     if not jobs:
         return
     st.header(markdown(f"{title} · {of or len(jobs)}"), anchor=False)
     for job in jobs:
-        _row(job, found.forecast(job))
+        _row(job, listed.forecast(job))
 
 
 def _row(job: JobSummary, forecast: Forecast) -> None:

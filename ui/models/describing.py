@@ -399,7 +399,7 @@ def _choose_images(upload: Upload) -> str | None:
     found = owned_uploads.images()
     if not found:
         return None
-    labels = owned_uploads.told_apart({name: uploads.title(found[name]) for name in found})
+    labels = owned_uploads.distinct_labels({name: uploads.title(found[name]) for name in found})
     chosen: str | None = st.selectbox(
         "Judged with",
         [*found, None],

@@ -85,7 +85,9 @@ def grid(thumbnails: Sequence[tuple[str, bytes]]) -> Markup:
 def _way_on(upload: Upload) -> ModelInfo:
     """Draw the choice of a model that they judge, and the button that compares it."""
     models = {**owned_uploads.models(), **offered()}
-    labels = owned_uploads.told_apart({name: widgets.model_line(models[name]) for name in models})
+    labels = owned_uploads.distinct_labels(
+        {name: widgets.model_line(models[name]) for name in models}
+    )
     with st.container(horizontal=True, vertical_alignment="bottom", key="pictures-actions"):
         name: str = st.selectbox(
             "Judge a model with them",
