@@ -14,6 +14,8 @@ from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from markupsafe import Markup
 
+from quantcore import wording
+
 _BESIDE_TAG = re.compile(r"(?:\A|(?<=>))\n\s*|\n\s*(?:\Z|(?=<))")
 _ELSEWHERE = re.compile(r"\n\s*")
 
@@ -41,16 +43,11 @@ class Templates:
             extensions=[LineBreaks],
             auto_reload=False,
         )
-        self._environment.filters["capital"] = capital
+        self._environment.filters["capital"] = wording.capital
 
     def render(self, name: str, /, **values: object) -> Markup:
         """Return a template filled with values, as text that other templates do not escape."""
         return Markup(self._environment.get_template(f"{name}.j2").render(values))
-
-
-def capital(text: str) -> str:
-    """Return a text with its first letter in upper case and all others as they are."""
-    return text[:1].upper() + text[1:]
 
 
 TEMPLATES = Templates(Path(__file__).parent / "templates")

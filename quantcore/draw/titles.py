@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from quantcore import wording
 from quantcore.backends import BACKENDS
 from quantcore.decide import ReferenceGroup, labels, reference_group
-from quantcore.draw.templating import capital
 from quantcore.errors import RequestError
 from quantcore.jobs import cells_of
 from quantcore.models import find
@@ -89,7 +89,7 @@ def speaker(rows: Iterable[labels.Cell]) -> Callable[[str], str]:
 def names(rows: Sequence[labels.Cell]) -> list[str]:
     """Return what each row is called on a page: `Static on x86 (ResNet-18, 48 px)`."""
     speak = speaker(rows)
-    return [capital(speak(label)) for label in labels.names(rows)]
+    return [wording.capital(speak(label)) for label in labels.names(rows)]
 
 
 def by_key(rows: Sequence[VariantResult]) -> dict[str, str]:

@@ -7,14 +7,12 @@ from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.decide import KINDS, Candidate, broken_budgets, references
-from quantcore.draw import lists, method, tables, titles
-from quantcore.draw.promises import promises as promises_html
-from quantcore.draw.promises import sign
-from quantcore.draw.templating import Templates
+from quantcore.draw import lists, method, tables, templating, titles
+from quantcore.draw import promises as promise_cards
 from quantcore.report.context import ReportContext
 from quantcore.schema import VariantResult
 
-TEMPLATES = Templates(Path(__file__).parent / "templates")
+TEMPLATES = templating.Templates(Path(__file__).parent / "templates")
 BUDGETS = {
     "size_bytes": "File size",
     "latency_ms": "Latency",
@@ -95,7 +93,7 @@ def _budget(name: str, limit: float, context: ReportContext) -> dict[str, object
     return {
         "title": BUDGETS[name],
         "limit": KINDS[name].text(limit),
-        "sign": sign(_state(name, limit, ships)) if ships else "",
+        "sign": promise_cards.sign(_state(name, limit, ships)) if ships else "",
         "shipped": _shipped(name, ships) if ships else "Nothing ships under these budgets.",
         "within": sum(
             name not in broken_budgets(each.figures, context.budgets) for each in candidates
@@ -130,7 +128,7 @@ def promises(context: ReportContext) -> Markup:
     if row is None:
         return Markup()
     name = context.names()[row.key]
-    return promises_html(context.promises(), row, name, ships=row is context.ships)
+    return promise_cards.promises(context.promises(), row, name, ships=row is context.ships)
 
 
 def table(context: ReportContext) -> Markup:

@@ -7,7 +7,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from quantcore.draw import gallery
-from quantcore.draw.templating import Templates, capital
+from quantcore.draw.templating import Templates
 
 HOSTILE = "</b><img src=x onerror=alert(1)>\"'&{{ 7 * 7 }}"
 
@@ -49,10 +49,6 @@ def test_an_error_names_the_line_of_the_template(tmp_path: Path) -> None:
     assert any(
         str(entry.path).endswith("a.html.j2") and entry.lineno == 2 for entry in caught.traceback
     )
-
-
-def test_a_sentence_begins_with_a_capital() -> None:
-    assert [capital(text) for text in ("", "a B", "ResNet")] == ["", "A B", "ResNet"]
 
 
 def test_class_names_are_text_in_the_heat_map() -> None:

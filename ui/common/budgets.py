@@ -8,7 +8,6 @@ import streamlit as st
 from quantcore import wording
 from quantcore.decide import Budgets, Verdict, bounds
 from quantcore.draw import titles
-from quantcore.draw.templating import capital
 from quantcore.schema import VariantResult
 from ui.common import state
 from ui.common.evaluated import evidence_of
@@ -182,7 +181,7 @@ def _nearest(recommendation: Verdict, results: Sequence[VariantResult]) -> None:
     speak = titles.speaker(results)
     for index, miss in enumerate(recommendation.misses):
         with st.container(horizontal=True, vertical_alignment="center", key=f"miss-{index}"):
-            st.markdown(markdown(capital(speak(miss.sentence))))
+            st.markdown(markdown(wording.capital(speak(miss.sentence))))
             st.button("Allow that", key=f"relax-{index}", on_click=_relax, args=[miss.relax])
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from quantcore.draw.templating import Templates
+from quantcore.draw import templating
 
-render = Templates(Path(__file__).parent / "templates").render
+render = templating.Templates(Path(__file__).parent / "templates").render
 
 
 def empty(title: str, text: str, *, press: str = "", rest: str = "") -> Markup:

@@ -9,7 +9,7 @@ from quantcore import wording
 from quantcore.decide import Budgets, Verdict, labels, nearest_in_8_bits, promise
 from quantcore.draw import lists, tables, titles
 from quantcore.draw import method as method_text
-from quantcore.draw.promises import promises as promises_html
+from quantcore.draw import promises as promise_cards
 from quantcore.schema import Comparison, Failure, VariantResult
 from ui.common import budgets, fragments, site
 from ui.common.evaluated import evidence_of, recommended
@@ -133,7 +133,7 @@ def promises(shown: Shown, recommendation: Verdict) -> None:
     names = titles.by_key(shown.results)
     st.subheader("Promise and outcome", anchor=False)
     st.html(
-        promises_html(
+        promise_cards.promises(
             promise(shown.comparison, row, evidence),
             row,
             names[row.key],

@@ -7,7 +7,6 @@ import streamlit as st
 
 from quantcore import uploads, wording
 from quantcore.draw import curve
-from quantcore.draw.templating import capital
 from quantcore.errors import QuantcoreError
 from quantcore.fine_tuning import (
     MAX_EPOCHS,
@@ -170,7 +169,9 @@ def _follow(lesson: str) -> None:
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
         left = wording.time_left(view.seconds_left)
-        sentence = Markdown("**{}**{}").format(capital(view.stage), f", {left}" if left else "")
+        sentence = Markdown("**{}**{}").format(
+            wording.capital(view.stage), f", {left}" if left else ""
+        )
         text.progress(min(max(view.share, 0.0), 1.0), markdown(sentence))
         button.button(
             "Cancel",

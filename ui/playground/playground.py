@@ -10,7 +10,6 @@ from starlette.formparsers import MultiPartParser
 from quantcore import wording
 from quantcore.draw import playground as drawn
 from quantcore.draw import titles
-from quantcore.draw.templating import capital
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_images
 from quantcore.models import find
@@ -288,7 +287,7 @@ def _follow(trial_id: str, was_open: bool, shown: Shown) -> None:
 def _busy(view: TrialView) -> None:
     done, total = len(view.answers), view.total
     count = f", {done} of {total} answered" if done else ""
-    st.progress(done / total, Markdown("**{}**{}").format(capital(view.stage), count))
+    st.progress(done / total, Markdown("**{}**{}").format(wording.capital(view.stage), count))
 
 
 def _answers(view: TrialView, shown: Shown) -> None:

@@ -5,15 +5,13 @@ from pathlib import Path
 from markupsafe import Markup
 
 from quantcore import wording
-from quantcore.draw import marks
-from quantcore.draw.templating import Templates
-from quantcore.draw.verification import verification_report
+from quantcore.draw import marks, templating, verification
 from quantcore.models import find
 from quantcore.report import figures
 from quantcore.schema import VerificationReport
 
 HERE = Path(__file__).parent
-TEMPLATES = Templates(HERE / "templates")
+TEMPLATES = templating.Templates(HERE / "templates")
 
 
 def to_html(report: VerificationReport, file_name: str) -> str:
@@ -26,6 +24,6 @@ def to_html(report: VerificationReport, file_name: str) -> str:
         title=title,
         style=Markup(marks.STYLE.read_text("utf-8") + (HERE / "page.css").read_text("utf-8")),
         measured=f"Measured on {report.environment.sentence()}, on {wording.day(report.created)}.",
-        verification=verification_report(report, figures(report), file_name),
+        verification=verification.verification_report(report, figures(report), file_name),
         guesses=[(guess.label, wording.percent(guess.share)) for guess in guesses],
     )
