@@ -40,13 +40,13 @@ def follow(drawn: JobView) -> None:
     The answer takes long to draw next to this, and changes only a few times.
     """
     job = state.current_job()
-    if job is None or _told(job) != _told(drawn) or progress.REFUSAL in st.session_state:
+    if job is None or _state_of(job) != _state_of(drawn) or progress.REFUSAL in st.session_state:
         st.rerun()
     progress.show(job)
 
 
-def _told(job: JobView) -> tuple[object, ...]:
-    """Return what the rest of the page tells of a job."""
+def _state_of(job: JobView) -> tuple[object, ...]:
+    """Return the parts of a job that the rest of the page shows."""
     return job.id, job.is_open, len(job.comparison.results), len(job.comparison.failures)
 
 

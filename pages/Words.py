@@ -2,13 +2,12 @@
 
 import streamlit as st
 
-from ui.common import glossary, state, theme
+from ui.common import fragments, glossary, state, theme
+from ui.common.markdown import markdown
 from ui.common.state import Parameter
 
 SUBTITLE = "What the words on the other pages mean. Every figure is measured; none is assumed."
 FIND = Parameter("find", (), None)
-# The words come after the page, when the browser has looked for the one its address names.
-GO_TO_ANCHOR = "<script>if (location.hash) location.replace(location.hash);</script>"
 
 
 def main() -> None:
@@ -21,11 +20,12 @@ def main() -> None:
     looked_for = str(st.session_state[FIND.key] or "")
     groups = glossary.found(looked_for)
     for title, meanings in groups.items():
-        st.header(title, anchor=False)
+        st.header(markdown(title), anchor=False)
         st.html(glossary.html(meanings))
     if not groups:
-        st.info(f"No word here goes with “{theme.plain(looked_for)}”.")
-    st.html(GO_TO_ANCHOR, unsafe_allow_javascript=True)
+        st.info(markdown(f"No word here goes with “{looked_for}”."))
+    # The words come after the browser has looked for the one that the address names.
+    st.html(fragments.render("go_to_anchor.html"), unsafe_allow_javascript=True)
 
 
 main()

@@ -99,6 +99,11 @@ def count_of(number: int) -> str:
     return f"about {digits(enough(number))}" if number >= 100 else str(number)
 
 
+def capital(text: str) -> str:
+    """Return a text with its first letter in upper case and all others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def joined(parts: Sequence[str]) -> str:
     """Return the parts as one enumeration: 'a, b and c'."""
     return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)

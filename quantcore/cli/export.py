@@ -145,7 +145,7 @@ class _Desk:
                 raise
             typer.echo(f"{spec.format}: {error.reason} {error.remedy}\n")
             return False
-        typer.echo(report.card_to_text(card))
+        typer.echo(report.verification_report_to_text(card))
         return self._handed_out(store, card)
 
     def _handed_out(self, store: Store, card: VerificationReport) -> bool:

@@ -111,12 +111,12 @@ _MISSING = {
 }
 
 
-def drawable(asked: str, results: Sequence[VariantResult]) -> tuple[str, str]:
-    """Return the axis to draw instead of `asked` where no variant has that figure, and a note."""
-    if _has_values(asked, results) or asked not in STAND_INS:
-        return asked, ""
-    instead = next((name for name in STAND_INS[asked] if _has_values(name, results)), "size")
-    return instead, f"{_MISSING[asked]}; the plot shows “{AXES[instead].title.lower()}” instead."
+def drawable(name: str, results: Sequence[VariantResult]) -> tuple[str, str]:
+    """Return the axis to draw instead of `name` where no variant has that figure, and a note."""
+    if _has_values(name, results) or name not in STAND_INS:
+        return name, ""
+    instead = next((each for each in STAND_INS[name] if _has_values(each, results)), "size")
+    return instead, f"{_MISSING[name]}; the plot shows “{AXES[instead].title.lower()}” instead."
 
 
 def _has_values(name: str, results: Sequence[VariantResult]) -> bool:

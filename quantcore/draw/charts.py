@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,6 +10,7 @@ from quantcore import wording
 from quantcore.decide import KINDS, Budgets, reference_group, references
 from quantcore.draw import marks, titles
 from quantcore.draw.axes import AXES, Axis
+from quantcore.draw.templating import render
 from quantcore.schema import VariantResult
 
 LARGEST_MARKER_PX = 30
@@ -184,10 +184,10 @@ def _opacity(row: VariantResult, front: Sequence[str] | None) -> float:
 def _bars(axis: Axis, workflow: str, rows: Sequence[VariantResult]) -> dict[str, Any]:
     """Return the thin bars of the 95 % intervals; a figure without one gets a bar of no length."""
     values = [axis.value(row) or 0.0 for row in rows]
-    found = [axis.interval(row) for row in rows]
-    if not any(found):
+    intervals = [axis.interval(row) for row in rows]
+    if not any(intervals):
         return {"visible": False}
-    spans = [span or (value, value) for span, value in zip(found, values, strict=True)]
+    spans = [span or (value, value) for span, value in zip(intervals, values, strict=True)]
     return {
         "type": "data",
         "symmetric": False,
@@ -208,7 +208,7 @@ def _hover(row: VariantResult, name: str) -> str:
     if row.workflow != "float32":
         figures.append(f"Against float32: {wording.faster(row.speedup.ratio)}")
     # plotly reads tags in its texts.
-    return "<br>".join([f"<b>{escape(name)}</b>", *figures])
+    return render("hover.html", name=name, figures=figures)
 
 
 def _layout(x: Axis, y: Axis) -> dict[str, Any]:
@@ -243,9 +243,10 @@ def _mark_float(figure: go.Figure, drawn: Sequence[VariantResult], x: Axis, y: A
             _draw_spokes(figure, drawn, x, y)
             headings = titles.reference_groups(drawn)
             in_order = sorted(floats.items(), key=lambda pair: x.value(pair[1]) or 0.0)
-            for place, (where, reference) in enumerate(in_order):
+            for index, (where, reference) in enumerate(in_order):
                 # Every other name stands higher, so that neighbours do not cover each other.
-                _annotate(figure, reference, escape(headings[where]), x, y, lift=place % 2)
+                heading = render("text.html", text=headings[where])
+                _annotate(figure, reference, heading, x, y, lift=index % 2)
         return
     for reference in floats.values():
         line = {"color": marks.NEUTRAL, "width": 1, "dash": "dot"}
@@ -323,8 +324,8 @@ def describe(results: Sequence[VariantResult], across: str, up: str) -> str:
     head = (
         f"{wording.count(len(results), 'variant')}: {x.title.lower()} across, {y.title.lower()} up."
     )
-    told = zip(results, titles.names(results), strict=True)
-    return " ".join([head, *(_sentence(result, name, x, y) for result, name in told)])
+    named = zip(results, titles.names(results), strict=True)
+    return " ".join([head, *(_sentence(result, name, x, y) for result, name in named)])
 
 
 def _sentence(result: VariantResult, name: str, x: Axis, y: Axis) -> str:

@@ -1,11 +1,13 @@
 """Exported files beside the variants they were made from: as rows to draw, and as a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from html import escape
+
+from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.draw import marks, titles
+from quantcore.draw.templating import render
 from quantcore.formats import EXPORTERS
 from quantcore.schema import VariantResult, VerificationReport
 from quantcore.wording import NONE
@@ -22,58 +24,50 @@ def named(pairs: Sequence[tuple[VariantResult, VerificationReport]]) -> dict[str
     """
     names = titles.names([row for row, _ in pairs])
     return {
-        f"{name} as {EXPORTERS[card.spec.format].title}": row
-        for name, (base, card) in zip(names, pairs, strict=True)
-        if (row := _row(base, card)) is not None
+        f"{name} as {EXPORTERS[report.spec.format].title}": row
+        for name, (base, report) in zip(names, pairs, strict=True)
+        if (row := _row(base, report)) is not None
     }
 
 
-def _row(base: VariantResult, card: VerificationReport) -> VariantResult | None:
+def _row(base: VariantResult, report: VerificationReport) -> VariantResult | None:
     """Return the variant's row with the file's figures in it; None where it is not drawn."""
-    latency = card.latency[0].latency_ms if card.latency else None
-    if latency is None or not card.passed:
+    latency = report.latency[0].latency_ms if report.latency else None
+    if latency is None or not report.passed:
         return None
-    beside = card.latency[0].speedup
+    beside = report.latency[0].speedup
     ratio = base.speedup.ratio * (beside.ratio if beside else 1.0)
     return replace(
         base,
-        key=f"{base.key} {card.spec.format}",
-        artifact=card.exported.artifact,
+        key=f"{base.key} {report.spec.format}",
+        artifact=report.exported.artifact,
         latency_ms=latency,
         speedup=replace(base.speedup, ratio=ratio),
-        accuracy=card.accuracy,
+        accuracy=report.accuracy,
         agreement=None,
-        peak_memory_bytes=card.peak_memory_bytes,
+        peak_memory_bytes=report.peak_memory_bytes,
     )
 
 
-def table(pairs: Sequence[tuple[VariantResult, VerificationReport]]) -> str:
+def table(pairs: Sequence[tuple[VariantResult, VerificationReport]]) -> Markup:
     """Return every file with its figures, as a table that is cards on a narrow screen."""
     names = titles.names([row for row, _ in pairs])
-    head = "".join(f'<th scope="col">{title}</th>' for title in HEADINGS)
-    body = "".join(_line(name, *pair) for name, pair in zip(names, pairs, strict=True))
-    return (
-        '<div class="qw-scroll"><table class="qw-table"><thead>'
-        f"<tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    files = [_file(name, *pair) for name, pair in zip(names, pairs, strict=True)]
+    return render("exported_files.html", headings=HEADINGS, files=files)
 
 
-def _line(name: str, row: VariantResult, card: VerificationReport) -> str:
-    latency = card.latency[0].latency_ms if card.latency else None
-    figures: Mapping[str, str] = {
-        "Size": wording.megabytes(card.exported.artifact.size_bytes, 3),
-        "Zipped": wording.megabytes(card.zipped_bytes, 3),
-        "Latency": wording.figure(latency.p50, "ms") if latency else NONE,
-        "Top-1": wording.percent(card.accuracy.top1) if card.accuracy else NONE,
-        "Proof": "held" if card.passed else "failed",
+def _file(name: str, row: VariantResult, report: VerificationReport) -> dict[str, object]:
+    latency = report.latency[0].latency_ms if report.latency else None
+    return {
+        "name": name,
+        "mark": marks.glyph(row.workflow, row.backend),
+        "format": EXPORTERS[report.spec.format].title,
+        "runtime": report.latency[0].runtime,
+        "figures": {
+            "Size": wording.megabytes(report.exported.artifact.size_bytes, 3),
+            "Zipped": wording.megabytes(report.zipped_bytes, 3),
+            "Latency": wording.figure(latency.p50, "ms") if latency else NONE,
+            "Top-1": wording.percent(report.accuracy.top1) if report.accuracy else NONE,
+            "Proof": "held" if report.passed else "failed",
+        },
     }
-    cells = "".join(
-        f'<td data-label="{title}"><b>{escape(text)}</b></td>' for title, text in figures.items()
-    )
-    mark = marks.glyph(row.workflow, row.backend)
-    kind = EXPORTERS[card.spec.format].title
-    return (
-        f'<tr><th scope="row"><span class="qw-variant">{mark}<span><b>{escape(name)}</b>'
-        f"<small>{escape(kind)}, in {escape(card.latency[0].runtime)}</small></span></span></th>"
-        f"{cells}</tr>"
-    )

@@ -3,15 +3,16 @@
 import io
 from base64 import b64encode
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore import wording
 from quantcore.decide import ClassChange, Disagreement
+from quantcore.draw.templating import render
 
 THUMBNAIL_PX = 112
 RIGHT_WORDS = {
@@ -36,62 +37,60 @@ def address(png: bytes) -> str:
     return f"data:image/png;base64,{b64encode(png).decode()}"
 
 
-def cards(found: Sequence[tuple[Disagreement, str]], labels: Sequence[str], variant: str) -> str:
+def cards(
+    pictures: Sequence[tuple[Disagreement, str]], labels: Sequence[str], variant: str
+) -> Markup:
     """Return one card a picture: what it is, and what each of the two takes it for.
 
     Args:
-        found: disagreements, each with its picture as a data address.
+        pictures: disagreements, each with its picture as a data address.
         labels: the classes' names.
         variant: what the variant is called.
     """
-    items = "".join(_card(one, source, labels, variant) for one, source in found)
-    return f'<ul class="qw-gallery">{items}</ul>'
-
-
-def _card(one: Disagreement, source: str, labels: Sequence[str], variant: str) -> str:
-    title = labels[one.label] if one.label is not None else f"Picture {one.picture + 1}"
-    right = f'<small class="qw-right-{one.right}">{RIGHT_WORDS[one.right]}</small>'
-    return (
-        f'<li><img src="{source}" alt="{escape(title, quote=True)}" width="{THUMBNAIL_PX}" '
-        f'height="{THUMBNAIL_PX}"><div><b>{escape(title)}</b>'
-        f"{_named('float32', one.before, labels)}{_named(variant, one.after, labels)}"
-        f"{right if one.label is not None else ''}</div></li>"
+    return render(
+        "disagreements.html",
+        pictures=[_card(each, address, labels) for each, address in pictures],
+        variant=variant,
+        side_px=THUMBNAIL_PX,
+        right_words=RIGHT_WORDS,
     )
 
 
-def _named(who: str, guess: tuple[int, float], labels: Sequence[str]) -> str:
-    place, share = guess
-    return (
-        f"<span><em>{escape(who)}</em>: {escape(labels[place])}, {wording.percent(share, 0)}</span>"
-    )
+def _card(each: Disagreement, address: str, labels: Sequence[str]) -> dict[str, object]:
+    is_labelled = each.label is not None
+    return {
+        "address": address,
+        "title": f"Picture {each.picture + 1}" if each.label is None else labels[each.label],
+        "before": _guess(each.before, labels),
+        "after": _guess(each.after, labels),
+        "right": each.right if is_labelled else "",
+    }
 
 
-def classes(changes: Sequence[ClassChange], labels: Sequence[str], variant: str) -> str:
+def _guess(guess: tuple[int, float], labels: Sequence[str]) -> tuple[str, str]:
+    label, share = guess
+    return labels[label], wording.percent(share, 0)
+
+
+def classes(changes: Sequence[ClassChange], labels: Sequence[str], variant: str) -> Markup:
     """Return what becomes of each class, as a table that is cards on a narrow screen."""
     headings = ("Class", "Images", "float32", variant, "Change")
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in headings)
-    body = "".join(_class_row(change, labels, variant) for change in changes)
+    figures = [
+        (labels[change.label], list(zip(headings[1:], _figures(change), strict=True)))
+        for change in changes
+    ]
+    return render("class_changes.html", headings=headings, classes=figures)
+
+
+def _figures(change: ClassChange) -> tuple[tuple[str, str], ...]:
+    """Return the figures of a class, each with what stands in small below it."""
+    points = change.points
     return (
-        f'<div class="qw-scroll"><table class="qw-table"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        (f"{change.images:,}", ""),
+        (wording.percent(change.before), ""),
+        (wording.percent(change.after), ""),
+        (wording.gained(points.value), f"{points.low:+.1f} to {points.high:+.1f}"),
     )
-
-
-def _class_row(change: ClassChange, labels: Sequence[str], variant: str) -> str:
-    low, high = change.points.low, change.points.high
-    figures = {
-        "Images": (f"{change.images:,}", ""),
-        "float32": (wording.percent(change.before), ""),
-        variant: (wording.percent(change.after), ""),
-        "Change": (wording.gained(change.points.value), f"{low:+.1f} to {high:+.1f}"),
-    }
-    cells = "".join(_figure(title, *figure) for title, figure in figures.items())
-    return f'<tr><th scope="row">{escape(labels[change.label])}</th>{cells}</tr>'
-
-
-def _figure(title: str, text: str, small: str) -> str:
-    below = f"<small>{small}</small>" if small else ""
-    return f'<td data-label="{escape(title, quote=True)}"><b>{text}</b>{below}</td>'
 
 
 def confusion(change: NDArray[Any], labels: Sequence[str]) -> go.Figure:
@@ -102,11 +101,13 @@ def confusion(change: NDArray[Any], labels: Sequence[str]) -> go.Figure:
         labels: their names.
     """
     most = max(1, int(abs(change).max()))
+    # plotly reads tags in its texts.
+    names = [render("text.html", text=label) for label in labels]
     figure = go.Figure(
         go.Heatmap(
             z=change,
-            x=list(labels),
-            y=list(labels),
+            x=names,
+            y=names,
             zmin=-most,
             zmax=most,
             # Blue for fewer, orange for more: told apart by every kind of colour vision.
@@ -136,5 +137,5 @@ def confusion_text(change: NDArray[Any], labels: Sequence[str]) -> str:
         if change[i, j] and i != j
     ]
     pairs.sort(key=lambda pair: -abs(pair[0]))
-    told = [f"{name} named {other}: {count:+d}" for count, name, other in pairs[:8]]
-    return "; ".join(told) or "No class is confused with another more or less often than before."
+    changes = [f"{name} named {other}: {count:+d}" for count, name, other in pairs[:8]]
+    return "; ".join(changes) or "No class is confused with another more or less often than before."

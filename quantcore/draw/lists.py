@@ -1,13 +1,15 @@
 """What is said around the table, as HTML: the verdict, reasons, notes, refusals, the legend."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.decide import Verdict, labels, reference_group
 from quantcore.draw import marks, titles
+from quantcore.draw.templating import render
 from quantcore.schema import Failure, VariantResult
 
 # Share of the multiply-adds in 8 bits from which a variant counts as quantized.
@@ -16,27 +18,34 @@ REALLY = 0.9
 
 @dataclass(frozen=True)
 class Named:
-    """A variant as a list names it: its mark in the plot, as HTML, and its name."""
+    """A variant as a list names it: its mark in the plot, and its name."""
 
-    mark: str
+    mark: Markup
+    name: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a list says of some variants; `remedy` is set apart where there is one."""
+
+    variants: Sequence[Named]
     text: str
+    remedy: str | None = None
 
 
-EVERY = Named("", "Every variant")
+EVERY = Named(Markup(), "Every variant")
 
 
-def verdict(found: Verdict, rows: Mapping[str, VariantResult]) -> str:
+def verdict(verdict: Verdict, rows: Mapping[str, VariantResult]) -> Markup:
     """Return the verdict: what to ship, what it brings, and what is not known."""
-    row, speak = rows.get(found.ship or ""), titles.speaker(rows.values())
-    headline = escape(speak(found.headline))
-    mark = marks.glyph(row.workflow, row.backend) if row else ""
-    said = speak(found.reason)
-    reason = said[:1].upper() + said[1:]
-    told = [*([_quantized(row)] if row and row.workflow != "float32" else []), *found.caveats]
-    caveats = "".join(f'<p class="qw-caveat">{escape(text)}</p>' for text in told)
-    return (
-        f'<section class="qw-verdict" aria-label="Verdict"><h2>{mark}{headline}</h2>'
-        f"<p>{escape(reason)}.</p>{caveats}</section>"
+    row, speak = rows.get(verdict.ship or ""), titles.speaker(rows.values())
+    quantized = [_quantized(row)] if row and row.workflow != "float32" else []
+    return render(
+        "verdict.html",
+        mark=marks.glyph(row.workflow, row.backend) if row else "",
+        headline=speak(verdict.headline),
+        reason=speak(verdict.reason),
+        caveats=[*quantized, *verdict.caveats],
     )
 
 
@@ -49,15 +58,14 @@ def _quantized(row: VariantResult) -> str:
     return f"Only {share} of its multiply-adds run in 8 bits, read from the file. {why}".strip()
 
 
-def others(found: Verdict, rows: Mapping[str, VariantResult]) -> str:
+def others(verdict: Verdict, rows: Mapping[str, VariantResult]) -> Markup:
     """Return one line for each variant that is not shipped, with what speaks against it."""
     speak, named = titles.speaker(rows.values()), _named(tuple(rows.values()))
-    lines = (([named[other.key]], escape(speak(other.sentence))) for other in found.others)
-    return _list(lines)
+    return _list([Line([named[other.key]], speak(other.sentence)) for other in verdict.others])
 
 
-def notes(rows: Sequence[VariantResult]) -> str:
-    """Return what a reader must know of single rows, as a list; empty where there is nothing.
+def notes(rows: Sequence[VariantResult]) -> Markup:
+    """Return the notes on single rows, as a list; empty where there are none.
 
     What is true of all of many rows is said once.
     """
@@ -65,11 +73,11 @@ def notes(rows: Sequence[VariantResult]) -> str:
     noted = [(named[row.key], note) for row in rows for note in row.notes]
     many = Counter(note for _, note in noted)
     shared = [note for note, count in many.items() if count == len(rows) > 1 and _several(rows)]
-    lines = [([EVERY], escape(note)) for note in shared]
-    return _list([*lines, *(([n], escape(note)) for n, note in noted if note not in shared)])
+    single = [Line([variant], note) for variant, note in noted if note not in shared]
+    return _list([*(Line([EVERY], note) for note in shared), *single])
 
 
-def failures(rows: Sequence[Failure], beside: Sequence[labels.Cell] = ()) -> str:
+def failures(rows: Sequence[Failure], beside: Sequence[labels.Cell] = ()) -> Markup:
     """Return cells without figures as a list: which, why, what to do; equal reasons once.
 
     Args:
@@ -80,10 +88,7 @@ def failures(rows: Sequence[Failure], beside: Sequence[labels.Cell] = ()) -> str
     for row, name in zip(rows, _failed_names(rows, beside), strict=True):
         named = Named(marks.glyph(row.workflow, row.backend), name)
         groups.setdefault((row.reason, row.remedy), {})[named] = None
-    return _list(
-        (list(names), f"{escape(reason)} <em>{escape(remedy)}</em>")
-        for (reason, remedy), names in groups.items()
-    )
+    return _list([Line(list(names), *why) for why, names in groups.items()])
 
 
 def _failed_names(rows: Sequence[Failure], beside: Sequence[labels.Cell]) -> list[str]:
@@ -99,9 +104,9 @@ def _failed_names(rows: Sequence[Failure], beside: Sequence[labels.Cell]) -> lis
     ]
 
 
-def technical(details: Sequence[str]) -> str:
+def technical(details: Sequence[str]) -> Markup:
     """Return technical texts as they are; `st.code` would load a highlighter of 1.5 MB."""
-    return f'<pre class="qw-details" tabindex="0">{escape(chr(10).join(details))}</pre>'
+    return render("technical.html", text="\n".join(details))
 
 
 def _named(rows: Sequence[VariantResult]) -> dict[str, Named]:
@@ -115,38 +120,21 @@ def _several(rows: Sequence[VariantResult]) -> bool:
     return len({reference_group(row) for row in rows}) > 1
 
 
-def _item(names: Sequence[Named], text: str) -> str:
-    side_by_side = "qw-single" if len(names) == 1 else "qw-several"
-    marked = "".join(f'<b class="qw-name">{name.mark}{escape(name.text)}</b>' for name in names)
-    return (
-        f'<li class="{side_by_side}"><span class="qw-names">{marked}</span><span>{text}</span></li>'
-    )
+def _list(lines: Sequence[Line]) -> Markup:
+    return render("variant_list.html", lines=lines) if lines else Markup()
 
 
-def _list(lines: Iterable[tuple[Sequence[Named], str]]) -> str:
-    items = "".join(_item(names, text) for names, text in lines)
-    return f'<ul class="qw-list">{items}</ul>' if items else ""
-
-
-def legend(rows: Sequence[VariantResult]) -> str:
+def legend(rows: Sequence[VariantResult]) -> Markup:
     """Return what colours, shapes and areas of the plot mean, for the variants drawn."""
     workflows = list(dict.fromkeys(row.workflow for row in rows))
     drawn = {row.backend for row in rows}
     backends = [name for name in titles.backends() if name in drawn]
-    colors = "".join(
-        f"<li>{marks.glyph(name, None)}{escape(titles.workflow(name))}</li>" for name in workflows
-    )
-    shapes = "".join(
-        f"<li>{marks.glyph('', name)}{escape(titles.backend(name))}</li>" for name in backends
-    )
+    colors = [(marks.glyph(name, None), titles.workflow(name)) for name in workflows]
+    shapes = [(marks.glyph("", name), titles.backend(name)) for name in backends]
     lines = (
         "Rings are float32; thin lines lead from each to its variants."
         if _several(rows)
         else "Dotted lines are float32."
     )
     groups = [("Colour: workflow", colors), ("Shape: backend", shapes)]
-    lists = "".join(f"<strong>{title}</strong><ul>{items}</ul>" for title, items in groups if items)
-    return (
-        f'<div class="qw-legend">{lists}<strong>Area: file size</strong>'
-        f"<p>Thin bars are 95 % intervals. {lines} Paler marks are beaten or over budget.</p></div>"
-    )
+    return render("legend.html", groups=groups, lines=lines)

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from markupsafe import Markup
+
 from quantcore.backends import entry
+from quantcore.draw.templating import render
 from quantcore.workflows import WORKFLOWS
 
 STYLE = Path(__file__).parent / "style.css"
@@ -26,8 +29,7 @@ def symbol(backend: str | None) -> str:
     return known.symbol if known else UNKNOWN_SYMBOL
 
 
-def glyph(workflow: str, backend: str | None) -> str:
+def glyph(workflow: str, backend: str | None) -> Markup:
     """Return the mark a variant has in the plot, for tables and legends; shapes are in the CSS."""
     # Streamlit cleans SVG out of HTML, so the shape is a clipped box.
-    shape = f"qw-{symbol(backend)}"
-    return f'<i class="qw-glyph {shape}" style="background:{color(workflow)}"></i>'
+    return render("glyph.html", shape=symbol(backend), color=color(workflow))

@@ -7,13 +7,14 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from quantcore.draw import marks, titles
 from quantcore.draw.outlines import outline
+from quantcore.draw.templating import render
 from quantcore.schema import VariantResult
 
 WIDTH_PX, HEIGHT_PX = 960, 560
@@ -28,6 +29,16 @@ ROOM = 0.06
 MAX_TICKS = 7
 LEGEND_PX = 22
 LEGEND_NOTES = ("Thin bars:", "95 % intervals", "Paler: beaten", "or over budget")
+
+
+@dataclass(frozen=True)
+class Element:
+    """One SVG element: its attributes in order, and the text or the title within it."""
+
+    tag: str
+    attributes: Mapping[str, str]
+    text: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ class Scale:
         places = max(0, -math.floor(math.log10(step)))
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
-        return [(place * step, f"{place * step:,.{places}f}") for place in range(first, last + 1)]
+        return [(index * step, f"{index * step:,.{places}f}") for index in range(first, last + 1)]
 
 
 def _round_step(least: float) -> float:
@@ -61,7 +72,7 @@ def _round_step(least: float) -> float:
 
 def svg(
     figure: go.Figure, rows: Sequence[VariantResult], title: str = "", note: str = "", alt: str = ""
-) -> str:
+) -> Markup:
     """Return a figure of `charts.plot` as an `<svg>` element, coloured for a page or for itself.
 
     Args:
@@ -76,11 +87,7 @@ def svg(
     layout = plain["layout"]
     x = _scale(plain, "x", LEFT, WIDTH_PX - RIGHT)
     y = _scale(plain, "y", HEIGHT_PX - BOTTOM, TOP)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {HEIGHT_PX}" '
-        f'width="{WIDTH_PX}" height="{HEIGHT_PX}" role="img" '
-        f'aria-label="{escape(alt or title, quote=True)}" style="font-family:{escape(FONT)}">',
-        f'<rect width="{WIDTH_PX}" height="{HEIGHT_PX}" style="fill:{GROUND}"/>',
+    shapes = [
         _text(LEFT, 30, title, size=17, fill=TEXT, weight=600),
         *_grid(layout, x, y),
         *(_shape(shape, x, y) for shape in layout.get("shapes", ())),
@@ -88,9 +95,16 @@ def svg(
         *(_annotation(each, x, y) for each in layout.get("annotations", ())),
         *_legend(rows),
         _text(LEFT, HEIGHT_PX - 14, note, size=12),
-        "</svg>",
     ]
-    return "".join(parts)
+    return render(
+        "plot.svg",
+        width=WIDTH_PX,
+        height=HEIGHT_PX,
+        label=alt or title,
+        font=FONT,
+        ground=GROUND,
+        shapes=[shape for shape in shapes if shape.tag != "text" or shape.text],
+    )
 
 
 def alone(drawn: str) -> str:
@@ -110,13 +124,13 @@ def _values(figure: Mapping[str, Any], name: str) -> Iterator[float]:
     """Return every value that has to be within the range: points and the ends of their bars."""
     for trace in figure["data"]:
         bars = trace.get(f"error_{name}", {})
-        for place, value in enumerate(trace[name]):
+        for index, value in enumerate(trace[name]):
             if value is not None:
                 yield value
-                yield from (end for ends in _bar(bars, value, place) for end in ends)
+                yield from (end for ends in _bar(bars, value, index) for end in ends)
 
 
-def _grid(layout: Mapping[str, Any], x: Scale, y: Scale) -> Iterator[str]:
+def _grid(layout: Mapping[str, Any], x: Scale, y: Scale) -> Iterator[Element]:
     for value, text in x.ticks():
         yield _line(x.at(value), y.start, x.at(value), y.end)
         yield _text(x.at(value), y.start + 20, text, anchor="middle")
@@ -126,11 +140,11 @@ def _grid(layout: Mapping[str, Any], x: Scale, y: Scale) -> Iterator[str]:
     across, up = (layout[f"{name}axis"]["title"]["text"] for name in "xy")
     yield _text((x.start + x.end) / 2, y.start + 44, across, size=14, anchor="middle")
     middle = (y.start + y.end) / 2
-    turned = f' transform="rotate(-90 20 {middle:.1f})"'
-    yield _text(20, middle, up, size=14, anchor="middle", more=turned)
+    turned = f"rotate(-90 20 {middle:.1f})"
+    yield _text(20, middle, up, size=14, anchor="middle", transform=turned)
 
 
-def _shape(shape: Mapping[str, Any], x: Scale, y: Scale) -> str:
+def _shape(shape: Mapping[str, Any], x: Scale, y: Scale) -> Element:
     """Return a line from one end of the plot to the other."""
     line = shape["line"]
     dash = "6 4" if line["dash"] == "dash" else "1.5 3"
@@ -141,11 +155,11 @@ def _shape(shape: Mapping[str, Any], x: Scale, y: Scale) -> str:
     return _line(*ends, stroke=line["color"], dash=dash, width=line["width"])
 
 
-def _annotation(note: Mapping[str, Any], x: Scale, y: Scale) -> str:
+def _annotation(note: Mapping[str, Any], x: Scale, y: Scale) -> Element:
     left = _place(note["x"], note.get("xref"), x) + note.get("xshift", 0)
     above = _place(note["y"], note.get("yref"), y) - note.get("yshift", 0)
     anchor = {"right": "end", "left": "start"}.get(note.get("xanchor", ""), "middle")
-    return _text(left, above + 4, note["text"], anchor=anchor, escaped=True)
+    return _text(left, above + 4, Markup(note["text"]).striptags(), anchor=anchor)
 
 
 def _place(value: float, reference: str | None, scale: Scale) -> float:
@@ -154,56 +168,53 @@ def _place(value: float, reference: str | None, scale: Scale) -> float:
     return scale.at(value)
 
 
-def _trace(trace: Mapping[str, Any], x: Scale, y: Scale) -> Iterator[str]:
+def _trace(trace: Mapping[str, Any], x: Scale, y: Scale) -> Iterator[Element]:
     points = list(zip(trace["x"], trace["y"], strict=True))
     if trace["mode"] == "lines":
         yield from _spokes(trace, points, x, y)
         return
-    for place, (across, up) in enumerate(points):
-        for low, high in _bar(trace["error_x"], across, place):
+    for index, (across, up) in enumerate(points):
+        for low, high in _bar(trace["error_x"], across, index):
             yield _line(x.at(low), y.at(up), x.at(high), y.at(up), stroke=trace["error_x"]["color"])
-        for low, high in _bar(trace["error_y"], up, place):
+        for low, high in _bar(trace["error_y"], up, index):
             ends = x.at(across), y.at(low), x.at(across), y.at(high)
             yield _line(*ends, stroke=trace["error_y"]["color"])
-        yield _marker(trace["marker"], place, x.at(across), y.at(up), trace["text"][place])
+        yield _marker(trace["marker"], index, x.at(across), y.at(up), trace["text"][index])
 
 
 def _spokes(
     trace: Mapping[str, Any], points: Sequence[tuple[float, float]], x: Scale, y: Scale
-) -> Iterator[str]:
+) -> Iterator[Element]:
     for (x0, y0), (x1, y1) in zip(points[::3], points[1::3], strict=True):
         ends = x.at(x0), y.at(y0), x.at(x1), y.at(y1)
         yield _line(*ends, stroke=trace["line"]["color"], opacity=trace["opacity"])
 
 
-def _bar(bars: Mapping[str, Any], middle: float, place: int) -> list[tuple[float, float]]:
+def _bar(bars: Mapping[str, Any], middle: float, index: int) -> list[tuple[float, float]]:
     """Return the ends of an interval; none where there are no intervals."""
     if "array" not in bars:
         return []
-    return [(middle - bars["arrayminus"][place], middle + bars["array"][place])]
+    return [(middle - bars["arrayminus"][index], middle + bars["array"][index])]
 
 
-def _marker(marker: Mapping[str, Any], place: int, x: float, y: float, hover: str) -> str:
-    symbol, color = _each(marker["symbol"], place), marker["color"]
-    radius, opacity = marker["size"][place] / 2, marker["opacity"][place]
-    told = f"<title>{_title(hover)}</title>"
+def _marker(marker: Mapping[str, Any], index: int, x: float, y: float, hover: str) -> Element:
+    symbol, color = _each(marker["symbol"], index), marker["color"]
+    radius, opacity = marker["size"][index] / 2, marker["opacity"][index]
+    # The first line of a hover text is the name.
+    name = Markup(hover.partition("<br>")[0]).striptags()
     if symbol == "circle-open":
         style = f"fill:none;stroke:{color};stroke-width:{marker['line']['width']}"
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" style="{style}">{told}</circle>'
+        ring = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": f"{radius:.1f}", "style": style}
+        return Element("circle", ring, title=name)
     style = f"fill:{color};fill-opacity:{opacity};stroke:{GROUND};stroke-opacity:0.7"
-    return f'<path d="{outline(symbol, x, y, radius)}" style="{style}">{told}</path>'
+    return Element("path", {"d": outline(symbol, x, y, radius), "style": style}, title=name)
 
 
-def _each(value: Any, place: int) -> Any:
-    return value[place] if isinstance(value, (tuple, list)) else value
+def _each(value: Any, index: int) -> Any:
+    return value[index] if isinstance(value, (tuple, list)) else value
 
 
-def _title(hover: str) -> str:
-    """Return the first line of a hover text, the name; its words are escaped already."""
-    return hover.partition("<br>")[0].replace("<b>", "").replace("</b>", "")
-
-
-def _legend(rows: Sequence[VariantResult]) -> Iterator[str]:
+def _legend(rows: Sequence[VariantResult]) -> Iterator[Element]:
     left, y = WIDTH_PX - RIGHT + 26, float(TOP + 6)
     workflows = list(dict.fromkeys(row.workflow for row in rows))
     backends = [name for name in titles.backends() if name in {row.backend for row in rows}]
@@ -216,13 +227,13 @@ def _legend(rows: Sequence[VariantResult]) -> Iterator[str]:
             yield _text(left - 6, y + 4, heading, weight=600)
             y += LEGEND_PX
         for name, color, symbol in entries:
-            yield f'<path d="{outline(symbol, left, y, 6)}" style="fill:{color}"/>'
+            yield Element("path", {"d": outline(symbol, left, y, 6), "style": f"fill:{color}"})
             yield _text(left + 16, y + 4.5, name, fill=TEXT)
             y += LEGEND_PX
         y += LEGEND_PX / 2
     yield _text(left - 6, y + 4, "Area: file size", weight=600)
-    for place, line in enumerate(LEGEND_NOTES):
-        yield _text(left - 6, y + 4 + (place + 1) * 18, line)
+    for index, line in enumerate(LEGEND_NOTES):
+        yield _text(left - 6, y + 4 + (index + 1) * 18, line)
 
 
 def _line(
@@ -235,13 +246,11 @@ def _line(
     dash: str = "",
     width: float = 1,
     opacity: float = 1,
-) -> str:
+) -> Element:
     dashed = f";stroke-dasharray:{dash}" if dash else ""
     faint = f";stroke-opacity:{opacity}" if opacity < 1 else ""
-    return (
-        f'<path d="M{x0:.1f},{y0:.1f}L{x1:.1f},{y1:.1f}" '
-        f'style="stroke:{stroke};stroke-width:{width}{dashed}{faint}"/>'
-    )
+    style = f"stroke:{stroke};stroke-width:{width}{dashed}{faint}"
+    return Element("path", {"d": f"M{x0:.1f},{y0:.1f}L{x1:.1f},{y1:.1f}", "style": style})
 
 
 def _text(
@@ -253,11 +262,10 @@ def _text(
     fill: str = MUTED,
     weight: int = 400,
     anchor: str = "start",
-    more: str = "",
-    escaped: bool = False,
-) -> str:
-    if not text:
-        return ""
+    transform: str = "",
+) -> Element:
     style = f"font-size:{size}px;font-weight:{weight};fill:{fill};text-anchor:{anchor}"
-    words = text if escaped else escape(text)
-    return f'<text x="{x:.1f}" y="{y:.1f}" style="{style}"{more}>{words}</text>'
+    attributes = {"x": f"{x:.1f}", "y": f"{y:.1f}", "style": style}
+    if transform:
+        attributes["transform"] = transform
+    return Element("text", attributes, text=text)

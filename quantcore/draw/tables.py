@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
+
+from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.decide import ReferenceGroup, labels, reference_group, references
 from quantcore.draw import marks, titles
+from quantcore.draw.templating import render
 from quantcore.schema import VariantResult
 from quantcore.wording import NONE
 
@@ -18,11 +20,6 @@ class Cell:
 
     figure: str
     small: str = ""
-
-    def html(self, label: str) -> str:
-        """Return the table cell; on a narrow screen `label` stands before the figure."""
-        small = f"<small>{escape(self.small)}</small>" if self.small else ""
-        return f'<td data-label="{escape(label)}"><b>{escape(self.figure)}</b>{small}</td>'
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,7 @@ COLUMNS = (
 
 def results(
     rows: Sequence[VariantResult], ship: str | None = None, more: Sequence[Column] = ()
-) -> str:
+) -> Markup:
     """Return the main table: every variant with its figures and their spread.
 
     Rows of several models, image sizes or ways of timing stand below a heading each, and are held
@@ -143,66 +140,38 @@ def results(
         more: columns that stand after the usual ones.
     """
     columns = (*COLUMNS, *more)
-    heads = "".join(
-        f'<th scope="col"><abbr title="{escape(column.help)}">{column.title}</abbr>'
-        f"<small>{column.small}</small></th>"
-        for column in columns
-    )
-    dense = " qw-dense" if more else ""
-    return (
-        f'<div class="qw-scroll" tabindex="0" role="region" aria-label="Every variant">'
-        f'<table class="qw-table{dense}"><caption class="qw-sr">Every '
-        f'variant with its figures</caption><thead><tr><th scope="col">Variant</th>{heads}</tr>'
-        f"</thead>"
-        f"{_bodies(rows, ship, columns)}</table></div>"
-    )
-
-
-def _bodies(rows: Sequence[VariantResult], ship: str | None, columns: Sequence[Column]) -> str:
-    own, headings = references(rows), titles.reference_groups(rows)
-    parts: dict[ReferenceGroup, list[VariantResult]] = {}
+    bases, headings = references(rows), titles.reference_groups(rows)
+    groups: dict[ReferenceGroup, list[VariantResult]] = {}
     for row in rows:
-        parts.setdefault(reference_group(row), []).append(row)
-    return "".join(
-        f"<tbody>{_heading(headings[key], columns) if len(parts) > 1 else ''}"
-        f"{_body(part, own, ship, columns)}</tbody>"
-        for key, part in parts.items()
+        groups.setdefault(reference_group(row), []).append(row)
+    return render(
+        "results.html",
+        columns=columns,
+        dense=bool(more),
+        groups=[
+            {"heading": headings[group], "rows": _rows(members, bases, ship, columns)}
+            for group, members in groups.items()
+        ],
     )
 
 
-def _heading(text: str, columns: Sequence[Column]) -> str:
-    return (
-        f'<tr class="qw-ground"><th scope="rowgroup" colspan="{len(columns) + 1}">'
-        f"{escape(text)}</th></tr>"
-    )
-
-
-def _body(
+def _rows(
     rows: Sequence[VariantResult],
-    own: Mapping[str, VariantResult],
+    bases: Mapping[str, VariantResult],
     ship: str | None,
     columns: Sequence[Column],
-) -> str:
-    names = titles.places(rows)
-    return "".join(
-        f"<tr>{_head(row, names[row.key], row.key == ship)}"
-        f"{_cells(columns, row, own.get(row.key))}</tr>"
+) -> list[dict[str, object]]:
+    locations = titles.locations(rows)
+    return [
+        {
+            "mark": marks.glyph(row.workflow, row.backend),
+            "workflow": titles.workflow(row.workflow),
+            "tags": _tags(row, row.key == ship),
+            "location": locations[row.key],
+            "cells": [column.cell(row, bases.get(row.key)) for column in columns],
+        }
         for row in rows
-    )
-
-
-def _cells(columns: Sequence[Column], row: VariantResult, base: VariantResult | None) -> str:
-    return "".join(column.cell(row, base).html(column.title) for column in columns)
-
-
-def _head(result: VariantResult, where: str, ship: bool) -> str:
-    mark = marks.glyph(result.workflow, result.backend)
-    tags = "".join(f'<span class="qw-tag">{escape(tag)}</span>' for tag in _tags(result, ship))
-    return (
-        f'<th scope="row"><span class="qw-variant">{mark}<span>'
-        f"<b>{escape(titles.workflow(result.workflow))}{tags}</b><small>{escape(where)}</small>"
-        "</span></span></th>"
-    )
+    ]
 
 
 def _tags(result: VariantResult, ship: bool) -> list[str]:
@@ -215,14 +184,14 @@ def figures(rows: Sequence[VariantResult]) -> list[dict[str, Any]]:
     _, settings = labels.columns(rows)
     titled = titles.models(row.model for row in rows)
     return [
-        _told(row, titled)
-        | {heading.capitalize(): texts[place] for heading, texts in settings.items()}
+        _names(row, titled)
+        | {heading.capitalize(): texts[index] for heading, texts in settings.items()}
         | _figures(row)
-        for place, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
 
 
-def _told(row: VariantResult, titled: Mapping[str, str]) -> dict[str, str]:
+def _names(row: VariantResult, titled: Mapping[str, str]) -> dict[str, str]:
     model = {"Model": titled[row.model]} if len(titled) > 1 else {}
     return model | {"Variant": titles.variant(row.workflow, row.backend)}
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from quantcore import wording
 from quantcore.backends import BACKENDS
 from quantcore.decide import ReferenceGroup, labels, reference_group
 from quantcore.errors import RequestError
@@ -88,8 +89,7 @@ def speaker(rows: Iterable[labels.Cell]) -> Callable[[str], str]:
 def names(rows: Sequence[labels.Cell]) -> list[str]:
     """Return what each row is called on a page: `Static on x86 (ResNet-18, 48 px)`."""
     speak = speaker(rows)
-    told = (speak(label) for label in labels.names(rows))
-    return [f"{text[:1].upper()}{text[1:]}" for text in told]
+    return [wording.capital(speak(label)) for label in labels.names(rows)]
 
 
 def by_key(rows: Sequence[VariantResult]) -> dict[str, str]:
@@ -97,8 +97,8 @@ def by_key(rows: Sequence[VariantResult]) -> dict[str, str]:
     return dict(zip((row.key for row in rows), names(rows), strict=True))
 
 
-def asked(requests: Sequence[CompareRequest]) -> list[str]:
-    """Return what each cell that is asked for is called, in the order of a job's cells."""
+def cell_names(requests: Sequence[CompareRequest]) -> list[str]:
+    """Return the name of every cell of the requests, in the order of a job's cells."""
     return names(cells_of(requests))
 
 
@@ -111,12 +111,12 @@ def reference_groups(rows: Sequence[VariantResult]) -> dict[ReferenceGroup, str]
     }
 
 
-def places(rows: Sequence[VariantResult]) -> dict[str, str]:
+def locations(rows: Sequence[VariantResult]) -> dict[str, str]:
     """Return by key where a row runs: its backend, and settings that tell namesakes apart."""
-    told = zip(rows, labels.names(rows, within=True), strict=True)
-    return {row.key: _place(row, label) for row, label in told}
+    labelled = zip(rows, labels.names(rows, within=True), strict=True)
+    return {row.key: _location(row, label) for row, label in labelled}
 
 
-def _place(row: VariantResult, label: str) -> str:
+def _location(row: VariantResult, label: str) -> str:
     differs = label.removeprefix(Variant(row.workflow, row.backend).label)
     return f"{backend(row.backend) if row.backend else 'reference'}{differs}"

@@ -21,7 +21,7 @@ from quantcore.settings import Settings
 LIMITS = Limits("files are being made", per_owner=10, in_all=20, remembered=200)
 POLL_S = 0.1
 # What became of an export: its report, why there is none, or that it or its worker was ended.
-Outcome = VerificationReport | Failure | Literal["cancelled", "lost"]
+Outcome = VerificationReport | Failure | Literal["cancelled", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Exports(BackgroundTasks[ExportSpec, ExportView]):
         elif isinstance(outcome, Failure):
             task.update(details=outcome.details)
             raise QuantcoreError(outcome.reason, outcome.remedy)
-        elif outcome == "lost":
+        elif outcome == "interrupted":
             raise ChildDiedError("The worker that made it is gone.", "Export it again.")
         else:
             raise CancelledError("The export was cancelled.", "Start it again when you like.")

@@ -6,17 +6,16 @@ the remedy. (Of a sweep's cells that share a reason, the text names three and co
 Markdown what there is to decide.
 """
 
-from quantcore.report.card import card_to_text, figures
 from quantcore.report.page import to_html, to_svg
 from quantcore.report.rows import Row, method, summary_rows
 from quantcore.report.sheet import to_csv
 from quantcore.report.summary import to_summary
 from quantcore.report.text import to_markdown, to_text
+from quantcore.report.verification import figures, verification_report_to_text
 from quantcore.schema import Comparison
 
 __all__ = [
     "Row",
-    "card_to_text",
     "figures",
     "method",
     "summary_rows",
@@ -27,6 +26,7 @@ __all__ = [
     "to_summary",
     "to_svg",
     "to_text",
+    "verification_report_to_text",
 ]
 
 

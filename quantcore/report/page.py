@@ -3,15 +3,17 @@
 import json
 from base64 import b64encode
 from collections.abc import Collection
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
+
+from markupsafe import Markup
 
 from quantcore.decide import Budgets
 from quantcore.draw import marks, picture
 from quantcore.report import parts, plots
+from quantcore.report.context import ReportContext, report_context
+from quantcore.report.parts import TEMPLATES
 from quantcore.report.sheet import to_csv
-from quantcore.report.told import Told, told
 from quantcore.schema import Comparison
 
 HERE = Path(__file__).parent
@@ -45,12 +47,22 @@ def to_html(
         name: of the comparison; its models where left out.
         visible: keys of the results to show and to judge; all where left out.
     """
-    about = told(comparison, budgets, link, name, visible)
-    everything = _json(about)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head>{_head(about)}</head>\n<body><main>'
-        f"{_header(about)}{_body(about, everything)}</main>{_footer(about)}"
-        f"{_scripts(about, everything)}</body></html>\n"
+    context = report_context(comparison, budgets, link, name, visible)
+    everything = _json(context)
+    libraries = comparison.environment.libraries | {"plotly": version("plotly")}
+    return TEMPLATES.render(
+        "page.html",
+        context=context,
+        product=PRODUCT,
+        policy=Markup(POLICY),
+        logo=f"data:image/svg+xml;base64,{b64encode(marks.LOGO.read_bytes()).decode()}",
+        style=Markup(marks.STYLE.read_text("utf-8") + _own("page.css")),
+        verdict=parts.verdict(context),
+        sections=_sections(context, has_json=everything != "null"),
+        versions=", ".join(f"{name} {number}" for name, number in libraries.items()),
+        data=_data(context, everything),
+        plotly=_plotly() if context.plots else "",
+        script=Markup(_own("page.js")),
     )
 
 
@@ -65,115 +77,56 @@ def to_svg(
 
     The arguments are those of `to_html`.
     """
-    drawn = plots.pictures_of(told(comparison, budgets, "", name, visible))
-    return f"{picture.alone(drawn[0])}\n" if drawn else ""
-
-
-def _head(about: Told) -> str:
-    style = marks.STYLE.read_text() + _own("page.css")
-    return (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="color-scheme" content="light dark">'
-        '<meta name="referrer" content="no-referrer">'
-        f"<title>{escape(about.title)} – {PRODUCT}</title>"
-        f'<link rel="icon" href="{_logo()}"><style>{style}</style>'
-        "<script>document.documentElement.classList.add('js')</script>"
-    )
+    pictures = plots.pictures_of(report_context(comparison, budgets, "", name, visible))
+    return f"{picture.alone(pictures[0])}\n" if pictures else ""
 
 
 def _own(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def _logo() -> str:
-    return f"data:image/svg+xml;base64,{b64encode(marks.LOGO.read_bytes()).decode()}"
+def _sections(context: ReportContext, *, has_json: bool) -> list[tuple[str, str, Markup]]:
+    """Return the sections in their order, each as its class, title and body; some are empty."""
+    downloads = TEMPLATES.render("downloads.html", has_json=has_json)
+    return [
+        ("budgets", "Budgets", parts.budgets(context)),
+        ("plots", "What each variant costs and brings", plots.section(context)),
+        ("promise", "Promise and outcome", parts.promises(context)),
+        ("table", "Every variant", parts.table(context)),
+        ("others", "Why not the others?", parts.others(context)),
+        ("failed", "Not measured", parts.failures(context, refused=False)),
+        ("refused", "Not possible here", parts.failures(context, refused=True)),
+        ("notes", "Notes on single variants", parts.notes(context)),
+        ("how", "How was this measured?", parts.how(context)),
+        ("data", "Figures to take away", downloads),
+    ]
 
 
-def _header(about: Told) -> str:
-    link = escape(about.link, quote=True)
-    live = f' <a href="{link}" rel="noreferrer">Open the live comparison</a>' if link else ""
-    return (
-        f'<header class="rp-header"><p class="rp-product"><img alt="" src="{_logo()}">'
-        f"{PRODUCT}</p><h1>{escape(about.title)}</h1>"
-        f"<p>{escape(_models(about))}{escape(about.provenance)}.{live}</p></header>"
-    )
-
-
-def _models(about: Told) -> str:
-    """Return the models where the name does not say them."""
-    return f"{', '.join(about.models.values())}. " if about.name else ""
-
-
-def _body(about: Told, everything: str) -> str:
-    return "".join(
-        (
-            parts.verdict(about),
-            parts.section("Budgets", parts.budgets(about), "budgets"),
-            parts.section("What each variant costs and brings", plots.section(about), "plots"),
-            parts.section("Promise and outcome", parts.promises(about), "promise"),
-            parts.section("Every variant", parts.table(about), "table"),
-            parts.section("Why not the others?", parts.others(about), "others"),
-            parts.section("Not measured", parts.failures(about, refused=False), "failed"),
-            parts.section("Not possible here", parts.failures(about, refused=True), "refused"),
-            parts.section("Notes on single variants", parts.notes(about), "notes"),
-            parts.section("How was this measured?", parts.how(about), "how"),
-            parts.section("Figures to take away", _downloads(everything), "data"),
-        )
-    )
-
-
-def _downloads(everything: str) -> str:
-    whole = (
-        "<span>JSON with every raw sample is too large for this file.</span>"
-        if everything == "null"
-        else '<button type="button" data-save="json">Everything as JSON</button>'
-    )
-    return (
-        '<p class="rp-buttons"><button type="button" data-save="csv">Figures as CSV</button>'
-        f"{whole}</p>"
-    )
-
-
-def _json(about: Told) -> str:
+def _json(context: ReportContext) -> str:
     """Return the comparison in the public format, without indents; `null` where it is too long."""
-    lean = json.dumps(json.loads(about.comparison.to_json()), separators=(",", ":"))
+    lean = json.dumps(json.loads(context.comparison.to_json()), separators=(",", ":"))
     return lean if len(lean) <= MAX_JSON_BYTES else "null"
 
 
-def _footer(about: Told) -> str:
-    libraries = about.comparison.environment.libraries | {"plotly": version("plotly")}
-    versions = ", ".join(f"{name} {number}" for name, number in libraries.items())
-    return (
-        f'<footer class="rp-footer"><p>Made with {PRODUCT}: every variant was converted, saved, '
-        f"loaded afresh and measured. {escape(versions)}.</p>"
-        "<p>This file is complete: it loads nothing from any network.</p></footer>"
-    )
-
-
-def _scripts(about: Told, everything: str) -> str:
-    from plotly.offline import get_plotlyjs
-
-    facts = {"name": _file_name(about), "title": about.title}
+def _data(context: ReportContext, everything: str) -> dict[str, Markup]:
+    """Return the JSON that the page's script reads, by name."""
+    facts = {"name": _file_name(context), "title": context.title}
     data = {
         "facts": json.dumps(facts),
-        "csv": json.dumps(to_csv(about.comparison)),
+        "csv": json.dumps(to_csv(context.comparison)),
         "json": everything,
-        "figures": plots.figures(about),
+        "figures": plots.figures(context),
     }
-    blocks = "".join(
-        f'<script type="application/json" id="data-{name}">{_in_script(text)}</script>\n'
-        for name, text in data.items()
-    )
-    library = f"<script>{get_plotlyjs()}</script>" if about.plots else ""
-    return f"{blocks}{library}<script>{_own('page.js')}</script>"
+    # Without this sign nothing ends a script or begins a comment.
+    return {name: Markup(text.replace("<", r"\u003c")) for name, text in data.items()}
 
 
-def _in_script(text: str) -> str:
-    """Return JSON in which nothing ends a script or begins a comment."""
-    return text.replace("<", r"\u003c")
+def _plotly() -> Markup:
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())
 
 
-def _file_name(about: Told) -> str:
-    kept = "".join(sign if sign.isalnum() else "-" for sign in about.title.lower())
+def _file_name(context: ReportContext) -> str:
+    kept = "".join(sign if sign.isalnum() else "-" for sign in context.title.lower())
     return "-".join(part for part in kept.split("-") if part)[:60] or "comparison"

@@ -1,15 +1,18 @@
 """The parts of the HTML report, from the verdict to the method, each as a piece of HTML."""
 
 from collections.abc import Iterable
-from html import escape
+from pathlib import Path
+
+from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.decide import KINDS, Candidate, broken_budgets, references
-from quantcore.draw import lists, method, tables, titles
-from quantcore.draw import promises as drawn
-from quantcore.report.told import Told
-from quantcore.schema import Failure, VariantResult
+from quantcore.draw import lists, method, tables, templating, titles
+from quantcore.draw import promises as promise_cards
+from quantcore.report.context import ReportContext
+from quantcore.schema import VariantResult
 
+TEMPLATES = templating.Templates(Path(__file__).parent / "templates")
 BUDGETS = {
     "size_bytes": "File size",
     "latency_ms": "Latency",
@@ -18,27 +21,15 @@ BUDGETS = {
 }
 
 
-def section(title: str, body: str, name: str = "") -> str:
-    """Return a part under its heading; nothing where there is nothing to say."""
-    named = f' class="rp-{name}"' if name else ""
-    return f"<section{named}><h2>{escape(title)}</h2>{body}</section>" if body else ""
-
-
-def verdict(about: Told) -> str:
+def verdict(context: ReportContext) -> Markup:
     """Return what to ship, and the figures that this brings."""
-    return lists.verdict(about.verdict, about.rows) + _tiles(about.ships, about)
-
-
-def _tiles(row: VariantResult | None, about: Told) -> str:
-    if row is None:
-        return ""
-    base = references(about.comparison.results).get(row.key)
-    tiles = "".join(
-        f"<div><dt>{escape(title)}</dt><dd><b>{escape(figure)}</b>"
-        f"<small>{escape(small)}</small></dd></div>"
-        for title, figure, small in _key_figures(row, None if base is row else base)
+    row = context.ships
+    base = references(context.comparison.results).get(row.key) if row else None
+    return TEMPLATES.render(
+        "verdict.html",
+        verdict=lists.verdict(context.verdict, context.rows),
+        tiles=list(_key_figures(row, None if base is row else base)) if row else [],
     )
-    return f'<dl class="rp-tiles">{tiles}</dl>'
 
 
 def _key_figures(row: VariantResult, base: VariantResult | None) -> Iterable[tuple[str, str, str]]:
@@ -76,29 +67,39 @@ def _than(ratio: str) -> str:
     return f"{ratio} {'as' if ratio.startswith('as ') else 'than'} float32"
 
 
-def budgets(about: Told) -> str:
+def budgets(context: ReportContext) -> Markup:
     """Return each limit that was set, what ships beside it, and how many variants keep it."""
-    limits = about.budgets.limits()
-    if not limits or not about.rows:
-        said = "No budget was set, so every variant counts." if about.rows else ""
-        return f"<p>{said}</p>" if said else ""
-    lines = "".join(_budget(name, limit, about) for name, limit in limits.items())
-    kept, of = len(about.verdict.qualifying), wording.count(len(about.rows), "variant")
-    keep = "keeps" if kept == 1 else "keep"
-    every = "every budget" if len(limits) > 1 else "the budget"
-    return f'<ul class="qw-cards">{lines}</ul><p>{kept} of {of} {keep} {every}.</p>{_misses(about)}'
-
-
-def _budget(name: str, limit: float, about: Told) -> str:
-    candidates = about.evidence.candidates
-    keep = sum(name not in broken_budgets(one.figures, about.budgets) for one in candidates)
-    ships = next((one for one in candidates if one.key == about.verdict.ship), None)
-    brings = "Nothing ships under these budgets." if ships is None else _brought(name, ships)
-    state = drawn.sign(_state(name, limit, ships)) if ships else ""
-    return (
-        f"<li><h3>{BUDGETS[name]}: at most {escape(KINDS[name].text(limit))}</h3>{state}"
-        f"<p>{escape(brings)}</p><small>{keep} of {len(candidates)} keep it</small></li>"
+    if not context.rows:
+        return Markup()
+    limits, speak = context.budgets.limits(), titles.speaker(context.rows.values())
+    return TEMPLATES.render(
+        "budgets.html",
+        budgets=[_budget(name, limit, context) for name, limit in limits.items()],
+        kept=_kept(context, len(limits)),
+        misses=[speak(miss.sentence) for miss in context.verdict.misses],
     )
+
+
+def _kept(context: ReportContext, limits: int) -> str:
+    """Return in a sentence how many variants keep the limits."""
+    kept, of = len(context.verdict.qualifying), wording.count(len(context.rows), "variant")
+    every = "every budget" if limits > 1 else "the budget"
+    return f"{kept} of {of} {'keeps' if kept == 1 else 'keep'} {every}."
+
+
+def _budget(name: str, limit: float, context: ReportContext) -> dict[str, object]:
+    candidates = context.evidence.candidates
+    ships = next((each for each in candidates if each.key == context.verdict.ship), None)
+    return {
+        "title": BUDGETS[name],
+        "limit": KINDS[name].text(limit),
+        "sign": promise_cards.sign(_state(name, limit, ships)) if ships else "",
+        "shipped": _shipped(name, ships) if ships else "Nothing ships under these budgets.",
+        "within": sum(
+            name not in broken_budgets(each.figures, context.budgets) for each in candidates
+        ),
+        "of": len(candidates),
+    }
 
 
 def _state(name: str, limit: float, ships: Candidate) -> str:
@@ -110,7 +111,8 @@ def _state(name: str, limit: float, ships: Candidate) -> str:
     return "kept" if figure.value <= limit else "broken"
 
 
-def _brought(name: str, ships: Candidate) -> str:
+def _shipped(name: str, ships: Candidate) -> str:
+    """Return the figure of what ships that a budget limits, in a sentence."""
     if name not in ships.figures:
         return "What ships has no such figure."
     value = ships.figures[name].value
@@ -120,59 +122,52 @@ def _brought(name: str, ships: Candidate) -> str:
     return f"What ships takes {KINDS[name].text(value)}."
 
 
-def _misses(about: Told) -> str:
-    speak = titles.speaker(about.rows.values())
-    said = [speak(miss.sentence) for miss in about.verdict.misses]
-    lines = "".join(f"<li>{escape(text[:1].upper() + text[1:])}</li>" for text in said)
-    return f"<p>Nearest to them:</p><ul>{lines}</ul>" if lines else ""
-
-
-def promises(about: Told) -> str:
+def promises(context: ReportContext) -> Markup:
     """Return what the recipe promised, and what came of it, for the variant that ships."""
-    row = about.promised
+    row = context.promised
     if row is None:
-        return ""
-    name = about.names()[row.key]
-    return drawn.promises(about.promises(), row, name, ships=row is about.ships)
+        return Markup()
+    name = context.names()[row.key]
+    return promise_cards.promises(context.promises(), row, name, ships=row is context.ships)
 
 
-def table(about: Told) -> str:
+def table(context: ReportContext) -> Markup:
     """Return every variant with its figures."""
-    if not about.rows:
-        return ""
-    left_out = about.left_out
-    is_or_are = "is" if left_out == 1 else "are"
-    more = f"<p>{wording.count(left_out, 'further variant')} {is_or_are} not shown here.</p>"
-    every = tables.results(about.comparison.results, about.verdict.ship)
-    return every + (more if left_out else "")
+    if not context.rows:
+        return Markup()
+    count = context.left_out
+    is_or_are = "is" if count == 1 else "are"
+    return TEMPLATES.render(
+        "table.html",
+        table=tables.results(context.comparison.results, context.verdict.ship),
+        left_out=f"{wording.count(count, 'further variant')} {is_or_are}" if count else "",
+    )
 
 
-def others(about: Told) -> str:
+def others(context: ReportContext) -> Markup:
     """Return one line for each variant that is not shipped, with what speaks against it."""
-    return lists.others(about.verdict, about.rows) if about.verdict.others else ""
+    return lists.others(context.verdict, context.rows)
 
 
-def failures(about: Told, *, refused: bool) -> str:
+def failures(context: ReportContext, *, refused: bool) -> Markup:
     """Return the cells without figures, with reason and remedy; technical texts in a fold."""
-    rows = [row for row in about.comparison.failures if row.refused == refused]
-    beside = [row for row in about.comparison.failures if row.refused != refused]
-    return lists.failures(rows, [*beside, *about.comparison.results]) + _technical(rows)
-
-
-def _technical(rows: Iterable[Failure]) -> str:
+    rows = [row for row in context.comparison.failures if row.refused == refused]
+    beside = [row for row in context.comparison.failures if row.refused != refused]
     details = [row.details for row in rows if row.details]
-    fold = "<details><summary>Technical details</summary>"
-    return f"{fold}{lists.technical(details)}</details>" if details else ""
+    return TEMPLATES.render(
+        "failures.html",
+        failures=lists.failures(rows, [*beside, *context.comparison.results]),
+        technical=lists.technical(details) if details else "",
+    )
 
 
-def notes(about: Told) -> str:
+def notes(context: ReportContext) -> Markup:
     """Return what must be known of single variants."""
-    return lists.notes(about.comparison.results)
+    return lists.notes(context.comparison.results)
 
 
-def how(about: Told) -> str:
+def how(context: ReportContext) -> Markup:
     """Return how the figures were found, and on what machine."""
-    # Where nothing was measured, only the machine can be told.
-    told = method.paragraphs(about.comparison)[0 if about.rows else -1 :]
-    lines = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in told)
-    return f'<dl class="rp-method">{lines}</dl>'
+    # Where nothing was measured, only the machine is known.
+    paragraphs = method.paragraphs(context.comparison)[0 if context.rows else -1 :]
+    return TEMPLATES.render("method.html", paragraphs=paragraphs)

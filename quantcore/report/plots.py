@@ -1,80 +1,52 @@
 """The plot of the HTML report: one that answers to the pointer, and pictures of it for all else."""
 
 import json
-from collections.abc import Sequence
-from html import escape
+
+from markupsafe import Markup
 
 from quantcore.draw import axes, charts, lists, picture
-from quantcore.report.told import Told
+from quantcore.report.context import ReportContext
+from quantcore.report.parts import TEMPLATES
 
 
-def section(about: Told) -> str:
+def section(context: ReportContext) -> Markup:
     """Return the plot with its legend, its pictures, and what it shows in words."""
-    if not about.plots:
-        return ""
-    across, up = about.plots[0]
-    drawn = charts.with_both(about.comparison.results, across, up)
-    pictures = "".join(
-        f'<div class="rp-picture" data-plot="{place}">{drawing}</div>'
-        for place, drawing in enumerate(pictures_of(about))
-    )
-    return (
-        f'<figure class="rp-plot"><div class="rp-live">{_choice(about.plots)}'
-        '<div class="rp-beside"><div id="plot"></div>'
-        f"{lists.legend(drawn)}</div></div>"
-        f'<div class="rp-still">{pictures}</div>'
-        f'<figcaption class="qw-sr">{escape(_described(about))}</figcaption></figure>'
-        f"{_buttons()}"
+    if not context.plots:
+        return Markup()
+    rows = context.comparison.results
+    across, up = context.plots[0]
+    return TEMPLATES.render(
+        "plots.html",
+        up=axes.AXES[up].title,
+        across=[axes.AXES[name].title for name, _ in context.plots],
+        legend=lists.legend(charts.with_both(rows, across, up)),
+        pictures=pictures_of(context),
+        description=charts.describe(rows, across, up),
     )
 
 
-def _choice(plots: Sequence[tuple[str, str]]) -> str:
-    options = "".join(
-        f'<option value="{place}">{escape(axes.AXES[across].title)}</option>'
-        for place, (across, _) in enumerate(plots)
-    )
-    up = escape(axes.AXES[plots[0][1]].title)
-    return (
-        f'<p class="rp-choice"><span><b>{up}</b> against</span> <label class="qw-sr" for="across">'
-        f'The figure that runs from left to right</label><select id="across">{options}</select>'
-        '<span class="rp-hint">Drag to look closer, double-click to step back.</span></p>'
-    )
-
-
-def _buttons() -> str:
-    return (
-        '<p class="rp-buttons"><button type="button" data-save="png">Download PNG</button>'
-        '<button type="button" data-save="svg">Download SVG</button></p>'
-    )
-
-
-def _described(about: Told) -> str:
-    across, up = about.plots[0]
-    return charts.describe(about.comparison.results, across, up)
-
-
-def pictures_of(about: Told) -> list[str]:
+def pictures_of(context: ReportContext) -> list[Markup]:
     """Return the plots as SVG elements, one for each pair of axes."""
-    rows = about.comparison.results
+    rows = context.comparison.results
     return [
         picture.svg(
             figure,
             charts.with_both(rows, across, up),
-            f"{about.title}: {_axis(up)} against {_axis(across)}",
-            f"{about.provenance}.",
+            f"{context.title}: {_axis(up)} against {_axis(across)}",
+            f"{context.provenance}.",
         )
-        for figure, (across, up) in zip(about.figures, about.plots, strict=True)
+        for figure, (across, up) in zip(context.figures, context.plots, strict=True)
     ]
 
 
-def figures(about: Told) -> str:
+def figures(context: ReportContext) -> str:
     """Return what plotly draws, as JSON: data and layout of each pair of axes."""
     # The colours of the theme are the script's to choose, so plotly's own would only take room.
-    drawn = [
+    figures = [
         json.loads(figure.update_layout(template=None).to_json(), parse_float=_rounded)
-        for figure in about.figures
+        for figure in context.figures
     ]
-    return json.dumps(drawn, separators=(",", ":"))
+    return json.dumps(figures, separators=(",", ":"))
 
 
 def _rounded(digits: str) -> float:

@@ -18,7 +18,7 @@ class Row:
     Attributes:
         measured: whether there are figures; else `reason` and `remedy` say why not.
         label: the variant in words, told apart from namesakes: `static on x86`.
-        place: what varies from model to model and from call to call, as heading and text.
+        surroundings: what varies from model to model and from call to call, as heading and text.
         differs: the settings that vary, likewise. All rows have the same headings.
     """
 
@@ -41,32 +41,29 @@ class Row:
     notes: str = ""
     reason: str = ""
     remedy: str = ""
-    place: Pairs = ()
+    surroundings: Pairs = ()
     differs: Pairs = ()
 
 
 def summary_rows(comparison: Comparison) -> tuple[Row, ...]:
     """Return one row per result, in the order asked for, then one per failure."""
     cells: tuple[VariantResult | Failure, ...] = (*comparison.results, *comparison.failures)
-    own, told, (outer, settings) = (
-        references(comparison.results),
-        labels.names(cells),
-        labels.columns(cells),
-    )
+    bases, names = references(comparison.results), labels.names(cells)
+    outer, settings = labels.columns(cells)
     rows = (
-        _measured(cell, own.get(cell.key), label)
+        _measured(cell, bases.get(cell.key), label)
         if isinstance(cell, VariantResult)
         else _not_measured(cell, label)
-        for cell, label in zip(cells, told, strict=True)
+        for cell, label in zip(cells, names, strict=True)
     )
     return tuple(
-        replace(row, place=_pairs(outer, index), differs=_pairs(settings, index))
+        replace(row, surroundings=_pairs(outer, index), differs=_pairs(settings, index))
         for index, row in enumerate(rows)
     )
 
 
-def _pairs(found: labels.Columns, index: int) -> Pairs:
-    return tuple((heading, texts[index]) for heading, texts in found.items())
+def _pairs(columns: labels.Columns, index: int) -> Pairs:
+    return tuple((heading, texts[index]) for heading, texts in columns.items())
 
 
 def _measured(row: VariantResult, reference: VariantResult | None, label: str) -> Row:

@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from quantcore import wording
 from quantcore.decide import KINDS, Budgets
 from quantcore.draw import titles
+from quantcore.report.context import ReportContext, report_context
 from quantcore.report.rows import Row, method, summary_rows
 from quantcore.report.text import MARKDOWN_COLUMNS, escaped, without_figures
-from quantcore.report.told import Told, told
 from quantcore.schema import Comparison
 
 
@@ -30,37 +30,37 @@ def to_summary(
         name: of the comparison; its models where left out.
         visible: keys of the results to judge; all where left out.
     """
-    about = told(comparison, budgets, link, name, visible)
+    context = report_context(comparison, budgets, link, name, visible)
     blocks = (
-        f"## {escaped(about.title)}",
-        _verdict(about),
-        _budgets(about),
-        _front(about),
-        _promises(about),
-        _without_figures(about),
-        f"*{escaped(method(about.comparison))}*" if about.rows else "",
-        f"[Open the comparison](<{_address(about.link)}>)" if about.link else "",
+        f"## {escaped(context.title)}",
+        _verdict(context),
+        _budgets(context),
+        _front(context),
+        _promises(context),
+        _without_figures(context),
+        f"*{escaped(method(context.comparison))}*" if context.rows else "",
+        f"[Open the comparison](<{_address(context.link)}>)" if context.link else "",
     )
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _verdict(about: Told) -> str:
-    found, speak = about.verdict, titles.speaker(about.rows.values())
-    said = f"**{escaped(speak(found.headline))}**: {escaped(speak(found.reason))}."
-    return "\n".join([said, *(f"- {escaped(caveat)}" for caveat in found.caveats)])
+def _verdict(context: ReportContext) -> str:
+    verdict, speak = context.verdict, titles.speaker(context.rows.values())
+    sentence = f"**{escaped(speak(verdict.headline))}**: {escaped(speak(verdict.reason))}."
+    return "\n".join([sentence, *(f"- {escaped(caveat)}" for caveat in verdict.caveats)])
 
 
-def _budgets(about: Told) -> str:
-    limits = about.budgets.limits()
-    if not about.rows:
+def _budgets(context: ReportContext) -> str:
+    limits = context.budgets.limits()
+    if not context.rows:
         return ""
     if not limits:
         return "**Budgets**: none."
-    said = [_budget(name, limit) for name, limit in limits.items()]
-    kept, of = len(about.verdict.qualifying), wording.count(len(about.rows), "variant")
+    texts = [_budget(name, limit) for name, limit in limits.items()]
+    kept, of = len(context.verdict.qualifying), wording.count(len(context.rows), "variant")
     keep = "keeps" if kept == 1 else "keep"
     every = "all of them" if len(limits) > 1 else "it"
-    return f"**Budgets**: {wording.joined(said)}; {kept} of {of} {keep} {every}."
+    return f"**Budgets**: {wording.joined(texts)}; {kept} of {of} {keep} {every}."
 
 
 def _budget(name: str, limit: float) -> str:
@@ -69,20 +69,23 @@ def _budget(name: str, limit: float) -> str:
     return f"{noun} at most {kind.text(limit)}"
 
 
-def _front(about: Told) -> str:
-    shown = {*about.verdict.front, *(r.key for r in about.rows.values() if r.workflow == "float32")}
-    rows = [row for row in summary_rows(about.comparison) if row.key in shown and row.measured]
+def _front(context: ReportContext) -> str:
+    shown = {
+        *context.verdict.front,
+        *(r.key for r in context.rows.values() if r.workflow == "float32"),
+    }
+    rows = [row for row in summary_rows(context.comparison) if row.key in shown and row.measured]
     if not rows:
         return ""
     aligned = ["---", *["---:"] * (len(MARKDOWN_COLUMNS) - 1)]
-    cells = [_cells(row, about) for row in rows]
+    cells = [_cells(row, context) for row in rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in ([*MARKDOWN_COLUMNS], aligned, *cells))
-    return f"{table}{_more(len(about.rows) - len(rows))}"
+    return f"{table}{_more(len(context.rows) - len(rows))}"
 
 
-def _cells(row: Row, about: Told) -> list[str]:
-    name = escaped(about.names()[row.key])
-    named = f"**{name}**" if row.key == about.verdict.ship else name
+def _cells(row: Row, context: ReportContext) -> list[str]:
+    name = escaped(context.names()[row.key])
+    named = f"**{name}**" if row.key == context.verdict.ship else name
     figures = list(MARKDOWN_COLUMNS.values())[1:]
     return [named, *(escaped(str(getattr(row, figure))) for figure in figures)]
 
@@ -94,23 +97,25 @@ def _more(count: int) -> str:
     return f"\n\n{wording.count(count, 'more variant')} {is_or_are} beaten or over budget."
 
 
-def _promises(about: Told) -> str:
-    row = about.promised
+def _promises(context: ReportContext) -> str:
+    row = context.promised
     if row is None:
         return ""
     lines: Sequence[str] = [
         f"- {escaped(one.promise)}: **{one.state}** ({escaped(one.outcome)})."
         + (f" {escaped(one.cause)}" if one.cause else "")
-        for one in about.promises()
+        for one in context.promises()
     ]
-    return "\n".join([f"**Promise and outcome** of {escaped(about.names()[row.key])}", "", *lines])
+    return "\n".join(
+        [f"**Promise and outcome** of {escaped(context.names()[row.key])}", "", *lines]
+    )
 
 
-def _without_figures(about: Told) -> str:
-    if not about.rows:
-        return without_figures(summary_rows(about.comparison))
-    refused = sum(failure.refused for failure in about.comparison.failures)
-    broken = len(about.comparison.failures) - refused
+def _without_figures(context: ReportContext) -> str:
+    if not context.rows:
+        return without_figures(summary_rows(context.comparison))
+    refused = sum(failure.refused for failure in context.comparison.failures)
+    broken = len(context.comparison.failures) - refused
     parts = [f"{refused} not possible here"] if refused else []
     parts = [*([f"{broken} not measured"] if broken else []), *parts]
     return f"Without figures: {wording.joined(parts)}." if parts else ""

@@ -60,7 +60,7 @@ def table(rows: Sequence[Row], width: int) -> str:
 
 def _names(rows: Sequence[Row]) -> list[Column]:
     return [
-        *_varying([row.place for row in rows]),
+        *_varying([row.surroundings for row in rows]),
         _column("workflow", [row.workflow for row in rows], words=True),
         _column("backend", [row.backend for row in rows], words=True),
         *_varying([row.differs for row in rows]),

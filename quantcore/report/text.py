@@ -22,8 +22,8 @@ def to_text(
     verdict = decide.decide(comparison, budgets)
     rows = summary_rows(comparison)
     measured = [row for row in rows if row.measured]
-    notes = [(_named(labels, len(measured)), note) for labels, note in _told(measured, _note)]
-    failures = [(_named(labels, len(rows)), why) for labels, why in _told(rows, _failure)]
+    notes = [(_named(labels, len(measured)), note) for labels, note in _grouped(measured, _note)]
+    failures = [(_named(labels, len(rows)), why) for labels, why in _grouped(rows, _failure)]
     blocks = [
         _wrapped([verdict.sentence, *verdict.caveats], width),
         table(measured, width),
@@ -42,16 +42,16 @@ def _note(row: Row) -> str:
     return row.notes
 
 
-def _told(rows: Sequence[Row], text: Callable[[Row], str]) -> list[tuple[list[str], str]]:
-    """Return what is said of single rows, each with the names of those it is said of.
+def _grouped(rows: Sequence[Row], text: Callable[[Row], str]) -> list[tuple[list[str], str]]:
+    """Return the texts of single rows, each with the names of the rows that share it.
 
     Many rows of a sweep share a reason, so there it is said once; elsewhere each has its own line.
     """
-    said = [(row.label, text(row)) for row in rows if text(row)]
-    if not any(row.place or row.differs for row in rows):
-        return [([label], sentence) for label, sentence in said]
+    labelled = [(row.label, text(row)) for row in rows if text(row)]
+    if not any(row.surroundings or row.differs for row in rows):
+        return [([label], sentence) for label, sentence in labelled]
     groups: dict[str, list[str]] = {}
-    for label, sentence in said:
+    for label, sentence in labelled:
         groups.setdefault(sentence, []).append(label)
     return [(labels, sentence) for sentence, labels in groups.items()]
 
@@ -100,7 +100,7 @@ def without_figures(rows: Sequence[Row]) -> str:
     """Return the cells without figures as a Markdown list, with reason and remedy."""
     lines = [
         f"- **{escaped('; '.join(labels))}**: {escaped(why)}"
-        for labels, why in _told(rows, _failure)
+        for labels, why in _grouped(rows, _failure)
     ]
     return "\n".join(["Without figures:", "", *lines]) if lines else ""
 

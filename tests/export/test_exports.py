@@ -519,7 +519,7 @@ def test_an_export_stops_when_the_last_who_asked_leaves(queue: Exports, workers:
     workers.cancel.assert_not_called()
     assert queue.cancel(export_id, "bob")
     assert queue.wait(export_id, WITHIN_S).state == "cancelled"
-    workers.cancel.assert_called_once_with(workers.submit_task.call_args.args[0].ticket)
+    workers.cancel.assert_called_once_with(workers.submit_task.call_args.args[0].attempt_id)
     assert queue.start(unmade(), "ann") != export_id
 
 

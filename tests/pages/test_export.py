@@ -190,8 +190,7 @@ def test_a_file_that_does_not_load_is_told(open_page: Open, fake: FakeExports) -
 def test_what_cannot_be_is_refused_with_a_reason_and_no_button(open_page: Open) -> None:
     page = open_page(model="bundled/row_lstm", workflow="dynamic", backend="x86", format="onnx")
     assert page.info[0].value == (
-        "**ONNX has no 8\\-bit LSTM\\.** Export float32 to ONNX\\, or this variant as "
-        "TorchScript\\."
+        "**ONNX has no 8-bit LSTM.** Export float32 to ONNX, or this variant as TorchScript."
     )
     assert not labels(page)
 

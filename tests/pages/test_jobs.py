@@ -17,6 +17,7 @@ from tests.pages.conftest import Browse
 from tests.pages.fakes import ME
 from tests.support import fixtures, queues
 from ui.common import state
+from ui.common.markdown import markdown
 
 APP = Path(__file__).parents[2] / "app.py"
 Open = Callable[[], AppTest]
@@ -109,7 +110,7 @@ def test_a_comparison_is_called_by_its_name_as_it_stands(open_page: Open, queue:
     rows = fixtures.one_variant().results
     queues.add(queue, "named", rows, owner=ME, title="*Friday* [demo](http://x)")
     page = open_page()
-    assert links(page) == [(r"\*Friday\* \[demo\]\(http\:\/\/x\)", "named")]
+    assert links(page) == [(markdown("*Friday* [demo](http://x)"), "named")]
     assert "MobileNet v2, 2 variants" in text(page)
 
 

@@ -47,6 +47,8 @@ def test_figures_beside_others_of_their_kind(said: str, expected: str) -> None:
         (wording.smaller(1.001), "as large"),
         (wording.accurate(0.4), "0.4 points less accurate"),
         (wording.accurate(-0.001), "equally accurate"),
+        (wording.capital("a B"), "A B"),
+        (wording.capital(""), ""),
         (wording.joined(["a"]), "a"),
         (wording.joined(["a", "b", "c"]), "a, b and c"),
         (wording.time_left(None), ""),

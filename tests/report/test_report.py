@@ -183,7 +183,7 @@ def test_each_row_of_a_sweep_is_held_against_its_own_float32():
     source = fixtures.two_models()
     small = report.summary_rows(source)[-1]
     assert small.label == "dynamic on x86 (bundled/row_lstm)"
-    assert (small.against_float, small.place) == ("−0.1 points", (("model", "row_lstm"),))
+    assert (small.against_float, small.surroundings) == ("−0.1 points", (("model", "row_lstm"),))
     lost = [float(line["accuracy_lost_points"]) for line in _lines(source)]
     assert lost == pytest.approx([0, 0.35, 0.35, 0, 0.1])
 

@@ -9,8 +9,9 @@ from quantcore import wording
 from quantcore.decide import Budgets, Verdict, bounds
 from quantcore.draw import titles
 from quantcore.schema import VariantResult
-from ui.common import state, theme
-from ui.common.evaluated import within_quota
+from ui.common import state
+from ui.common.evaluated import evidence_of
+from ui.common.markdown import Markdown, markdown
 from ui.common.once import Rows, once
 
 STEPS = 100
@@ -85,7 +86,7 @@ def _number(text: object) -> float | None:
     return number if abs(number) < 1e12 else None
 
 
-def draw(results: Rows, found: Verdict) -> None:
+def draw(results: Rows, recommendation: Verdict) -> None:
     """Draw a slider for every figure that the variants differ in, and what comes of them."""
     ends = once(_ends, results)
     differing = [name for name, (low, high) in ends.items() if low < high]
@@ -95,13 +96,13 @@ def draw(results: Rows, found: Verdict) -> None:
         for name, column in zip(differing, st.columns(len(differing), gap="medium"), strict=True):
             with column:
                 _slider(SLIDERS[name], *ends[name])
-        _count(found, results)
-        _nearest(found, results)
+        _count(recommendation, results)
+        _nearest(recommendation, results)
 
 
 def _ends(results: Rows) -> dict[str, tuple[float, float]]:
     """Return the least and the most of each figure, rounded outwards, in the sliders' units."""
-    known = bounds(within_quota(results).candidates)
+    known = bounds(evidence_of(results).candidates)
     return {name: _outwards(*(end / SLIDERS[name].scale for end in known[name])) for name in known}
 
 
@@ -130,7 +131,7 @@ def _slider(slider: Slider, low: float, high: float) -> None:
     shown = high if limit is None else min(max(limit, low), high)
     widget = f"budget-{slider.key}-{state.visit()}-{st.session_state.get(MOVED, 0)}"
     st.slider(
-        f"{slider.label}, {slider.unit}",
+        markdown(f"{slider.label}, {slider.unit}"),
         low,
         high,
         shown,
@@ -139,14 +140,14 @@ def _slider(slider: Slider, low: float, high: float) -> None:
         key=widget,
         on_change=_keep,
         args=[slider.key, widget, high],
-        help=f"{slider.help} At the right end it sets no limit.",
+        help=markdown(f"{slider.help} At the right end it sets no limit."),
     )
     if limit is not None and not low <= limit <= high:
         where = "above" if limit > high else "below"
         unit = (
             slider.unit.removesuffix("s") if limit == 1 and slider.unit == "points" else slider.unit
         )
-        st.caption(f"The limit of {limit:g} {unit} is {where} what any variant needs.")
+        st.caption(markdown(f"The limit of {limit:g} {unit} is {where} what any variant needs."))
 
 
 def _keep(key: str, widget: str, high: float) -> None:
@@ -154,29 +155,34 @@ def _keep(key: str, widget: str, high: float) -> None:
     st.session_state[key] = None if value >= high else f"{value:g}"
 
 
-def _count(found: Verdict, results: Rows) -> None:
+def _count(recommendation: Verdict, results: Rows) -> None:
     """Say how many variants keep every limit, and which of them the data cannot decide."""
     of = wording.count(len(results), "variant")
-    keep = "keeps" if len(found.qualifying) == 1 else "keep"
-    told = f"**{len(found.qualifying)} of {of}** {keep} these budgets."
-    if found.close:
+    keep = "keeps" if len(recommendation.qualifying) == 1 else "keep"
+    parts = [
+        Markdown("**{} of {}** {} these budgets.").format(len(recommendation.qualifying), of, keep)
+    ]
+    if recommendation.close:
         names = titles.by_key(results)
-        close = [names[key] for key in found.close if key in names]
-        told += f" Too close to call, since an interval crosses a limit: {wording.joined(close)}."
+        close = [names[key] for key in recommendation.close if key in names]
+        parts.append(
+            markdown(
+                f"Too close to call, since an interval crosses a limit: {wording.joined(close)}."
+            )
+        )
     with st.container(horizontal=True, vertical_alignment="center", key="budget-count"):
-        st.caption(theme.plain(told).replace("\\*\\*", "**"))
+        st.caption(Markdown(" ").join(parts))
         if chosen() != Budgets():
             st.button("Clear the budgets", type="tertiary", on_click=_clear)
 
 
-def _nearest(found: Verdict, results: Sequence[VariantResult]) -> None:
+def _nearest(recommendation: Verdict, results: Sequence[VariantResult]) -> None:
     """Where nothing qualifies, offer to relax what keeps the nearest variants out."""
     speak = titles.speaker(results)
-    for place, miss in enumerate(found.misses):
-        with st.container(horizontal=True, vertical_alignment="center", key=f"miss-{place}"):
-            said = speak(miss.sentence)
-            st.markdown(theme.plain(said[:1].upper() + said[1:]))
-            st.button("Allow that", key=f"relax-{place}", on_click=_relax, args=[miss.relax])
+    for index, miss in enumerate(recommendation.misses):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"miss-{index}"):
+            st.markdown(markdown(wording.capital(speak(miss.sentence))))
+            st.button("Allow that", key=f"relax-{index}", on_click=_relax, args=[miss.relax])
 
 
 def _clear() -> None:

@@ -14,6 +14,7 @@ from quantcore.schema import RANDOM, Setting
 from quantcore.settings import physical_cores
 from quantcore.workflows import WORKFLOWS
 from ui.common import fields, state, values, widgets
+from ui.common.markdown import Markdown, markdown
 from ui.common.state import Parameter
 
 MODELS = "models"
@@ -107,14 +108,14 @@ def _toggles(
         default=names,
         wrap=True,
         key=f"sweep.{label.lower()}",
-        format_func=title,
+        format_func=lambda name: markdown(title(name)),
         help=meanings,
     )
     return tuple(name for name in names if name in chosen)
 
 
 def _settings(name: str) -> dict[str, tuple[Setting, ...]]:
-    st.markdown(f"**{titles.workflow(name)}**")
+    st.markdown(Markdown("**{}**").format(titles.workflow(name)))
     return values.settings(name, WORKFLOWS[name])
 
 

@@ -4,7 +4,7 @@ from quantcore.decide import Budgets, Evidence, Verdict, recommend, weigh
 from ui.common.once import Rows, once
 
 
-def within_quota(results: Rows) -> Evidence:
+def evidence_of(results: Rows) -> Evidence:
     """Return what tells the results apart, which takes long for many."""
     return once(_weighed, results)
 
@@ -19,4 +19,4 @@ def _weighed(results: Rows) -> Evidence:
 
 
 def _recommended(results: Rows, limits: Budgets) -> Verdict:
-    return recommend(within_quota(results), limits)
+    return recommend(evidence_of(results), limits)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import streamlit as st
 
 from quantcore.schema import Setting
+from ui.common.markdown import markdown
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ def _several(words: Words, default: Any, shown: Any, key: str) -> Setting:
         options,
         selection_mode="multi",
         default=list(shown),
+        format_func=lambda option: markdown(str(option)),
         key=key,
         help=words.help or None,
     )

@@ -6,12 +6,13 @@ What a tooltip says is taken from where the tooltip takes it, so that the two ne
 import re
 from collections.abc import Mapping
 from functools import cache
-from html import escape
+
+from markupsafe import Markup
 
 from quantcore.draw import tables, titles
 from quantcore.formats import EXPORTERS
 from quantcore.workflows import WORKFLOWS
-from ui.common import fields
+from ui.common import fields, fragments
 
 Meanings = Mapping[str, str]
 
@@ -149,14 +150,7 @@ def anchor(word: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", word.casefold()).strip("-")
 
 
-def html(meanings: Meanings) -> str:
+def html(meanings: Meanings) -> Markup:
     """Return words and meanings as a list; each word is a link to itself."""
-    return f'<dl class="qw-words">{"".join(map(_entry, meanings, meanings.values()))}</dl>'
-
-
-def _entry(word: str, meaning: str) -> str:
-    name = anchor(word)
-    return (
-        f'<div id="{name}"><dt><a href="#{name}">{escape(word)}</a></dt>'
-        f"<dd>{escape(meaning)}</dd></div>"
-    )
+    words = [(anchor(word), word, meaning) for word, meaning in meanings.items()]
+    return fragments.render("words.html", words=words)

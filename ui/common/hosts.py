@@ -12,12 +12,14 @@ from quantcore import wording
 from quantcore.errors import QuantcoreError
 from quantcore.jobs import Host
 from quantcore.schema import current_environment
-from ui.common import state, theme
+from ui.common import state
+from ui.common.markdown import markdown, reason_and_remedy
 
 CHOICE = "host"
 # A scheduler that does not answer keeps whoever asks waiting, so it is asked less often.
 STALE_S, STALE_AFTER_FAILURE_S = 5.0, 30.0
 LOOK_AGAIN_S = 1.0
+MEASURE_HERE = "You can measure on this machine."
 HELP = (
     "Figures are true of one machine only, so a comparison is measured on one. "
     "Machines that are alike count as one with several workers."
@@ -89,7 +91,7 @@ def choose() -> Host | None:
         return here()
     host_list = lookout().seen()
     if host_list is None:
-        st.caption(f"Asking the scheduler at {_address()} which machines it has …")
+        st.caption(markdown(f"Asking the scheduler at {_address()} which machines it has …"))
         st.fragment(_wait, run_every=LOOK_AGAIN_S)()
         return None
     _say_problem(host_list)
@@ -116,15 +118,15 @@ def sentence(host: Host) -> str:
 
 def _say_problem(host_list: HostList) -> None:
     if host_list.problem:
-        st.warning(f"**{theme.plain(host_list.problem.reason)}** You can measure on this machine.")
+        st.warning(reason_and_remedy(host_list.problem.reason, MEASURE_HERE))
     elif all(host.location == "here" for host in host_list.hosts):
         st.warning(
-            f"**The scheduler at {_address()} has no workers.** You can measure on this machine."
+            reason_and_remedy(f"The scheduler at {_address()} has no workers.", MEASURE_HERE)
         )
 
 
 def _address() -> str:
-    return theme.plain(state.settings().scheduler or "")
+    return state.settings().scheduler or ""
 
 
 def _wait() -> None:

@@ -43,7 +43,7 @@ def images() -> dict[str, Upload]:
     return {each.name: each for each in mine() if each.images is not None}
 
 
-def told_apart(labels: Mapping[str, str]) -> dict[str, str]:
+def distinct_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Return the labels with a number behind those that were there before.
 
     Streamlit takes the label for the choice, so of two that read the same one cannot be chosen.

@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
-from html import escape
 
 import streamlit as st
+from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.draw import marks, titles
 from quantcore.errors import QuantcoreError
 from quantcore.schema import CellProgress, JobView, ModelSpec
-from ui.common import state, theme, visitor
+from ui.common import fragments, state, visitor
+from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.common.once import once
 
 REFUSAL = "refusal"
@@ -40,46 +41,47 @@ def show(job: JobView) -> None:
 
 def _introduce(job: JobView) -> None:
     """Say the job's name and, where it is not the visitor's own, who asked for it."""
-    said = [f"**{theme.plain(job.name)}**"] if job.name else []
+    parts = [Markdown("**{}**").format(job.name)] if job.name else []
     if not visitor.owns(job.owner):
-        who = theme.plain(visitor.called(job.owner, job.asked_by))
-        said.append(f"Asked for by {who}, {wording.ago(time.time() - job.created)}.")
+        who = visitor.called(job.owner, job.asked_by)
+        parts.append(markdown(f"Asked for by {who}, {wording.ago(time.time() - job.created)}."))
     if not visitor.may_change(job):
-        said.append(READ_ONLY)
-    if said:
-        st.caption(" ".join(said))
+        parts.append(markdown(READ_ONLY))
+    if parts:
+        st.caption(Markdown(" ").join(parts))
 
 
 def _busy(job: JobView) -> None:
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
-        says = _waiting_text(job) if job.state == "queued" else _running_text(job)
-        text.progress(min(max(job.share, 0.0), 1.0), says)
+        sentence = _waiting_text(job) if job.state == "queued" else _running_text(job)
+        text.progress(min(max(job.share, 0.0), 1.0), markdown(sentence))
         if visitor.may_change(job):
             with button:
                 st.button("Cancel", on_click=_cancel, args=[job.id], width="stretch")
         st.html(_cells(job))
 
 
-def _running_text(job: JobView) -> str:
+def _running_text(job: JobView) -> Markdown:
     finished = sum(cell.state not in {"waiting", "running"} for cell in job.cells)
     left = wording.time_left(job.seconds_left)
-    return (
-        f"**Measuring {_what(job)}.** {finished} of "
-        f"{wording.count(len(job.cells), 'variant')} finished{', ' + left if left else ''}"
+    of = wording.count(len(job.cells), "variant")
+    return Markdown("**Measuring {}.** {} of {} finished{}").format(
+        _what(job), finished, of, f", {left}" if left else ""
     )
 
 
-def _waiting_text(job: JobView) -> str:
-    return f"**{_what(job)} waits.** {place_in_line(job.ahead, job.starts_in_s)}"
+def _waiting_text(job: JobView) -> Markdown:
+    line = place_in_line(job.ahead, job.starts_in_s)
+    return Markdown("**{} waits.** {}").format(_what(job), line)
 
 
 def _what(job: JobView) -> str:
-    asked = (job.comparison.request, *job.comparison.also)
-    what = models(asked[0].model, len({request.model for request in asked}))
+    requests = (job.comparison.request, *job.comparison.also)
+    what = models(requests[0].model, len({request.model for request in requests}))
     if job.place == "here":
         return what
-    return f"{what} on {theme.plain(job.comparison.environment.sentence())}"
+    return f"{what} on {job.comparison.environment.sentence()}"
 
 
 def models(first: ModelSpec, count: int) -> str:
@@ -96,25 +98,24 @@ def place_in_line(ahead: int | None, starts_in_s: float | None) -> str:
     return f"{wording.count(ahead, 'variant')} ahead{starts}"
 
 
-def _cells(job: JobView) -> str:
-    asked = (job.comparison.request, *job.comparison.also)
-    named = zip(job.cells, once(titles.asked, asked), strict=False)
-    return f'<ul class="qw-cells">{"".join(_cell(cell, name) for cell, name in named)}</ul>'
+def _cells(job: JobView) -> Markup:
+    requests = (job.comparison.request, *job.comparison.also)
+    named = zip(job.cells, once(titles.cell_names, requests), strict=False)
+    return fragments.render("job_cells.html", cells=[_cell(cell, name) for cell, name in named])
 
 
-def _cell(cell: CellProgress, name: str) -> str:
+def _cell(cell: CellProgress, name: str) -> dict[str, object]:
     left = wording.time_left(cell.seconds_left)
-    doing = ", ".join(filter(None, [cell.stage, wording.percent(cell.share, 0), left]))
-    says = doing if cell.state == "running" else STATE_WORDS[cell.state]
-    if cell.elsewhere:
-        says = ELSEWHERE
+    stage = ", ".join(filter(None, [cell.stage, wording.percent(cell.share, 0), left]))
+    text = stage if cell.state == "running" else STATE_WORDS[cell.state]
     share = 1.0 if cell.state == "done" else cell.share
-    return (
-        f'<li class="qw-cell qw-{cell.state}">{marks.glyph(cell.workflow, cell.backend)}'
-        f"<span><b>{escape(name)}</b>"
-        f"<small>{escape(says)}</small></span>"
-        f'<span class="qw-bar" style="width:{100 * share:.0f}%"></span></li>'
-    )
+    return {
+        "state": cell.state,
+        "mark": marks.glyph(cell.workflow, cell.backend),
+        "name": name,
+        "text": ELSEWHERE if cell.elsewhere else text,
+        "width": f"{100 * share:.0f}%",
+    }
 
 
 def _done(job: JobView) -> None:
@@ -123,29 +124,31 @@ def _done(job: JobView) -> None:
         return
     _notice(
         "warning",
-        f"**{wording.count(len(broken), 'variant')} failed.** The others stand. "
-        "Reasons are below the table.",
+        reason_and_remedy(
+            f"{wording.count(len(broken), 'variant')} failed.",
+            "The others stand. Reasons are below the table.",
+        ),
         ("Try again", job),
     )
 
 
 def _failed(job: JobView) -> None:
     message = job.message or "The comparison could not be finished."
-    _notice("error", f"**Nothing was measured.** {theme.plain(message)}", ("Try again", job))
+    _notice("error", reason_and_remedy("Nothing was measured.", message), ("Try again", job))
 
 
 def _cancelled(job: JobView) -> None:
     kept = len(job.comparison.results)
     what = f"{wording.count(kept, 'variant')} measured before that stay below." if kept else ""
-    _notice("info", f"**Stopped.** {what}", ("Go on measuring", job))
+    _notice("info", reason_and_remedy("Stopped.", what), ("Go on measuring", job))
 
 
-def _notice(kind: str, text: str, action: tuple[str, JobView]) -> None:
+def _notice(kind: str, text: Markdown, action: tuple[str, JobView]) -> None:
     label, job = action
     with st.container(horizontal=True, vertical_alignment="center", key=f"notice-{kind}"):
         getattr(st, kind)(text)
         if visitor.may_change(job):
-            st.button(label, on_click=_retry, args=[job])
+            st.button(markdown(label), on_click=_retry, args=[job])
 
 
 def _cancel(job_id: str) -> None:
@@ -179,8 +182,8 @@ def check_settings() -> None:
 def show_notices(unread: Sequence[str] = ()) -> None:
     """Say what a link named in vain, and once why the last action was refused."""
     if unread:
-        named = ", ".join(map(theme.plain, unread))
-        st.info(f"This link names something unknown, which is left out: {named}.")
+        named = ", ".join(unread)
+        st.info(markdown(f"This link names something unknown, which is left out: {named}."))
     problem = state.problem()
     if problem is None and state.forget_lost_job():
         st.info(LOST_JOB)
@@ -191,7 +194,7 @@ def show_notices(unread: Sequence[str] = ()) -> None:
 
 
 def _say_error(reason: str, remedy: str) -> None:
-    st.error(f"**{theme.plain(reason)}** {theme.plain(remedy)}")
+    st.error(reason_and_remedy(reason, remedy))
 
 
 _STATES = {

@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from ui.common import state, theme, visitor
+from ui.common.markdown import markdown
 
 PROJECT = Path(__file__).parents[2]
 ENTRY = PROJECT / "ui" / "entry" / "main.py"
@@ -50,49 +51,48 @@ def run() -> None:
 
 def link_to_job(job_id: str, label: str) -> None:
     """Draw a link to the first page that shows this comparison."""
-    st.page_link(COMPARE, label=label, icon="", query_params={"job": job_id})
+    st.page_link(COMPARE, label=markdown(label), icon="", query_params={"job": job_id})
 
 
 def offer_compare(label: str) -> None:
     """Draw a button that leads to the first page as it is at a first visit."""
-    if st.button(label, type="primary", icon=":material/speed:"):
+    if st.button(markdown(label), type="primary", icon=":material/speed:"):
         st.switch_page(COMPARE)
 
 
 def link_to_jobs() -> None:
     """Draw a link to the list of comparisons, with how many wait or run."""
     count = state.open_jobs()
-    st.page_link(JOBS, label=f"Jobs · {count}" if count else "Jobs", icon=ICONS[JOBS.stem])
+    st.page_link(
+        JOBS, label=markdown(f"Jobs · {count}" if count else "Jobs"), icon=ICONS[JOBS.stem]
+    )
 
 
 def link_to_models() -> None:
     """Draw a link to all models, and to where one's own are brought."""
-    st.page_link(MODELS, label=MODELS.stem, icon=ICONS[MODELS.stem])
-
-
-def link_to_transfer(label: str, address: Mapping[str, str]) -> None:
-    """Draw a link to where a model is taught the classes of one's own pictures."""
-    st.page_link(TRANSFER, label=label, icon=ICONS[TRANSFER.stem], query_params=dict(address))
+    st.page_link(MODELS, label=markdown(MODELS.stem), icon=ICONS[MODELS.stem])
 
 
 def link_to_sweep() -> None:
     """Draw a link to where several models and settings are asked for in one go."""
-    st.page_link(SWEEP, label=SWEEP.stem, icon=ICONS[SWEEP.stem])
+    st.page_link(SWEEP, label=markdown(SWEEP.stem), icon=ICONS[SWEEP.stem])
 
 
 def link_to_export(label: str, address: Mapping[str, str]) -> None:
     """Draw a link to where a variant is made a file for an app."""
-    st.page_link(EXPORT, label=label, icon=ICONS[EXPORT.stem], query_params=dict(address))
+    st.page_link(EXPORT, label=markdown(label), icon=ICONS[EXPORT.stem], query_params=dict(address))
 
 
 def link_to_trial(label: str, address: Mapping[str, str]) -> None:
     """Draw a link to where one picture is asked of every variant."""
-    st.page_link(TRY, label=label, icon=ICONS[TRY.stem], query_params=dict(address))
+    st.page_link(TRY, label=markdown(label), icon=ICONS[TRY.stem], query_params=dict(address))
 
 
 def link_to_gallery(label: str, address: Mapping[str, str]) -> None:
     """Draw a link to the pictures on which a variant and float32 differ."""
-    st.page_link(GALLERY, label=label, icon=ICONS[GALLERY.stem], query_params=dict(address))
+    st.page_link(
+        GALLERY, label=markdown(label), icon=ICONS[GALLERY.stem], query_params=dict(address)
+    )
 
 
 def _ask_to_log_in() -> None:
@@ -103,5 +103,5 @@ def _ask_to_log_in() -> None:
 
 def _offer_to_log_out() -> None:
     with st.sidebar:
-        st.caption(f"Logged in as {theme.plain(visitor.current().name)}")
+        st.caption(markdown(f"Logged in as {visitor.current().name}"))
         st.button("Log out", icon=":material/logout:", on_click=st.logout)

@@ -19,33 +19,33 @@ from ui.common import state
 KEPT = "thumbnails"
 
 
-def addresses(key: str, images: ImageSpec, model: str, places: Sequence[int]) -> tuple[str, ...]:
-    """Return pictures by their places in an evaluation set.
+def addresses(key: str, images: ImageSpec, model: str, indices: Sequence[int]) -> tuple[str, ...]:
+    """Return pictures by their indices in an evaluation set.
 
     Args:
         key: stands for the pictures' contents, which may change in the same folder.
         images: the set.
         model: whose classes they are matched with.
-        places: which of them.
+        indices: which of them.
 
     Raises:
         QuantcoreError: they are gone, or one cannot be read.
     """
     if not uploads.is_named(images.source):
-        return tuple(_address(key, images, model, place) for place in places)
-    asked = key, images, model, tuple(places)
-    known, found = st.session_state.get(KEPT, (None, ()))
-    if known != asked:
+        return tuple(_address(key, images, model, index) for index in indices)
+    wanted = key, images, model, tuple(indices)
+    kept, pictures = st.session_state.get(KEPT, (None, ()))
+    if kept != wanted:
         side = gallery.THUMBNAIL_PX
-        files = state.comparisons().playground.thumbnails(images, model, places, side)
-        found = tuple(map(gallery.address, files))
-        st.session_state[KEPT] = asked, found
-    return tuple(found)
+        files = state.comparisons().playground.thumbnails(images, model, indices, side)
+        pictures = tuple(map(gallery.address, files))
+        st.session_state[KEPT] = wanted, pictures
+    return tuple(pictures)
 
 
 @lru_cache(maxsize=2_000)
-def _address(key: str, images: ImageSpec, model: str, place: int) -> str:
-    return gallery.picture(_pictures_of(key, images, model).thumbnail(place))
+def _address(key: str, images: ImageSpec, model: str, index: int) -> str:
+    return gallery.picture(_pictures_of(key, images, model).thumbnail(index))
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,8 @@ from typing import Any, get_origin, get_type_hints
 import streamlit as st
 
 from quantcore.schema import Setting
-from ui.common import fields, theme
+from ui.common import fields
+from ui.common.markdown import markdown
 
 SCALES = (0.25, 0.5, 1, 2, 4)
 
@@ -71,12 +72,12 @@ def several(
         range(len(options)),
         selection_mode="multi",
         default=[options.index(value) for value in default],
-        format_func=lambda place: title(options[place]),
+        format_func=lambda index: markdown(title(options[index])),
         key=key,
         help=help or None,
         wrap=True,
     )
-    return tuple(options[place] for place in sorted(chosen)) or default
+    return tuple(options[index] for index in sorted(chosen)) or default
 
 
 def numbers(
@@ -114,7 +115,7 @@ def numbers(
     left_out = [value for value, number in read.items() if number is None and value is not None]
     if left_out:
         wanted = "whole numbers" if kind is int else "numbers"
-        st.caption(theme.plain(f"Left out, since only {wanted} count here: {', '.join(left_out)}."))
+        st.caption(markdown(f"Left out, since only {wanted} count here: {', '.join(left_out)}."))
     kept = {number for value, number in read.items() if value not in left_out}
     return tuple(sorted(kept, key=lambda number: (number is not None, number))) or (default,)
 

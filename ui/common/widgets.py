@@ -11,7 +11,8 @@ from quantcore.jobs import Host
 from quantcore.models import ModelInfo, find, offered
 from quantcore.schema import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
 from quantcore.workflows import WORKFLOWS
-from ui.common import fields, hosts, owned_uploads, progress, state, theme, visitor
+from ui.common import fields, hosts, owned_uploads, progress, state, visitor
+from ui.common.markdown import Markdown, markdown
 
 WORKFLOW_HELP = "How the numbers become 8 bits wide. float32, unchanged, is always measured too."
 BACKEND_HELP = "The kernels that run the 8-bit numbers; each is made for certain processors."
@@ -78,7 +79,7 @@ def _pressed(host: Host | None, missing: str) -> bool:
         type="primary",
         disabled=bool(missing) or host is None,
         icon=":material/speed:",
-        help=missing or None,
+        help=markdown(missing) or None,
         key="measure",
     )
 
@@ -108,7 +109,7 @@ def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
             shown: owned_uploads.facts(ModelSpec(shown)) or owned_uploads.stand_in(shown),
             **models,
         }
-    labels = owned_uploads.told_apart({name: model_line(models[name]) for name in models})
+    labels = owned_uploads.distinct_labels({name: model_line(models[name]) for name in models})
     name = st.selectbox(
         "Model",
         list(models),
@@ -119,7 +120,9 @@ def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
     )
     info = models[str(name)]
     st.caption(
-        FOREIGN if owned_uploads.is_foreign(info.name) else _facts(find(state.chosen_model()))
+        markdown(
+            FOREIGN if owned_uploads.is_foreign(info.name) else _facts(find(state.chosen_model()))
+        )
     )
     return info
 
@@ -128,7 +131,7 @@ def say_images() -> None:
     """Say that the visitor's own images judge the model: their choice is folded away."""
     chosen = owned_uploads.images().get(str(st.session_state.get(state.IMAGES)))
     if chosen is not None:
-        st.caption(f"Judged with your images: {theme.plain(uploads.title(chosen))}")
+        st.caption(markdown(f"Judged with your images: {uploads.title(chosen)}"))
 
 
 def model_line(info: ModelInfo) -> str:
@@ -177,23 +180,24 @@ def _toggles(
         selection_mode="multi",
         wrap=True,
         key=label.lower(),
-        format_func=title,
+        format_func=lambda name: markdown(title(name)),
         help=meanings,
     )
 
 
-def workflow_help() -> str:
+def workflow_help() -> Markdown:
     """Return what the workflows are, one sentence each."""
     return _glossary(WORKFLOW_HELP, titles.workflow_summaries())
 
 
-def backend_help() -> str:
+def backend_help() -> Markdown:
     """Return what the backends are, one sentence each."""
     return _glossary(BACKEND_HELP, titles.backend_summaries())
 
 
-def _glossary(head: str, summaries: Mapping[str, str]) -> str:
-    return "\n".join([head, "", *(f"- **{title}**: {text}" for title, text in summaries.items())])
+def _glossary(head: str, summaries: Mapping[str, str]) -> Markdown:
+    lines = (Markdown("- **{}**: {}").format(title, text) for title, text in summaries.items())
+    return Markdown("\n").join([head, "", *lines])
 
 
 def workflow_settings(workflows: list[str]) -> dict[str, dict[str, Setting]]:
@@ -201,7 +205,7 @@ def workflow_settings(workflows: list[str]) -> dict[str, dict[str, Setting]]:
     chosen: dict[str, dict[str, Setting]] = {}
     for name in workflows:
         if fields.of(WORKFLOWS[name]):
-            st.markdown(f"**{titles.workflow(name)}**")
+            st.markdown(Markdown("**{}**").format(titles.workflow(name)))
             chosen[name] = fields.draw(name, WORKFLOWS[name])
     return {name: settings for name, settings in chosen.items() if settings}
 
@@ -228,7 +232,9 @@ def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
         info.image_size,
         step=32,
         key=f"image_size:{info.name}",
-        help=f"Side of the square the model sees. {info.title} was made for {info.image_size} px.",
+        help=markdown(
+            f"Side of the square the model sees. {info.title} was made for {info.image_size} px."
+        ),
     )
     together = batch.number_input(
         "Batch", 1, 256, 1, key="batch", help="Images per call. Latency is of the whole call."
@@ -255,7 +261,7 @@ def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
 def choose_images() -> str | None:
     """Draw the choice between the model's own images and those the visitor brought."""
     found = owned_uploads.images()
-    labels = owned_uploads.told_apart({name: uploads.title(found[name]) for name in found})
+    labels = owned_uploads.distinct_labels({name: uploads.title(found[name]) for name in found})
     chosen: str | None = st.selectbox(
         "Images",
         [None, *found],

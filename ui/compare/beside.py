@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from html import escape
 
 import streamlit as st
 
@@ -76,7 +75,7 @@ def columns(job: JobView) -> tuple[tables.Column, ...]:
     """Return the columns that hold the other machine's latency and speed-up."""
     environment = job.comparison.environment
     cells = {_identity(row): row for row in job.comparison.results}
-    where = f"on {escape(environment.cpu)}"
+    where = f"on {environment.cpu}"
     whole = environment.sentence()
     return (
         tables.Column(

@@ -1,54 +1,31 @@
 """The answer from top to bottom: its origin, verdict, plot, table, refusals and method."""
 
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Sequence
 
-import plotly.graph_objects as go
 import streamlit as st
+from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.decide import Budgets, Verdict, labels, nearest_in_8_bits, promise
-from quantcore.draw import axes, charts, exported, lists, tables, titles
+from quantcore.draw import lists, tables, titles
 from quantcore.draw import method as method_text
-from quantcore.draw import promises as drawn
-from quantcore.report import to_csv, to_html, to_json, to_summary, to_svg
-from quantcore.schema import Comparison, Failure, VariantResult, current_environment
-from ui.common import budgets, site, state, theme
-from ui.common.evaluated import recommended, within_quota
+from quantcore.draw import promises as promise_cards
+from quantcore.schema import Comparison, Failure, VariantResult
+from ui.common import budgets, fragments, site
+from ui.common.evaluated import evidence_of, recommended
+from ui.common.markdown import Markdown, markdown
 from ui.common.once import Rows, once
 from ui.common.state import Shown
-from ui.compare import beside, what_if
+from ui.compare import beside, downloads, plot, what_if
 from ui.export import exporting
 from ui.gallery import gallery
 from ui.playground import playground
 
-PLOT_CONFIG = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
-ICON = ":material/download:"
 ORIGINS = {
     "shipped": "Shipped example",
     "earlier": "Earlier results",
     "current": "Measured here",
     "elsewhere": "Measured elsewhere",
-}
-EXPORTED_HELP = (
-    "Files that were made of these variants on the Export page: their size, their latency in the "
-    "runtime that takes them, and their accuracy."
-)
-SHARE_SENTENCE = (
-    "The address of this page holds all that you chose: whoever opens it sees the same. The report "
-    "is one file that opens without this server."
-)
-FORM_HELP = {
-    "Report": "One HTML file with the verdict, the plot, every figure and how it was measured. "
-    "It works offline and prints on A4.",
-    "Summary": "A few lines of Markdown for a ticket.",
-    "Plot": "The plot as a drawing. The report saves it as PNG, too.",
-    "CSV": "Every variant's figures, for a spreadsheet.",
-    "JSON": "Everything that was measured, with every sample, for programs.",
-}
-AXIS_HELP = {
-    "x": "The figure that runs from left to right.",
-    "y": "The figure that runs from bottom to top.",
 }
 
 
@@ -58,19 +35,19 @@ def answer(shown: Shown) -> None:
     provenance(shown)
     limits = budgets.chosen()
     if shown.results:
-        found = recommended(shown.results, limits)
+        recommendation = recommended(shown.results, limits)
         is_early = _is_early(shown)
         if not is_early:
             verdict(shown.results, limits)
-            offer_more(shown, found)
-        budgets.draw(shown.results, found)
-        plot(shown, limits)
-        promises(shown, found)
-        table(shown, None if is_early else found.ship)
-        what_if.draw(shown, within_quota(shown.results), found)
+            offer_more(shown, recommendation)
+        budgets.draw(shown.results, recommendation)
+        plot.draw(shown, limits)
+        promises(shown, recommendation)
+        table(shown, None if is_early else recommendation.ship)
+        what_if.draw(shown, evidence_of(shown.results), recommendation)
     failures(shown.failures, shown.results)
     method(comparison)
-    downloads(shown, limits)
+    downloads.draw(shown, limits)
 
 
 def _is_early(shown: Shown) -> bool:
@@ -82,9 +59,13 @@ def _is_early(shown: Shown) -> bool:
 def empty(title: str) -> None:
     """Say what will stand here, and which button brings it."""
     st.html(
-        f'<div class="qw-empty"><h2>{escape(title)} has not been measured yet</h2>'
-        "<p>The plot of its size, speed and accuracy will be here, one mark for each 8-bit "
-        "version. Press <b>Measure here</b> to fill it in.</p></div>"
+        fragments.empty(
+            f"{title} has not been measured yet",
+            "The plot of its size, speed and accuracy will be here, one mark for each 8-bit "
+            "version.",
+            press="Measure here",
+            rest=" to fill it in",
+        )
     )
 
 
@@ -92,22 +73,18 @@ def provenance(shown: Shown) -> None:
     """Say what machine and day the figures are true of."""
     comparison = shown.comparison
     machine, day = comparison.environment.sentence(), wording.day(comparison.created)
-    said = f"{_scope(comparison)}Measured on {machine}, on {day}"
-    if shown.origin in ("shipped", "elsewhere"):
-        said += ", not on this machine"
-    st.html(
-        f'<p class="qw-provenance"><span class="qw-tag">{ORIGINS[shown.origin]}</span>'
-        f"{escape(said)}.</p>"
-    )
+    elsewhere = ", not on this machine" if shown.origin in ("shipped", "elsewhere") else ""
+    text = f"{_scope(comparison)}Measured on {machine}, on {day}{elsewhere}"
+    st.html(fragments.render("provenance.html", tag=ORIGINS[shown.origin], text=text))
 
 
 def _scope(comparison: Comparison) -> str:
     """Return how much a sweep holds, since the choices above name its first model only."""
     if not comparison.also:
         return ""
-    asked = (comparison.request, *comparison.also)
-    models = titles.models(request.model.name for request in asked).values()
-    timed = len({(request.images.image_size, request.measure) for request in asked})
+    requests = (comparison.request, *comparison.also)
+    models = titles.models(request.model.name for request in requests).values()
+    timed = len({(request.images.image_size, request.measure) for request in requests})
     ways = f", each at {timed} image sizes or ways of timing" if timed > 1 else ""
     return f"A sweep of {wording.joined(list(models))}{ways}. "
 
@@ -121,9 +98,9 @@ def verdict(results: Rows, limits: Budgets) -> None:
             st.html(others)
 
 
-def offer_more(shown: Shown, found: Verdict) -> None:
+def offer_more(shown: Shown, recommendation: Verdict) -> None:
     """Link to the file of the variant that the verdict names, and to where it differs."""
-    row = next((row for row in shown.results if row.key == found.ship), None)
+    row = next((row for row in shown.results if row.key == recommendation.ship), None)
     if row is None:
         return
     images = shown.comparison.request.images
@@ -138,116 +115,29 @@ def offer_more(shown: Shown, found: Verdict) -> None:
             site.link_to_trial("Try one image", playground.link(shown))
 
 
-def _verdict(results: Rows, limits: Budgets) -> str:
-    found = recommended(results, limits)
-    return lists.verdict(found, {row.key: row for row in results})
+def _verdict(results: Rows, limits: Budgets) -> Markup:
+    recommendation = recommended(results, limits)
+    return lists.verdict(recommendation, {row.key: row for row in results})
 
 
-def _others(results: Rows, limits: Budgets) -> str:
-    found = recommended(results, limits)
-    return lists.others(found, {row.key: row for row in results}) if found.others else ""
+def _others(results: Rows, limits: Budgets) -> Markup:
+    return lists.others(recommended(results, limits), {row.key: row for row in results})
 
 
-def plot(shown: Shown, limits: Budgets) -> None:
-    """Draw the plot with its axis choices and its legend beside it, or below it when narrow."""
-    results = shown.results
-    chart, side = st.columns([3.4, 1], gap="medium")
-    with side:
-        across, up = _choose_axes()
-        files = _choose_exported(shown)
-    up, note = axes.drawable(up, results)
-    across, other_note = axes.drawable(across, results)
-    if across == up:
-        across = "latency" if up != "latency" else "size"
-    drawn = Rows(charts.with_both(results, across, up))
-    with side:
-        st.html(once(lists.legend, drawn))
-    with chart, st.container(key="plot"):
-        for text in filter(None, [note, other_note, _not_drawn(len(results) - len(drawn))]):
-            st.caption(text)
-        st.plotly_chart(
-            _figure(results, across, up, limits, files),
-            config=PLOT_CONFIG,
-            key="scatter",
-            alt=once(charts.describe, results, across, up),
-        )
-    if files:
-        st.caption(
-            "Open coloured marks are exported files, each timed in its own runtime. "
-            "Of a file whose proof failed only the line below is shown."
-        )
-        st.html(exported.table(files))
-
-
-def _figure(
-    results: Rows, across: str, up: str, limits: Budgets, files: Sequence[exporting.ExportedRow]
-) -> go.Figure:
-    front = recommended(results, limits).front
-    if limits == Budgets() and not files:
-        return once(charts.plot, results, across, up, front)
-    # One visitor's own: not worth the memory of keeping it.
-    figure = charts.limited(
-        once(charts.plot, results, across, up), results, across, up, front, limits
-    )
-    if files:
-        charts.add_exported(figure, exported.named(files), across, up, results)
-    return figure
-
-
-def _choose_exported(shown: Shown) -> Sequence[exporting.ExportedRow]:
-    """Draw the choice to see exported files, where this machine may have made some; return them."""
-    if shown.comparison.environment != current_environment():
-        return ()
-    wanted = st.toggle("Exported files", key="exported", help=EXPORTED_HELP)
-    found = exporting.exported_of(shown) if wanted else []
-    if wanted and not found:
-        st.caption("None was made of these variants yet. The Export page makes them.")
-    return found
-
-
-def _not_drawn(count: int) -> str:
-    is_or_are = "is" if count == 1 else "are"
-    text = (
-        f"{wording.count(count, 'variant')} without one of the two figures {is_or_are} not drawn."
-    )
-    return text if count else ""
-
-
-def _choose_axes() -> tuple[str, str]:
-    with st.container(horizontal=True, key="axes", gap="small"):
-        up, across = _choose_axis("Up", "y"), _choose_axis("Across", "x")
-    return across, up
-
-
-def _choose_axis(label: str, name: str) -> str:
-    # A widget in a fragment that runs by itself forgets a value set through its key, so the value
-    # is kept under another key, and a new address makes a new widget.
-    names = list(axes.AXES)
-    st.session_state[name] = st.selectbox(
-        label,
-        names,
-        index=names.index(st.session_state[name]),
-        key=f"axis-{name}-{state.visit()}",
-        format_func=lambda axis: axes.AXES[axis].title,
-        help=AXIS_HELP[name],
-    )
-    return str(st.session_state[name])
-
-
-def promises(shown: Shown, found: Verdict) -> None:
+def promises(shown: Shown, recommendation: Verdict) -> None:
     """Hold the recipe's promises against what ships, or against the nearest 8-bit variant."""
-    evidence = within_quota(shown.results)
-    row = nearest_in_8_bits(evidence, found)
+    evidence = evidence_of(shown.results)
+    row = nearest_in_8_bits(evidence, recommendation)
     if row is None:
         return
     names = titles.by_key(shown.results)
     st.subheader("Promise and outcome", anchor=False)
     st.html(
-        drawn.promises(
+        promise_cards.promises(
             promise(shown.comparison, row, evidence),
             row,
             names[row.key],
-            ships=row.key == found.ship,
+            ships=row.key == recommendation.ship,
         )
     )
 
@@ -261,7 +151,7 @@ def table(shown: Shown, ship: str | None) -> None:
         st.html(once(tables.results, results, ship))
     else:
         st.html(tables.results(results, ship, beside.columns(other)))
-        st.caption(f"Beside it: {theme.plain(beside.sentence(other))}.")
+        st.caption(markdown(f"Beside it: {beside.sentence(other)}."))
     remarks = once(lists.notes, results)
     if remarks:
         with st.expander("Notes on single variants", type="compact"):
@@ -287,66 +177,19 @@ def failures(rows: Sequence[Failure], results: Sequence[VariantResult] = ()) -> 
 
 def _failure_list(title: str, rows: Sequence[Failure], others: Sequence[labels.Cell]) -> None:
     if rows:
-        st.subheader(title, anchor=False)
+        st.subheader(markdown(title), anchor=False)
         st.html(lists.failures(rows, others))
-
-
-def downloads(shown: Shown, limits: Budgets) -> None:
-    """Offer what is shown as files, made only when asked for, and the address to share."""
-    comparison = shown.comparison
-    name = comparison.request.model.name.replace("/", "-").replace("@", "-")
-    name += "-and-more" if comparison.also else ""
-    visible = [row.key for row in shown.results]
-    title, link = shown.job.name if shown.job else "", state.link()
-    forms = {
-        "Report": ("html", "text/html", _report(to_html, comparison, limits, link, title, visible)),
-        "Summary": (
-            "md",
-            "text/markdown",
-            _report(to_summary, comparison, limits, link, title, visible),
-        ),
-        "Plot": ("svg", "image/svg+xml", lambda: to_svg(comparison, limits, visible=visible)),
-        "CSV": ("csv", "text/csv", lambda: to_csv(comparison)),
-        "JSON": ("json", "application/json", lambda: to_json(comparison)),
-    }
-    st.subheader("Take it along", anchor=False)
-    st.caption(SHARE_SENTENCE)
-    with st.container(horizontal=True, key="downloads"):
-        for label, (suffix, kind, make) in forms.items():
-            st.download_button(
-                f"{label} .{suffix}",
-                make,
-                f"{name}.{suffix}",
-                kind,
-                on_click="ignore",
-                type="primary" if suffix == "html" else "secondary",
-                icon=ICON,
-                help=FORM_HELP.get(label),
-            )
-    with st.expander(
-        "Copy the link or the summary", type="compact", key="copy", on_change="rerun"
-    ) as fold:
-        if fold.open:
-            st.code(link, language=None, wrap_lines=True)
-            st.code(forms["Summary"][2](), language="markdown", wrap_lines=True)
-
-
-def _report(
-    make: Callable[..., str],
-    comparison: Comparison,
-    limits: Budgets,
-    link: str,
-    name: str,
-    visible: Sequence[str],
-) -> Callable[[], str]:
-    return lambda: make(comparison, limits, link, name=name, visible=visible)
 
 
 def method(comparison: Comparison) -> None:
     """Say how the figures were found, in a fold."""
     with st.expander("How was this measured?", key="method"):
-        st.markdown(_method(comparison))
+        st.markdown(markdown(_method(comparison)))
 
 
-def _method(comparison: Comparison) -> str:
-    return "\n".join(f"- **{title}.** {text}" for title, text in method_text.paragraphs(comparison))
+def _method(comparison: Comparison) -> Markdown:
+    lines = (
+        Markdown("- **{}.** {}").format(title, text)
+        for title, text in method_text.paragraphs(comparison)
+    )
+    return Markdown("\n").join(lines)

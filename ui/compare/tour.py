@@ -1,11 +1,11 @@
 """The first minute: three steps through the example, shown to a browser once."""
 
 from dataclasses import dataclass
-from html import escape
 
 import streamlit as st
+from markupsafe import Markup
 
-from ui.common import seen, state, visitor
+from ui.common import fragments, seen, state, visitor
 
 NAME = "tour"
 STEP = "tour_step"
@@ -44,13 +44,6 @@ STEPS = (
         ".st-key-ask",
     ),
 )
-# What a step is about comes into view once the visitor asks for that step, never by itself.
-SCROLL = """<script>
-if (document.querySelector(".qw-tour")?.dataset.step === "{step}")
-  document.querySelector("{part}")?.scrollIntoView({{
-    behavior: matchMedia("(prefers-reduced-motion)").matches ? "auto" : "smooth",
-  }});
-</script>"""
 
 
 def draw() -> None:
@@ -77,7 +70,7 @@ def _card() -> None:
         return
     is_last = number + 1 == len(STEPS)
     with st.container(key=NAME, gap="small"):
-        st.html(_told(number), unsafe_allow_javascript=number > 0)
+        st.html(_step(number), unsafe_allow_javascript=number > 0)
         with st.container(horizontal=True, horizontal_alignment="right", key="tour-buttons"):
             if not is_last:
                 st.button("Skip", type="tertiary", key="tour-skip", on_click=_end)
@@ -88,14 +81,8 @@ def _card() -> None:
             )
 
 
-def _told(number: int) -> str:
-    step, of = STEPS[number], len(STEPS)
-    scroll = SCROLL.format(step=number + 1, part=step.part) if number else ""
-    return (
-        f'<section class="qw-tour" data-step="{number + 1}" aria-label="First steps" '
-        f'aria-live="polite"><small>{number + 1} of {of}</small><h2>{escape(step.title)}</h2>'
-        f"<p>{escape(step.text)}</p></section>{scroll}"
-    )
+def _step(number: int) -> Markup:
+    return fragments.render("tour_step.html", number=number + 1, of=len(STEPS), step=STEPS[number])
 
 
 def _go_on() -> None:

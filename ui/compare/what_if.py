@@ -13,28 +13,29 @@ from quantcore.errors import QuantcoreError
 from quantcore.jobs import Host
 from quantcore.models import find
 from quantcore.schema import CompareRequest, Variant, VariantResult
-from ui.common import hosts, owned_uploads, theme, widgets
+from ui.common import hosts, owned_uploads, widgets
+from ui.common.markdown import markdown, reason_and_remedy
 from ui.common.state import Shown
 
 HELP = "Each is the same workflow with one setting changed. They are measured like all others."
 
 
-def draw(shown: Shown, evidence: Evidence, found: Verdict) -> None:
+def draw(shown: Shown, evidence: Evidence, recommendation: Verdict) -> None:
     """Offer the neighbours of what ships, or of the nearest 8-bit variant, as a new measurement."""
-    row = nearest_in_8_bits(evidence, found)
+    row = nearest_in_8_bits(evidence, recommendation)
     request = _request(shown, row) if row is not None else None
     if row is None or request is None or row.workflow not in suggestions.STEPS:
         return
     if not owned_uploads.may_measure(request):
         return
     title = f"What if? Other settings of {titles.variant(row.workflow, row.backend)}"
-    with st.expander(title, key="what-if", on_change="rerun") as fold:
+    with st.expander(markdown(title), key="what-if", on_change="rerun") as fold:
         if fold.open:
             try:
                 _offer(shown, request, row)
             # The pictures' folder may be gone.
             except QuantcoreError as error:
-                st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+                st.error(reason_and_remedy(error.reason, error.remedy))
 
 
 def _request(shown: Shown, row: VariantResult) -> CompareRequest | None:
@@ -42,7 +43,7 @@ def _request(shown: Shown, row: VariantResult) -> CompareRequest | None:
     comparison = shown.comparison
     try:
         variant_of(row)
-        asked = [
+        requests = [
             request
             for request in (comparison.request, *comparison.also)
             if request.model.name == row.model
@@ -52,7 +53,7 @@ def _request(shown: Shown, row: VariantResult) -> CompareRequest | None:
     except QuantcoreError:
         return None
     # Where two differ in how many pictures judge, either will do.
-    return next(iter(asked), None)
+    return next(iter(requests), None)
 
 
 def _offer(shown: Shown, request: CompareRequest, row: VariantResult) -> None:
@@ -69,14 +70,14 @@ def _offer(shown: Shown, request: CompareRequest, row: VariantResult) -> None:
         range(len(offered)),
         selection_mode="multi",
         default=list(range(len(offered))),
-        format_func=lambda place: offered[place].sentence,
+        format_func=lambda index: markdown(offered[index].sentence),
         key="what-if-chosen",
         help=HELP,
         wrap=True,
     )
-    more = [offered[place].variant for place in chosen]
+    more = [offered[index].variant for index in chosen]
     if st.button(
-        f"Measure {wording.count(len(more), 'more variant')}",
+        markdown(f"Measure {wording.count(len(more), 'more variant')}"),
         icon=":material/speed:",
         disabled=not more,
         key="what-if-measure",
@@ -89,8 +90,8 @@ def _measure(
 ) -> None:
     """Start the comparison with the neighbours in it; what was measured here returns at once."""
     # Where all would have to be measured again, only what is asked about is.
-    known = request.variants if shown.job else (request.variants[0], variant_of(row))
+    variants = request.variants if shown.job else (request.variants[0], variant_of(row))
     host = Host(shown.comparison.environment, shown.job.place) if shown.job else hosts.here()
-    asked = replace(request, variants=tuple(dict.fromkeys((*known, *more))))
-    widgets.start([asked], host)
+    extended = replace(request, variants=tuple(dict.fromkeys((*variants, *more))))
+    widgets.start([extended], host)
     st.rerun()

@@ -9,7 +9,7 @@ import streamlit as st
 
 from quantcore import wording
 from quantcore.cli import arguments
-from quantcore.draw import cards, titles
+from quantcore.draw import titles, verification
 from quantcore.engine import variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.export import Exports, ExportView, bundle, exports
@@ -28,7 +28,8 @@ from quantcore.schema import (
     current_environment,
 )
 from quantcore.workflows import WORKFLOWS, workflow
-from ui.common import fields, owned_uploads, progress, state, theme, visitor, widgets
+from ui.common import fields, fragments, owned_uploads, progress, state, visitor, widgets
+from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.common.state import Parameter, Shown
 
 # A variant that was measured, and what was verified of a file made from it.
@@ -38,10 +39,11 @@ ICON = ":material/download:"
 FORMAT_HELP = "Which runtime takes the file. Every format has its own; none is read by all."
 WORKFLOW_HELP = "How the numbers become 8 bits wide; float32 leaves them as they are."
 SIZE_KEY, SETTINGS_KEY, OPTIONS_KEY = "image_size", "settings", "options"
-EMPTY = (
-    '<div class="qw-empty"><h2>This file has not been made yet</h2><p>It will be here with its '
-    "proof: loaded by a fresh process, asked the same pictures as the variant it comes from, "
-    "timed, and read back. Press <b>Make the file</b>.</p></div>"
+EMPTY = fragments.empty(
+    "This file has not been made yet",
+    "It will be here with its proof: loaded by a fresh process, asked the same pictures as the "
+    "variant it comes from, timed, and read back.",
+    press="Make the file",
 )
 FOREIGN = (
     "**Somebody else brought this model, or it is gone.** Bring the file yourself on the Models "
@@ -138,7 +140,7 @@ def ask() -> ExportSpec | None:
                 MeasureSpec(threads=state.settings().threads),
             )
         except QuantcoreError as error:
-            st.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+            st.warning(reason_and_remedy(error.reason, error.remedy))
             return None
 
 
@@ -164,11 +166,11 @@ def _format() -> str:
             list(EXPORTERS),
             key="format",
             required=True,
-            format_func=lambda name: f"{EXPORTERS[name].title} {EXPORTERS[name].suffix}",
+            format_func=lambda name: markdown(f"{EXPORTERS[name].title} {EXPORTERS[name].suffix}"),
             help=FORMAT_HELP,
         )
     )
-    st.caption(EXPORTERS[format].summary)
+    st.caption(markdown(EXPORTERS[format].summary))
     return format
 
 
@@ -176,7 +178,8 @@ def _fields(name: str, kind: type, key: str) -> dict[str, Setting]:
     """Draw the settings of a workflow or format, at first as the address has them."""
     if not fields.of(kind):
         return {}
-    st.markdown(f"**{titles.workflow(name) if name in WORKFLOWS else EXPORTERS[name].title}**")
+    title = titles.workflow(name) if name in WORKFLOWS else EXPORTERS[name].title
+    st.markdown(Markdown("**{}**").format(title))
     changed = fields.draw(name, kind, _named(name, key), f"@{state.visit()}")
     st.session_state[key] = _written(changed)
     return changed
@@ -221,7 +224,9 @@ def _size(info: ModelInfo) -> int | None:
         min(max(first, 16), 1_024),
         step=32,
         key=f"export-size:{info.name}:{state.visit()}",
-        help=f"Side of the square the model sees. {info.title} was made for {info.image_size} px.",
+        help=markdown(
+            f"Side of the square the model sees. {info.title} was made for {info.image_size} px."
+        ),
     )
     size = None if side == info.image_size else int(side)
     st.session_state[SIZE_KEY] = str(size) if size else None
@@ -304,10 +309,10 @@ def answer(spec: ExportSpec, was_running: bool) -> None:
         support = exports.supports(spec)
         report = queue().cached(spec) if support.ok else None
     except QuantcoreError as error:
-        st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+        st.error(reason_and_remedy(error.reason, error.remedy))
         return
     if not support.ok:
-        st.info(f"**{theme.plain(support.reason)}** {theme.plain(support.remedy)}")
+        st.info(reason_and_remedy(support.reason, support.remedy))
     elif report is None:
         _offer(spec, view)
     else:
@@ -333,7 +338,7 @@ def _offer(spec: ExportSpec, view: ExportView | None) -> None:
 
 
 def _failed(problem: QuantcoreError, details: str) -> None:
-    st.error(f"**{theme.plain(problem.reason)}** {theme.plain(problem.remedy)}")
+    st.error(reason_and_remedy(problem.reason, problem.remedy))
     if details:
         with st.expander("Technical details", type="compact"):
             st.code(details, language=None)
@@ -343,9 +348,9 @@ def _busy(view: ExportView, export_id: str) -> None:
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
         left = wording.time_left(view.seconds_left)
-        stage = theme.plain(view.stage) or "waiting for its turn"
-        says = f"**Making {exports.file_name(view.spec)}.** {stage}{', ' + left if left else ''}"
-        text.progress(min(max(view.share, 0.0), 1.0), says)
+        stage = ", ".join(filter(None, [view.stage or "waiting for its turn", left]))
+        sentence = reason_and_remedy(f"Making {exports.file_name(view.spec)}.", stage)
+        text.progress(min(max(view.share, 0.0), 1.0), markdown(sentence))
         with button:
             st.button(
                 "Cancel",
@@ -363,7 +368,7 @@ def _result(report: VerificationReport) -> None:
     name = exports.file_name(report.spec)
     if report.passed:
         _downloads(report, name, is_primary=True)
-    st.html(cards.card(report, figures(report), name))
+    st.html(verification.verification_report(report, figures(report), name))
     if not report.passed:
         with st.expander(FAILED_FOLD, type="compact", key="anyway"):
             st.caption(FAILED_SENTENCE)
@@ -389,7 +394,7 @@ def _downloads(report: VerificationReport, name: str, *, is_primary: bool) -> No
             "answer to the picture.",
         )
         st.download_button(
-            f"Only {name}",
+            markdown(f"Only {name}"),
             lambda: _content(report),
             name,
             "application/octet-stream",
@@ -430,10 +435,10 @@ def _sample(report: VerificationReport) -> None:
             alt="The picture that the answers beside it are about",
         )
     lines = (
-        f"1. {theme.plain(guess.label)}, {wording.percent(guess.share)}"
+        Markdown("1. {}, {}").format(guess.label, wording.percent(guess.share))
         for guess in report.sample.guesses
     )
-    said.markdown("\n".join(lines))
+    said.markdown(markdown(Markdown("\n").join(lines)))
 
 
 def _code(report: VerificationReport, name: str) -> None:

@@ -19,7 +19,8 @@ from quantcore.fine_tuning import (
 from quantcore.models import ModelInfo, find
 from quantcore.schema import ModelSpec
 from quantcore.uploads import Upload
-from ui.common import owned_uploads, progress, site, state, theme, visitor
+from ui.common import fragments, owned_uploads, progress, site, state, visitor
+from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.common.state import Parameter
 from ui.models import pictures
 
@@ -27,14 +28,14 @@ REFRESH_S = 0.5
 # The last stands in links of old.
 BACKBONE, EPOCHS, RUN = "backbone", "epochs", "lesson"
 ICON = ":material/school:"
-EMPTY = (
-    '<div class="qw-empty"><h2>Bring images first</h2><p>A zip with a folder of images for each '
-    "class is enough: some teach the model, the others judge it. A hundred of each class go a long "
-    "way.</p></div>"
+EMPTY = fragments.empty(
+    "Bring images first",
+    "A zip with a folder of images for each class is enough: some teach the model, the others "
+    "judge it. A hundred of each class go a long way.",
 )
-NOT_YET = (
-    '<div class="qw-empty"><h2>Nothing taught yet</h2><p>The curve of how it learns will be here, '
-    "and then the way to make it 8-bit and measure it.</p></div>"
+NOT_YET = fragments.empty(
+    "Nothing taught yet",
+    "The curve of how it learns will be here, and then the way to make it 8-bit and measure it.",
 )
 BACKBONE_HELP = (
     "The model that the new classes are taught to. It keeps what it has learned of edges, shapes "
@@ -107,7 +108,7 @@ def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
     models = tunable()
     if st.session_state.get(state.IMAGES) not in own:
         st.session_state[state.IMAGES] = next(iter(own))
-    labels = owned_uploads.told_apart({name: _of(own[name]) for name in own})
+    labels = owned_uploads.distinct_labels({name: _of(own[name]) for name in own})
     with st.container(border=True, key="ask-lesson"):
         left, right = st.columns(2, gap="medium")
         left.selectbox(
@@ -169,9 +170,10 @@ def _follow(run_id: str) -> None:
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
         left = wording.time_left(view.seconds_left)
-        stage = theme.plain(view.stage[:1].upper() + view.stage[1:])
-        says = f"**{stage}**{', ' + left if left else ''}"
-        text.progress(min(max(view.share, 0.0), 1.0), says)
+        sentence = Markdown("**{}**{}").format(
+            wording.capital(view.stage), f", {left}" if left else ""
+        )
+        text.progress(min(max(view.share, 0.0), 1.0), markdown(sentence))
         button.button(
             "Cancel",
             on_click=_cancel,
@@ -179,7 +181,7 @@ def _follow(run_id: str) -> None:
             width="stretch",
             key="cancel-lesson",
         )
-        st.caption(theme.plain(_what(view)))
+        st.caption(markdown(_what(view)))
     _curve(view)
 
 
@@ -213,7 +215,7 @@ def _curve(view: FineTuningView) -> None:
         key="curve",
         alt=told,
     )
-    st.caption(told)
+    st.caption(markdown(told))
 
 
 def _over(view: FineTuningView) -> None:
@@ -222,15 +224,13 @@ def _over(view: FineTuningView) -> None:
         problem = view.problem
         if problem is not None:
             draw_it = st.info if view.state == "cancelled" else st.error
-            draw_it(f"**{theme.plain(problem.reason)}** {theme.plain(problem.remedy)}")
+            draw_it(reason_and_remedy(problem.reason, problem.remedy))
         _curve(view)
         return
     model = view.upload.model
     classes = wording.joined([*model.labels[:5], *(["others"] if len(model.labels) > 5 else [])])
     with st.container(border=True, key="taught"):
-        st.markdown(
-            f"**{theme.plain(uploads.title(view.upload))}** tells {theme.plain(classes)} apart."
-        )
+        st.markdown(Markdown("**{}** tells {} apart.").format(uploads.title(view.upload), classes))
         if st.button(
             "Compare it on these images",
             type="primary",

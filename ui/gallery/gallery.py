@@ -17,7 +17,8 @@ from quantcore.engine import cell_key, predictions, variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.models import find
 from quantcore.schema import ImageSpec, ModelSpec, VariantResult
-from ui.common import owned_uploads, site, state, theme, thumbnails
+from ui.common import fragments, owned_uploads, site, state, thumbnails
+from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.common.state import Parameter, Shown
 
 PAGE_LENGTH = 24
@@ -33,9 +34,9 @@ KINDS = {
     "variant": "Only the variant right",
     "neither": "Neither right",
 }
-EMPTY = (
-    '<div class="qw-empty"><h2>Nothing to compare yet</h2><p>The pictures on which a variant and '
-    "float32 differ will be here, once a model is measured.</p></div>"
+EMPTY = fragments.empty(
+    "Nothing to compare yet",
+    "The pictures on which a variant and float32 differ will be here, once a model is measured.",
 )
 NOT_KEPT = (
     "What these variants answered is not kept here: they were measured on another machine, it was "
@@ -121,8 +122,8 @@ def _offered(shown: Shown) -> dict[str, str]:
 def _choose(offered: dict[str, str]) -> str:
     """Draw the choice between the variants; return the key of the one chosen."""
     keys = list(offered)
-    asked = str(st.session_state.get(VARIANT) or "")
-    first = next((place for place, key in enumerate(keys) if asked and key.startswith(asked)), 0)
+    wanted = str(st.session_state.get(VARIANT) or "")
+    first = next((index for index, key in enumerate(keys) if wanted and key.startswith(wanted)), 0)
     key: str = st.selectbox(
         "Variant",
         keys,
@@ -167,66 +168,69 @@ def are_the_same(shown: Shown, row: VariantResult) -> bool:
         return True
     try:
         variant = variant_of(row)
-        asked = (comparison.request, *comparison.also)
-        return any(cell_key(each, variant, comparison.environment) == row.key for each in asked)
+        requests = (comparison.request, *comparison.also)
+        return any(cell_key(each, variant, comparison.environment) == row.key for each in requests)
     except QuantcoreError:
         return False
 
 
 def _answer(pair: Pair) -> None:
-    found = apart.disagreements(pair.before, pair.after, pair.labels)
-    st.markdown(_summary(pair, found))
-    if not found:
+    differing = apart.disagreements(pair.before, pair.after, pair.labels)
+    st.markdown(markdown(_summary(pair, differing)))
+    if not differing:
         return
-    _pictures(pair, found)
+    _pictures(pair, differing)
     if pair.labels is not None:
         _classes(pair, pair.labels)
 
 
-def _summary(pair: Pair, found: Sequence[Disagreement]) -> str:
+def _summary(pair: Pair, differing: Sequence[Disagreement]) -> Markdown:
     """Return in words how often the two differ, and who is then right."""
-    name, count = theme.plain(pair.name), len(pair.before)
-    if not found:
-        return f"{name} and float32 name the same class on all {wording.count(count, 'image')}."
-    share = wording.percent(len(found) / count)
-    said = f"They differ on **{len(found):,} of {wording.count(count, 'image')}** ({share})."
+    name, count = pair.name, len(pair.before)
+    of = wording.count(count, "image")
+    if not differing:
+        return markdown(f"{name} and float32 name the same class on all {of}.")
+    share = wording.percent(len(differing) / count)
+    differ = Markdown("They differ on **{:,} of {}** ({}). {}")
     if pair.labels is None:
-        return f"{said} Nobody knows here who is right: no labels are at hand."
-    who = Counter(one.right for one in found)
+        unknown = "Nobody knows here who is right: no labels are at hand."
+        return differ.format(len(differing), of, share, unknown)
+    who = Counter(one.right for one in differing)
     real = apart.is_real(pair.before, pair.after, pair.labels)
     verdict = "taken by itself, a real difference" if real else "a tie on these images"
-    return (
-        f"{said} On {who['float32']:,} only float32 is right, on {who['variant']:,} only {name}, "
+    right = (
+        f"On {who['float32']:,} only float32 is right, on {who['variant']:,} only {name}, "
         f"on {who['neither']:,} neither: {verdict}."
     )
+    return differ.format(len(differing), of, share, right)
 
 
-def _pictures(pair: Pair, found: Sequence[Disagreement]) -> None:
+def _pictures(pair: Pair, differing: Sequence[Disagreement]) -> None:
     st.subheader("The pictures, surest contradiction first", anchor=False)
-    chosen = _filtered(pair, found)
+    chosen = _filtered(pair, differing)
     if not chosen:
         st.caption("None of this kind.")
         return
     pages = -(-len(chosen) // PAGE_LENGTH)
     page = 1
-    place = st.container()
+    grid = st.container()
     if pages > 1:
         # Other choices make other pages, so the widget is made anew with them.
         page = st.pagination(pages, key=f"gallery-page-{len(chosen)}-{state.visit()}")
     part = chosen[(page - 1) * PAGE_LENGTH : page * PAGE_LENGTH]
     try:
-        places = [one.picture for one in part]
-        pictures = thumbnails.addresses(pair.row.key, pair.images, pair.row.model, places)
+        indices = [one.picture for one in part]
+        pictures = thumbnails.addresses(pair.row.key, pair.images, pair.row.model, indices)
     except QuantcoreError as error:
-        place.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+        grid.warning(reason_and_remedy(error.reason, error.remedy))
         return
-    place.html(gallery.cards(list(zip(part, pictures, strict=True)), pair.classes, pair.name))
+    grid.html(gallery.cards(list(zip(part, pictures, strict=True)), pair.classes, pair.name))
 
 
-def _filtered(pair: Pair, found: Sequence[Disagreement]) -> list[Disagreement]:
+def _filtered(pair: Pair, differing: Sequence[Disagreement]) -> list[Disagreement]:
     """Draw the choices of who is right and of the class; return the pictures that fit both."""
     if pair.labels is None:
-        return list(found)
+        return list(differing)
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     with left:
         kind = st.segmented_control(
@@ -239,15 +243,17 @@ def _filtered(pair: Pair, found: Sequence[Disagreement]) -> list[Disagreement]:
         )
         st.session_state["kind"] = kind
     with right:
-        label = _choose_class(pair, found)
+        label = _choose_class(pair, differing)
     return [
-        one for one in found if kind in ("all", one.right) and (label is None or one.label == label)
+        one
+        for one in differing
+        if kind in ("all", one.right) and (label is None or one.label == label)
     ]
 
 
-def _choose_class(pair: Pair, found: Sequence[Disagreement]) -> int | None:
+def _choose_class(pair: Pair, differing: Sequence[Disagreement]) -> int | None:
     """Draw the classes among the pictures; return the one chosen, or None for all."""
-    many = Counter(one.label for one in found if one.label is not None)
+    many = Counter(one.label for one in differing if one.label is not None)
     labels = sorted(many, key=lambda label: -many[label])
     options: list[int | None] = [None, *labels]
     chosen = state.whole_number(st.session_state.get(CLASS))
@@ -271,11 +277,11 @@ def _classes(pair: Pair, labels: NDArray[np.int64]) -> None:
         return
     st.subheader("Which classes are confused more often, or less", anchor=False)
     change = apart.confusion_change(pair.before, pair.after, labels)
-    told = gallery.confusion_text(change, pair.classes)
+    text = gallery.confusion_text(change, pair.classes)
     st.plotly_chart(
         gallery.confusion(change, pair.classes),
         config={"displayModeBar": False, "responsive": True},
         key="confusion",
-        alt=told,
+        alt=text,
     )
-    st.caption(f"More (+) or fewer (−) images than with float32. {theme.plain(told)}")
+    st.caption(markdown(f"More (+) or fewer (−) images than with float32. {text}"))

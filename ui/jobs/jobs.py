@@ -3,23 +3,24 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import streamlit as st
+from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.jobs import Forecast, JobSummary
 from quantcore.schema import ModelSpec
-from ui.common import progress, site, state, theme, visitor
+from ui.common import fragments, progress, site, state, visitor
+from ui.common.markdown import Markdown, markdown
 
 PAGE_LENGTH = 20
 LONGEST_NAME = 60
 ON_SCHEDULER = "on the scheduler's machines"
 DELETE_SENTENCE = "This removes it from the list, for everyone. Its figures stay in the cache."
-EMPTY = (
-    '<div class="qw-empty"><h2>Nothing has been asked for yet</h2>'
-    "<p>Every comparison that is started will be here, with how far it is. It goes on when you "
-    "close the page, and after a restart of the server.</p></div>"
+EMPTY = fragments.empty(
+    "Nothing has been asked for yet",
+    "Every comparison that is started will be here, with how far it is. It goes on when you "
+    "close the page, and after a restart of the server.",
 )
 
 
@@ -55,23 +56,23 @@ def look() -> Listed:
 
 def under_way(drawn: Listed) -> None:
     """Draw what runs and what waits; `drawn` is what the rest of the page was drawn from."""
-    found = look()
-    if _ids(found.open) != _ids(drawn.open) or progress.REFUSAL in st.session_state:
+    listed = look()
+    if _ids(listed.open) != _ids(drawn.open) or progress.REFUSAL in st.session_state:
         st.rerun()
-    running = [job for job in found.open if job.state == "running"]
+    running = [job for job in listed.open if job.state == "running"]
     # The first in line first: the order in which they were asked for says little.
     waiting = sorted(
-        (job for job in found.open if job.state == "queued"),
-        key=lambda job: (found.forecast(job).ahead or 0, job.created),
+        (job for job in listed.open if job.state == "queued"),
+        key=lambda job: (listed.forecast(job).ahead or 0, job.created),
     )
-    _section("Running", running, found)
-    _section("Waiting", waiting, found)
+    _section("Running", running, listed)
+    _section("Waiting", waiting, listed)
 
 
-def over(found: Listed) -> None:
+def over(listed: Listed) -> None:
     """Draw what is over, a page at a time, or what will be here where there is nothing at all."""
-    jobs = found.over
-    if not found.jobs:
+    jobs = listed.over
+    if not listed.jobs:
         st.html(EMPTY)
         site.offer_compare("Measure a model")
     if not jobs:
@@ -81,19 +82,19 @@ def over(found: Listed) -> None:
     page = st.pagination(pages, key=f"jobs-page-{pages}") if pages > 1 else 1
     first = (page - 1) * PAGE_LENGTH
     with rows:
-        _section("Done", jobs[first : first + PAGE_LENGTH], found, of=len(jobs))
+        _section("Done", jobs[first : first + PAGE_LENGTH], listed, of=len(jobs))
 
 
 def _ids(jobs: Sequence[JobSummary]) -> list[str]:
     return [job.id for job in jobs]
 
 
-def _section(title: str, jobs: Sequence[JobSummary], found: Listed, of: int | None = None) -> None:
+def _section(title: str, jobs: Sequence[JobSummary], listed: Listed, of: int | None = None) -> None:
     if not jobs:
         return
-    st.header(f"{title} · {of or len(jobs)}", anchor=False)
+    st.header(markdown(f"{title} · {of or len(jobs)}"), anchor=False)
     for job in jobs:
-        _row(job, found.forecast(job))
+        _row(job, listed.forecast(job))
 
 
 def _row(job: JobSummary, forecast: Forecast) -> None:
@@ -101,7 +102,7 @@ def _row(job: JobSummary, forecast: Forecast) -> None:
         border=True, key=f"job-{job.id}", horizontal=True, vertical_alignment="center"
     ):
         with st.container(gap=None, width="stretch"):
-            site.link_to_job(job.id, f"**{theme.plain(title(job))}**")
+            site.link_to_job(job.id, Markdown("**{}**").format(title(job)))
             st.html(_lines(job, forecast))
         if visitor.may_change(job):
             with st.container(horizontal=True, gap="small", width="content"):
@@ -117,19 +118,14 @@ def _models(job: JobSummary) -> str:
     return progress.models(ModelSpec(job.model), job.models)
 
 
-def _lines(job: JobSummary, forecast: Forecast) -> str:
+def _lines(job: JobSummary, forecast: Forecast) -> Markup:
     """Return who asked for what, how far it is, and a bar where it runs."""
-    bar = ""
-    if job.state == "running":
-        share = round(100 * job.share)
-        bar = (
-            f'<div class="qw-progress" role="progressbar" aria-label="Share done" '
-            f'aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100">'
-            f'<span style="width:{share}%"></span></div>'
-        )
-    return (
-        f'<p class="qw-job">{escape(facts(job))}</p>'
-        f'<p class="qw-job qw-{job.state}">{escape(standing(job, forecast))}</p>{bar}'
+    return fragments.render(
+        "job.html",
+        facts=facts(job),
+        state=job.state,
+        standing=standing(job, forecast),
+        share=round(100 * job.share),
     )
 
 
@@ -198,7 +194,7 @@ def _actions(job: JobSummary) -> None:
 
 def _button(label: str, job: JobSummary, act: Callable[[str], object], kind: str = "") -> None:
     st.button(
-        label,
+        markdown(label),
         key=f"{label}-{job.id}",
         type="primary" if kind == "primary" else "secondary",
         on_click=_act,

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from html import escape
 
 import streamlit as st
+from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.backends import BACKENDS
 from quantcore.draw import titles
 from quantcore.models import ModelInfo, offered
-from ui.common import choices, owned_uploads, site, state, theme
+from ui.common import choices, fragments, owned_uploads, site, state
+from ui.common.markdown import Markdown, markdown
 from ui.common.state import Parameter
 
 PAGE_LENGTH = 24
@@ -21,9 +22,8 @@ MEGABYTES = ("10", "25", "50", "100", "250", "500")
 GFLOPS = ("0.1", "0.5", "1", "5", "10", "20")
 PERCENT = ("60", "70", "75", "80", "85", "90")
 TESTED_ON = {"fashion_mnist": "Fashion-MNIST", "imagenet": "ImageNet"}
-NONE_FITS = (
-    '<div class="qw-empty"><h2>No model is all of that</h2><p>Widen or clear a filter: '
-    "{count} models are here.</p></div>"
+NONE_FITS = fragments.empty(
+    "No model is all of that", "Widen or clear a filter: {count} models are here."
 )
 ACCURACY_HELP = (
     "As published, by those who trained the model. The bundled models are judged on Fashion-MNIST, "
@@ -145,7 +145,7 @@ def choose_part() -> str:
             key=PART,
             required=True,
             label_visibility="collapsed",
-            format_func=labels.__getitem__,
+            format_func=lambda part: markdown(labels[part]),
         )
     )
 
@@ -213,7 +213,11 @@ def _chosen(count: int) -> None:
     """Say how many models fit, and draw the button that compares the chosen."""
     chosen: list[str] = st.session_state[CHOSEN]
     with st.container(horizontal=True, vertical_alignment="center", key="chosen-models"):
-        st.markdown(f"{wording.count(count, 'model')} of {len(offered())}. {_named(chosen)}")
+        st.markdown(
+            Markdown("{} of {}. {}").format(
+                wording.count(count, "model"), len(offered()), _named(chosen)
+            )
+        )
         if chosen:
             st.button("Choose none", on_click=_choose_none)
         label = "Compare it" if len(chosen) == 1 else "Compare these"
@@ -228,9 +232,10 @@ def _chosen(count: int) -> None:
             _compare(chosen)
 
 
-def _named(chosen: Sequence[str]) -> str:
-    titles_of = [theme.plain(title) for title in titles.models(chosen).values()]
-    return f"**Chosen: {wording.joined(titles_of)}.**" if titles_of else "Choose one or more."
+def _named(chosen: Sequence[str]) -> Markdown:
+    if not chosen:
+        return Markdown("Choose one or more.")
+    return Markdown("**Chosen: {}.**").format(wording.joined(list(titles.models(chosen).values())))
 
 
 def _compare(chosen: Sequence[str]) -> None:
@@ -262,7 +267,7 @@ def _key(name: str) -> str:
 def _card(info: ModelInfo) -> None:
     with st.container(border=True, key=f"card-{info.name.replace('/', '-')}", gap="small"):
         st.checkbox(
-            f"**{theme.plain(info.title)}**",
+            Markdown("**{}**").format(info.title),
             value=info.name in st.session_state[CHOSEN],
             key=_key(info.name),
             on_change=partial(_toggle, info.name),
@@ -276,18 +281,17 @@ def _toggle(name: str) -> None:
     st.session_state[CHOSEN] = [*others, name] if st.session_state[_key(name)] else others
 
 
-def _facts(info: ModelInfo) -> str:
+def _facts(info: ModelInfo) -> Markup:
     """Return what a card says of a model, as HTML."""
     where = "bundled" if info.source == "bundled" else "torchvision"
     work = f"{info.gflops:.2g} GFLOPs" if info.gflops is not None else ""
-    told = [
+    facts = [
         f"{wording.digits(size_mb(info))} MB, {info.parameters / 1e6:.1f} M parameters",
         ", ".join(filter(None, [work, f"{info.image_size} px"])),
         _judged(info),
         _eight_bits(info),
     ]
-    lines = "".join(f"<li>{escape(line)}</li>" for line in told if line)
-    return f'<span class="qw-tag">{where}</span><ul class="qw-facts">{lines}</ul>'
+    return fragments.render("model_facts.html", source=where, facts=list(filter(None, facts)))
 
 
 def _judged(info: ModelInfo) -> str:

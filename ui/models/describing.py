@@ -15,7 +15,8 @@ from quantcore.images import IMAGENET_MEAN, IMAGENET_STD, Preview, preview
 from quantcore.models import catalogue, find
 from quantcore.schema import ModelSpec
 from quantcore.uploads import Channels, Upload, UploadedModel
-from ui.common import owned_uploads, progress, site, state, theme
+from ui.common import owned_uploads, progress, site, state
+from ui.common.markdown import Markdown, markdown, reason_and_remedy
 
 SMALLEST_PX, LARGEST_PX = 16, 1_024
 LABELS_MB = 2
@@ -63,10 +64,10 @@ def draw(upload: Upload, candidates: Sequence[str] = ()) -> None:
     model = upload.model
     if model is None:
         return
-    st.subheader(theme.plain(uploads.title(upload)), anchor=False)
-    st.markdown(recognised(model))
+    st.subheader(markdown(uploads.title(upload)), anchor=False)
+    st.markdown(markdown(recognised(model)))
     for note in model.notes:
-        st.caption(theme.plain(note))
+        st.caption(markdown(note))
     actions = st.container()
     form, seen = st.columns([1.25, 1], gap="medium")
     with form:
@@ -77,13 +78,13 @@ def draw(upload: Upload, candidates: Sequence[str] = ()) -> None:
         _actions(upload, draft)
 
 
-def recognised(model: UploadedModel) -> str:
+def recognised(model: UploadedModel) -> Markdown:
     """Return in words what a file was recognised as."""
     classes = wording.count(model.classes, "class", "classes")
     size = f"{classes}, {model.parameters / 1e6:.1f} M parameters"
     known = catalogue().get(model.architecture or "")
-    name = f"{theme.plain(known.title)} with " if known else ""
-    return f"**{name}{size}.** {FORMS[model.form]}"
+    name = f"{known.title} with " if known else ""
+    return reason_and_remedy(f"{name}{size}.", FORMS[model.form])
 
 
 def _form(upload: Upload, model: UploadedModel, candidates: Sequence[str]) -> Draft:
@@ -132,7 +133,7 @@ def _architecture(upload: Upload, model: UploadedModel, candidates: Sequence[str
         return model.architecture
     names = list(dict.fromkeys([*candidates, *filter(None, [model.architecture])]))
     chosen: str = st.selectbox(
-        f"Architecture: {wording.count_of(len(names))} fit equally well",
+        markdown(f"Architecture: {wording.count_of(len(names))} fit equally well"),
         names,
         index=names.index(model.architecture) if model.architecture in names else 0,
         format_func=lambda name: titles.model(ModelSpec(name)),
@@ -239,7 +240,7 @@ def _offer_folders(images: Upload, key: str) -> None:
     if classes:
         many = wording.count(len(classes), "folder")
         st.button(
-            f"The {many} of {theme.plain(uploads.title(images))}",
+            markdown(f"The {many} of {uploads.title(images)}"),
             key=f"{key}-{images.token}",
             on_click=_write,
             args=[key, [name for name, _ in classes]],
@@ -333,7 +334,7 @@ def _preview(upload: Upload, draft: Draft) -> None:
         shown.before, "Cut out of its middle", "stretch", alt="A photograph, scaled and cut out"
     )
     after.image(shown.after, "What the model gets", "stretch", alt=_told(shown))
-    st.caption(f"{_told(shown)} {PREVIEW_SENTENCE}")
+    st.caption(markdown(f"{_told(shown)} {PREVIEW_SENTENCE}"))
 
 
 def _wrong_sides_of(model: UploadedModel) -> bool:
@@ -364,7 +365,7 @@ def _told(shown: Preview) -> str:
 def _actions(upload: Upload, draft: Draft) -> None:
     """Draw what is wrong, or the ways on: compare, which keeps what was changed, or only keep."""
     for problem in draft.problems:
-        st.error(theme.plain(problem))
+        st.error(markdown(problem))
     is_changed = draft.model != upload.model
     with st.container(horizontal=True, vertical_alignment="bottom", key="describe-actions"):
         images = _choose_images(upload)
@@ -398,7 +399,7 @@ def _choose_images(upload: Upload) -> str | None:
     found = owned_uploads.images()
     if not found:
         return None
-    labels = owned_uploads.told_apart({name: uploads.title(found[name]) for name in found})
+    labels = owned_uploads.distinct_labels({name: uploads.title(found[name]) for name in found})
     chosen: str | None = st.selectbox(
         "Judged with",
         [*found, None],

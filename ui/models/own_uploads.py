@@ -1,7 +1,6 @@
 """The visitor's own uploads: what each is, how long it stays, and what may be done with it."""
 
 import time
-from html import escape
 
 import streamlit as st
 
@@ -9,12 +8,14 @@ from quantcore import uploads, wording
 from quantcore.draw import titles
 from quantcore.schema import ModelSpec
 from quantcore.uploads import Upload
-from ui.common import owned_uploads, progress, site, state, theme
+from ui.common import fragments, owned_uploads, progress, site, state
+from ui.common.markdown import Markdown
 from ui.models import catalogue, pictures
 
-EMPTY = (
-    '<div class="qw-empty"><h2>You have not brought anything yet</h2><p>A model of your own and '
-    "images to judge it by will be here, with how long they stay. Only you see them.</p></div>"
+EMPTY = fragments.empty(
+    "You have not brought anything yet",
+    "A model of your own and images to judge it by will be here, with how long they stay. Only you "
+    "see them.",
 )
 DELETE_SENTENCE = (
     "This removes the file and all that was made of it, its comparisons included. It cannot be "
@@ -44,8 +45,8 @@ def _row(upload: Upload) -> None:
         border=True, key=f"upload-{upload.token}", horizontal=True, vertical_alignment="center"
     ):
         with st.container(gap=None, width="stretch"):
-            st.markdown(f"**{theme.plain(uploads.title(upload))}**")
-            st.html(f'<p class="qw-job">{escape(facts(upload))}</p>')
+            st.markdown(Markdown("**{}**").format(uploads.title(upload)))
+            st.html(fragments.render("job.html", facts=facts(upload), standing="", state=""))
         with st.container(horizontal=True, gap="small", width="content"):
             if st.button("Compare", key=f"compare-{upload.token}", type="primary"):
                 st.switch_page(site.COMPARE, query_params=_address(upload))

@@ -4,19 +4,20 @@ The classes of pictures are matched to a model's labels by name; where that fail
 which is which.
 """
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from typing import Literal
 
 import streamlit as st
+from markupsafe import Markup
 
 from quantcore import uploads, wording
+from quantcore.draw import gallery
 from quantcore.images import unmatched
 from quantcore.models import ModelInfo, offered
 from quantcore.uploads import Upload, UploadedImages
-from ui.common import owned_uploads, progress, site, state, theme, widgets
+from ui.common import fragments, owned_uploads, progress, site, state, widgets
+from ui.common.markdown import Markdown, markdown
 
 MAX_BARS = 30
 MAX_MAPPED = 60
@@ -37,12 +38,12 @@ def draw(upload: Upload, thumbnails: Sequence[tuple[str, bytes]] = ()) -> None:
     images = upload.images
     if images is None:
         return
-    st.subheader(theme.plain(uploads.title(upload)), anchor=False)
-    st.markdown(f"**{recognised(images)}.**")
+    st.subheader(markdown(uploads.title(upload)), anchor=False)
+    st.markdown(Markdown("**{}.**").format(recognised(images)))
     if not images.labelled:
         st.info(UNLABELLED)
     for warning in images.warnings:
-        st.warning(theme.plain(warning))
+        st.warning(markdown(warning))
     info = _way_on(upload)
     bars, shown = st.columns([1, 1.4], gap="medium")
     if images.classes:
@@ -62,35 +63,31 @@ def recognised(images: UploadedImages) -> str:
     return f"{many} of {classes}" if images.classes else f"{many} without labels"
 
 
-def counts(classes: Sequence[tuple[str, int]]) -> str:
+def counts(classes: Sequence[tuple[str, int]]) -> Markup:
     """Return a bar for each class, the most frequent first, with its number, as HTML."""
     ordered = sorted(classes, key=lambda each: -each[1])
     most = max(1, ordered[0][1])
-    rows = "".join(
-        f'<li><span>{escape(name)}</span><b>{many:,}</b><i style="width:{100 * many / most:.0f}%">'
-        "</i></li>"
-        for name, many in ordered[:MAX_BARS]
-    )
-    rest = ordered[MAX_BARS:]
-    more = wording.count(len(rest), "more class", "more classes")
-    told = f"<p>and {more} with {sum(many for _, many in rest):,} pictures</p>" if rest else ""
-    return f'<ul class="qw-counts" aria-label="Pictures of each class">{rows}</ul>{told}'
+    bars = [
+        (name, f"{count:,}", f"{100 * count / most:.0f}%") for name, count in ordered[:MAX_BARS]
+    ]
+    others = ordered[MAX_BARS:]
+    more = wording.count(len(others), "more class", "more classes")
+    rest = f"and {more} with {sum(count for _, count in others):,} pictures" if others else ""
+    return fragments.render("class_counts.html", classes=bars, rest=rest)
 
 
-def grid(thumbnails: Sequence[tuple[str, bytes]]) -> str:
+def grid(thumbnails: Sequence[tuple[str, bytes]]) -> Markup:
     """Return small pictures with their classes, as HTML."""
-    items = "".join(
-        f'<li><img src="data:image/png;base64,{b64encode(content).decode()}" '
-        f'alt="{escape(name or "A picture", quote=True)}"><small>{escape(name)}</small></li>'
-        for name, content in thumbnails
-    )
-    return f'<ul class="qw-thumbs" aria-label="Some of the pictures">{items}</ul>'
+    pictures = [(name, gallery.address(png)) for name, png in thumbnails]
+    return fragments.render("thumbnails.html", pictures=pictures)
 
 
 def _way_on(upload: Upload) -> ModelInfo:
     """Draw the choice of a model that they judge, and the button that compares it."""
     models = {**owned_uploads.models(), **offered()}
-    labels = owned_uploads.told_apart({name: widgets.model_line(models[name]) for name in models})
+    labels = owned_uploads.distinct_labels(
+        {name: widgets.model_line(models[name]) for name in models}
+    )
     with st.container(horizontal=True, vertical_alignment="bottom", key="pictures-actions"):
         name: str = st.selectbox(
             "Judge a model with them",
@@ -128,22 +125,24 @@ def _map(upload: Upload, images: UploadedImages, info: ModelInfo) -> None:
     """Draw a choice of label for each class that fits none by name, and keep what is said."""
     known = dict(images.labels_of)
     names = unmatched([name for name, _ in images.classes], info)
-    st.markdown(f"**Labels of {theme.plain(info.title)}**")
+    st.markdown(Markdown("**Labels of {}**").format(info.title))
     if not names:
         st.caption(ALL_FIT)
         return
     st.caption(MAPPING_SENTENCE)
     if len(names) > MAX_MAPPED:
         st.caption(
-            f"The first {MAX_MAPPED} of {len(names):,} are here. Folders named as the labels are "
-            "need none of this."
+            markdown(
+                f"The first {MAX_MAPPED} of {len(names):,} are here. Folders named as the labels "
+                "are need none of this."
+            )
         )
     labels = list(dict.fromkeys(info.labels))
     said: dict[str, str] = {}
     with st.container(key="mapping"):
         for name in names[:MAX_MAPPED]:
             chosen: str | None = st.selectbox(
-                theme.plain(name),
+                markdown(name),
                 labels,
                 index=labels.index(known[name]) if known.get(name) in labels else None,
                 placeholder="Choose a label",
@@ -171,7 +170,8 @@ def _keep(
         )
         if missing:
             are = "is" if missing == 1 else "are"
-            st.caption(f"{wording.count(missing, 'class', 'classes')} {are} without a label yet.")
+            count = wording.count(missing, "class", "classes")
+            st.caption(markdown(f"{count} {are} without a label yet."))
 
 
 def _save(upload: Upload, images: UploadedImages) -> None:

@@ -13,7 +13,8 @@ from quantcore import wording
 from quantcore.errors import QuantcoreError
 from quantcore.untrusted import Inspections, InspectionView
 from quantcore.uploads import Upload, Uploads
-from ui.common import progress, state, theme, visitor
+from ui.common import progress, state, visitor
+from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.models import catalogue, describing, pictures
 
 REFRESH_S = 0.5
@@ -32,7 +33,7 @@ GONE = (
     "This upload is not here: it was deleted, its time was up, or it is somebody else's. "
     "Bring the file again."
 )
-UNREAD = (
+UNREAD = Markdown(
     "**Nobody has looked at {name} yet.** The server was started again before it was looked at. "
     "The file is still here."
 )
@@ -95,13 +96,13 @@ def _ask() -> None:
         st.caption(MODEL_SENTENCE)
         _field("Bring a model", "model")
         if refused := inspections().programs_refused():
-            st.info(theme.plain(refused))
+            st.info(markdown(refused))
     with images, st.container(border=True, key="bring-images", height="stretch"):
         st.subheader("Images", anchor=False)
         st.caption(IMAGES_SENTENCE)
         _field("Bring images", "images")
     days = wording.count(round(state.settings().upload_days), "day")
-    st.caption(PRIVATE.format(days=days))
+    st.caption(markdown(PRIVATE.format(days=days)))
 
 
 def _field(label: str, kind: str) -> None:
@@ -162,9 +163,8 @@ def follow(token: str) -> None:
         st.rerun()
     with st.container(border=True, key="busy"):
         text, button = st.columns([5, 1], vertical_alignment="center")
-        name = theme.plain(view.upload.filename)
-        says = f"**Looking at {name}.** {theme.plain(view.stage)}"
-        text.progress(min(max(view.share, 0.0), 1.0), says)
+        sentence = reason_and_remedy(f"Looking at {view.upload.filename}.", view.stage)
+        text.progress(min(max(view.share, 0.0), 1.0), markdown(sentence))
         with button:
             st.button("Cancel", on_click=_cancel, args=[token], width="stretch", key="cancel")
 
@@ -183,19 +183,19 @@ def _done(view: InspectionView) -> None:
 
 
 def _failed(view: InspectionView) -> None:
-    problem, name = view.problem, theme.plain(view.upload.filename)
+    problem = view.problem
     reason = problem.reason if problem else "It could not be looked at."
     remedy = problem.remedy if problem else "Bring it again."
     # Lines after the first are a program to copy.
     says, _, program = remedy.partition("\n")
-    st.error(f"**{name} is not taken.** {theme.plain(reason)} {theme.plain(says)}")
+    st.error(reason_and_remedy(f"{view.upload.filename} is not taken.", f"{reason} {says}"))
     if program:
         st.code(program, language="python")
     _offer_another(primary=True)
 
 
 def _cancelled(view: InspectionView) -> None:
-    st.info(f"**Stopped.** Nothing of {theme.plain(view.upload.filename)} was kept.")
+    st.info(reason_and_remedy("Stopped.", f"Nothing of {view.upload.filename} was kept."))
     _offer_another(primary=True)
 
 
@@ -212,7 +212,7 @@ def _offer_another(*, primary: bool = False) -> None:
 
 def _offer_look(upload: Upload) -> None:
     """Say that nobody looked at a file, and offer to."""
-    st.info(UNREAD.format(name=theme.plain(upload.filename)))
+    st.info(markdown(UNREAD.format(name=upload.filename)))
     with st.container(horizontal=True):
         st.button(
             "Look at it",

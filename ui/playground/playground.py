@@ -8,8 +8,8 @@ import streamlit as st
 from starlette.formparsers import MultiPartParser
 
 from quantcore import wording
+from quantcore.draw import playground as drawn
 from quantcore.draw import titles
-from quantcore.draw import trial as drawn
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_images
 from quantcore.models import find
@@ -22,8 +22,9 @@ from quantcore.playground import (
     check,
 )
 from quantcore.schema import ImageSpec, ModelSpec, current_environment
-from ui.common import budgets, owned_uploads, site, state, theme, thumbnails, visitor
+from ui.common import budgets, fragments, owned_uploads, site, state, thumbnails, visitor
 from ui.common.evaluated import recommended
+from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.common.once import once
 from ui.common.state import Parameter, Shown
 
@@ -39,9 +40,9 @@ SOURCES = {
     "camera": ":material/photo_camera: Camera",
 }
 FILE_TYPES = ("jpg", "jpeg", "png", "webp")
-EMPTY = (
-    '<div class="qw-empty"><h2>Nothing to ask yet</h2><p>Once a model is measured, one picture can '
-    "be asked of all its 8-bit versions here.</p></div>"
+EMPTY = fragments.empty(
+    "Nothing to ask yet",
+    "Once a model is measured, one picture can be asked of all its 8-bit versions here.",
 )
 NOT_HERE = (
     "**The files of these variants are not on this machine.** They were measured on another one, "
@@ -52,10 +53,10 @@ A_PROGRAM = (
     "**This model came as a program, and programs of others are not kept loaded to be asked.** "
     "Bring its weights alone to try pictures."
 )
-NO_PICTURE = (
-    '<div class="qw-empty"><h2>No picture yet</h2><p>What each of the {variants} sees in it will '
-    "be here, side by side: the five classes it names first, how sure it is, and how long this one "
-    "call took.</p></div>"
+NO_PICTURE = fragments.empty(
+    "No picture yet",
+    "What each of the {variants} sees in it will be here, side by side: the five classes it names "
+    "first, how sure it is, and how long this one call took.",
 )
 RANDOM = "Random weights: the classes they name mean nothing; sizes and times are real."
 GREY = (
@@ -147,7 +148,7 @@ def _introduce(shown: Shown) -> None:
     if shown.origin in ("shipped", "elsewhere"):
         measured += f" on {comparison.environment.sentence()}"
     variants = wording.count(len(shown.results), "variant")
-    st.caption(theme.plain(f"{variants} of {model}, {measured}."))
+    st.caption(markdown(f"{variants} of {model}, {measured}."))
     if comparison.request.model.is_random:
         st.caption(RANDOM)
 
@@ -181,12 +182,16 @@ def _choose_example(shown: Shown) -> int | None:
     """Draw the first pictures of the evaluation set; return the index of the one chosen."""
     request = shown.comparison.request
     if owned_uploads.is_foreign(request.images.source):
-        st.info(f"{owned_uploads.PRIVATE_IMAGES} Upload a picture of your own instead.")
+        st.info(
+            Markdown("{} Upload a picture of your own instead.").format(
+                Markdown(owned_uploads.PRIVATE_IMAGES)
+            )
+        )
         return None
     try:
         options = _examples(request.images, request.model.name)
     except QuantcoreError as error:
-        st.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+        st.warning(reason_and_remedy(error.reason, error.remedy))
         return None
     number = state.whole_number(st.session_state.get(PICTURE))
     index = None if number is None else number - 1
@@ -195,19 +200,19 @@ def _choose_example(shown: Shown) -> int | None:
             "The first pictures that judged the variants",
             range(len(options)),
             default=index if index in range(len(options)) else None,
-            format_func=options.__getitem__,
+            format_func=lambda index: markdown(options[index]),
             key=f"try-picture-{state.visit()}",
         )
     st.session_state[PICTURE] = None if chosen is None else str(chosen + 1)
     return chosen
 
 
-def _examples(images: ImageSpec, model: str) -> tuple[str, ...]:
+def _examples(images: ImageSpec, model: str) -> tuple[Markdown, ...]:
     """Return the first evaluation pictures as the labels of a widget: picture, number, class."""
     named = once(_names, images, model)
     shown = thumbnails.addresses("", images, model, range(len(named)))
     return tuple(
-        f"![]({image}) {index + 1}{name}"
+        Markdown("![]({}) {}{}").format(image, index + 1, name)
         for index, (image, name) in enumerate(zip(shown, named, strict=True))
     )
 
@@ -219,7 +224,7 @@ def _names(images: ImageSpec, model: str) -> tuple[str, ...]:
     count = min(SAMPLES, len(evaluation))
     if evaluation.labels is None:
         return ("",) * count
-    return tuple(f" {theme.plain(info.labels[label])}" for label in evaluation.labels[:count])
+    return tuple(f" {info.labels[label]}" for label in evaluation.labels[:count])
 
 
 def _uploaded(source: str, shown: Shown) -> bytes | None:
@@ -228,7 +233,7 @@ def _uploaded(source: str, shown: Shown) -> bytes | None:
         file = st.camera_input("Take a picture", key="try-camera", width=CAMERA_PX)
     else:
         file = st.file_uploader(
-            f"JPEG, PNG or WebP, at most {MAX_BYTES // 10**6} MB",
+            markdown(f"JPEG, PNG or WebP, at most {MAX_BYTES // 10**6} MB"),
             FILE_TYPES,
             max_upload_size=MAX_BYTES // 10**6,
             key="try-file",
@@ -285,19 +290,19 @@ def _follow(run_id: str, was_open: bool, shown: Shown) -> None:
 def _busy(view: PlaygroundView) -> None:
     done, total = len(view.answers), view.total
     count = f", {done} of {total} answered" if done else ""
-    st.progress(done / total, f"**{view.stage[:1].upper()}{view.stage[1:]}**{count}")
+    st.progress(done / total, Markdown("**{}**{}").format(wording.capital(view.stage), count))
 
 
 def _answers(view: PlaygroundView, shown: Shown) -> None:
     ship = recommended(shown.results, budgets.chosen()).ship
-    asked = drawn.asked(view, shown.results, ship)
+    asked = drawn.variant_answers(view, shown.results, ship)
     said, picture = st.columns([1.8, 1], gap="medium")
     if view.is_open:
         with said:
             _busy(view)
     else:
         label = view.seen.label if view.seen else None
-        said.html(drawn.headline(drawn.summary(asked, label)))
+        said.html(drawn.summary_html(drawn.summary(asked, label)))
     if view.seen is not None:
         chosen = st.session_state[SOURCE] == "examples"
         name = f"Picture {st.session_state[PICTURE]}" if chosen else "Your picture"
@@ -305,7 +310,7 @@ def _answers(view: PlaygroundView, shown: Shown) -> None:
     if asked:
         st.html(drawn.cards(asked))
     if not view.is_open:
-        st.caption(theme.plain(_of_times(shown)))
+        st.caption(markdown(_of_times(shown)))
         _offer_again("Ask again")
 
 
@@ -329,6 +334,6 @@ def _of_times(shown: Shown) -> str:
 
 
 def _problem(error: QuantcoreError) -> None:
-    st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+    st.error(reason_and_remedy(error.reason, error.remedy))
     if RUN in st.session_state:
         _offer_again("Try again")

@@ -8,7 +8,8 @@ from quantcore import wording
 from quantcore.errors import QuantcoreError
 from quantcore.jobs import Host, Sweep, read_sweep, write_sweep
 from quantcore.schema import CompareRequest
-from ui.common import choices, hosts, progress, site, state, theme, widgets
+from ui.common import choices, hosts, progress, site, state, widgets
+from ui.common.markdown import Markdown, reason_and_remedy
 
 STARTED = "started_sweep"
 WAYS = ("Choose here", "Bring a file")
@@ -45,7 +46,7 @@ def ask(unread: Sequence[str] = ()) -> None:
             requests = sweep.requests() if sweep else ()
         except QuantcoreError as error:
             sweep, requests = None, ()
-            st.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
+            st.warning(reason_and_remedy(error.reason, error.remedy))
         host = hosts.choose()
         if host is not None and requests:
             progress.guarded(lambda: _say_outlook(requests, host))
@@ -74,9 +75,15 @@ def _say_outlook(requests: Sequence[CompareRequest], host: Host) -> None:
     are = "is" if outlook.refused == 1 else "are"
     impossible = f", of which {outlook.refused} {are} not possible" if outlook.refused else ""
     st.markdown(
-        f"**{wording.count(outlook.variants, 'variant')}** of {wording.count(models, 'model')}, "
-        f"float32 included{impossible}. They take **{wording.about(outlook.seconds)}**; "
-        "what is measured already returns at once."
+        Markdown(
+            "**{}** of {}, float32 included{}. They take **{}**; what is measured already returns "
+            "at once."
+        ).format(
+            wording.count(outlook.variants, "variant"),
+            wording.count(models, "model"),
+            impossible,
+            wording.about(outlook.seconds),
+        )
     )
 
 

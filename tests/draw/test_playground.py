@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from quantcore.draw import trial as drawn
+from quantcore.draw import playground as drawn
 from quantcore.playground import Answer, PlaygroundView, Seen, Unanswered
 from quantcore.schema import Guess, VariantResult
 from tests.support import fixtures
@@ -30,7 +30,7 @@ def told(
     known = {row.key: row for row in (FLOAT, *STATIC, *QAT)}
     rows = [known[answer.key] for answer in answers]
     view = PlaygroundView(len(answers), answers, state="done")
-    return drawn.summary(drawn.asked(view, rows, ship), label)
+    return drawn.summary(drawn.variant_answers(view, rows, ship), label)
 
 
 def test_agreement_is_one_sentence() -> None:
@@ -97,8 +97,8 @@ def test_the_right_answer_is_said_where_it_is_known(label: str, said: str) -> No
 
 def test_names_from_outside_stand_as_they_are() -> None:
     view = PlaygroundView(1, (Answer(FLOAT.key, (Guess(0, "<b>&", 0.9999),), 1.0),), state="done")
-    asked = drawn.asked(view, [FLOAT], None)
-    for html in (drawn.cards(asked), drawn.headline(drawn.summary(asked, None))):
+    asked = drawn.variant_answers(view, [FLOAT], None)
+    for html in (drawn.cards(asked), drawn.summary_html(drawn.summary(asked, None))):
         assert "&lt;b&gt;&amp;" in html
     seen = Seen(b"", b"", (3_000, 20), note="An <i>animation</i>.")
     assert "3,000 × 20 px" in drawn.picture(seen, "Mine")
@@ -115,10 +115,10 @@ def test_the_order_of_cards_is_float32_the_recommended_who_differs_the_rest_who_
         says(rows[4], "Bag"),
     )
     view = PlaygroundView(5, answers, state="done")
-    html = drawn.cards(drawn.asked(view, rows, ship=rows[3].key))
+    html = drawn.cards(drawn.variant_answers(view, rows, ship=rows[3].key))
     order = ["Float32", "oneDNN", "FBGEMM", "x86", "QNNPACK"]
     places = [html.index(f"{name}</b>") for name in order]
     assert places == sorted(places)
     assert "measured median" in html
     eight = replace(FLOAT, batch=8)
-    assert "for 8 pictures" in drawn.cards(drawn.asked(view, [eight], None))
+    assert "for 8 pictures" in drawn.cards(drawn.variant_answers(view, [eight], None))

@@ -1,4 +1,4 @@
-"""What a report is about, judged once for all of its parts."""
+"""A comparison under its budgets, evaluated once for all parts of a report."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -24,13 +24,13 @@ ACROSS = ("latency", "size", "memory")
 
 
 @dataclass(frozen=True)
-class Told:
-    """A comparison with the limits that are asked of it, and the verdict under these.
+class ReportContext:
+    """A comparison with its budgets, and the verdict under these.
 
     Attributes:
         comparison: only what the report shows.
         link: where the live comparison is; empty where that is not known or not a web address.
-        name: given by who asked; empty where nobody did.
+        name: given by the user; empty where there is none.
         left_out: measured variants that the report does not show.
     """
 
@@ -42,7 +42,7 @@ class Told:
 
     @cached_property
     def evidence(self) -> Evidence:
-        """Return what the rows tell apart."""
+        """Return the rows' figures and which of them differ beyond chance."""
         return weigh(self.comparison.results)
 
     @cached_property
@@ -68,8 +68,8 @@ class Told:
     @property
     def models(self) -> dict[str, str]:
         """Return the models' titles by name."""
-        asked = (self.comparison.request, *self.comparison.also)
-        return titles.models(request.model.name for request in asked)
+        requests = (self.comparison.request, *self.comparison.also)
+        return titles.models(request.model.name for request in requests)
 
     @property
     def provenance(self) -> str:
@@ -106,14 +106,14 @@ class Told:
         return titles.by_key(self.comparison.results)
 
 
-def told(
+def report_context(
     comparison: Comparison,
     budgets: Budgets | None = None,
     link: str = "",
     name: str = "",
     visible: Collection[str] | None = None,
-) -> Told:
-    """Return what a report is about.
+) -> ReportContext:
+    """Return the context of a report.
 
     Args:
         comparison: the whole answer.
@@ -123,7 +123,7 @@ def told(
         visible: keys of the results to show; all of them where left out.
     """
     kept = [row for row in comparison.results if visible is None or row.key in visible]
-    return Told(
+    return ReportContext(
         replace(comparison, results=tuple(kept)),
         budgets or Budgets(),
         link if link.startswith(("http://", "https://")) else "",

@@ -1,13 +1,15 @@
 """What every variant says to one picture, as HTML: a summary in words, then a card for each."""
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.decide import references
 from quantcore.draw import marks, titles
+from quantcore.draw.gallery import address
+from quantcore.draw.templating import render
 from quantcore.engine import GUESSES
 from quantcore.playground import Answer, PlaygroundView, Seen, Unanswered
 from quantcore.schema import Guess, VariantResult
@@ -20,8 +22,8 @@ SURE = 0.5
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One variant that was asked.
+class VariantAnswer:
+    """One variant with its answer to the picture.
 
     Attributes:
         base: the answer of its float32; None where that was not to be had.
@@ -51,12 +53,14 @@ class Asked:
         return first is not None and base is not None and first.index != base.guesses[0].index
 
 
-def asked(view: PlaygroundView, rows: Sequence[VariantResult], ship: str | None) -> list[Asked]:
-    """Return the variants that were asked so far, with their answers, in the rows' order."""
+def variant_answers(
+    view: PlaygroundView, rows: Sequence[VariantResult], ship: str | None
+) -> list[VariantAnswer]:
+    """Return the variants that have answered so far or could not, in the rows' order."""
     answers = {answer.key: answer for answer in view.answers}
     bases = references(rows)
     return [
-        Asked(row, name, answers[row.key], _base(row, bases, answers), row.key == ship)
+        VariantAnswer(row, name, answers[row.key], _base(row, bases, answers), row.key == ship)
         for row, name in zip(rows, titles.names(rows), strict=True)
         if row.key in answers
     ]
@@ -68,28 +72,28 @@ def _base(
     answers: Mapping[str, Answer | Unanswered],
 ) -> Answer | None:
     base = bases.get(row.key)
-    found = answers.get(base.key) if base else None
-    return found if isinstance(found, Answer) else None
+    answer = answers.get(base.key) if base else None
+    return answer if isinstance(answer, Answer) else None
 
 
-def summary(all_asked: Sequence[Asked], label: str | None) -> tuple[str, list[str]]:
+def summary(variants: Sequence[VariantAnswer], label: str | None) -> tuple[str, list[str]]:
     """Return one sentence that sums the answers up, and further ones that say more.
 
     Args:
-        all_asked: every variant that was asked.
+        variants: every variant with its answer.
         label: the right class; None where nobody knows.
     """
-    answered = [one for one in all_asked if one.first is not None]
+    answered = [one for one in variants if one.first is not None]
     if not answered:
         return "No variant could be asked", ["The cards say why, and what to do."]
     more = [_shipped(one) for one in answered if one.ship and not one.is_float and one.base]
     more += [_truth(answered, label)] if label is not None else []
-    silent = len(all_asked) - len(answered)
+    silent = len(variants) - len(answered)
     more += [f"{wording.count(silent, 'variant')} could not be asked; see below."] if silent else []
     return _headline(answered), more
 
 
-def _headline(answered: Sequence[Asked]) -> str:
+def _headline(answered: Sequence[VariantAnswer]) -> str:
     named = {one.first.label for one in answered if one.first}
     if len(named) == 1:
         (label,) = named
@@ -105,7 +109,7 @@ def _headline(answered: Sequence[Asked]) -> str:
     return _contradictions(different)
 
 
-def _contradictions(different: Sequence[Asked]) -> str:
+def _contradictions(different: Sequence[VariantAnswer]) -> str:
     """Return who names another class than float32: `Static on QNNPACK names Bag instead (…)`."""
     by_class: dict[tuple[str, str, float], list[str]] = {}
     for one in different:
@@ -117,8 +121,8 @@ def _contradictions(different: Sequence[Asked]) -> str:
         f"{_names(names)} {'names' if len(names) == 1 else 'name'} {label}"
         for (label, _, _), names in by_class.items()
     ]
-    told = dict.fromkeys(f"{base}, {wording.percent(share, 0)}" for _, base, share in by_class)
-    instead = f" instead (float32: {next(iter(told))})" if len(told) == 1 else ""
+    bases = dict.fromkeys(f"{base}, {wording.percent(share, 0)}" for _, base, share in by_class)
+    instead = f" instead (float32: {next(iter(bases))})" if len(bases) == 1 else ""
     return f"{wording.joined(parts)}{instead or ', not what float32 names'}"
 
 
@@ -128,7 +132,7 @@ def _names(names: Sequence[str]) -> str:
     return wording.joined(list(names))
 
 
-def _counts(answered: Sequence[Asked]) -> list[str]:
+def _counts(answered: Sequence[VariantAnswer]) -> list[str]:
     counts: dict[str, int] = {}
     for one in answered:
         assert one.first is not None
@@ -137,7 +141,7 @@ def _counts(answered: Sequence[Asked]) -> list[str]:
     return [f"{wording.count(count, 'variant')} for {label}" for label, count in ordered]
 
 
-def _shipped(one: Asked) -> str:
+def _shipped(one: VariantAnswer) -> str:
     """Return in words how the recommended variant and float32 differ."""
     first, base = one.first, one.base
     assert first is not None
@@ -168,7 +172,7 @@ def _order(guesses: Sequence[Guess], before: Sequence[Guess]) -> str:
     return f"{shared} of their first {count} classes are the same"
 
 
-def _truth(answered: Sequence[Asked], label: str) -> str:
+def _truth(answered: Sequence[VariantAnswer], label: str) -> str:
     right = sum(one.first is not None and one.first.label == label for one in answered)
     if right == len(answered):
         return f"{label} is right."
@@ -176,74 +180,57 @@ def _truth(answered: Sequence[Asked], label: str) -> str:
     return f"The right answer is {label}; {who} it."
 
 
-def headline(said: tuple[str, Sequence[str]]) -> str:
+def summary_html(summary: tuple[str, Sequence[str]]) -> Markup:
     """Return the summary as HTML."""
-    first, more = said
-    parts = "".join(f"<p>{escape(sentence)}</p>" for sentence in more)
-    return (
-        '<section class="qw-verdict" aria-label="Summary" aria-live="polite">'
-        f"<h2>{escape(first)}</h2>{parts}</section>"
-    )
+    headline, sentences = summary
+    return render("summary.html", headline=headline, sentences=sentences)
 
 
-def picture(seen: Seen, name: str) -> str:
+def picture(seen: Seen, name: str) -> Markup:
     """Return the picture as people see it, and beside it as the model does."""
     width, height = seen.sides
-    note = f"<p>{escape(seen.note)}</p>" if seen.note else ""
-    return (
-        '<div class="qw-seen">'
-        f"{_image(seen.shown, name, f'{name}, {width:,} × {height:,} px')}"
-        f"{_image(seen.by_model, 'What the model sees', 'What the model sees')}{note}</div>"
+    images = (
+        _image(seen.shown, name, f"{name}, {width:,} × {height:,} px"),
+        _image(seen.by_model, "What the model sees", "What the model sees"),
     )
+    return render("seen_picture.html", images=images, note=seen.note)
 
 
-def _image(content: bytes, alt: str, caption: str) -> str:
-    source = f"data:image/png;base64,{b64encode(content).decode()}"
-    return (
-        f'<figure><img src="{source}" alt="{escape(alt, quote=True)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+def _image(png: bytes, alt: str, caption: str) -> dict[str, str]:
+    return {"address": address(png), "alt": alt, "caption": caption}
 
 
-def cards(all_asked: Sequence[Asked]) -> str:
+def cards(variants: Sequence[VariantAnswer]) -> Markup:
     """Return one card a variant: float32, the recommended one, who differs, then the others."""
-    ordered = sorted(all_asked, key=_rank)
-    return f'<ul class="qw-tries" aria-label="Answers">{"".join(map(_card, ordered))}</ul>'
+    return render("answers.html", variants=[_card(each) for each in sorted(variants, key=_rank)])
 
 
-def _rank(one: Asked) -> tuple[bool, bool, bool, bool]:
-    return not one.is_float, not one.ship, one.first is None, not one.differs
+def _rank(variant: VariantAnswer) -> tuple[bool, bool, bool, bool]:
+    return not variant.is_float, not variant.ship, variant.first is None, not variant.differs
 
 
-def _card(one: Asked) -> str:
-    tags = ["reference"] * one.is_float + ["recommended"] * one.ship + ["differs"] * one.differs
-    told = "".join(
-        f'<span class="qw-tag{" qw-differs" if tag == "differs" else ""}">{tag}</span>'
-        for tag in tags
-    )
-    head = (
-        f'<div class="qw-variant">{marks.glyph(one.row.workflow, one.row.backend)}'
-        f"<span><b>{escape(one.name)}</b>{told}</span></div>"
-    )
-    if isinstance(one.answer, Unanswered):
-        said = f"<p>{escape(one.answer.reason)} {escape(one.answer.remedy)}</p>"
-        return f'<li class="qw-silent">{head}{said}</li>'
-    lines = "".join(map(_guess, one.answer.guesses))
-    return f"<li>{head}<ol>{lines}</ol>{_latency(one.row, one.answer)}</li>"
-
-
-def _guess(guess: Guess) -> str:
-    share = wording.percent(guess.share, 0 if guess.share >= 0.01 else 1)
-    return (
-        f'<li><span>{escape(guess.label)}</span><b>{share}</b><i class="qw-progress">'
-        f'<span style="width:{100 * guess.share:.0f}%"></span></i></li>'
-    )
-
-
-def _latency(row: VariantResult, answer: Answer) -> str:
-    usual = wording.figure(row.latency_ms.p50, "ms")
+def _card(variant: VariantAnswer) -> dict[str, object]:
+    row, answer = variant.row, variant.answer
+    tags = {"reference": variant.is_float, "recommended": variant.ship, "differs": variant.differs}
+    head = {
+        "mark": marks.glyph(row.workflow, row.backend),
+        "name": variant.name,
+        "tags": [tag for tag, holds in tags.items() if holds],
+    }
+    if isinstance(answer, Unanswered):
+        return {**head, "guesses": [], "unanswered": f"{answer.reason} {answer.remedy}"}
     of = f" for {row.batch} pictures" if row.batch > 1 else ""
-    return (
-        f"<p><b>{wording.figure(answer.latency_ms, 'ms')}</b> this call "
-        f"<small>measured median {usual}{of}</small></p>"
-    )
+    return {
+        **head,
+        "guesses": [_guess(guess) for guess in answer.guesses],
+        "latency": wording.figure(answer.latency_ms, "ms"),
+        "usual_latency": f"{wording.figure(row.latency_ms.p50, 'ms')}{of}",
+    }
+
+
+def _guess(guess: Guess) -> dict[str, str]:
+    return {
+        "label": guess.label,
+        "share": wording.percent(guess.share, 0 if guess.share >= 0.01 else 1),
+        "width": f"{100 * guess.share:.0f}%",
+    }

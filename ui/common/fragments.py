@@ -1,0 +1,21 @@
+"""The pieces of HTML that pages draw, from the templates beside this module."""
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from quantcore.draw import templating
+
+render = templating.Templates(Path(__file__).parent / "templates").render
+
+
+def empty(title: str, text: str, *, press: str = "", rest: str = "") -> Markup:
+    """Return what stands where nothing is yet: what will be there, and which button brings it.
+
+    Args:
+        title: what is missing.
+        text: what will be there.
+        press: label of the button that brings it.
+        rest: of the sentence that names the button.
+    """
+    return render("empty.html", title=title, text=text, press=press, rest=rest)
