@@ -44,7 +44,7 @@ from quantcore.playground.run import (
     is_brought,
     unpacked,
 )
-from quantcore.sandbox import Child, ProcessPool, Worker, not_an_answer, sandboxed
+from quantcore.sandbox import Child, ProcessPool, SandboxedPool, not_an_answer, sandboxed
 from quantcore.schema import Guess, ImageSpec, ModelSpec, VariantResult
 from quantcore.settings import Settings
 
@@ -118,8 +118,8 @@ class Trials:
         self._pool: ProcessPool | None = None
         # Held by whoever uses, starts or ends the decoders: one picture is decoded at a time.
         self._decoding = threading.Lock()
-        self._decoders: Worker | None = None
-        self._vault: Worker | None = None
+        self._decoders: SandboxedPool | None = None
+        self._vault: SandboxedPool | None = None
         self._readers: dict[str | None, Child] = {}
         self._idle = IdleEnd(self._turn, self._end_readers)
         self._closed = False
@@ -384,7 +384,7 @@ _TEXTS = TypeAdapter(tuple[str, ...])
 _ANSWERED = TypeAdapter(tuple[tuple[Guess, ...], float])
 
 
-def _end(worker: Worker | None) -> None:
+def _end(worker: SandboxedPool | None) -> None:
     """End a worker, if there is one."""
     if worker is not None:
         worker.pool.close()

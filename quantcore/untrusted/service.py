@@ -15,7 +15,7 @@ from quantcore.errors import CancelledError, QuantcoreError, RequestError
 from quantcore.jobs import IdleEnd
 from quantcore.models import catalogue
 from quantcore.models import uploads as model_uploads
-from quantcore.sandbox import Progress, Worker, discard, not_an_answer, outbox, sandboxed
+from quantcore.sandbox import Progress, SandboxedPool, discard, not_an_answer, outbox, sandboxed
 from quantcore.schema import file_digest
 from quantcore.settings import Settings
 from quantcore.untrusted.checks import check
@@ -94,7 +94,7 @@ class Intakes:
         self._mutex = threading.Lock()
         # One file is looked at a time: two large ones would need the memory of both.
         self._turn = threading.Lock()
-        self._worker: Worker | None = None
+        self._worker: SandboxedPool | None = None
         self._idle = IdleEnd(self._turn, self._end_worker)
         self._closed = False
 
@@ -210,7 +210,9 @@ class Intakes:
             discard(folder)
             self._idle.in_seconds(IDLE_S)
 
-    def _asked(self, record: "_Record", worker: Worker, content: Path, folder: Path) -> Found:
+    def _asked(
+        self, record: "_Record", worker: SandboxedPool, content: Path, folder: Path
+    ) -> Found:
         function = "quantcore.untrusted.look:run_look_child"
         most_bytes = MAX_WRITTEN * self._settings.upload_mb * 1e6
         stops = outbox.within_quota(folder, lambda: record.cancelled, most_bytes, TOO_MUCH)
@@ -236,7 +238,7 @@ class Intakes:
                 thumbnails=tuple((name, b64decode(text)) for name, text in images.thumbnails),
             )
 
-    def _started(self) -> Worker:
+    def _started(self) -> SandboxedPool:
         if self._closed:
             raise RequestError("The server is ending.", "Try again in a moment.")
         if self._worker is not None and not self._worker.is_to_be_kept:
