@@ -316,7 +316,7 @@ def _of_evaluation(place: int, images: ImageSpec, input_specs: tuple[InputSpec, 
             # As `tensors` does, without the seconds that importing torch takes.
             pixels[model, size] = prepare(evaluation.thumbnail(place), info, size)
         else:
-            tensor = evaluation.pictures.tensors(evaluation.places[place : place + 1])
+            tensor = evaluation.pictures.tensors(evaluation.indices[place : place + 1])
             pixels[model, size] = np.ascontiguousarray(tensor[0].numpy())
         if picture is None:
             picture = evaluation.thumbnail(place)
