@@ -28,7 +28,7 @@ _MIN_SECONDS_BETWEEN_REPORTS = 0.05
 
 @dataclass(frozen=True)
 class Limits:
-    """What each child of a pool may use.
+    """Limits of each child of a pool.
 
     Attributes:
         memory_bytes: of its data; None for no limit.
@@ -156,7 +156,7 @@ class Child:
         return ChildDiedError(f"It needed more memory than {_in_words(limit)}.", _LESS_MEMORY)
 
     def _death(self) -> ChildDiedError:
-        """Reap a child that closed its connection; return the error that says how it ended."""
+        """Reap a child that closed its connection; return the error that names its end."""
         self._ended = True
         self._connection.close()
         status = self._reap(self.pid)

@@ -29,7 +29,7 @@ _DRAFT = "draft"
 
 
 class FileStore(Protocol):
-    """What keeps files by their digest: the cache, or a child's outbox."""
+    """A store of files by their digest: the cache, or a child's outbox."""
 
     def add(self, write: Callable[[Path], object], format: str) -> Artifact:
         """Keep the file that `write` writes to the path it is called with."""

@@ -31,7 +31,7 @@ _MAX_STAGE_CHARACTERS = 120
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a child's work is: the stage in plain words, and the share that is done, 0 to 1."""
+    """The progress of a child's work: the stage in plain words, and the share done, 0 to 1."""
 
     stage: str
     share: float
