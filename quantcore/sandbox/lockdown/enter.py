@@ -107,7 +107,7 @@ def _at_most(most: int, now: int) -> int:
 
 
 def _tasks_of_the_machine() -> int:
-    """Return the machine's number of threads: the limit counts those outside this container, too."""
+    """Return the machine's number of threads: the limit counts those of other containers, too."""
     return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
 
 
