@@ -46,7 +46,7 @@ def match_labels(
     Folders are matched by name, without regard to case, spaces and punctuation; by class index
     where none matches by name; a full set of WordNet ids in sorted order, as ImageNet comes; and
     in sorted order too where the model's labels are but placeholders, one for each folder. What is
-    not matched so is as its owner said.
+    not matched so is as its owner chose.
 
     Args:
         folders: of each picture.

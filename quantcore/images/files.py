@@ -61,7 +61,7 @@ class PictureFolder:
         files: its pictures.
         digest: SHA-256 of contents, names and labels.
         classes: of each file, by `labels.csv`; None without one.
-        labels_of: the model's label for a class, where the owner digest which; by class.
+        labels_of: pairs of a class and the model's label for it, where the owner chose one.
         same: groups of indices of files with equal bytes.
     """
 

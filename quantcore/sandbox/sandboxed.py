@@ -1,4 +1,4 @@
-"""The sandboxed process pool, for untrusted files: its children are locked in, and that is proved.
+"""The sandboxed process pool, for untrusted files: its children are locked in, with a proof.
 
 Where the kernel cannot lock children in, programs are refused with the pool's `refusal`, while
 numbers and pictures are read by ordinary children, which have limits of memory and time.

@@ -111,7 +111,7 @@ def _alike_pairs(
     buckets = defaultdict(list)
     for index, picture in enumerate(reduced_pictures):
         grey = picture.sum(axis=2)
-        # A picture of one colour, or nearly, reduced_pictures like many others.
+        # A picture of one colour, or nearly, looks like many others.
         if np.ptp(grey) > 3 * REDUCED_TOLERANCE * REDUCED_PX:
             buckets[(grey > grey.mean()).tobytes()].append(index)
     pairs = []
