@@ -1,4 +1,4 @@
-"""What can go wrong, each with a sentence that says what happened and one that says what to do."""
+"""Errors that a user may see: a sentence that says what happened and one that says what to do."""
 
 
 class QuantcoreError(Exception):

@@ -1,4 +1,4 @@
-"""Figures as a person reads them: the one place that decides digits, units and which way it went.
+"""Figures in words: digits, units and directions, decided here and nowhere else.
 
 A sentence gets two significant digits and no trailing zeros. A figure that stands beside others of
 its kind, in a table or a plot, gets three and keeps its zeros, so that neighbours look alike.
@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-# What is not known, and what a difference below zero starts with.
+# Stands for an unknown figure; the sign of a negative difference.
 NONE, MINUS = "–", "−"
 # Ratios below this are called equal, and below the next are said in per cent, since they would
 # read '1×' or '1.1×'.
@@ -24,8 +24,8 @@ def digits(value: float, count: int = 2) -> str:
     """Return the value with `count` significant digits, without trailing zeros: 0.4, 36, 1,900."""
     if value == 0:
         return "0"
-    places = _places(value, count)
-    text = f"{round(value, places):,.{max(places, 0)}f}"
+    decimals = _decimals(value, count)
+    text = f"{round(value, decimals):,.{max(decimals, 0)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -33,12 +33,12 @@ def enough(value: float, count: int = 2) -> float:
     """Return the value rounded up to `count` significant digits: a limit that suffices."""
     if value == 0:
         return 0.0
-    places = _places(value, count)
-    near = round(value, places)
-    return near if near >= value else round(near + 10.0**-places, places)
+    decimals = _decimals(value, count)
+    near = round(value, decimals)
+    return near if near >= value else round(near + 10.0**-decimals, decimals)
 
 
-def _places(value: float, count: int) -> int:
+def _decimals(value: float, count: int) -> int:
     return count - 1 - math.floor(math.log10(abs(value)))
 
 
@@ -135,7 +135,7 @@ def about(seconds: float) -> str:
 
 
 def until(seconds: float) -> str:
-    """Return how far off something is: `within the hour`, `in 5 h`, `in 6 days`."""
+    """Return the time until something happens: `within the hour`, `in 5 h`, `in 6 days`."""
     hours = round(seconds / 3_600)
     if hours < 1:
         return "within the hour"
@@ -143,7 +143,7 @@ def until(seconds: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """Return how long something is past: `just now`, `3 min ago`, `5 h ago`, `12 days ago`."""
+    """Return how long ago something was: `just now`, `3 min ago`, `5 h ago`, `12 days ago`."""
     minutes = int(seconds // 60)
     if minutes < 1:
         return "just now"
@@ -154,7 +154,7 @@ def ago(seconds: float) -> str:
 
 
 def day(created: str) -> str:
-    """Return the day of an ISO 8601 moment: `24 Nov 2026`; what is none of these as it stands."""
+    """Return the day of an ISO 8601 moment: `24 Nov 2026`; any other text unchanged."""
     try:
         moment = datetime.fromisoformat(created)
     except ValueError:

@@ -1,6 +1,6 @@
 """From figures to a decision: budgets, a front that knows noise, a verdict in plain words.
 
-`weigh` looks once at a comparison's rows; `recommend` answers as often as a budget moves.
+`weigh` compares a comparison's rows once; `recommend` answers whenever a budget changes.
 """
 
 from collections.abc import Sequence
@@ -57,11 +57,11 @@ def decide(
 
 
 def bounds(candidates: Sequence[Candidate]) -> dict[str, tuple[float, float]]:
-    """Return the least and the most of each known figure, by the budget's name.
+    """Return the smallest and the largest value of each figure, by the budget's name.
 
     These are the ends of a budget's slider: at the upper end every row keeps it.
     """
-    known = {
+    values_of = {
         name: [c.figures[name].value for c in candidates if name in c.figures] for name in KINDS
     }
-    return {name: (min(values), max(values)) for name, values in known.items() if values}
+    return {name: (min(values), max(values)) for name, values in values_of.items() if values}

@@ -11,7 +11,7 @@ from quantcore.errors import RequestError
 
 @dataclass(frozen=True)
 class Budgets:
-    """The most of each that may be spent; None spends freely.
+    """Upper limits of a product; None is no limit.
 
     Attributes:
         size_bytes: bytes of the artifact.
@@ -34,7 +34,7 @@ class Budgets:
                 )
 
     def limits(self) -> dict[str, float]:
-        """Return the budgets that are set, by name, in the order they are judged."""
+        """Return the budgets that are set, by name, in the order they are evaluated."""
         pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {name: float(limit) for name, limit in pairs if limit is not None}
 
@@ -45,7 +45,7 @@ class _Text(Protocol):
 
 @dataclass(frozen=True)
 class Kind:
-    """How one budget and its figure are spoken of, and how far over it a value is (a share)."""
+    """The words for one budget and its figure, and a function for how far a value exceeds it."""
 
     noun: str
     figure: str
@@ -85,7 +85,7 @@ class Estimate:
 
 
 def exactly(value: float) -> Estimate:
-    """Return an estimate that is sure."""
+    """Return an estimate without uncertainty."""
     return Estimate(value, value, value)
 
 
@@ -102,7 +102,7 @@ def too_close(figures: dict[str, Estimate], budgets: Budgets) -> tuple[str, ...]
 
 
 def over(name: str, value: float, limit: float) -> str:
-    """Return 'over the size budget' in words, with as many digits as tell the two apart."""
+    """Return 'over the size budget' in words, with as many digits as it takes to differ."""
     kind = KINDS[name]
     count = next((c for c in range(2, 9) if kind.text(value, c) != kind.text(limit, c)), 9)
     lost = " lost" if name == "accuracy_lost_points" else ""

@@ -1,4 +1,4 @@
-"""Rows as they are judged: their figures with intervals, and how much each brings."""
+"""Candidates: rows with their figures, intervals and score against their own float32."""
 
 import math
 from collections.abc import Sequence
@@ -7,27 +7,27 @@ from dataclasses import dataclass, replace
 from quantcore.decide.budgets import POINT_COST, Estimate, exactly
 from quantcore.decide.labels import labels
 from quantcore.decide.paired import Correctness, difference, discordant
-from quantcore.decide.reference_groups import judged_alike, reference_group, references
+from quantcore.decide.reference_groups import evaluated_alike, reference_group, references
 from quantcore.decide.timing import latency_errors
 from quantcore.engine import Z_95
 from quantcore.schema import VariantResult
 
 # Halving the file is worth as much as being 1.4 times faster.
 SIZE_WEIGHT = 0.5
-# Shipping int8 has to bring at least as much as being 1.1 times faster; else float32 stays.
+# Shipping int8 has to gain at least as much as being 1.1 times faster; else float32 stays.
 WORTHWHILE = 0.1
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row as it is judged.
+    """One row, as it is evaluated.
 
     Attributes:
-        figures: what budgets are held against, by the budget's name; unknown figures are missing.
+        figures: that budgets are compared with, by the budget's name; unknown ones are missing.
         at_most: the accuracy lost is a bound from the agreement with float32, not a measurement.
         size_ratio: bytes of its own float32 over its own; None without a float32 row.
         reference: key of its own float32, if there is one.
-        score: how much it brings, on a logarithmic scale. It depends on this row and its float32
+        score: how much it gains, on a logarithmic scale. It depends on this row and its float32
             alone, so that no third row changes which of two comes first.
     """
 
@@ -56,16 +56,16 @@ class Candidate:
 
 
 def candidates(rows: Sequence[VariantResult], right: Correctness) -> list[Candidate]:
-    """Return the rows as they are judged, each against its own float32."""
+    """Return the rows as candidates, each against its own float32."""
     names, own = labels(rows), references(rows)
-    found = [_candidate(row, own.get(row.key), names[row.key], right) for row in rows]
+    own_scores = [_candidate(row, own.get(row.key), names[row.key], right) for row in rows]
     if len({reference_group(row) for row in rows}) <= 1:
-        return found
-    alike = bool(judged_alike(rows).all())
+        return own_scores
+    alike = bool(evaluated_alike(rows).all())
     errors = latency_errors(rows)
     return [
         _absolute(one, own.get(one.key), alike, float(error))
-        for one, error in zip(found, errors, strict=True)
+        for one, error in zip(own_scores, errors, strict=True)
     ]
 
 
@@ -89,7 +89,7 @@ def _candidate(
 
 
 def preference(candidate: Candidate) -> tuple[float, int, float, str]:
-    """Return what orders candidates: those that bring most come first."""
+    """Return the sort key of candidates: those that gain most come first."""
     row = candidate.row
     return -candidate.score, row.artifact.size_bytes, row.latency_ms.p50, row.key
 
@@ -97,10 +97,10 @@ def preference(candidate: Candidate) -> tuple[float, int, float, str]:
 def _absolute(
     one: Candidate, reference: VariantResult | None, alike: bool, error: float
 ) -> Candidate:
-    """Return the candidate with what its float32 is worth by itself added to its score.
+    """Return the candidate, with the worth of its own float32 added to its score.
 
     So a small model in float may come before a large one in 8 bits. Accuracy counts only where all
-    are judged `alike`. Its milliseconds, no longer read beside one float32, get an `error`.
+    are evaluated `alike`. Its milliseconds, no longer read beside one float32, get an `error`.
     """
     base, p50, spread = reference or one.row, one.row.latency_ms.p50, math.exp(Z_95 * error)
     # Milliseconds times speed-up is what a float32 that has no row took meanwhile.
@@ -113,7 +113,7 @@ def _absolute(
 
 
 def _latency(row: VariantResult) -> Estimate:
-    """Return the median with the relative spread of its speed-up, which is what was repeated."""
+    """Return the median latency, with the relative interval of the speed-up."""
     p50, speed = row.latency_ms.p50, row.speedup
     return Estimate(p50, p50 * speed.ratio / speed.high, p50 * speed.ratio / speed.low)
 
@@ -127,8 +127,8 @@ def _lost(
     can be lost than the share on which they disagree.
     """
     if row.workflow == "float32":
-        judged = row.accuracy is not None or row.agreement is not None
-        return (exactly(0.0) if judged else None), False
+        evaluated = row.accuracy is not None or row.agreement is not None
+        return (exactly(0.0) if evaluated else None), False
     if row.accuracy is None:
         bound = None if row.agreement is None else 100 * (1 - row.agreement)
         return (None if bound is None else Estimate(bound, -bound, bound)), True

@@ -1,4 +1,4 @@
-"""On which pictures a variant and float32 part ways, and what that does to each class."""
+"""Pictures on which a variant and float32 name different classes, and the effect on each class."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,8 +21,8 @@ class Disagreement:
     """A picture on which the two name different classes.
 
     Attributes:
-        picture: its place among the evaluation pictures.
-        label: its class; None where nobody knows.
+        picture: its index among the evaluation pictures.
+        label: its class; None where it is unknown.
         before: the class that float32 names, and the share it gives it, 0 to 1.
         after: the same of the variant.
         right: which of the two is right.
@@ -37,7 +37,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """What becomes of one class: shares of its pictures that float32 and the variant get right.
+    """The change of one class: shares of its pictures that float32 and the variant get right.
 
     `points` is the change in percentage points, with its 95 % interval over the same pictures.
     """
@@ -57,24 +57,24 @@ def disagreements(before: Logits, after: Logits, labels: Labels | None) -> list[
     Args:
         before: logits of float32, `[N, classes]`.
         after: logits of the variant, of the same pictures.
-        labels: the right classes, `[N]`, if known.
+        labels: the right classes, `[N]`; None without any.
     """
     shares_before, shares_after = metrics.softmax(before), metrics.softmax(after)
     named_before, named_after = before.argmax(axis=1), after.argmax(axis=1)
-    found = []
-    for place in np.flatnonzero(named_before != named_after):
-        one, other = int(named_before[place]), int(named_after[place])
-        label = None if labels is None else int(labels[place])
-        found.append(
+    pictures = []
+    for index in np.flatnonzero(named_before != named_after):
+        one, other = int(named_before[index]), int(named_after[index])
+        label = None if labels is None else int(labels[index])
+        pictures.append(
             Disagreement(
-                int(place),
+                int(index),
                 label,
-                (one, float(shares_before[place, one])),
-                (other, float(shares_after[place, other])),
+                (one, float(shares_before[index, one])),
+                (other, float(shares_after[index, other])),
                 _right(label, one, other),
             )
         )
-    return sorted(found, key=_badness, reverse=True)
+    return sorted(pictures, key=_badness, reverse=True)
 
 
 def _right(label: int | None, before: int, after: int) -> Right:
@@ -91,7 +91,7 @@ def _badness(one: Disagreement) -> tuple[int, float]:
 
 
 def class_changes(before: Logits, after: Logits, labels: Labels) -> list[ClassChange]:
-    """Return what becomes of every class that has pictures, the greatest loss first."""
+    """Return the change of every class that has pictures, the greatest loss first."""
     right_before, right_after = before.argmax(axis=1) == labels, after.argmax(axis=1) == labels
     changes = []
     for label in np.unique(labels):

@@ -1,7 +1,7 @@
-"""What a comparison's rows are worth, and what really differs between them.
+"""Evidence: the candidates of a comparison, and the differences between them that are real.
 
 Size is exact; latency and accuracy count as different only where `paired` finds them so. Each row
-is weighed against its own float32; between models, image sizes, threads and batches, milliseconds,
+is compared with its own float32; between models, image sizes, threads and batches, milliseconds,
 bytes and accuracy stand by themselves.
 """
 
@@ -18,7 +18,7 @@ from quantcore.decide.paired import ALPHA, Correctness, discordant, real_differe
 from quantcore.decide.reference_groups import (
     Floats,
     Matrix,
-    judged_alike,
+    evaluated_alike,
     reference_group,
     timed_alike,
 )
@@ -31,18 +31,18 @@ Z_POWER = NormalDist().inv_cdf(0.8)
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Candidates, best first, and which of them really beats which: `smaller[i, j]` says i does.
+    """Candidates, best first, and the real differences: `smaller[i, j]` where i is smaller than j.
 
     Attributes:
         beats: really better in something and really worse in nothing, and not behind in order, so
             that no two beat each other in a circle.
         timed_alike: which two are timed with as many pictures a call.
-        judged_alike: which two may be compared in accuracy; of others nothing is claimed.
+        evaluated_alike: which two may be compared in accuracy.
         images: pictures that each one's accuracy is measured on, `[K]`; 0 where there is none.
         only_i: pictures only the first of two gets right, `[K, K]`; estimated without answers
             picture by picture.
         z: the normal quantile a difference has to reach after correction for the number of pairs.
-        several: not all are held against one float32: there are more models, sizes, batches.
+        several: there is more than one reference group.
     """
 
     candidates: tuple[Candidate, ...]
@@ -51,39 +51,39 @@ class Evidence:
     more_accurate: Matrix
     beats: Matrix
     timed_alike: Matrix
-    judged_alike: Matrix
+    evaluated_alike: Matrix
     only_i: Floats
     images: NDArray[np.int64]
     z: float
     several: bool
 
     def reference(self, i: int) -> int | None:
-        """Return the place of a candidate's own float32."""
+        """Return the index of a candidate's own float32."""
         key = self.candidates[i].reference
-        places = (j for j, candidate in enumerate(self.candidates) if candidate.key == key)
-        return None if key is None else next(places, None)
+        indices = (j for j, candidate in enumerate(self.candidates) if candidate.key == key)
+        return None if key is None else next(indices, None)
 
     def comparable(self, i: int, j: int) -> bool:
         """Return whether the two can be compared in everything."""
-        return bool(self.timed_alike[i, j] and self.judged_alike[i, j])
+        return bool(self.timed_alike[i, j] and self.evaluated_alike[i, j])
 
     def tie(self, i: int, j: int) -> bool:
-        """Return whether nothing tells the two apart: no size, latency or accuracy."""
+        """Return whether the two differ in nothing: neither size, latency nor accuracy."""
         claims = (self.smaller, self.faster, self.more_accurate)
         return self.comparable(i, j) and not any(claim[i, j] or claim[j, i] for claim in claims)
 
     def tie_in_accuracy(self, i: int, j: int) -> bool:
         """Return whether both have an accuracy and the difference is not real."""
-        known = self.candidates[i].row.accuracy and self.candidates[j].row.accuracy
+        measured = self.candidates[i].row.accuracy and self.candidates[j].row.accuracy
         real = self.more_accurate[i, j] or self.more_accurate[j, i]
-        return bool(known and self.judged_alike[i, j] and not real)
+        return bool(measured and self.evaluated_alike[i, j] and not real)
 
     def images_to_settle(self, i: int, j: int) -> int | None:
-        """Return how many more pictures would likely tell the two apart; None if equal so far.
+        """Return how many more pictures would likely show a difference; None if equal so far.
 
         Likely: in four of five repetitions, should the difference be the one seen here.
         """
-        images = int(self.images[i]) if self.judged_alike[i, j] else 0
+        images = int(self.images[i]) if self.evaluated_alike[i, j] else 0
         if not images:
             return None
         one, other = self.only_i[i, j] / images, self.only_i[j, i] / images
@@ -95,42 +95,42 @@ class Evidence:
 
 
 def weigh(rows: Sequence[VariantResult], correctness: Correctness | None = None) -> Evidence:
-    """Return what the rows of one comparison tell apart.
+    """Return the candidates of one comparison and the real differences between them.
 
     Args:
         rows: results of one comparison, of one model or more.
         correctness: by key, which pictures a row gets right, `[N]` of bool, same pictures and order
-            for all; what the rows say themselves unless given. Where it is missing, the agreement
+            for all; the rows' own answers by default. Where it is missing, the agreement
             with float32 bounds on how many pictures two rows can differ; where that is missing too,
             their errors count as independent. Both err on the side of calling a tie.
     """
-    right = {**_told(rows), **(correctness or {})}
+    right = {**_own_answers(rows), **(correctness or {})}
     ordered = sorted(candidates(rows, right), key=preference)
-    judged = [candidate.row for candidate in ordered]
-    only_i, images = discordant(judged, right)
-    faster, more_accurate = real_differences(judged, only_i)
-    sizes = np.array([row.artifact.size_bytes for row in judged], dtype=np.float64)
+    ordered_rows = [candidate.row for candidate in ordered]
+    only_i, images = discordant(ordered_rows, right)
+    faster, more_accurate = real_differences(ordered_rows, only_i)
+    sizes = np.array([row.artifact.size_bytes for row in ordered_rows], dtype=np.float64)
     smaller = sizes[:, None] < sizes[None, :]
     better = smaller | faster | more_accurate
     ahead = np.triu(np.ones(smaller.shape, dtype=bool), 1)
-    pairs = max(1, len(judged) * (len(judged) - 1))
-    timed, answered = timed_alike(judged), judged_alike(judged)
+    pairs = max(1, len(ordered_rows) * (len(ordered_rows) - 1))
+    timed, evaluated = timed_alike(ordered_rows), evaluated_alike(ordered_rows)
     return Evidence(
         candidates=tuple(ordered),
         smaller=smaller,
         faster=faster,
         more_accurate=more_accurate,
-        beats=better & ~better.T & ahead & timed & answered,
+        beats=better & ~better.T & ahead & timed & evaluated,
         timed_alike=timed,
-        judged_alike=answered,
+        evaluated_alike=evaluated,
         only_i=only_i,
         images=images,
         z=NormalDist().inv_cdf(1 - ALPHA / pairs / 2),
-        several=len({reference_group(row) for row in judged}) > 1,
+        several=len({reference_group(row) for row in ordered_rows}) > 1,
     )
 
 
-def _told(rows: Sequence[VariantResult]) -> dict[str, NDArray[np.bool_]]:
-    """Return by key which pictures each row says it gets right."""
-    known = {row.key: metrics.which_right(row.accuracy) for row in rows if row.accuracy}
-    return {key: right for key, right in known.items() if right is not None}
+def _own_answers(rows: Sequence[VariantResult]) -> dict[str, NDArray[np.bool_]]:
+    """Return, by key, which pictures each row gets right, `[N]`."""
+    answers = {row.key: metrics.which_right(row.accuracy) for row in rows if row.accuracy}
+    return {key: right for key, right in answers.items() if right is not None}

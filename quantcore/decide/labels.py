@@ -1,4 +1,4 @@
-"""What rows are called, so that no two of one comparison read alike.
+"""Labels of rows, unique within one comparison.
 
 A row is its workflow on its backend. What else tells it apart stands in brackets: its model, image
 size, threads and batch where the comparison has several, and the settings that differ between rows
@@ -15,7 +15,7 @@ from quantcore.schema import RANDOM, Setting, Variant, VariantResult
 
 
 class Cell(Protocol):
-    """What a row, a failure and a cell still to be measured have in common."""
+    """The attributes that a row, a failure and a cell still to be measured share."""
 
     @property
     def model(self) -> str:
@@ -35,24 +35,24 @@ class Cell(Protocol):
 
     @property
     def image_size(self) -> int | None:
-        """Return the side of the pictures in px, where it is known."""
+        """Return the side of the pictures in px, if known."""
 
     @property
     def threads(self) -> int | None:
-        """Return the threads of a timed call, where they are known."""
+        """Return the threads of a timed call, if known."""
 
     @property
     def batch(self) -> int | None:
-        """Return the pictures of a timed call, where they are known."""
+        """Return the pictures of a timed call, if known."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One thing that may vary beside workflow, backend and settings, and how it reads.
+    """A condition that may vary beside workflow, backend and settings, and its text.
 
     Attributes:
         heading: of its column.
-        value: what a cell has of it; None where that is not known.
+        value: of a cell; None where it is unknown.
         text: the value in a label.
     """
 
@@ -62,7 +62,7 @@ class Condition:
 
 
 def _pictures(cell: Cell) -> int | None:
-    # A cell without figures was judged on none.
+    # A cell without figures was evaluated on none.
     return getattr(cell, "fidelity_images", None) or None
 
 
@@ -76,12 +76,12 @@ CONDITIONS = (
 
 
 def labels(rows: Sequence[VariantResult]) -> dict[str, str]:
-    """Return each row's name by its key; namesakes are told apart by the settings that differ."""
-    told = names(rows)
-    many = Counter(told)
+    """Return each row's label by its key: its name, and part of the key where names repeat."""
+    plain = names(rows)
+    counts = Counter(plain)
     return {
-        row.key: f"{name} ({row.key[:8]})" if many[name] > 1 else name
-        for row, name in zip(rows, told, strict=True)
+        row.key: f"{name} ({row.key[:8]})" if counts[name] > 1 else name
+        for row, name in zip(rows, plain, strict=True)
     }
 
 
@@ -99,13 +99,13 @@ def names(cells: Sequence[Cell], *, within: bool = False) -> list[str]:
         groups.setdefault(key, []).append(cell)
     differing = {key: differing_settings(group) for key, group in groups.items()}
     return [
-        _bracketed(name, (*outside, *_told(cell, differing[name, outside])))
+        _bracketed(name, (*outside, *_settings_in_words(cell, differing[name, outside])))
         for name, outside, cell in zip(plain, outer, cells, strict=True)
     ]
 
 
 def surroundings(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
-    """Return for each cell what it shares with some but not with all: model, size and timing.
+    """Return each cell's model, size and conditions of timing, as far as they vary.
 
     An image size that follows from the model tells nothing apart, so it is left out.
     """
@@ -125,20 +125,20 @@ def surroundings(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
 
 
 def _varies(cells: Sequence[Cell], condition: Condition) -> bool:
-    found: dict[str, set[int | None]] = {}
+    values_of: dict[str, set[int | None]] = {}
     for cell in cells:
-        found.setdefault(cell.model, set()).add(condition.value(cell))
-    return any(len(values - {None}) > 1 for values in found.values())
+        values_of.setdefault(cell.model, set()).add(condition.value(cell))
+    return any(len(values - {None}) > 1 for values in values_of.values())
 
 
 Columns = dict[str, list[str]]
 
 
 def columns(cells: Sequence[Cell]) -> tuple[Columns, Columns]:
-    """Return what varies, as columns of a table: by heading, each cell's text, in order.
+    """Return the varying properties as columns of a table: by heading, each cell's text, in order.
 
     Returns:
-        What stands before workflow and backend (model, px, threads, batch), and the settings.
+        Columns before workflow and backend (model, px, threads, batch), and those of settings.
     """
     outer: Columns = {}
     if len({cell.model for cell in cells}) > 1:
@@ -156,15 +156,15 @@ def _setting_columns(cells: Sequence[Cell]) -> Columns:
     by_workflow: dict[str, list[Cell]] = {}
     for cell in cells:
         by_workflow.setdefault(cell.workflow, []).append(cell)
-    found: Columns = {}
+    columns: Columns = {}
     for workflow, group in by_workflow.items():
         for name in differing_settings(group):
             heading = setting_name(workflow, name)
-            known = found.setdefault(heading, [wording.NONE] * len(cells))
-            for place, cell in enumerate(cells):
+            column = columns.setdefault(heading, [wording.NONE] * len(cells))
+            for index, cell in enumerate(cells):
                 if cell.workflow == workflow and name in cell.settings:
-                    known[place] = setting_value(cell.settings[name])
-    return found
+                    column[index] = setting_value(cell.settings[name])
+    return columns
 
 
 def _shortened(models: Sequence[str]) -> list[str]:
@@ -177,16 +177,18 @@ def _shortened(models: Sequence[str]) -> list[str]:
 
 def differing_settings(cells: Sequence[Cell]) -> list[str]:
     """Return the names of the settings in which the cells differ, sorted."""
-    found: dict[str, list[str]] = {}
+    values_of: dict[str, list[str]] = {}
     for cell in cells:
         for name, value in cell.settings.items():
-            found.setdefault(name, []).append(repr(value))
+            values_of.setdefault(name, []).append(repr(value))
     return sorted(
-        name for name, values in found.items() if len(set(values)) > 1 or len(values) < len(cells)
+        name
+        for name, values in values_of.items()
+        if len(set(values)) > 1 or len(values) < len(cells)
     )
 
 
-def _told(cell: Cell, settings: Sequence[str]) -> list[str]:
+def _settings_in_words(cell: Cell, settings: Sequence[str]) -> list[str]:
     return [
         f"{setting_name(cell.workflow, name)} {setting_value(cell.settings[name])}"
         for name in settings

@@ -1,6 +1,6 @@
-"""Pairs of variants: on which pictures they differ, how fast they are, what of it is real.
+"""Paired comparison of variants: which differences in latency and accuracy are real.
 
-Latency is judged by the intervals of the paired ratios, accuracy by McNemar's exact test on the
+Latency is compared by the intervals of the paired ratios, accuracy by McNemar's exact test on the
 same pictures. All pairs of one comparison are one family, corrected by Holm's method, so that a
 comparison without any real difference claims one at most one time in twenty.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.decide.budgets import Estimate
-from quantcore.decide.reference_groups import Floats, Matrix, judged_on, same_float
+from quantcore.decide.reference_groups import Floats, Matrix, evaluated_on, same_float
 from quantcore.decide.timing import lead
 from quantcore.engine import metrics
 from quantcore.schema import VariantResult
@@ -37,18 +37,18 @@ def discordant(
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Return the pictures only the first of each two gets right, `[K, K]`, and of how many, `[K]`.
 
-    Rows judged on different pictures count as equal: nothing is claimed of them.
+    Rows evaluated on different pictures count as equal: nothing is claimed of them.
     """
     only_i = np.zeros((len(rows), len(rows)))
     images = np.zeros(len(rows), dtype=np.int64)
     families: dict[tuple[str, int], list[int]] = {}
-    for place, row in enumerate(rows):
-        if (pictures := judged_on(row)) is not None:
-            families.setdefault(pictures, []).append(place)
-    for (_, count), places in families.items():
-        images[places] = count
-        family = [rows[place] for place in places]
-        only_i[np.ix_(places, places)] = _discordant(family, count, right)
+    for index, row in enumerate(rows):
+        if (pictures := evaluated_on(row)) is not None:
+            families.setdefault(pictures, []).append(index)
+    for (_, count), indices in families.items():
+        images[indices] = count
+        family = [rows[index] for index in indices]
+        only_i[np.ix_(indices, indices)] = _discordant(family, count, right)
     return only_i, images
 
 
@@ -87,7 +87,7 @@ def _by_agreement(rows: Sequence[VariantResult], images: int) -> Floats:
 
 
 def real_differences(rows: Sequence[VariantResult], only_i: Floats) -> tuple[Matrix, Matrix]:
-    """Return who is really faster and who really more accurate than whom, by Holm's method."""
+    """Return which row is really faster, and which more accurate, than which, `[K, K]` (Holm)."""
     upper = np.triu_indices(len(rows), 1)
     fewest = [(int(only_i[i, j]), int(only_i[j, i])) for i, j in zip(*upper, strict=True)]
     mcnemar = np.array([metrics.mcnemar_counts(min(pair), max(pair)) for pair in fewest])
@@ -101,12 +101,12 @@ def real_differences(rows: Sequence[VariantResult], only_i: Floats) -> tuple[Mat
 
 
 def holm(p: NDArray[np.float64], alpha: float = ALPHA) -> Matrix:
-    """Return which of the hypotheses fall, with at most `alpha` chance of one falling wrongly.
+    """Return which hypotheses are rejected, with at most `alpha` chance of a wrong rejection.
 
     Holm, A simple sequentially rejective multiple test procedure (1979).
     """
     order = np.argsort(p, kind="stable")
     passed = p[order] <= alpha / np.arange(len(p), 0, -1)
-    fallen = np.zeros(len(p), dtype=bool)
-    fallen[order[: int(np.argmin(passed)) if not passed.all() else len(p)]] = True
-    return fallen
+    rejected = np.zeros(len(p), dtype=bool)
+    rejected[order[: int(np.argmin(passed)) if not passed.all() else len(p)]] = True
+    return rejected

@@ -1,4 +1,4 @@
-"""What the recipe promises (4× smaller, 2 to 4× faster, same accuracy), and what came of it."""
+"""The recipe's promises (4× smaller, 2 to 4× faster, same accuracy), and their outcome."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +20,7 @@ FEW_IMAGES = 32
 
 @dataclass(frozen=True)
 class Promise:
-    """One promise, what happened, and why where that is known."""
+    """One promise, the outcome, and the cause where it is known."""
 
     promise: str
     outcome: str
@@ -33,16 +33,16 @@ def promise(
 ) -> tuple[Promise, ...]:
     """Return the recipe's three promises as this row kept them: size, speed, accuracy.
 
-    `evidence` is what `weigh` found of the same rows, where that is known already.
+    `evidence` of the same rows, where `weigh` was called already.
 
     Kept: 3.5× smaller, 2× faster, a tie or at most 1 point lost. Half kept: 2×, 1.3×, 3 points.
     """
     evidence = evidence or weigh(comparison.results)
-    place = next(i for i, c in enumerate(evidence.candidates) if c.key == row.key)
+    index = next(i for i, c in enumerate(evidence.candidates) if c.key == row.key)
     return (
-        _size(evidence, place),
-        _speed(evidence, place, comparison),
-        _same_accuracy(evidence, place, comparison),
+        _size(evidence, index),
+        _speed(evidence, index, comparison),
+        _same_accuracy(evidence, index, comparison),
     )
 
 
@@ -50,13 +50,13 @@ def _state(value: float, kept: float, half: float) -> State:
     return "kept" if value >= kept else "half kept" if value >= half else "broken"
 
 
-def _size(evidence: Evidence, place: int) -> Promise:
-    one, said = evidence.candidates[place], "4× smaller"
+def _size(evidence: Evidence, index: int) -> Promise:
+    one, claim = evidence.candidates[index], "4× smaller"
     if one.size_ratio is None:
-        return Promise(said, "float32 was not measured", "unknown")
+        return Promise(claim, "float32 was not measured", "unknown")
     state = _state(one.size_ratio, 3.5, 2.0)
     cause = "" if state == "kept" else _size_cause(evidence, one.row)
-    return Promise(said, wording.smaller(one.size_ratio), state, cause)
+    return Promise(claim, wording.smaller(one.size_ratio), state, cause)
 
 
 def _size_cause(evidence: Evidence, row: VariantResult) -> str:
@@ -81,8 +81,8 @@ def _stayed_float(row: VariantResult) -> str:
     return f"Only {share} % of the compute runs in int8."
 
 
-def _speed(evidence: Evidence, place: int, comparison: Comparison) -> Promise:
-    row = evidence.candidates[place].row
+def _speed(evidence: Evidence, index: int, comparison: Comparison) -> Promise:
+    row = evidence.candidates[index].row
     state = _state(row.speedup.ratio, 2.0, 1.3)
     cause = "" if state == "kept" else _speed_cause(evidence, row, comparison)
     return Promise("2 to 4× faster", wording.faster(row.speedup.ratio), state, cause)
@@ -102,19 +102,19 @@ def _speed_cause(evidence: Evidence, row: VariantResult, comparison: Comparison)
     return " ".join(cause for cause, holds in causes.items() if cause and holds)
 
 
-def _same_accuracy(evidence: Evidence, place: int, comparison: Comparison) -> Promise:
-    one, said = evidence.candidates[place], "same accuracy"
-    reference = evidence.reference(place)
+def _same_accuracy(evidence: Evidence, index: int, comparison: Comparison) -> Promise:
+    one, claim = evidence.candidates[index], "same accuracy"
+    reference = evidence.reference(index)
     if one.lost is None or reference is None:
-        return Promise(said, "unknown: there are no labels to judge by", "unknown")
+        return Promise(claim, "unknown: there are no labels to evaluate with", "unknown")
     if one.at_most:
         kept: State = "kept" if one.lost.value <= 1.0 else "unknown"
-        return Promise(said, f"at most {wording.points(one.lost.value)} lost", kept)
-    tie = evidence.tie_in_accuracy(place, reference)
+        return Promise(claim, f"at most {wording.points(one.lost.value)} lost", kept)
+    tie = evidence.tie_in_accuracy(index, reference)
     state = "kept" if tie else _state(-one.lost.value, -1.0, -3.0)
     cause = "" if state == "kept" else _accuracy_cause(one.row, comparison)
     outcome = wording.accurate(one.lost.value) + (", a tie" if tie else "")
-    return Promise(said, outcome, state, cause)
+    return Promise(claim, outcome, state, cause)
 
 
 def _accuracy_cause(row: VariantResult, comparison: Comparison) -> str:

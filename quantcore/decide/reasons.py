@@ -1,4 +1,4 @@
-"""A candidate against float32, and why it is not the one to ship, in plain words."""
+"""Sentences on a candidate: its gains over float32, and why it is not the one to ship."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,9 +54,9 @@ def _accuracy(evidence: Evidence, i: int) -> str:
     if one.at_most:
         return f"at most {wording.accurate(one.lost.value)}" if one.lost.value else "same classes"
     tie = evidence.tie_in_accuracy(i, reference)
-    said = wording.accurate(one.lost.value)
-    noise = tie and said != wording.accurate(0)
-    return f"{said} (a tie on these {evidence.images[i]:,} images)" if noise else said
+    loss = wording.accurate(one.lost.value)
+    noise = tie and loss != wording.accurate(0)
+    return f"{loss} (a tie on these {evidence.images[i]:,} images)" if noise else loss
 
 
 def others(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tuple[Other, ...]:
@@ -109,24 +109,26 @@ def _tie(evidence: Evidence, best: int, i: int, more: int | None) -> str:
 
 
 def _trade(evidence: Evidence, i: int, best: int) -> str:
-    label, told = evidence.candidates[best].label, _against(evidence, i, best)
+    label, differences = evidence.candidates[best].label, _against(evidence, i, best)
     if _advantages(evidence, best, i):
-        return f"Against {label}: {told}."
-    return f"{told[:1].upper()}{told[1:]}, for the rest a tie with {label}."
+        return f"Against {label}: {differences}."
+    return f"{differences[:1].upper()}{differences[1:]}, for the rest a tie with {label}."
 
 
 def _apart(evidence: Evidence, i: int, best: int) -> str:
-    """Return what can be said of two that are not judged or not timed alike."""
+    """Return the comparison of two that are not evaluated or not timed alike."""
     one, other = evidence.candidates[i].row, evidence.candidates[best].row
-    told = _against(evidence, i, best) or "as large"
+    differences = _against(evidence, i, best) or "as large"
     apart = []
     if not evidence.timed_alike[i, best]:
         apart.append(f"calls of {other.batch} and of {one.batch} pictures are timed differently")
-    if not evidence.judged_alike[i, best]:
+    if not evidence.evaluated_alike[i, best]:
         unknown = one.accuracy is None or other.accuracy is None
-        apart.append("accuracy is unknown" if unknown else "they are judged on different pictures")
+        apart.append(
+            "accuracy is unknown" if unknown else "they are evaluated on different pictures"
+        )
     rest = f"the rest is not compared, since {wording.joined(apart)}"
-    return f"Against {evidence.candidates[best].label}: {told}; {rest}."
+    return f"Against {evidence.candidates[best].label}: {differences}; {rest}."
 
 
 def _against(evidence: Evidence, i: int, best: int) -> str:
@@ -135,19 +137,19 @@ def _against(evidence: Evidence, i: int, best: int) -> str:
 
 
 def _advantages(evidence: Evidence, i: int, j: int, reverse: bool = False) -> list[str]:
-    """Return in what `i` is really better than `j`, in words; `reverse` says it of `j`."""
+    """Return the real advantages of `i` over `j` in words; `reverse` words them as costs of `j`."""
     one, other = evidence.candidates[i], evidence.candidates[j]
-    found = []
+    advantages = []
     if evidence.smaller[i, j]:
         saved = other.row.artifact.size_bytes - one.row.artifact.size_bytes
-        found.append(f"{wording.megabytes(saved)} {'larger' if reverse else 'smaller'}")
+        advantages.append(f"{wording.megabytes(saved)} {'larger' if reverse else 'smaller'}")
     if evidence.faster[i, j]:
         ratio = _speed_ratio(one, other)
-        found.append(wording.faster(1 / ratio if reverse else ratio))
+        advantages.append(wording.faster(1 / ratio if reverse else ratio))
     if evidence.more_accurate[i, j] and one.row.accuracy and other.row.accuracy:
         gained = 100 * (one.row.accuracy.top1 - other.row.accuracy.top1)
-        found.append(wording.accurate(gained if reverse else -gained))
-    return found
+        advantages.append(wording.accurate(gained if reverse else -gained))
+    return advantages
 
 
 def _speed_ratio(one: Candidate, other: Candidate) -> float:

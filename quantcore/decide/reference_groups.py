@@ -1,4 +1,4 @@
-"""Reference groups: each row is compared with its own float32, two rows only where it is fair.
+"""Reference groups: the rows that are compared with one float32 row.
 
 A comparison may hold several models, image sizes, threads and batches. A speed-up, a size ratio
 and points lost are then against the float32 of the same reference group and no other. Between
@@ -19,7 +19,7 @@ Matrix = NDArray[np.bool_]
 
 
 class ReferenceGroup(NamedTuple):
-    """What rows have in common that one float32 row is the reference of."""
+    """The conditions shared by all rows that have one float32 row as their reference."""
 
     model: str
     image_size: int
@@ -29,24 +29,24 @@ class ReferenceGroup(NamedTuple):
 
 
 def reference_group(row: VariantResult) -> ReferenceGroup:
-    """Return the reference group a row stands on."""
+    """Return a row's reference group."""
     return ReferenceGroup(row.model, row.image_size, row.threads, row.batch, row.fidelity_images)
 
 
 def references(rows: Iterable[VariantResult]) -> dict[str, VariantResult]:
-    """Return, by key, the float32 row that each row is held against; rows without one are left out.
+    """Return, by key, the float32 row that each row is compared with.
 
-    A float32 row is its own reference.
+    A float32 row is its own reference; rows without a reference are left out.
     """
-    known = list(rows)
-    floats = {reference_group(row): row for row in reversed(known) if row.workflow == "float32"}
+    every = list(rows)
+    floats = {reference_group(row): row for row in reversed(every) if row.workflow == "float32"}
     return {
-        row.key: floats[reference_group(row)] for row in known if reference_group(row) in floats
+        row.key: floats[reference_group(row)] for row in every if reference_group(row) in floats
     }
 
 
-def judged_on(row: VariantResult) -> tuple[str, int] | None:
-    """Return what a row's accuracy is true of: which classes, on how many pictures.
+def evaluated_on(row: VariantResult) -> tuple[str, int] | None:
+    """Return what a row was evaluated on: which classes, on how many pictures.
 
     All pictures of one comparison come from one collection, of which the first ones are taken, and
     models of one source know the same classes. So equal answers here mean equal pictures and
@@ -56,15 +56,15 @@ def judged_on(row: VariantResult) -> tuple[str, int] | None:
     return None if row.accuracy is None else (source, row.accuracy.images)
 
 
-def judged_alike(rows: Sequence[VariantResult]) -> Matrix:
+def evaluated_alike(rows: Sequence[VariantResult]) -> Matrix:
     """Return which two rows' answers may be compared, `[K, K]`.
 
     Where accuracy is unknown, only rows of one model that see the same pictures the same way may.
     """
-    judged = _same([judged_on(row) for row in rows])
+    evaluated = _same([evaluated_on(row) for row in rows])
     seen = _same([(row.model, row.image_size, row.fidelity_images) for row in rows])
-    known = np.array([row.accuracy is not None for row in rows], dtype=bool)
-    return np.where(known[:, None] & known[None, :], judged, seen)
+    measured = np.array([row.accuracy is not None for row in rows], dtype=bool)
+    return np.where(measured[:, None] & measured[None, :], evaluated, seen)
 
 
 def timed_alike(rows: Sequence[VariantResult]) -> Matrix:
@@ -77,12 +77,12 @@ def same_float(rows: Sequence[VariantResult]) -> Matrix:
     return _same([(row.model, row.image_size) for row in rows])
 
 
-def grounded_alike(rows: Sequence[VariantResult]) -> Matrix:
-    """Return which two rows stand on one reference group, `[K, K]`."""
+def same_reference_group(rows: Sequence[VariantResult]) -> Matrix:
+    """Return which two rows are in the same reference group, `[K, K]`."""
     return _same([reference_group(row) for row in rows])
 
 
 def _same(values: Sequence[object]) -> Matrix:
     numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
-    places = np.array([numbers[value] for value in values], dtype=np.int64)
-    return np.asarray(places[:, None] == places[None, :])
+    groups = np.array([numbers[value] for value in values], dtype=np.int64)
+    return np.asarray(groups[:, None] == groups[None, :])

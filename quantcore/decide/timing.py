@@ -1,4 +1,4 @@
-"""Who is faster: by speed-ups where rows took turns with one float32, else by milliseconds.
+"""Which row is faster: by speed-ups within a reference group, else by milliseconds.
 
 Rows of different reference groups were timed minutes apart, while the machine may have become
 faster or slower; what is seen of that is part of the error of their milliseconds.
@@ -9,7 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantcore.decide.reference_groups import Floats, grounded_alike, reference_group, timed_alike
+from quantcore.decide.reference_groups import (
+    Floats,
+    reference_group,
+    same_reference_group,
+    timed_alike,
+)
 from quantcore.decide.speed import is_its_own_reference
 from quantcore.engine import metrics
 from quantcore.schema import VariantResult
@@ -23,11 +28,11 @@ DEVIATION_PER_DISTANCE = 1.4826
 
 
 def lead(rows: Sequence[VariantResult]) -> tuple[Floats, Floats]:
-    """Return how much faster each row is than each other, as logarithms, and p that it is not.
+    """Return the logarithm of how much faster each row is than each other, and its p-value.
 
     Both are `[K, K]`. Calls of different batches are not compared.
     """
-    together = grounded_alike(rows)
+    together = same_reference_group(rows)
     ratios = np.log([row.speedup.ratio for row in rows])
     times = np.log([row.latency_ms.p50 for row in rows])
     apart = np.where(timed_alike(rows), times[None, :] - times[:, None], 0.0)
@@ -76,8 +81,8 @@ def latency_errors(rows: Sequence[VariantResult]) -> Floats:
     its own.
     """
     strayed = _strayed(rows)
-    known = strayed[np.isfinite(strayed)]
-    usual = DEVIATION_PER_DISTANCE * float(np.median(known)) if known.size else 0.0
+    finite = strayed[np.isfinite(strayed)]
+    usual = DEVIATION_PER_DISTANCE * float(np.median(finite)) if finite.size else 0.0
     drift = np.maximum(np.nan_to_num(strayed), max(usual, MIN_DRIFT))
     own = np.maximum(ratio_errors(rows), _pooled_error(rows))
     return np.hypot(own, drift)
@@ -86,15 +91,15 @@ def latency_errors(rows: Sequence[VariantResult]) -> Floats:
 def _strayed(rows: Sequence[VariantResult]) -> Floats:
     """Return how far each row's float32 was from that of its group; NaN where it stands alone."""
     meanwhile = np.log([row.latency_ms.p50 * row.speedup.ratio for row in rows])
-    found = np.full(len(rows), np.nan)
-    places: dict[object, list[int]] = {}
-    for place, row in enumerate(rows):
-        places.setdefault(reference_group(row), []).append(place)
-    for among in places.values():
+    distances = np.full(len(rows), np.nan)
+    indices: dict[object, list[int]] = {}
+    for index, row in enumerate(rows):
+        indices.setdefault(reference_group(row), []).append(index)
+    for among in indices.values():
         if (count := len(among)) > 1:
             distance = np.abs(meanwhile[among] - np.median(meanwhile[among]))
-            found[among] = distance * math.sqrt(count / (count - 1))
-    return found
+            distances[among] = distance * math.sqrt(count / (count - 1))
+    return distances
 
 
 def _log_error(row: VariantResult) -> float:

@@ -1,4 +1,4 @@
-"""What to ship, in one sentence, and why not the others."""
+"""The verdict: what to ship, in one sentence, and why not the others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ NEAREST = 3
 
 @dataclass(frozen=True)
 class Miss:
-    """A row that would qualify with the budgets in `relax` raised to the values given there."""
+    """A row that would qualify with the budgets in `relax` raised to those values."""
 
     key: str
     label: str
@@ -158,10 +158,10 @@ def _caveats(evidence: Evidence, best: int | None, budgets: Budgets) -> tuple[st
 
 
 def _apart(evidence: Evidence) -> list[str]:
-    """Return what is not compared although the rows stand side by side."""
+    """Return notes on what is not compared between rows."""
     notes = {
-        "Models and image sizes that are not judged on the same pictures are compared in size and "
-        "latency only.": not evidence.judged_alike.all(),
+        "Models and image sizes that are not evaluated on the same pictures are compared in size "
+        "and latency only.": not evidence.evaluated_alike.all(),
         "Latency is of a whole call, so different batches are not compared; the shortest call "
         "comes first.": not evidence.timed_alike.all(),
     }
@@ -169,21 +169,21 @@ def _apart(evidence: Evidence) -> list[str]:
 
 
 def _unknown(one: Candidate, budgets: Budgets) -> list[str]:
-    """Return what is not known about the accuracy of the row to ship."""
+    """Return notes on an unknown accuracy of the row to ship."""
     if one.row.accuracy is not None or (one.is_float and not one.row.model.endswith(RANDOM)):
         return []
     if one.row.model.endswith(RANDOM):
-        said = ["Its accuracy is unknown, since the weights are random: size and latency decide."]
+        notes = ["Its accuracy is unknown, since the weights are random: size and latency decide."]
     elif one.row.agreement is None:
-        said = ["Its accuracy is unknown, since the pictures carry no labels."]
+        notes = ["Its accuracy is unknown, since the pictures carry no labels."]
     else:
         share = wording.digits(100 * one.row.agreement, 3)
-        said = [
+        notes = [
             "Its accuracy is unknown, since the pictures carry no labels; "
             f"it names the same class as float32 on {share} % of them."
         ]
     untested = budgets.accuracy_lost_points is not None and one.lost is None
-    return [*said, "The accuracy budget could not be tested."] if untested else said
+    return [*notes, "The accuracy budget could not be tested."] if untested else notes
 
 
 def _doubts(one: Candidate, budgets: Budgets) -> list[str]:

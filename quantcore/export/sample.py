@@ -33,7 +33,7 @@ def surest(logits: NDArray[np.float32]) -> int:
 
 def as_seen(split: Split, index: int, info: ModelInfo) -> Pixels:
     """Return one picture `[S, S, 3]`, RGB, already resized and cropped for the model."""
-    tensor = split.pictures.tensors(split.places[index : index + 1])
+    tensor = split.pictures.tensors(split.indices[index : index + 1])
     (prepared,) = tensor.permute(0, 2, 3, 1).numpy()
     scaled = prepared * np.asarray(info.std) + np.asarray(info.mean)
     pixels: Pixels = np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The pictures a comparison calibrates, fine-tunes and judges with: seeded, disjoint splits.
+"""The pictures a comparison calibrates, fine-tunes and evaluates with: seeded, disjoint splits.
 
 Importing this package imports no torch; taking batches of a split does.
 """
@@ -10,22 +10,19 @@ from quantcore.images import collected, fashion
 from quantcore.images.classes import unmatched
 from quantcore.images.conversion_input import ConversionInput
 from quantcore.images.fashion import preprocess
-from quantcore.images.files import (
-    PictureFile,
-    PictureFolder,
-    is_grey,
-    prepare,
-    read_source,
-    shorter_side,
-)
+from quantcore.images.files import PictureFile, PictureFolder, read_source
+from quantcore.images.preparation import MAX_PIXELS, is_grey, prepare, shorter_side
 from quantcore.images.previews import IMAGENET_MEAN, IMAGENET_STD, Preview, preview
 from quantcore.images.split import ImageData, Split
+from quantcore.images.suffixes import UPLOADED_SUFFIXES, is_hidden
 from quantcore.models import ModelInfo
 from quantcore.schema import ImageSpec, digest
 
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "MAX_PIXELS",
+    "UPLOADED_SUFFIXES",
     "ConversionInput",
     "ImageData",
     "PictureFile",
@@ -34,6 +31,7 @@ __all__ = [
     "Split",
     "images_digest",
     "is_grey",
+    "is_hidden",
     "is_labelled",
     "load_images",
     "load_labels",
@@ -54,7 +52,7 @@ def load_images(spec: ImageSpec, info: ModelInfo) -> ImageData:
     """
     whole, size = images_digest(spec, info), _size(spec, info)
     if spec.source is not None:
-        return collected.load_brought(spec, info, read_source(spec.source), size, whole)
+        return collected.load_own(spec, info, read_source(spec.source), size, whole)
     if info.dataset == "fashion_mnist":
         return fashion.load(size, spec.evaluation_images, whole)
     return collected.load_photos(info, size, spec.evaluation_images, whole)

@@ -46,18 +46,18 @@ def match_labels(
     Folders are matched by name, without regard to case, spaces and punctuation; by class index
     where none matches by name; a full set of WordNet ids in sorted order, as ImageNet comes; and
     in sorted order too where the model's labels are but placeholders, one for each folder. What is
-    not matched so is as its owner said.
+    not matched so is as its owner chose.
 
     Args:
         folders: of each picture.
         info: the model.
-        labels_of: the label of a folder, where the owner said which.
+        labels_of: the label of a folder, where its owner chose one.
 
     Raises:
         RequestError: a folder matches no class, or more than one.
     """
     names = sorted(set(folders))
-    matched = _matched_or_said(names, info, labels_of or {})
+    matched = _matched_or_chosen(names, info, labels_of or {})
     if not matched and len(names) == 1:
         return None
     unmatched = [name for name in names if name not in matched]
@@ -76,7 +76,7 @@ def unmatched(folders: Sequence[str], info: ModelInfo) -> list[str]:
     try:
         matched = _matched(names, info)
     except RequestError:
-        # Somebody has to say it of at least one; then they may say it of all.
+        # Its owner has to choose for at least one; then they may choose for all.
         return names
     return [name for name in names if name not in matched]
 
@@ -89,7 +89,7 @@ def is_placeholder(labels: Sequence[str]) -> bool:
 def lacking(labels: NDArray[np.int64], info: ModelInfo) -> str:
     """Return a sentence on the model's classes that no picture shows, or nothing."""
     shown = set(labels.tolist())
-    missing = [label for place, label in enumerate(info.labels) if place not in shown]
+    missing = [label for index, label in enumerate(info.labels) if index not in shown]
     if not missing:
         return ""
     return (
@@ -98,15 +98,15 @@ def lacking(labels: NDArray[np.int64], info: ModelInfo) -> str:
     )
 
 
-def _matched_or_said(
+def _matched_or_chosen(
     names: Sequence[str], info: ModelInfo, labels_of: Mapping[str, str]
 ) -> dict[str, int]:
-    """Return what matches by itself where all does; else what was said goes first."""
-    place = {label: index for index, label in enumerate(info.labels)}
-    said = {name: place[labels_of[name]] for name in names if labels_of.get(name) in place}
-    if not said or not unmatched(names, info):
+    """Return each folder's class: by name where all match, else by the owner's choices first."""
+    index_of = {label: index for index, label in enumerate(info.labels)}
+    chosen = {name: index_of[labels_of[name]] for name in names if labels_of.get(name) in index_of}
+    if not chosen or not unmatched(names, info):
         return _matched(names, info)
-    return {**_matched([name for name in names if name not in said], info), **said}
+    return {**_matched([name for name in names if name not in chosen], info), **chosen}
 
 
 def _matched(names: Sequence[str], info: ModelInfo) -> dict[str, int]:
@@ -136,14 +136,14 @@ def _by_name(names: Sequence[str], info: ModelInfo) -> dict[str, int]:
     }
 
 
-def _only(name: str, places: Sequence[int], info: ModelInfo) -> int:
-    if len(places) > 1:
+def _only(name: str, indices: Sequence[int], info: ModelInfo) -> int:
+    if len(indices) > 1:
         raise RequestError(
-            f"The folder {name!r} fits {len(places)} classes of {info.title}: "
-            f"numbers {' and '.join(map(str, places))}.",
-            f"Write it as {' or '.join(info.labels[place] for place in places)}.",
+            f"The folder {name!r} fits {len(indices)} classes of {info.title}: "
+            f"numbers {' and '.join(map(str, indices))}.",
+            f"Write it as {' or '.join(info.labels[index] for index in indices)}.",
         )
-    return places[0]
+    return indices[0]
 
 
 def _by_index(names: Sequence[str], info: ModelInfo) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Collections of picture files: what people bring, and the stand-in photographs."""
+"""Collections of picture files: people's own, and the bundled stand-in photographs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from PIL import Image
 
 from quantcore.errors import RequestError
 from quantcore.images.classes import class_folders, lacking, match_labels
-from quantcore.images.files import PictureFile, PictureFolder, prepare, read_source
+from quantcore.images.files import PictureFile, PictureFolder, read_source
+from quantcore.images.preparation import prepare
 from quantcore.images.split import ImageData, Split, combined, fewer_note
 from quantcore.models import ModelInfo, bundled_file
 from quantcore.schema import ImageSpec, file_digest
@@ -19,15 +20,15 @@ from quantcore.schema import ImageSpec, file_digest
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Of what people bring, at most these go to calibration and QAT; the rest judges.
-CALIBRATION_MOST, CALIBRATION_SHARE = 1_024, 0.2
-QAT_MOST, QAT_SHARE = 8_000, 0.4
-QAT_LEAST = 16
+# At most these of people's own pictures go to calibration and QAT; the rest is for evaluation.
+MAX_CALIBRATION, CALIBRATION_SHARE = 1_024, 0.2
+MAX_QAT, QAT_SHARE = 8_000, 0.4
+MIN_QAT = 16
 HELD_OUT_SHARE = 1 / 8
 PHOTO_SPLITS = ("calibration", "evaluation")
 PHOTO_NOTE = (
     "Agreement with float32 is over {} crops of stand-in photographs, which have no labels; "
-    "bring labelled pictures for accuracy."
+    "use labelled pictures for accuracy."
 )
 LOOSE_NOTE = "These pictures have no labels: agreement with float32 is measured, accuracy is not."
 FEW_NOTE = "They are too few for quantization-aware training."
@@ -35,21 +36,21 @@ FEW_NOTE = "They are too few for quantization-aware training."
 
 @dataclass(frozen=True, eq=False)
 class FilePictures:
-    """Encoded pictures, decoded each time they are asked for."""
+    """Encoded pictures, decoded at each use."""
 
     files: tuple[PictureFile, ...]
     info: ModelInfo
     size: int
 
-    def picture(self, place: int) -> Image.Image:
+    def picture(self, index: int) -> Image.Image:
         """Return one picture, upright."""
-        return self.files[place].open()
+        return self.files[index].open()
 
-    def tensors(self, places: NDArray[np.int64]) -> "Tensor":
-        """Return float32 `[len(places), 3, size, size]` in channels-last order."""
+    def tensors(self, indices: NDArray[np.int64]) -> "Tensor":
+        """Return float32 `[len(indices), 3, size, size]` in channels-last order."""
         import torch
 
-        prepared = [prepare(self.picture(int(place)), self.info, self.size) for place in places]
+        prepared = [prepare(self.picture(int(index)), self.info, self.size) for index in indices]
         return torch.from_numpy(np.stack(prepared)).contiguous(memory_format=torch.channels_last)
 
 
@@ -76,33 +77,33 @@ def load_photos(info: ModelInfo, size: int, evaluation_images: int, digest: str)
 
 def _photo_split(name: str, info: ModelInfo, size: int, digest: str) -> Split:
     folder = read_source(str(bundled_file(f"photos/{name}.zip")))
-    places = np.arange(len(folder.files))
-    return Split(FilePictures(folder.files, info, size), places, None, combined(digest, name))
+    indices = np.arange(len(folder.files))
+    return Split(FilePictures(folder.files, info, size), indices, None, combined(digest, name))
 
 
-def load_brought(
+def load_own(
     spec: ImageSpec, info: ModelInfo, folder: PictureFolder, size: int, digest: str
 ) -> ImageData:
-    """Return a folder's or zip's pictures in seeded, disjoint splits.
+    """Return the pictures of a folder or zip in seeded, disjoint splits.
 
     Raises:
         RequestError: there are fewer than two, or folders match no class.
     """
-    different = len(folder.files) - sum(len(places) - 1 for places in folder.same)
+    different = len(folder.files) - sum(len(indices) - 1 for indices in folder.same)
     if different < 2:
         many = "a single picture" if len(folder.files) == 1 else "the same picture only"
         raise RequestError(
             f"{folder.name} holds {many}.",
-            "Bring at least 2: one to calibrate with and another to judge with.",
+            "Take at least 2: one to calibrate with and another to evaluate with.",
         )
     labels = _labels(folder, info)
     pictures = FilePictures(folder.files, info, size)
     roles = allocate(len(folder.files), spec.seed, labels is not None, folder.same)
     splits = {
         role: Split(
-            pictures, places, None if labels is None else labels[places], combined(digest, role)
+            pictures, indices, None if labels is None else labels[indices], combined(digest, role)
         )
-        for role, places in roles.items()
+        for role, indices in roles.items()
     }
     evaluation = splits["evaluation"].first(spec.evaluation_images)
     return ImageData(
@@ -123,7 +124,7 @@ def _labels(folder: PictureFolder, info: ModelInfo) -> NDArray[np.int64] | None:
 
 
 def classes_of(folder: PictureFolder) -> Sequence[str] | None:
-    """Return the class that each picture's owner put it into; None where they are loose.
+    """Return each picture's class, by table or folder; None where pictures are loose.
 
     Raises:
         RequestError: some pictures are in class folders and some beside them.
@@ -136,14 +137,14 @@ def classes_of(folder: PictureFolder) -> Sequence[str] | None:
 def allocate(
     count: int, seed: int, labelled: bool, same: Sequence[Sequence[int]] = ()
 ) -> dict[str, NDArray[np.int64]]:
-    """Return which of `count` pictures each split takes, by role, in a seeded order.
+    """Return the indices of each split's pictures among `count`, by role, in a seeded order.
 
-    Pictures that are the same, as each group in `same` is, go into one split together: what is
-    trained on must not judge. There must be two different ones.
+    Pictures that are the same, as each group in `same` is, go into one split together: none may
+    be both trained on and evaluated with. There must be two different ones.
     """
-    calibration = max(1, min(CALIBRATION_MOST, int(count * CALIBRATION_SHARE)))
-    qat = min(QAT_MOST, int(count * QAT_SHARE)) if labelled else 0
-    qat = qat if qat >= QAT_LEAST else 0
+    calibration = max(1, min(MAX_CALIBRATION, int(count * CALIBRATION_SHARE)))
+    qat = min(MAX_QAT, int(count * QAT_SHARE)) if labelled else 0
+    qat = qat if qat >= MIN_QAT else 0
     held_out = int(qat * HELD_OUT_SHARE)
     order = np.random.default_rng(seed).permutation(count)
     ends = np.cumsum([calibration, qat - held_out, held_out])
@@ -158,13 +159,13 @@ def _cut(
     order: NDArray[np.int64], ends: NDArray[np.int64], same: Sequence[Sequence[int]]
 ) -> list[NDArray[np.int64]]:
     """Return the order cut near `ends`, groups of the same picture whole and side by side."""
-    group_of = {place: group for group in same for place in group}
+    group_of = {index: group for group in same for index in group}
     units: list[NDArray[np.int64]] = []
-    taken: set[int] = set()
-    for place in order.tolist():
-        if place not in taken:
-            unit = group_of.get(place, (place,))
-            taken.update(unit)
+    placed: set[int] = set()
+    for index in order.tolist():
+        if index not in placed:
+            unit = group_of.get(index, (index,))
+            placed.update(unit)
             units.append(np.array(unit, np.int64))
     filled = np.cumsum([len(unit) for unit in units])
     # Each part goes on to the end of the unit that its last picture is in; the last part gets one.

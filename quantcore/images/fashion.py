@@ -38,15 +38,15 @@ class ArrayPictures:
     images: NDArray[np.uint8]
     size: int
 
-    def picture(self, place: int) -> Image.Image:
+    def picture(self, index: int) -> Image.Image:
         """Return one picture, 28 px."""
-        return Image.fromarray(self.images[place])
+        return Image.fromarray(self.images[index])
 
-    def tensors(self, places: NDArray[np.int64]) -> "Tensor":
-        """Return float32 `[len(places), 3, size, size]` in channels-last order."""
+    def tensors(self, indices: NDArray[np.int64]) -> "Tensor":
+        """Return float32 `[len(indices), 3, size, size]` in channels-last order."""
         import torch
 
-        return preprocess(torch.from_numpy(self.images[places]), self.size)
+        return preprocess(torch.from_numpy(self.images[indices]), self.size)
 
 
 def content_digest() -> str:
@@ -60,7 +60,7 @@ def load(size: int, evaluation_images: int, digest: str) -> ImageData:
 
     Args:
         size: side of the pictures, px.
-        evaluation_images: how many pictures to judge with, at most.
+        evaluation_images: how many pictures to evaluate with, at most.
         digest: of the whole collection as it is prepared.
     """
     evaluation = _split("evaluation", slice(None), size, digest).first(evaluation_images)
@@ -87,6 +87,6 @@ def _arrays(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def _split(name: str, part: slice, size: int, digest: str) -> Split:
     images, labels = _arrays(name)
-    places = np.arange(len(labels))[part]
-    own = combined(digest, name, f"{places[0]} to {places[-1]}")
-    return Split(ArrayPictures(images, size), places, labels[places], own)
+    indices = np.arange(len(labels))[part]
+    own = combined(digest, name, f"{indices[0]} to {indices[-1]}")
+    return Split(ArrayPictures(images, size), indices, labels[indices], own)

@@ -1,4 +1,4 @@
-"""`labels.csv`: a table that says of every picture what it shows, instead of class folders."""
+"""`labels.csv`: a table with the class of every picture, in place of class folders."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ Rows = list[tuple[str, str]]
 
 
 def is_table(path: PurePosixPath) -> bool:
-    """Return whether a file is called as the table is."""
+    """Return whether a file has the table's name."""
     return path.name.lower() == NAME
 
 
@@ -30,21 +30,21 @@ def find_table(paths: Iterable[PurePosixPath]) -> PurePosixPath | None:
     Raises:
         RequestError: there are two of which neither is further out.
     """
-    found = sorted((path for path in paths if is_table(path)), key=lambda path: len(path.parts))
-    if not found:
+    tables = sorted((path for path in paths if is_table(path)), key=lambda path: len(path.parts))
+    if not tables:
         return None
-    if len(found) > 1 and len(found[0].parts) == len(found[1].parts):
+    if len(tables) > 1 and len(tables[0].parts) == len(tables[1].parts):
         raise RequestError(
-            f"There are two tables of labels: {found[0]} and {found[1]}.",
-            f"Bring one {NAME} for all pictures.",
+            f"There are two tables of labels: {tables[0]} and {tables[1]}.",
+            f"Write one {NAME} for all pictures.",
         )
-    return found[0]
+    return tables[0]
 
 
 def read_table(
     content: bytes, table: PurePosixPath, pictures: Sequence[PurePosixPath]
 ) -> tuple[str, ...]:
-    """Return each picture's class, as the table says.
+    """Return each picture's class, by the table.
 
     Args:
         content: of the table.
@@ -55,53 +55,53 @@ def read_table(
         RequestError: it is no such table; it names a picture that is missing, or one twice; or a
             picture is not in it.
     """
-    places = _places(table, pictures)
+    indices = _indices(table, pictures)
     classes: dict[int, str] = {}
     missing = []
-    for name, label in _rows(content, places):
-        found = places.get(_plain(name), [])
-        if not found:
+    for name, label in _rows(content, indices):
+        matching = indices.get(_plain(name), [])
+        if not matching:
             missing.append(name)
             continue
-        if len(found) > 1:
+        if len(matching) > 1:
             raise _problem(
-                f"{name}, which is the name of {len(found)} pictures in several folders",
+                f"{name}, which is the name of {len(matching)} pictures in several folders",
                 "Write the path of each: folder/name.",
             )
-        if found[0] in classes:
+        if matching[0] in classes:
             raise _problem(f"{name} twice", "Name each picture once.")
         if not label:
             raise _problem(f"{name} without a label", "Write a label for each picture.")
-        classes[found[0]] = label
+        classes[matching[0]] = label
     if missing:
         raise _problem(
             f"{some(missing)}, which {'is' if len(missing) == 1 else 'are'} not there",
             "Add the pictures, or take their rows out.",
         )
-    unnamed = [str(path) for place, path in enumerate(pictures) if place not in classes]
+    unnamed = [str(path) for index, path in enumerate(pictures) if index not in classes]
     if unnamed:
         raise RequestError(
             f"{NAME} has no row for {some(unnamed)}.",
             "Add a row for each picture, or take the pictures out.",
         )
-    return tuple(classes[place] for place in range(len(pictures)))
+    return tuple(classes[index] for index in range(len(pictures)))
 
 
-def _places(table: PurePosixPath, pictures: Sequence[PurePosixPath]) -> dict[str, list[int]]:
-    """Return which pictures a name may mean: by path, by path from the table, by name alone."""
-    exact = {str(path): [place] for place, path in enumerate(pictures)}
+def _indices(table: PurePosixPath, pictures: Sequence[PurePosixPath]) -> dict[str, list[int]]:
+    """Return the indices of pictures by path, by path from the table, and by name alone."""
+    exact = {str(path): [index] for index, path in enumerate(pictures)}
     beside = {
-        str(path.relative_to(table.parent)): [place]
-        for place, path in enumerate(pictures)
+        str(path.relative_to(table.parent)): [index]
+        for index, path in enumerate(pictures)
         if path.is_relative_to(table.parent)
     }
     bare = defaultdict(list)
-    for place, path in enumerate(pictures):
-        bare[path.name].append(place)
+    for index, path in enumerate(pictures):
+        bare[path.name].append(index)
     return {**bare, **exact, **beside}
 
 
-def _rows(content: bytes, places: dict[str, list[int]]) -> Rows:
+def _rows(content: bytes, indices: dict[str, list[int]]) -> Rows:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -116,22 +116,22 @@ def _rows(content: bytes, places: dict[str, list[int]]) -> Rows:
         raise RequestError(f"{NAME} cannot be read as a table ({error}).", FORM) from error
     if not table:
         raise RequestError(f"{NAME} is empty.", FORM)
-    file, label, start = _columns(table[0], places)
+    file, label, start = _columns(table[0], indices)
     short = [number for number, row in enumerate(table, 1) if len(row) <= max(file, label)]
     if short:
         raise RequestError(f"Row {short[0]:,} of {NAME} has too few columns.", FORM)
     return [(row[file].strip(), row[label].strip()) for row in table[start:]]
 
 
-def _columns(first: Sequence[str], places: dict[str, list[int]]) -> tuple[int, int, int]:
+def _columns(first: Sequence[str], indices: dict[str, list[int]]) -> tuple[int, int, int]:
     """Return the columns of file and label, and the row with which pictures start."""
     names = [name.strip().casefold() for name in first]
-    file = next((place for place, name in enumerate(names) if name in FILE_COLUMNS), None)
-    label = next((place for place, name in enumerate(names) if name in LABEL_COLUMNS), None)
+    file = next((index for index, name in enumerate(names) if name in FILE_COLUMNS), None)
+    label = next((index for index, name in enumerate(names) if name in LABEL_COLUMNS), None)
     if file is not None and label is not None:
         return file, label, 1
     # Without a header, the first row is that of a picture already.
-    if len(first) == 2 and _plain(first[0]) in places:
+    if len(first) == 2 and _plain(first[0]) in indices:
         return 0, 1, 0
     lacking = "file" if file is None else "label"
     raise RequestError(f"{NAME} has no column named {lacking}.", FORM)

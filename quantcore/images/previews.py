@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantcore.images.files import prepare, read_source
+from quantcore.images.files import read_source
+from quantcore.images.preparation import prepare
 from quantcore.models import ModelInfo, bundled_file
 
 # What black and white become with ImageNet's mean and std, which most models are trained with.

@@ -1,4 +1,4 @@
-"""What a comparison gets for pictures: disjoint splits, prepared when they are asked for."""
+"""The pictures of a comparison: disjoint splits of one collection, prepared when they are used."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Pictures(Protocol):
-    """A collection's pictures by place, raw and as a model sees them."""
+    """A collection's pictures by index, raw and as a model sees them."""
 
-    def picture(self, place: int) -> Image.Image:
+    def picture(self, index: int) -> Image.Image:
         """Return one picture as a person would look at it."""
 
-    def tensors(self, places: NDArray[np.int64]) -> "Tensor":
-        """Return float32 `[len(places), 3, S, S]` in channels-last order."""
+    def tensors(self, indices: NDArray[np.int64]) -> "Tensor":
+        """Return float32 `[len(indices), 3, S, S]` in channels-last order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,19 +29,19 @@ class Split:
 
     Attributes:
         pictures: the collection.
-        places: which of its pictures these are, `[N]`.
+        indices: of these pictures in the collection, `[N]`.
         labels: their classes, `[N]`; None where they have none.
         digest: SHA-256 that stands for the pictures, their order, and how they are prepared.
     """
 
     pictures: Pictures
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
     labels: NDArray[np.int64] | None
     digest: str
 
     def __len__(self) -> int:
         """Return how many pictures there are."""
-        return len(self.places)
+        return len(self.indices)
 
     def batches(
         self, size: int, count: int | None = None
@@ -59,29 +59,29 @@ class Split:
         for start in range(0, end, size):
             stop = min(start + size, end)
             labels = None if self.labels is None else torch.from_numpy(self.labels[start:stop])
-            yield self.pictures.tensors(self.places[start:stop]), labels
+            yield self.pictures.tensors(self.indices[start:stop]), labels
 
     def shuffled(self, seed: int) -> "Split":
         """Return the same pictures in another order, which the seed decides."""
         order = np.random.default_rng(seed).permutation(len(self))
         labels = None if self.labels is None else self.labels[order]
         digest = combined(self.digest, f"shuffled {seed}")
-        return Split(self.pictures, self.places[order], labels, digest)
+        return Split(self.pictures, self.indices[order], labels, digest)
 
     def tensor(self, count: int) -> "Tensor":
         """Return the first `count` pictures as one tensor `[count, 3, S, S]`."""
-        return self.pictures.tensors(self.places[:count])
+        return self.pictures.tensors(self.indices[:count])
 
     def thumbnail(self, index: int) -> Image.Image:
         """Return one picture as a person would look at it, before it is resized for the model."""
-        return self.pictures.picture(int(self.places[index]))
+        return self.pictures.picture(int(self.indices[index]))
 
     def first(self, count: int) -> "Split":
         """Return the first `count` pictures, or all where there are fewer."""
         if count >= len(self):
             return self
         labels = None if self.labels is None else self.labels[:count]
-        return Split(self.pictures, self.places[:count], labels, combined(self.digest, str(count)))
+        return Split(self.pictures, self.indices[:count], labels, combined(self.digest, str(count)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +89,14 @@ class ImageData:
     """Disjoint splits of one collection.
 
     Attributes:
-        calibration: what observers see.
-        qat: what QAT trains on; None where pictures have no labels or are too few.
-        qat_held_out: what QAT judges its steps on, never `evaluation`; None with `qat`.
-        evaluation: what accuracy and agreement are measured on.
+        calibration: pictures that observers see.
+        qat: pictures that QAT trains on; None where pictures have no labels or are too few.
+        qat_held_out: what QAT evaluates its steps on, never `evaluation`; None with `qat`.
+        evaluation: pictures that accuracy and agreement are measured on.
         class_names: of the model's logits.
-        labelled: whether accuracy can be measured.
+        labelled: the pictures have labels, so that accuracy can be measured.
         name: of the collection, for people.
-        note: what a reader must know of these pictures, in sentences, or nothing.
+        note: sentences for the reader of the figures; may be empty.
     """
 
     calibration: Split
@@ -114,8 +114,8 @@ def combined(*digests: str) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def fewer_note(found: int, asked: int) -> str:
-    """Return the sentence for fewer evaluation pictures than asked for, or nothing."""
-    if found >= asked:
+def fewer_note(available: int, requested: int) -> str:
+    """Return the sentence for fewer evaluation pictures than requested, or nothing."""
+    if available >= requested:
         return ""
-    return f"There are {found:,} evaluation pictures, not {asked:,}."
+    return f"There are {available:,} evaluation pictures, not {requested:,}."

@@ -25,7 +25,7 @@ PROCESS = uuid.uuid4().hex
 
 # Attempts, in the order in which they were cancelled.
 _cancelled: dict[str, None] = {}
-_pools: dict[bool, sandboxed.Worker] = {}
+_pools: dict[bool, sandboxed.SandboxedPool] = {}
 
 # A worker with several threads still measures one cell at a time.
 _ONE_AT_A_TIME = threading.Lock()
@@ -126,11 +126,11 @@ def _pool(settings: Settings, is_locked: bool) -> tuple[ProcessPool, str]:
     return _pools[is_locked].pool, _pools[is_locked].refusal
 
 
-def _start_pool(settings: Settings, is_locked: bool) -> sandboxed.Worker:
+def _start_pool(settings: Settings, is_locked: bool) -> sandboxed.SandboxedPool:
     if is_locked:
         return sandboxed.start(settings, PRELOADED_MODULES)
     limits = settings.memory_limit_bytes, settings.timeout_s
-    return sandboxed.Worker(ProcessPool(PRELOADED_MODULES, *limits, data=settings.data), "")
+    return sandboxed.SandboxedPool(ProcessPool(PRELOADED_MODULES, *limits, data=settings.data), "")
 
 
 class _Reporter:

@@ -1,6 +1,6 @@
-"""From a `ModelSpec` to a module. `catalogue` knows the models' facts; what is here builds them.
+"""Models: from a `ModelSpec` to a module, its weights and its facts.
 
-Importing this package imports no torch. All but `weights_digest` do when called, in workers.
+Importing this package imports no torch; the functions that build modules do when called.
 """
 
 from pathlib import Path
@@ -142,7 +142,7 @@ def weights_are_here(spec: ModelSpec, ready_quantized_for: str | None = None) ->
 
 
 def weights_files(spec: ModelSpec) -> tuple[Path, ...]:
-    """Return the files outside the project that published weights are read from, if they are here.
+    """Return the existing files of torch hub's cache that published weights are read from.
 
     Uploads have folders of their own.
     """
@@ -168,8 +168,8 @@ def _weights_path(info: "ModelInfo", engine: str | None) -> Path:
 def _require_ready_quantized(info: "ModelInfo", engine: str) -> None:
     if engine in info.pretrained_weights:
         return
-    there = " and ".join(info.pretrained_engines)
+    available = " and ".join(info.pretrained_engines)
     raise UnsupportedError(
         f"There is no ready-quantized checkpoint of {info.title} for {engine}.",
-        f"There is one for {there}." if there else "Use static or qat instead.",
+        f"There is one for {available}." if available else "Use static or qat instead.",
     )

@@ -1,4 +1,4 @@
-"""torchvision's float modules as they are served: one output, no auxiliary classifiers."""
+"""torchvision's float modules for inference: one output, no auxiliary classifiers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ def complete(name: str) -> "nn.Module":
 
 
 def options(name: str) -> dict[str, Any]:
-    """Return what the constructor needs beyond its defaults."""
+    """Return the constructor's arguments that differ from its defaults."""
     if name not in AUXILIARY:
         return {}
     return {"transform_input": True, "aux_logits": True, "init_weights": True}

@@ -1,4 +1,4 @@
-"""What each model is, read from `catalogue.json` without torch.
+"""Facts of each model, read from `catalogue.json` without torch.
 
 `python -m quantcore.models.catalogue` writes that file anew; it needs torch and takes minutes.
 """
@@ -23,13 +23,13 @@ CLOSE_NAMES = 5
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One model's facts.
+    """Facts of one model.
 
     Attributes:
         name: as a `ModelSpec` writes it.
         title: as people write it.
-        dataset: what it was trained on, which decides the pictures it is judged on; `own` for what
-            somebody brought.
+        dataset: what it was trained on, which decides the pictures it is evaluated on; `own` for
+            an upload.
         channels: the order in which it takes them, or the same grey in all three.
         image_size: side of the square it sees, px.
         resize_size: shorter side of the picture before the square is cut out, px.
@@ -47,7 +47,7 @@ class ModelInfo:
         static_mode: `eager` where torchvision has a quantizable twin, `fx` where FX graph mode
             handles it, `jit` where there is a TorchScript graph and no source, None where nothing
             does; `static_refusal` then says why.
-        is_program: its weights are somebody's program, which only runs in the locked-in worker.
+        is_program: its weights are somebody's program, which only runs in a sandboxed process pool.
         dynamic_layers: how many layers of each type dynamic quantization would convert.
         float_attention: it holds attention that stays float under dynamic quantization.
         pretrained_weights: engine -> file of the ready-quantized weights for it.
@@ -106,7 +106,7 @@ def catalogue() -> dict[str, ModelInfo]:
 
 
 def _trained_facts() -> dict[str, dict[str, float]]:
-    """Return what the bundle's manifest says of each checkpoint, which is written as it is made."""
+    """Return, by model, the accuracy and size of its checkpoint in the bundle's manifest."""
     manifest = bundled_file("manifest.json")
     entries = json.loads(manifest.read_bytes()) if manifest.exists() else {}
     return {
@@ -120,7 +120,7 @@ def _trained_facts() -> dict[str, dict[str, float]]:
 
 
 def offered() -> dict[str, ModelInfo]:
-    """Return the catalogue less the bundled models whose checkpoint this copy lacks."""
+    """Return the models of the catalogue whose checkpoint this copy has or can fetch."""
     return {
         name: info
         for name, info in catalogue().items()
@@ -135,47 +135,47 @@ def find(spec: ModelSpec) -> ModelInfo:
         RequestError: there is no such model; the sentence names the nearest.
     """
     if spec.source == "upload":
-        return _brought(spec)
+        return _uploaded(spec)
     info = catalogue().get(spec.listed)
     if info is None or (spec.is_random and spec.source == "bundled"):
         raise _unknown(spec)
     return _without_weights(info) if spec.is_random else info
 
 
-def _brought(spec: ModelSpec) -> ModelInfo:
-    """Return the facts of a model that somebody brought, as it was recognised."""
+def _uploaded(spec: ModelSpec) -> ModelInfo:
+    """Return the facts of an uploaded model, as it was recognised."""
     upload = uploads.find(spec.name)
     if upload.model is None:
         raise RequestError(
-            f"{upload.filename} is not a model.", "Choose it as images, or bring a model."
+            f"{upload.filename} is not a model.", "Choose it as images, or upload a model."
         )
-    found = upload.model
-    like = catalogue().get(found.architecture or "")
+    model = upload.model
+    like = catalogue().get(model.architecture or "")
     return ModelInfo(
         name=spec.name,
         title=uploads.title(upload),
         architecture=like.architecture if like else "",
         source="upload",
         dataset="own",
-        image_size=found.image_size,
-        resize_size=found.resize_size,
-        mean=found.mean,
-        std=found.std,
-        interpolation=found.interpolation,
-        classes=found.classes,
-        labels=found.labels,
-        parameters=found.parameters,
+        image_size=model.image_size,
+        resize_size=model.resize_size,
+        mean=model.mean,
+        std=model.std,
+        interpolation=model.interpolation,
+        classes=model.classes,
+        labels=model.labels,
+        parameters=model.parameters,
         gflops=like.gflops if like else None,
         published_top1=None,
         published_size_mb=None,
         weights_file=None,
         static_mode=like.static_mode if like else "jit",
         static_refusal=like.static_refusal if like else "",
-        dynamic_layers=dict(found.dynamic_layers),
-        float_attention=found.float_attention,
+        dynamic_layers=dict(model.dynamic_layers),
+        float_attention=model.float_attention,
         pretrained_weights={},
-        channels=found.channels,
-        is_program=found.is_program,
+        channels=model.channels,
+        is_program=model.is_program,
     )
 
 

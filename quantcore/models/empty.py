@@ -1,4 +1,4 @@
-"""Build a module without filling its parameters, when a state dict will or when nothing must."""
+"""Modules built without filling their parameters, for a state dict or for their shapes alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class EmptyParameters(TorchFunctionMode):
-    """Put what layers allocate as uninitialised memory, their parameters, on the meta device.
+    """Put parameters, which layers allocate as uninitialised memory, on the meta device.
 
     `torch.device("meta")` as a context would move every tensor, also those that constructors
     compute sizes with, and RegNet's constructor reads such tensors back.

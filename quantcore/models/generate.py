@@ -89,14 +89,14 @@ def _without_defaults(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def bundled_facts(name: str) -> dict[str, Any]:
-    """Return what the catalogue holds of a bundled model."""
+    """Return the catalogue's entry of a bundled model."""
     own = BUNDLED_OWN.get(name)
     with EmptyParameters():
         model = own() if own else torchvision().models.get_model(name, num_classes=10)
     files = {
-        engine: f"{name}.{made_for}.pt"
-        for made_for in ("x86", "qnnpack")
-        for engine in SERVES[made_for]
+        engine: f"{name}.{quantized_for}.pt"
+        for quantized_for in ("x86", "qnnpack")
+        for engine in SERVES[quantized_for]
     }
     model.to("meta")
     return {
@@ -117,7 +117,7 @@ def bundled_facts(name: str) -> dict[str, Any]:
 
 
 def published_facts(name: str) -> dict[str, Any]:
-    """Return what the catalogue holds of one of torchvision's architectures."""
+    """Return the catalogue's entry of one of torchvision's architectures."""
     weights = torchvision().models.get_model_weights(name).DEFAULT
     preprocess = weights.transforms()
     with EmptyParameters():
@@ -198,7 +198,7 @@ def _multiply_adds(model: nn.Module, size: int) -> float:
 
 
 def _recurrent_multiply_adds(model: nn.Module, steps: int) -> float:
-    """Every matrix of an LSTM is used once a step; the head is small beside them."""
+    """Return billions of multiply-adds: each matrix is used once a step, and the head is small."""
     matrices = (parameter.numel() for parameter in model.parameters() if parameter.dim() == 2)
     return round(sum(matrices) * steps / 1e9, 4)
 

@@ -17,11 +17,11 @@ def dynamic_layers(model: nn.Module) -> dict[str, list[str]]:
     reads = tuple(
         f"{name}." for name, module in model.named_modules() if isinstance(module, _readers())
     )
-    found: dict[str, list[str]] = {}
+    layers: dict[str, list[str]] = {}
     for name, module in model.named_modules():
         if type(module) in DYNAMIC_TYPES and not name.startswith(reads):
-            found.setdefault(type(module).__name__, []).append(name)
-    return found
+            layers.setdefault(type(module).__name__, []).append(name)
+    return layers
 
 
 def has_float_attention(model: nn.Module) -> bool:

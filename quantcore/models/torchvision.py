@@ -23,7 +23,7 @@ SEED = 0
 
 
 def hub_folder() -> Path:
-    """Return torch hub's checkpoints folder, found as torch finds it, without importing torch."""
+    """Return torch hub's checkpoints folder, as torch determines it, without importing torch."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("TORCH_HOME") or f"{cache}/torch"
     return Path(home).expanduser() / "hub" / "checkpoints"
@@ -34,10 +34,10 @@ def weights_path(info: ModelInfo, engine: str | None = None) -> Path:
 
     Args:
         info: a model with published weights.
-        engine: where given, the ready-quantized weights for this engine.
+        engine: of ready-quantized weights; None for the float weights.
 
     Raises:
-        WeightsUnavailableError: it is not there and cannot be fetched; the remedy is the command.
+        WeightsUnavailableError: it is missing and cannot be fetched; the remedy is a command.
     """
     name = info.weights_file if engine is None else info.pretrained_weights[engine]
     assert name is not None, "random weights have no file"
@@ -74,12 +74,12 @@ def _store(answer: Any, path: Path) -> None:
 
 
 def _check_name(path: Path, name: str) -> None:
-    """Hold the file against the start of its SHA-256, which torch hub's file names carry."""
+    """Check the file's SHA-256 against its first digits, which torch hub's file names carry."""
     expected = re.search(r"-([0-9a-f]{8,})\.", name)
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if expected and not found.startswith(expected[1]):
-        raise OSError(f"its digest starts with {found[:8]}, not with {expected[1]}")
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if expected and not sha256.startswith(expected[1]):
+        raise OSError(f"its digest starts with {sha256[:8]}, not with {expected[1]}")
 
 
 def build(info: ModelInfo) -> "nn.Module":

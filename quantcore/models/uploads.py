@@ -1,6 +1,6 @@
-"""Models that somebody brought: numbers for a torchvision architecture, or a program to load.
+"""Uploaded models: weights for a torchvision architecture, or a program to load.
 
-A program is only ever loaded by a child of the locked-in worker; who calls `build` sees to that.
+A program is only ever loaded in a sandboxed process pool; callers of `build` see to that.
 """
 
 from pathlib import Path
@@ -19,8 +19,8 @@ WEIGHTS = "weights.safetensors"
 PROGRAM = "model.pt"
 POSITIONS = "encoder.pos_embedding"
 PATCHES = "conv_proj.weight"
-# Counters and tables that a module makes for itself where a file lacks them.
-REMADE = ("num_batches_tracked", "relative_position_index", "relative_coords_table")
+# Counters and tables that a module computes by itself where a file lacks them.
+RECOMPUTED = ("num_batches_tracked", "relative_position_index", "relative_coords_table")
 
 
 def path(name: str, *, is_program: bool) -> Path:
@@ -29,12 +29,12 @@ def path(name: str, *, is_program: bool) -> Path:
 
 
 def is_here(spec: ModelSpec) -> bool:
-    """Return whether the upload is still there, and on this machine."""
+    """Return whether the upload still exists, and on this machine."""
     try:
-        found = uploads.find(spec.name).model
+        model = uploads.find(spec.name).model
     except RequestError:
         return False
-    return found is not None and path(spec.name, is_program=found.is_program).is_file()
+    return model is not None and path(spec.name, is_program=model.is_program).is_file()
 
 
 def digest(spec: ModelSpec) -> str:
@@ -43,10 +43,10 @@ def digest(spec: ModelSpec) -> str:
     Raises:
         RequestError: the upload is gone, or is no model.
     """
-    found = uploads.find(spec.name).model
-    if found is None:
-        raise RequestError("This upload is not a model.", "Bring a model.")
-    return found.weights
+    model = uploads.find(spec.name).model
+    if model is None:
+        raise RequestError("This upload is not a model.", "Upload a model.")
+    return model.weights
 
 
 def build(info: "ModelInfo") -> "nn.Module":
@@ -69,10 +69,10 @@ def twin(info: "ModelInfo") -> "nn.Module":
 
 
 def frozen(program: Any) -> "nn.Module":
-    """Return a program with its numbers folded into its graph; some come that way."""
+    """Return a TorchScript program frozen: its weights folded into the graph."""
     import torch
 
-    # What was frozen before has no modes any more.
+    # A program that was frozen before has no modes.
     if not hasattr(program, "training"):
         module: nn.Module = program
         return module
@@ -140,7 +140,7 @@ def _load(model: "nn.Module", weights: "dict[str, Tensor]", architecture: str) -
         left = model.load_state_dict(state, strict=False, assign=True)
     except RuntimeError as error:
         raise _misfit(architecture, str(error).splitlines()[-1].strip()) from error
-    missing = [name for name in left.missing_keys if not name.endswith(REMADE)]
+    missing = [name for name in left.missing_keys if not name.endswith(RECOMPUTED)]
     if missing or left.unexpected_keys:
         raise _misfit(architecture, f"at fault: {[*missing, *left.unexpected_keys][0]}")
 

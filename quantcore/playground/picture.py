@@ -180,7 +180,7 @@ def _of_evaluation(index: int, images: ImageSpec, input_specs: tuple[InputSpec, 
             # As `tensors` does, without the seconds that importing torch takes.
             pixels[model, size] = prepare(evaluation.thumbnail(index), info, size)
         else:
-            tensor = evaluation.pictures.tensors(evaluation.places[index : index + 1])
+            tensor = evaluation.pictures.tensors(evaluation.indices[index : index + 1])
             pixels[model, size] = np.ascontiguousarray(tensor[0].numpy())
         if picture is None:
             picture = evaluation.thumbnail(index)

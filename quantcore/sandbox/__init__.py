@@ -1,18 +1,20 @@
+"""Child processes: the pool they are forked in, their outbox of files, and the lock around them."""
+
+from quantcore.sandbox.child import Child
 from quantcore.sandbox.kept_worker import KeptWorker
 from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.sandbox.outbox import Outbox
-from quantcore.sandbox.process_pool import (
-    PROJECT,
-    Child,
-    ProcessPool,
+from quantcore.sandbox.process_pool import PROJECT, ProcessPool
+from quantcore.sandbox.protocol import (
     Progress,
     ShouldStop,
     Watch,
+    ignore_progress,
     never_stop,
     not_an_answer,
     progress_sender,
 )
-from quantcore.sandbox.sandboxed import Worker
+from quantcore.sandbox.sandboxed import SandboxedPool
 
 __all__ = [
     "PROJECT",
@@ -21,10 +23,11 @@ __all__ = [
     "Outbox",
     "ProcessPool",
     "Progress",
+    "SandboxedPool",
     "ShouldStop",
     "Watch",
-    "Worker",
     "discard",
+    "ignore_progress",
     "never_stop",
     "not_an_answer",
     "progress_sender",

@@ -12,14 +12,14 @@ class KeptWorker:
     def __init__(self, settings: Settings, modules: Sequence[str]) -> None:
         self._settings = settings
         self._modules = modules
-        self.worker: sandboxed.Worker | None = None
+        self.worker: sandboxed.SandboxedPool | None = None
 
     @property
     def refusal(self) -> str:
         """Return why programs are not run here; before the start, what shows without trying."""
         return self.worker.refusal if self.worker else sandboxed.cannot()
 
-    def started(self) -> sandboxed.Worker:
+    def started(self) -> sandboxed.SandboxedPool:
         """Return the worker that is there, or a new one where that must not be kept."""
         if self.worker is None or not self.worker.is_to_be_kept:
             self.close()

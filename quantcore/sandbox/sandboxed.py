@@ -1,7 +1,7 @@
-"""A process pool whose children are locked in, for untrusted files; it proves its lock first.
+"""The sandboxed process pool, for untrusted files: its children are locked in, with a proof.
 
-Where the kernel cannot lock children in, programs are refused with the sentence that is found here,
-and numbers and pictures are read by ordinary children, which have limits of memory and time.
+Where the kernel cannot lock children in, programs are refused with the pool's `refusal`, while
+numbers and pictures are read by ordinary children, which have limits of memory and time.
 """
 
 import threading
@@ -16,12 +16,12 @@ REMEDY = "Upload the weights as a state dict or safetensors."
 
 
 @dataclass(frozen=True)
-class Worker:
-    """A process pool for uploads.
+class SandboxedPool:
+    """A process pool for untrusted files.
 
     Attributes:
-        pool: whose children read them.
-        refusal: why programs are not run here; empty where the lock holds.
+        pool: its children are locked in, unless there is a refusal.
+        refusal: why untrusted programs are not run here; empty where the lock holds.
     """
 
     pool: ProcessPool
@@ -29,16 +29,16 @@ class Worker:
 
     @property
     def is_to_be_kept(self) -> bool:
-        """Return whether it lives, and a new one would not be locked in where this one is not."""
+        """Return whether it is alive, and as locked in as a new one would be."""
         return self.pool.is_alive and (not self.refusal or bool(cannot()))
 
 
-def start(settings: Settings, modules: Sequence[str]) -> Worker:
-    """Start the worker and let it try what it must not be able to do."""
+def start(settings: Settings, modules: Sequence[str]) -> SandboxedPool:
+    """Start a sandboxed process pool, after proving that the lock holds on this machine."""
     limits = settings.memory_limit_bytes, settings.timeout_s
-    refusal = cannot() or _sentence(_proven())
+    refusal = cannot() or _sentence(_proof())
     pool = ProcessPool(modules, *limits, data=settings.data, locked=not refusal)
-    return Worker(pool, refusal)
+    return SandboxedPool(pool, refusal)
 
 
 def _sentence(proof: lockdown.Proof) -> str:
@@ -46,23 +46,23 @@ def _sentence(proof: lockdown.Proof) -> str:
 
 
 def cannot() -> str:
-    """Return why nothing can be locked in here, as far as that shows without trying."""
+    """Return why this machine has no lock, without trying it; empty where it seems to have one."""
     return lockdown.why_unavailable() or ""
 
 
-def _proven() -> lockdown.Proof:
-    """Return what came of trying to get out, which is tried no more once the lock has held.
+def _proof() -> lockdown.Proof:
+    """Return the proof of the lock, tried until it has held once in this process.
 
-    It may also not hold because the machine is swamped, and that passes.
+    It may also fail because the machine is swamped, and that passes.
     """
-    with _PROVING:
-        if not _held:
+    with _proof_lock:
+        if not _proofs:
             proof = lockdown.prove()
             if not proof.holds:
                 return proof
-            _held.append(proof)
-        return _held[0]
+            _proofs.append(proof)
+        return _proofs[0]
 
 
-_PROVING = threading.Lock()
-_held: list[lockdown.Proof] = []
+_proof_lock = threading.Lock()
+_proofs: list[lockdown.Proof] = []

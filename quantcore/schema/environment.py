@@ -1,4 +1,4 @@
-"""What a figure is true of: the processor, its instruction sets, and the library versions."""
+"""The environment that figures hold for: processor, instruction sets, library versions."""
 
 import platform
 import sys
@@ -39,7 +39,7 @@ BOARD = Path("/proc/device-tree/model")
 
 @dataclass(frozen=True)
 class Environment:
-    """The machine and software that figures are true of. Its digest is part of a result's key."""
+    """The machine and software that figures hold for. Its digest is part of a result's key."""
 
     cpu: str
     machine: str
@@ -61,7 +61,7 @@ class Environment:
         return self.libraries.get(library, MISSING) != MISSING
 
     def sentence(self) -> str:
-        """Return the machine in words, as it stands under every figure."""
+        """Return the machine in words, for a line under figures."""
         sets = f" with {self.instruction_sets[-1]}" if self.instruction_sets else ""
         vnni = " with VNNI" if self.has_vnni else sets
         return f"{self.cpu}{vnni}, {self.physical_cores} cores, torch {self.libraries['torch']}"
@@ -69,7 +69,7 @@ class Environment:
 
 @cache
 def current_environment() -> Environment:
-    """Return what this process runs on. Needs no torch."""
+    """Return the environment of this process. Needs no torch."""
     flags = _cpuinfo().get("flags", _cpuinfo().get("Features", "")).split()
     machine = platform.machine()
     return Environment(
@@ -86,7 +86,7 @@ def current_environment() -> Environment:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide what a conversion gives, by name."""
+    """Return the versions of the libraries that affect a conversion, by name."""
     return {name: _version(name) for name in LIBRARIES}
 
 
@@ -98,9 +98,9 @@ def _version(name: str) -> str:
 
 
 def cpu_name(cpuinfo: Mapping[str, str], board: str, machine: str) -> str:
-    """Return the processor's name, which must tell apart what computes at different speeds.
+    """Return the processor's name, distinct for processors of different speed.
 
-    ARM's kernel names no model, only numbers, so that a board's own name says more.
+    On ARM, Linux gives only numbers for the model, so the board's name says more.
 
     Args:
         cpuinfo: the first processor's fields in `/proc/cpuinfo`.

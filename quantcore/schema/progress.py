@@ -1,4 +1,4 @@
-"""A comparison under way: what is measured so far, and where each of its cells stands."""
+"""The progress of a comparison and of its cells."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,14 +11,14 @@ JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class CellProgress:
-    """Where one cell of a running comparison stands.
+    """The progress of one cell of a comparison.
 
     Attributes:
-        share: 0 to 1 of the whole cell.
-        attempts: how often it was begun.
-        worker: the address of the worker that has it or had it last.
-        elsewhere: somebody else's comparison is just bringing the same figures.
-        times: when it was begun and was over, in seconds since 1970.
+        share: of the cell that is done, 0 to 1.
+        attempts: how often it was started.
+        worker: the address of the last worker that took it.
+        elsewhere: another comparison is measuring the same cell.
+        times: of its start and its end, seconds since 1970.
     """
 
     index: int
@@ -36,16 +36,16 @@ class CellProgress:
 
 @dataclass(frozen=True)
 class JobView:
-    """A comparison under way: what is measured so far, and what each cell is doing.
+    """A comparison under way, as pages show it: results so far, and the progress of each cell.
 
     Attributes:
         share: 0 to 1 of the whole.
         seconds_left: until it is done, at the pace so far; None before there is one.
-        message: why it as a whole does not go on.
-        name: given by who asked.
-        owner: who may change it.
-        asked_by: the same in words.
-        created: seconds since 1970.
+        message: why the whole comparison does not go on.
+        name: chosen by who requested it.
+        owner: the user who may change it.
+        asked_by: the owner in words.
+        created: when it was requested, seconds since 1970.
         ahead: cells of others that are measured before its first one; None once it has begun.
         starts_in_s: seconds until its first cell begins; None where that is not known.
         place: `here`, or `cluster` where a scheduler's workers measure.

@@ -1,6 +1,6 @@
-"""What is asked: plain frozen data that hashes, compares, and goes to and from JSON.
+"""Requests: plain frozen data that hashes, compares, and goes to and from JSON.
 
-Nothing here knows how an answer is found. `digest` of a spec is what keys in the cache are made of.
+Nothing here knows how a request is answered. Keys in the cache are made of digests of specs.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ SOURCES = ("bundled", "torchvision", "upload")
 
 @dataclass(frozen=True, order=True)
 class ModelSpec:
-    """Which float model: `bundled/NAME`, `torchvision/NAME[@random]` or `upload/TOKEN`."""
+    """A float model: `bundled/NAME`, `torchvision/NAME[@random]` or `upload/TOKEN`."""
 
     name: str
 
@@ -48,7 +48,7 @@ class ModelSpec:
 
     @property
     def is_random(self) -> bool:
-        """Return whether the weights are seeded noise: sizes and latencies are real, labels not."""
+        """Return whether the weights are seeded noise: only sizes and latencies are real then."""
         return self.name.endswith(RANDOM)
 
 
@@ -68,7 +68,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """Which pictures, and how many of them judge the model.
+    """The pictures of a comparison, and how many of them evaluate the model.
 
     Attributes:
         source: a folder or zip of pictures, or `upload/TOKEN`; None takes the model's own bundled
@@ -97,7 +97,7 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class MeasureSpec:
-    """How latency is timed.
+    """The conditions under which latency is timed.
 
     Attributes:
         threads: threads the model may use.
@@ -123,7 +123,7 @@ class MeasureSpec:
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """One question: these variants of this model, on these pictures, timed like this."""
+    """A request: variants of a model, the pictures, and the conditions of timing."""
 
     model: ModelSpec
     variants: tuple[Variant, ...]

@@ -1,8 +1,8 @@
-"""What is answered: measured figures with their units, as plain frozen data.
+"""Results: measured figures with their units, as plain frozen data.
 
 The JSON of a `Comparison` is the project's public format, schema 2, written down in
-`docs/schema.json`; files of schema 1 (`docs/schema-1.json`) are read as well. A cell that was asked
-for is either a `VariantResult` or a `Failure`.
+`docs/schema.json`; files of schema 1 (`docs/schema-1.json`) are read as well. Each requested
+cell is either a `VariantResult` or a `Failure`.
 """
 
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Latency:
 class Speedup:
     """How many times faster than float32, from paired rounds, with a 95 % interval.
 
-    `settled` is False where the time budget ended before the interval was as narrow as asked.
+    `settled` is False where the time budget ended before the interval was narrow enough.
     """
 
     ratio: float
@@ -54,8 +54,8 @@ class Speedup:
 class Accuracy:
     """Share of pictures labelled right (top-1), with a 95 % Wilson interval.
 
-    `right` says which: a bit for each picture, the first one highest, in base64. It lets any two
-    rows be compared picture by picture. Empty where it is not known.
+    `right` has a bit for each picture, the first one highest, in base64, so that any two rows can
+    be compared picture by picture. Empty where it is unknown.
     """
 
     top1: float
@@ -70,7 +70,7 @@ class VariantResult:
     """Everything measured of one variant's artifact, freshly loaded.
 
     Attributes:
-        key: SHA-256 of what was asked, of the weights, and of what it was measured on.
+        key: SHA-256 of the request, the weights, and the environment.
         latency_ms: per call of `batch` pictures.
         agreement: share of pictures on which it names the same class as float32; None for
             random weights.
@@ -82,7 +82,7 @@ class VariantResult:
             process held before it loaded the file.
         machine_busy: other processes used the machine while it was timed.
         cached: the figures come from an earlier run on this machine.
-        notes: what a reader must know of this row, in sentences.
+        notes: sentences about this row for its reader.
         predictions: SHA-256 of the stored logits, for comparisons picture by picture.
         speedup: over the float32 of its own backend.
         speedups: over every float32 that took turns with it, by that one's backend; `torch` is
@@ -123,13 +123,13 @@ class VariantResult:
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell without figures: why, and what to do.
+    """A cell without figures: the reason and the remedy.
 
     Attributes:
         details: the technical text, if any.
-        refused: it cannot be; nothing was tried.
-        died: its process was killed or ended by itself; it is tried again once, when asked.
-        image_size: side in px it was asked for, as `threads` and `batch`; None in older files.
+        refused: the variant is not supported; nothing was run.
+        died: its process was killed or ended by itself; a user may have it tried once more.
+        image_size: requested side in px, as `threads` and `batch`; None in older files.
     """
 
     key: str
@@ -149,9 +149,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One answer: the request, what it is true of, and every cell as a result or a failure.
+    """A comparison: the request, the environment, and every cell as a result or a failure.
 
-    `also` holds what else was asked in the same breath: the further requests of a sweep.
+    `also` holds the further requests of a sweep.
     """
 
     created: str

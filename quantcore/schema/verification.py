@@ -1,4 +1,4 @@
-"""What an export is asked for and what it proves: plain frozen data, to and from JSON.
+"""Exports and their verification reports: plain frozen data, to and from JSON.
 
 A `VerificationReport` is true of one file, by its digest, as freshly loaded on the machine it
 names.
@@ -17,14 +17,14 @@ from quantcore.schema.result import Accuracy, Artifact, Latency, Speedup
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """Which file is wanted: one variant of a model, in one format.
+    """A requested file: one variant of a model, in one format.
 
     Attributes:
         request: the model, its pictures and how it is timed; of its variants only float32 matters.
-        variant: what is exported.
+        variant: to export.
         format: a name in `EXPORTERS`.
         options: the format's own settings, by name, sorted: `(("bytecode", 8),)`.
-        images: how many evaluation pictures the proof is over, at most.
+        images: how many evaluation pictures it is verified on, at most.
     """
 
     request: CompareRequest
@@ -83,7 +83,7 @@ class RuntimeLatency:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing the proof looked at: whether it held, and what was found, in a sentence."""
+    """One check of a file: whether it passed, and the finding in a sentence."""
 
     name: str
     passed: bool
@@ -92,7 +92,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Guess:
-    """A class the file names, by its place and its label, and the share it gives it, 0 to 1."""
+    """A class that the file names: its index, its label, and the probability, 0 to 1."""
 
     index: int
     label: str
@@ -101,7 +101,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture to try the file with, and what the file answered to it here.
+    """A picture to try the file with, and the file's answer to it on this machine.
 
     Attributes:
         artifact: the picture in the store, a PNG as large as the model sees it.
@@ -114,7 +114,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """What is known of an exported file, measured of the file in a fresh process.
+    """The facts of an exported file, measured in a fresh process.
 
     Attributes:
         zipped_bytes: by how much an app's download grows.
@@ -124,10 +124,10 @@ class VerificationReport:
         largest_logit_difference: between the file and its variant, over all pictures.
         latency: in each runtime that could run it here.
         peak_memory_bytes: most resident memory above the runtime's own while it answers.
-        checks: what was held against what; the file passes if all do.
-        not_verified: what nobody looked at, in sentences: a phone's latency above all.
-        notes: what a reader must know of this file, in sentences.
-        provenance: what the file carries: labels, how pictures are prepared, what it is made from.
+        checks: of the file; the report passes if all do.
+        not_verified: sentences on what was not checked, such as a phone's latency.
+        notes: sentences about this file for its reader.
+        provenance: as the file carries it: labels, preparation of pictures, source.
         sample: a picture to try the file with; None where the file does not load.
         runtime_version: of what ran the file.
     """
@@ -152,7 +152,7 @@ class VerificationReport:
 
     @property
     def passed(self) -> bool:
-        """Return whether every check held."""
+        """Return whether every check passed."""
         return all(check.passed for check in self.checks)
 
     def to_json(self) -> str:

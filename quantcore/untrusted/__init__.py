@@ -1,4 +1,4 @@
-"""Model files that strangers bring: refused with a sentence that says why, or recognised.
+"""Uploaded files, which are untrusted: refused with a sentence that says why, or recognised.
 
 `inspect` looks at a file without torch and without reading its numbers. `examine.examine` does the
 rest, in a child process that can reach nothing but the file and one folder.
@@ -14,7 +14,7 @@ __all__ = ["InspectionView", "Inspections", "check", "inspect"]
 
 
 def inspect(path: Path) -> Sniffed:
-    """Return what a file is, if it is a model that can be taken, a picture or a zip of pictures.
+    """Return the kind of a file: an accepted kind of model, a picture, or a zip of pictures.
 
     Its structure is checked as far as that goes without torch: a zip's parts agree, every tensor
     that the file claims to hold is in it, and a pickle names no program. Nothing is run.

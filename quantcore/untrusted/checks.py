@@ -1,19 +1,14 @@
-"""What can be said against a file before any of it is loaded."""
+"""Checks of an untrusted file's structure, before any of it is loaded."""
 
 from pathlib import Path
 
 from quantcore.errors import RequestError
 from quantcore.untrusted import programs
 from quantcore.untrusted.archive import open_archive
+from quantcore.untrusted.safetensors import read_safetensors
 from quantcore.untrusted.sniff import Kind, Sniffed, sniff
-from quantcore.untrusted.tensors import (
-    Contents,
-    check_torchscript,
-    read_legacy,
-    read_safetensors,
-    read_torch_zip,
-    root_of,
-)
+from quantcore.untrusted.tensors import Contents
+from quantcore.untrusted.torch_files import check_torchscript, read_legacy, read_torch_zip, root_of
 
 WEIGHTS: tuple[Kind, ...] = ("torch_zip", "torch_legacy", "safetensors")
 TAKEN = "Upload PyTorch weights (.pt, .pth, .safetensors), TorchScript or a .pt2 of torch.export."
@@ -39,11 +34,11 @@ REFUSALS: dict[Kind, tuple[str, str]] = {
     ),
     "tflite": (
         "This is a TensorFlow Lite model, made to be run and not to be converted further.",
-        f"Bring the PyTorch model it came from. {TAKEN}",
+        f"Upload the PyTorch model it came from. {TAKEN}",
     ),
     "executorch": (
         "This is an ExecuTorch program, made to be run and not to be converted further.",
-        f"Bring the PyTorch model it came from. {TAKEN}",
+        f"Upload the PyTorch model it came from. {TAKEN}",
     ),
     "gguf": ("This is a GGUF file, which holds a language model.", TAKEN),
     "numpy": ("This is a file of NumPy, and only PyTorch models are taken.", TAKEN),
@@ -67,8 +62,8 @@ REFUSALS: dict[Kind, tuple[str, str]] = {
 
 
 def check(path: Path) -> Sniffed:
-    """Return what a file is, its structure checked, as `inspect` says."""
-    sniffed = taken(path)
+    """Return the kind of a file whose structure was checked; raises as `inspect`."""
+    sniffed = accepted_kind(path)
     if sniffed.kind in WEIGHTS:
         read_weights(path, sniffed.kind)
     else:
@@ -76,8 +71,8 @@ def check(path: Path) -> Sniffed:
     return sniffed
 
 
-def taken(path: Path) -> Sniffed:
-    """Return what a file is, by its content alone, if it is of a kind that is taken.
+def accepted_kind(path: Path) -> Sniffed:
+    """Return the kind of a file, by its content alone, if it has an accepted kind.
 
     Raises:
         RequestError: it is of another kind.
@@ -92,7 +87,7 @@ def check_program(path: Path, kind: Kind) -> None:
     """Check the structure of TorchScript or of an exported program.
 
     Raises:
-        RequestError: it is damaged, or holds what is not opened.
+        RequestError: it is damaged, or holds something that is never opened.
     """
     if kind == "torchscript":
         check_torchscript(path)
@@ -101,7 +96,7 @@ def check_program(path: Path, kind: Kind) -> None:
 
 
 def read_weights(path: Path, kind: Kind) -> Contents:
-    """Return a file's checked tensors, if it holds no program.
+    """Return the checked tensors of a file of weights.
 
     Raises:
         RequestError: it is damaged, or names a program.
@@ -114,10 +109,10 @@ def read_weights(path: Path, kind: Kind) -> Contents:
 
 
 def check_exported(path: Path) -> None:
-    """Check what a .pt2 holds beside its program: no compiled code, and no pickled objects.
+    """Check that a .pt2 holds no compiled code and no pickled objects beside its program.
 
     Raises:
-        RequestError: it does, or the zip is damaged.
+        RequestError: it holds some, or the zip is damaged.
     """
     archive = open_archive(path)
     root = root_of(archive)

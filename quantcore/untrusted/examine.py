@@ -1,7 +1,7 @@
-"""What a child process does with a stranger's file, locked so that it reaches nothing else.
+"""The examination of an untrusted file of a model, in a locked child process.
 
 Weights are read without torch and written anew: `weights.safetensors`, float32, under the names
-that torchvision gives them today. No byte of the stranger's file but these numbers goes on. Of
+that torchvision gives them today. Nothing else of the untrusted file is kept. Of
 TorchScript and exported programs, which are programs, a TorchScript file `model.pt` is kept; it is
 never to be loaded outside of such a child.
 """
@@ -17,20 +17,22 @@ from numpy.typing import NDArray
 
 from quantcore.errors import RequestError
 from quantcore.models import catalogue
-from quantcore.untrusted.archive import MAGIC, open_archive
-from quantcore.untrusted.checks import WEIGHTS, check_program, read_weights, taken
+from quantcore.untrusted.archive import open_archive
+from quantcore.untrusted.candidate import Candidate
+from quantcore.untrusted.checks import WEIGHTS, accepted_kind, check_program, read_weights
 from quantcore.untrusted.examined import WEIGHTS_FILE, Examined, Offered
 from quantcore.untrusted.fingerprints import CLASSES, Fingerprint, fingerprints
-from quantcore.untrusted.recognise import REMADE, Candidate, Recognition, recognise, sources
+from quantcore.untrusted.recognise import REMADE, Recognition, recognise, sources
 from quantcore.untrusted.sniff import Kind, Sniffed
 from quantcore.untrusted.tensors import Tensor
 from quantcore.untrusted.unwrap import Unwrapped, refuse_eight_bits, unwrap
+from quantcore.untrusted.zip_structure import MAGIC
 
-MADE_BY_TRAINING = re.compile(
+TRAINING_ONLY = re.compile(
     r"(^|\.)(running_mean|running_var|num_batches_tracked|relative_position_index|"
     r"relative_coords_table)$"
 )
-WHOLE_NUMBERS = re.compile(r"(^|\.)(num_batches_tracked|relative_position_index)$")
+INTEGERS = re.compile(r"(^|\.)(num_batches_tracked|relative_position_index)$")
 
 
 def preload(kind: Kind) -> None:
@@ -44,21 +46,21 @@ def preload(kind: Kind) -> None:
 
 
 def examine(path: Path, folder: Path) -> Examined:
-    """Return what a file holds, and write into the folder what is kept of it.
+    """Return the facts of a model's file, and write its weights or program into the folder.
 
     To be run in a child process: a TorchScript file or a .pt2 is loaded, and run on zeros.
 
     Raises:
-        RequestError: the file is refused; the sentences say why, and what to bring instead.
+        RequestError: the file is refused; the sentences say why, and what to upload instead.
     """
-    sniffed = taken(path)
+    sniffed = accepted_kind(path)
     if sniffed.kind in WEIGHTS:
         return _examine_weights(path, sniffed, folder)
     if sniffed.kind in {"torchscript", "exported_program"}:
         from quantcore.untrusted import run
 
         check_program(path, sniffed.kind)
-        _whole(path)
+        _check_checksums(path)
         return run.examine(path, sniffed.kind, folder)
     raise RequestError(
         f"This is {sniffed.title}, not a model.",
@@ -66,8 +68,8 @@ def examine(path: Path, folder: Path) -> Examined:
     )
 
 
-def _whole(path: Path) -> None:
-    """Read a zip's members once, which holds them against their checksums."""
+def _check_checksums(path: Path) -> None:
+    """Read a zip's members once, which checks their checksums."""
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             return
@@ -78,12 +80,12 @@ def _whole(path: Path) -> None:
 
 
 def _examine_weights(path: Path, sniffed: Sniffed, folder: Path) -> Examined:
-    found = unwrap(read_weights(path, sniffed.kind))
-    _whole(path)
-    recognitions = [_recognised(unwrapped) for unwrapped in found]
+    state_dicts = unwrap(read_weights(path, sniffed.kind))
+    _check_checksums(path)
+    recognitions = [_recognise(unwrapped) for unwrapped in state_dicts]
     fitting = [number for number, tried in enumerate(recognitions) if tried.candidates]
-    chosen = fitting[0] if fitting else 0
-    unwrapped, recognition = found[chosen], recognitions[chosen]
+    index = fitting[0] if fitting else 0
+    unwrapped, recognition = state_dicts[index], recognitions[index]
     refuse_eight_bits(unwrapped.tensors)
     best = recognition.best
     _refuse_one_class(best)
@@ -106,7 +108,7 @@ def _examine_weights(path: Path, sniffed: Sniffed, folder: Path) -> Examined:
     )
 
 
-def _recognised(unwrapped: Unwrapped) -> Recognition:
+def _recognise(unwrapped: Unwrapped) -> Recognition:
     return recognise({name: tensor.shape for name, tensor in unwrapped.tensors.items()})
 
 
@@ -129,18 +131,18 @@ def _offered(candidate: Candidate) -> Offered:
 def _write(path: Path, tensors: Mapping[str, Tensor], best: Candidate, target: Path) -> int:
     """Write the candidate's own tensors as safetensors, one at a time; return the parameters."""
     fingerprint = fingerprints()[best.architecture]
-    taken = {
+    written = {
         name: tensors[ours]
         for name, ours in sources(tensors, best).items()
         if _usable(name, tensors[ours], best, fingerprint)
     }
     header: dict[str, object] = {}
     position = 0
-    for name, tensor in taken.items():
-        whole = WHOLE_NUMBERS.search(name) is not None
-        size = (8 if whole else 4) * int(np.prod(tensor.shape, dtype=np.int64))
+    for name, tensor in written.items():
+        is_integer = INTEGERS.search(name) is not None
+        size = (8 if is_integer else 4) * int(np.prod(tensor.shape, dtype=np.int64))
         header[name] = {
-            "dtype": "I64" if whole else "F32",
+            "dtype": "I64" if is_integer else "F32",
             "shape": list(tensor.shape),
             "data_offsets": [position, position + size],
         }
@@ -149,17 +151,17 @@ def _write(path: Path, tensors: Mapping[str, Tensor], best: Candidate, target: P
     text += b" " * (-len(text) % 8)
     with target.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for name, tensor in taken.items():
+        for name, tensor in written.items():
             file.write(_numbers(path, name, tensor).tobytes())
     return sum(
         int(np.prod(tensor.shape, dtype=np.int64))
-        for name, tensor in taken.items()
-        if not MADE_BY_TRAINING.search(name)
+        for name, tensor in written.items()
+        if not TRAINING_ONLY.search(name)
     )
 
 
 def _usable(name: str, tensor: Tensor, best: Candidate, fingerprint: Fingerprint) -> bool:
-    """Return whether a tensor is written; tables of another shape are made anew by the module."""
+    """Return whether a tensor is written; a module makes tables of another shape by itself."""
     expected = tuple(best.classes if side == CLASSES else side for side in fingerprint.shapes[name])
     if REMADE.search(name):
         return tensor.shape == expected
@@ -173,7 +175,7 @@ def _usable(name: str, tensor: Tensor, best: Candidate, fingerprint: Fingerprint
 
 def _numbers(path: Path, name: str, tensor: Tensor) -> NDArray[np.generic]:
     numbers = tensor.read(path)
-    if WHOLE_NUMBERS.search(name):
+    if INTEGERS.search(name):
         return numbers.astype("<i8")
     if not np.isfinite(numbers).all():
         raise RequestError(

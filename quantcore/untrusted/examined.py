@@ -1,4 +1,4 @@
-"""What is told of a stranger's file that was taken: plain data, from the child to its parent."""
+"""The result of examining an untrusted model: plain data, from the child to its parent."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,7 +15,7 @@ class Offered:
         architecture: as torchvision names it.
         title: as people write it.
         classes: that its last layer tells apart.
-        image_size: side in px that pictures have for it unless asked otherwise.
+        image_size: side in px that pictures have for it by default.
     """
 
     architecture: str
@@ -26,20 +26,20 @@ class Offered:
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found in a file.
+    """A model as it was found in an untrusted file.
 
     Attributes:
         kind: weights alone, or which form of program.
         file: name of what was written into the folder.
         candidates: architectures that the weights fit, best first; none for a program.
-        parameters: numbers that were learned.
+        parameters: how many numbers were learned.
         outputs: numbers that the model answers a picture with, one a class.
         channels: of the pictures it takes.
         image_size: side in px that it takes; for a program, the first that worked.
         any_batch: it takes several pictures at once.
         labels: class names, if the file carries as many as there are outputs.
         dynamic_layers: how many layers of each type dynamic quantization would find.
-        notes: sentences about what was left out or supposed.
+        notes: sentences about what was left out or assumed.
     """
 
     kind: Literal["state_dict", "torchscript", "exported_program"]

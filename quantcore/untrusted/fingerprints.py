@@ -1,4 +1,4 @@
-"""Names and shapes of every architecture's tensors, by which a stranger's weights are recognised.
+"""Names and shapes of every architecture's tensors, by which uploaded weights are recognised.
 
 `fingerprints.json.gz` is generated: `python -m quantcore.untrusted.fingerprints` writes it anew
 from torchvision's modules, built without numbers. Reading it needs no torch.
@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What an architecture's state dict looks like.
+    """The names and shapes of an architecture's state dict.
 
     Attributes:
         shapes: of its tensors, in their order; `CLASSES` stands for the number of classes.
@@ -40,6 +40,11 @@ class Fingerprint:
     def heads(self) -> tuple[str, ...]:
         """Return the names of the tensors whose shape depends on the number of classes."""
         return tuple(name for name, shape in self.shapes.items() if CLASSES in shape)
+
+    @property
+    def main_heads(self) -> tuple[str, ...]:
+        """Return those of `heads` that do not belong to an auxiliary classifier."""
+        return tuple(name for name in self.heads if not name.startswith(self.auxiliary))
 
 
 @cache
@@ -72,7 +77,7 @@ def write_fingerprints(path: Path) -> None:
 
 
 def shapes_of(name: str) -> dict[str, Shape]:
-    """Return the shapes of an architecture's tensors, found by building it for two class counts."""
+    """Return the shapes of an architecture's tensors built for two numbers of classes."""
     few, many = (_empty(name, classes).state_dict() for classes in (3, 5))
     return {
         key: tuple(

@@ -1,4 +1,4 @@
-"""What a locked child is asked about an upload: what it is, and what is kept of it."""
+"""The inspection of an upload in a locked child: its kind, and the part of it that is kept."""
 
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -9,7 +9,7 @@ from quantcore.sandbox import progress_sender
 from quantcore.untrusted.checks import WEIGHTS, check
 from quantcore.untrusted.examine import examine
 from quantcore.untrusted.examined import Examined
-from quantcore.untrusted.pictures import Looked, look_through
+from quantcore.untrusted.pictures import CheckedPictures, check_pictures
 
 PROGRAMS = ("torchscript", "exported_program")
 PICTURES = ("pictures", "zip")
@@ -17,33 +17,33 @@ PICTURES = ("pictures", "zip")
 
 @dataclass(frozen=True)
 class Found:
-    """What an upload is: a model or pictures."""
+    """The content of an upload: a model or pictures."""
 
     model: Examined | None = None
-    images: Looked | None = None
+    images: CheckedPictures | None = None
 
 
 def run_look_child(connection: Connection, path: Path, folder: Path, refusal: str) -> Found:
-    """Return what a file is, having written into the folder what is kept of it.
+    """Return the content of a file, and write the part that is kept into the folder.
 
     Args:
-        connection: to who asked, for progress.
+        connection: to the parent, for progress.
         path: the file.
         folder: where to write.
-        refusal: why no program may be run, if it may not.
+        refusal: why no program may be run; empty where programs may.
 
     Raises:
-        RequestError: it is refused; the sentences say why, and what to bring instead.
+        RequestError: it is refused; the sentences say why, and what to upload instead.
     """
-    tell = progress_sender(connection)
-    tell("looking at the file's structure", 0.05)
+    report = progress_sender(connection)
+    report("looking at the file's structure", 0.05)
     sniffed = check(path)
     if sniffed.kind in PICTURES:
-        return Found(images=look_through(path, folder, tell))
+        return Found(images=check_pictures(path, folder, report))
     if sniffed.kind in PROGRAMS and refusal:
         raise RequestError(
             f"{refusal} So no {sniffed.title.removeprefix('a ')} is opened here.",
             "Upload the weights as a state dict or safetensors.",
         )
-    tell("reading the weights" if sniffed.kind in WEIGHTS else "trying the program", 0.3)
+    report("reading the weights" if sniffed.kind in WEIGHTS else "trying the program", 0.3)
     return Found(model=examine(path, folder))

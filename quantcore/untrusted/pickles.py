@@ -2,8 +2,8 @@
 
 A pickle is a program: opening it the ordinary way runs whatever its maker wrote. Here its
 instructions are only followed as far as they put plain values together. Where it would call
-something, what it would call and with what is written down instead, as a `Made`; nothing is
-imported and nothing is run.
+something, a `Call` stands for the result: the name and the arguments. Nothing is imported and
+nothing is run.
 """
 
 import pickletools
@@ -32,24 +32,24 @@ MAPPINGS = frozenset(
 
 @dataclass(frozen=True)
 class Global:
-    """Something of a program that a pickle names: `torch._utils._rebuild_tensor_v2`."""
+    """A function or class that a pickle names: `torch._utils._rebuild_tensor_v2`."""
 
     path: str
 
 
 @dataclass(eq=False)
-class Made:
-    """What a pickle would make by calling something: inert.
+class Call:
+    """A call that a pickle asks for, not made, in place of its result.
 
     Attributes:
-        what: that it would call, or make an instance of.
-        arguments: that it would call it with.
-        state: that it would give the result.
-        items: that it would put into it, were it a mapping.
-        appended: that it would append to it, were it a list.
+        function: to call, or class to make an instance of.
+        arguments: of the call.
+        state: to set on the result.
+        items: to put into the result, were it a mapping.
+        appended: values to append to the result, were it a list.
     """
 
-    what: Any
+    function: Any
     arguments: Any
     state: Any = None
     items: dict[Any, Any] = field(default_factory=dict)
@@ -57,12 +57,12 @@ class Made:
 
     @property
     def path(self) -> str:
-        """Return what it would call, or nothing where that is no plain name."""
-        return self.what.path if isinstance(self.what, Global) else ""
+        """Return the function's name, empty where it is no plain name."""
+        return self.function.path if isinstance(self.function, Global) else ""
 
 
 @dataclass(eq=False)
-class Stored:
+class StorageReference:
     """A reference to bytes kept beside the pickle: a tensor's storage."""
 
     reference: Any
@@ -70,7 +70,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Pickled:
-    """What a pickle holds, and every name of a program that it mentions."""
+    """The content of a pickle, and every name of a program that it mentions."""
 
     value: Any
     globals: frozenset[str]
@@ -80,7 +80,7 @@ class _Mark:
     """Where a group of values starts on the stack."""
 
 
-class Limited:
+class LimitedReader:
     """The next bytes of a file, up to a limit, for a reader that may ask for any number."""
 
     def __init__(self, file: BinaryIO, limit: int = MAX_BYTES) -> None:
@@ -89,31 +89,31 @@ class Limited:
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, fewer where the file or the limit ends."""
-        return self._took(self._file.read(max(0, min(size, self._left))))
+        return self._count_read(self._file.read(max(0, min(size, self._left))))
 
     def readline(self) -> bytes:
         """Return the next bytes up to the end of a line, the file or the limit."""
-        return self._took(self._file.readline(self._left))
+        return self._count_read(self._file.readline(self._left))
 
-    def _took(self, taken: bytes) -> bytes:
-        self._left -= len(taken)
-        return taken
+    def _count_read(self, content: bytes) -> bytes:
+        self._left -= len(content)
+        return content
 
 
 def read_bytes(content: bytes) -> Pickled:
-    """Return what a pickle holds, as `read` does."""
+    """Return the content of a pickle, as `read` does."""
     return read(BytesIO(content))
 
 
 def read(file: BinaryIO) -> Pickled:
-    """Return what the next pickle in a file holds; the file then stands behind it.
+    """Return the content of the next pickle in a file, and leave the file behind its end.
 
     Raises:
         RequestError: it is damaged, too long, or uses what torch.save does not write.
     """
     reader = _Reader()
     try:
-        for steps, (instruction, argument, _) in enumerate(pickletools.genops(Limited(file))):  # type: ignore[arg-type]
+        for steps, (instruction, argument, _) in enumerate(pickletools.genops(LimitedReader(file))):  # type: ignore[arg-type]
             if steps > MAX_STEPS:
                 raise RequestError(
                     "The file holds far more values than a model's weights are.",
@@ -164,13 +164,13 @@ class _Reader:
 
     def _group(self) -> list[Any]:
         """Take the values since the last mark off the stack."""
-        place = len(self._stack) - 1
-        while self._stack[place] is not _Mark:
-            place -= 1
-            if place < 0:
+        index = len(self._stack) - 1
+        while self._stack[index] is not _Mark:
+            index -= 1
+            if index < 0:
                 raise ValueError("no mark")
-        group = self._stack[place + 1 :]
-        del self._stack[place:]
+        group = self._stack[index + 1 :]
+        del self._stack[index:]
         return group
 
     def _proto(self, argument: int) -> None:
@@ -212,9 +212,9 @@ class _Reader:
         self._stack.append([])
 
     def _dict(self, argument: None) -> None:
-        made: dict[Any, Any] = {}
-        _put(made, self._group())
-        self._stack.append(made)
+        mapping: dict[Any, Any] = {}
+        _put(mapping, self._group())
+        self._stack.append(mapping)
 
     def _list(self, argument: None) -> None:
         self._stack.append(self._group())
@@ -245,7 +245,7 @@ class _Reader:
 
     def _extend(self, values: list[Any]) -> None:
         target = self._stack[-1]
-        (target.appended if isinstance(target, Made) else target).extend(values)
+        (target.appended if isinstance(target, Call) else target).extend(values)
 
     def _setitem(self, argument: None) -> None:
         value, key = self._stack.pop(), self._stack.pop()
@@ -256,7 +256,7 @@ class _Reader:
 
     def _put_all(self, values: list[Any]) -> None:
         target = self._stack[-1]
-        _put(target.items if isinstance(target, Made) else target, values)
+        _put(target.items if isinstance(target, Call) else target, values)
 
     def _global(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
@@ -276,33 +276,33 @@ class _Reader:
         self._stack.append(Global(path))
 
     def _reduce(self, argument: None) -> None:
-        arguments, what = self._stack.pop(), self._stack.pop()
-        self._made(what, arguments)
+        arguments, function = self._stack.pop(), self._stack.pop()
+        self._call(function, arguments)
 
     def _newobj(self, argument: None) -> None:
         self._reduce(argument)
 
     def _newobj_ex(self, argument: None) -> None:
-        keywords, arguments, what = self._stack.pop(), self._stack.pop(), self._stack.pop()
-        self._made(what, (arguments, keywords))
+        keywords, arguments, function = self._stack.pop(), self._stack.pop(), self._stack.pop()
+        self._call(function, (arguments, keywords))
 
-    def _made(self, what: Any, arguments: Any) -> None:
-        if isinstance(what, Global) and what.path in MAPPINGS:
-            made: dict[Any, Any] = {}
+    def _call(self, function: Any, arguments: Any) -> None:
+        if isinstance(function, Global) and function.path in MAPPINGS:
+            mapping: dict[Any, Any] = {}
             # Older OrderedDicts were called with a list of their pairs.
             for pair in _pairs(arguments):
-                _put(made, pair)
-            self._stack.append(made)
+                _put(mapping, pair)
+            self._stack.append(mapping)
         else:
-            self._stack.append(Made(what, arguments))
+            self._stack.append(Call(function, arguments))
 
     def _build(self, argument: None) -> None:
         state = self._stack.pop()
-        if isinstance(self._stack[-1], Made):
+        if isinstance(self._stack[-1], Call):
             self._stack[-1].state = state
 
     def _binpersid(self, argument: None) -> None:
-        self._stack.append(Stored(self._stack.pop()))
+        self._stack.append(StorageReference(self._stack.pop()))
 
 
 def _pairs(arguments: Any) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""Which names a pickle of weights may mention, and what is said of the others.
+"""Programs in a file of weights: which names its pickle may mention, and the refusal of others.
 
 A file of weights needs a dozen names: those that put tensors together. Training programs leave
 others in it, like a learning rate as NumPy's kind of number; a few that can do nothing are put up
@@ -10,9 +10,10 @@ import re
 from typing import Any
 
 from quantcore.errors import RequestError
-from quantcore.untrusted.archive import shown
-from quantcore.untrusted.pickles import MAPPINGS, Made
-from quantcore.untrusted.tensors import ALREADY, ALREADY_REMEDY, QUANTIZED, STORAGES, Contents
+from quantcore.untrusted.pickles import MAPPINGS, Call
+from quantcore.untrusted.rebuild import QUANTIZED, STORAGES
+from quantcore.untrusted.tensors import ALREADY, ALREADY_REMEDY, Contents
+from quantcore.untrusted.text import shown
 
 SAVE = (
     'Save its numbers instead, in Python:\nimport torch\ntorch.save(model.state_dict(), "model.pt")'
@@ -112,17 +113,17 @@ def check_sizes(program: bytes) -> None:
 
 def _module(value: Any) -> str | None:
     """Return the class of the module that a value is, or holds under one of its names."""
-    held = [value, *value.values()] if isinstance(value, dict) else [value]
-    for item in held:
-        state = item.state if isinstance(item, Made) else None
-        if isinstance(item, Made) and isinstance(state, dict) and MODULE_STATE in state:
+    items = [value, *value.values()] if isinstance(value, dict) else [value]
+    for item in items:
+        state = item.state if isinstance(item, Call) else None
+        if isinstance(item, Call) and isinstance(state, dict) and MODULE_STATE in state:
             path = item.path or _instance(item)
             return path or "a class of its own"
     return None
 
 
-def _instance(made: Made) -> str:
-    """Return the class that `copyreg` is asked for an instance of."""
-    arguments = made.arguments
+def _instance(call: Call) -> str:
+    """Return the class that a call of `copyreg` makes an instance of."""
+    arguments = call.arguments
     first = arguments[0] if isinstance(arguments, tuple) and arguments else None
     return getattr(first, "path", "")

@@ -1,4 +1,4 @@
-"""Which architecture a stranger's weights belong to, told by the names and shapes of their tensors.
+"""Recognition of the architecture that weights belong to, by their tensors' names and shapes.
 
 `recognise` compares them with every fingerprint, allowing for what training programs do to a state
 dict: a common beginning put before every name (`module.`, `model.`), another number of classes,
@@ -12,22 +12,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from quantcore.errors import RequestError
 from quantcore.models import catalogue
-from quantcore.untrusted.archive import shown
+from quantcore.untrusted.candidate import Candidate
 from quantcore.untrusted.fingerprints import CLASSES, Fingerprint, Shape, fingerprints
+from quantcore.untrusted.text import listed, shown
+from quantcore.untrusted.unrecognised import refusal
 
-NEAREST = 3
-LOOKED_INTO = 12
+MAX_NEAREST = 3
+MAX_COMPARED = 12
 MAX_PREFIXES = 40
-PREFIX_SHARE = 0.15
-PREFIX_DEPTH = 5
-NAMED = 3
-NEAR_ENOUGH = 0.2
-TORCHSCRIPT = (
-    "Upload it as TorchScript, which brings its own code: "
-    'torch.jit.trace(model.eval(), example).save("model.pt").'
-)
+MIN_PREFIX_SHARE = 0.15
+MAX_PREFIX_DEPTH = 5
 # torch.compile puts this before the names of whatever it wrapped, wherever that stands.
 COMPILED = re.compile(r"(^|\.)(_orig_mod\.)+")
 # How torchvision itself renames what older versions of it saved.
@@ -36,7 +31,7 @@ OLDER_NAMES = (
     (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),
     (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
 )
-# Made anew by a module's constructor, or counted in training only.
+# Recomputed by a module's constructor, or counted in training only.
 REMADE = re.compile(r"(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table)$")
 # What profilers, averaging and preparations for quantization leave beside the numbers.
 BOOKKEEPING = re.compile(
@@ -54,53 +49,12 @@ COPY = re.compile(r"(^|[._])(ema|averaged|teacher)([._]|$)|_ema\b", re.IGNORECAS
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One architecture, and how far a file's tensors are its own.
-
-    Attributes:
-        architecture: as torchvision names it.
-        title: as people write it.
-        classes: number of classes its last layer tells apart; 0 where the file lacks that layer.
-        image_size: side in px the weights are made for, where they are made for one; else None.
-        channels: of the pictures that the first layer reads.
-        prefix: what stands before every name in the file.
-        share: of the names and shapes that either side has, how many both have, 0 to 1.
-        missing: names the architecture needs and the file lacks, or has in another shape.
-        left_over: names the file has and the architecture does not.
-        further_layers: those of `left_over` that hold layers, which would change the answers.
-        notes: sentences about what was allowed for.
-    """
-
-    architecture: str
-    title: str
-    classes: int
-    image_size: int | None
-    channels: int
-    prefix: str
-    share: float
-    missing: tuple[str, ...]
-    left_over: tuple[str, ...]
-    further_layers: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def fits(self) -> bool:
-        """Return whether this architecture can be built with these weights, losing nothing."""
-        return not self.missing and not self.further_layers and self.channels == 3
-
-    @property
-    def words(self) -> str:
-        """Return the candidate in words: `ResNet-18, 10 classes`."""
-        return f"{self.title}, {self.classes:,} classes"
-
-
-@dataclass(frozen=True)
 class Recognition:
-    """What a file's tensors are taken for.
+    """The architectures that a file's tensors fit.
 
     Attributes:
         candidates: every architecture they fit, best first; more than one where names and shapes
-            cannot tell them apart; none where they fit none.
+            are the same; none where they fit none.
         nearest: the most similar architectures where none fits, best first.
     """
 
@@ -115,23 +69,21 @@ class Recognition:
             RequestError: none fits; the sentences say what comes nearest and what keeps it apart.
         """
         if not self.candidates:
-            raise _refusal(self.nearest)
+            raise refusal(self.nearest)
         return self.candidates[0]
 
 
 def recognise(tensors: Mapping[str, Shape]) -> Recognition:
     """Return the architectures that a state dict's names and shapes fit, or come near to."""
     ours = _cleaned(tensors)
-    looked_into = [
-        _compare(ours, prefix, architecture) for prefix, architecture in _promising(ours)
-    ]
-    fitting = [candidate for candidate in looked_into if candidate.fits]
+    compared = [_compare(ours, prefix, architecture) for prefix, architecture in _promising(ours)]
+    fitting = [candidate for candidate in compared if candidate.fits]
     if fitting:
         return Recognition(_chosen(fitting), ())
     best_of_each: dict[str, Candidate] = {}
-    for candidate in sorted(looked_into, key=lambda candidate: -candidate.share):
+    for candidate in sorted(compared, key=lambda candidate: -candidate.share):
         best_of_each.setdefault(candidate.architecture, candidate)
-    return Recognition((), tuple(best_of_each.values())[:NEAREST])
+    return Recognition((), tuple(best_of_each.values())[:MAX_NEAREST])
 
 
 def sources(names: Iterable[str], candidate: Candidate) -> dict[str, str]:
@@ -139,14 +91,14 @@ def sources(names: Iterable[str], candidate: Candidate) -> dict[str, str]:
 
     Auxiliary classifiers are not among them.
     """
-    found = _cleaned_names(names)
+    cleaned = _cleaned_names(names)
     fingerprint = fingerprints()[candidate.architecture]
     aliases = {new: old for old, new in _aliases(candidate.architecture).items()}
     mapped = {}
     for name in fingerprint.shapes:
         for ours in (name, aliases.get(name)):
-            if ours is not None and candidate.prefix + ours in found:
-                mapped[name] = found[candidate.prefix + ours]
+            if ours is not None and candidate.prefix + ours in cleaned:
+                mapped[name] = cleaned[candidate.prefix + ours]
                 break
     return {
         name: ours for name, ours in mapped.items() if not name.startswith(fingerprint.auxiliary)
@@ -173,10 +125,10 @@ def _prefixes(names: Iterable[str]) -> list[str]:
     total = 0
     for name in names:
         total += 1
-        parts = name.split(".", PREFIX_DEPTH)[:-1]
+        parts = name.split(".", MAX_PREFIX_DEPTH)[:-1]
         counts.update(".".join(parts[: depth + 1]) + "." for depth in range(len(parts)))
     common = counts.most_common(MAX_PREFIXES)
-    often = [name for name, count in common if count > total * PREFIX_SHARE]
+    often = [name for name, count in common if count > total * MIN_PREFIX_SHARE]
     return ["", *often]
 
 
@@ -193,12 +145,12 @@ def _promising(ours: Mapping[str, Shape]) -> list[tuple[str, str]]:
             common = len(items & theirs)
             if common:
                 scored.append((-common / len(items | theirs), len(prefix), prefix, architecture))
-    return [(prefix, architecture) for *_, prefix, architecture in sorted(scored)[:LOOKED_INTO]]
+    return [(prefix, architecture) for *_, prefix, architecture in sorted(scored)[:MAX_COMPARED]]
 
 
 @cache
 def _bodies() -> dict[str, frozenset[tuple[str, Shape]]]:
-    """Return each architecture's names and shapes, less what may differ."""
+    """Return each architecture's names and shapes, without those that may differ."""
     return {
         name: frozenset(
             (key, shape)
@@ -215,23 +167,19 @@ def _bodies() -> dict[str, frozenset[tuple[str, Shape]]]:
 def _aliases(architecture: str) -> dict[str, str]:
     """Return other names for the last layer: `classifier.weight` for `classifier.1.weight`.
 
-    People put one linear layer in the place of a sequence that holds nothing else but dropout,
-    which does nothing when a model is asked.
+    People put one linear layer in place of a sequence that holds nothing else but dropout,
+    which does nothing in eval mode.
     """
     fingerprint = fingerprints()[architecture]
-    found = {}
-    for head in _main_heads(fingerprint):
+    aliases = {}
+    for head in fingerprint.main_heads:
         layer, _, kind = head.rpartition(".")
         parent = layer.rpartition(".")[0]
         inside = [name for name in fingerprint.shapes if parent and name.startswith(f"{parent}.")]
         linear = len(fingerprint.shapes[f"{layer}.weight"]) == 2
         if linear and inside and all(name.startswith(f"{layer}.") for name in inside):
-            found[f"{parent}.{kind}"] = head
-    return found
-
-
-def _main_heads(fingerprint: Fingerprint) -> list[str]:
-    return [name for name in fingerprint.heads if not name.startswith(fingerprint.auxiliary)]
+            aliases[f"{parent}.{kind}"] = head
+    return aliases
 
 
 def _compare(ours: Mapping[str, Shape], prefix: str, architecture: str) -> Candidate:
@@ -295,8 +243,8 @@ def title(architecture: str) -> str:
 
 
 def _classes(inside: Mapping[str, Shape], fingerprint: Fingerprint) -> int:
-    """Return how many classes the last layer has, or `CLASSES` where that cannot be told."""
-    for head in _main_heads(fingerprint):
+    """Return how many classes the last layer has, or `CLASSES` where that is not known."""
+    for head in fingerprint.main_heads:
         shape, expected = inside.get(head, ()), fingerprint.shapes[head]
         if len(shape) == len(expected):
             return shape[expected.index(CLASSES)]
@@ -351,83 +299,4 @@ def _chosen(fitting: list[Candidate]) -> tuple[Candidate, ...]:
             (candidate for candidate in fitting if candidate.prefix == prefix),
             key=lambda candidate: -candidate.share,
         )
-    )
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return a few names and how many more there are: `a, b, c and 12 more`."""
-    every = list(names)
-    few, more = ", ".join(shown(name) for name in every[:NAMED]), len(every) - NAMED
-    return f"{few} and {more:,} more" if more > 0 else few
-
-
-def _refusal(nearest: tuple[Candidate, ...]) -> RequestError:
-    if not nearest or nearest[0].share < NEAR_ENOUGH:
-        near = f" The nearest is {nearest[0].title}, which is far off." if nearest else ""
-        return RequestError(
-            "These weights belong to no architecture that is known here, and a file of weights "
-            f"does not hold the code that uses them.{near}",
-            f"{TORCHSCRIPT} Known are torchvision's {len(fingerprints())} classification models.",
-        )
-    best = nearest[0]
-    if not best.missing and best.channels != 3:
-        return _wrong_channels(best)
-    head = _replaced_head(best)
-    if head is not None:
-        return head
-    if not best.missing:
-        return RequestError(
-            f"The weights hold a whole {best.title}, and further layers that it does not have: "
-            f"{listed(best.further_layers)}. How they are used, a file of weights does not say.",
-            TORCHSCRIPT,
-        )
-    extra = f" Left over: {listed(best.left_over)}." if best.left_over else ""
-    others = ", ".join(
-        candidate.title for candidate in nearest[1:] if candidate.share > best.share / 2
-    )
-    also = f"Also near: {others}. " if others else ""
-    return RequestError(
-        f"These weights come nearest to {best.title}, but do not fit it: "
-        f"{len(best.missing):,} of its tensors are missing or have another shape "
-        f"({listed(best.missing)}).{extra}",
-        f"{also}If it is one of these, save the whole state_dict of the model as trained. "
-        f"If it is another model: {TORCHSCRIPT[0].lower()}{TORCHSCRIPT[1:]}",
-    )
-
-
-def _wrong_channels(best: Candidate) -> RequestError:
-    first = fingerprints()[best.architecture].first
-    counted = "1 channel" if best.channels == 1 else f"{best.channels:,} channels"
-    name = shown(best.prefix + first)
-    remedy = (
-        f'In Python, state["{name}"] = state["{name}"]'
-        ".repeat(1, 3, 1, 1) / 3 makes it a model that answers the same to grey pictures in "
-        "colour form; save that."
-        if best.channels == 1
-        else f"{TORCHSCRIPT} It must take pictures of 3 channels, or 1."
-    )
-    return RequestError(
-        f"This is a {best.title} for pictures of {counted} ({first}), and pictures here have 3.",
-        remedy,
-    )
-
-
-def _replaced_head(best: Candidate) -> RequestError | None:
-    """Return the refusal of a known body whose last layer became several, if that is the case."""
-    heads = _main_heads(fingerprints()[best.architecture])
-    places = tuple({head.split(".")[0] + "." for head in heads})
-    own = [name.removeprefix(best.prefix) for name in best.further_layers]
-    if not best.missing or not all(name.startswith(places) for name in [*best.missing, *own]):
-        return None
-    if not own:
-        return RequestError(
-            f"This is a {best.title} without its last layer ({listed(best.missing)} missing, or "
-            "of another shape), so it names no classes.",
-            "Save the state_dict of the model together with the layer that tells classes apart.",
-        )
-    return RequestError(
-        f"This is a {best.title} whose last layer was replaced by other layers "
-        f"({listed(best.further_layers)}). What happens between them, a file of weights does not "
-        "say.",
-        TORCHSCRIPT,
     )

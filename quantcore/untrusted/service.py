@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.jobs import BackgroundTasks, Limits, Task, TaskView
-from quantcore.sandbox import KeptWorker, Progress, Worker, discard, not_an_answer, outbox
+from quantcore.sandbox import KeptWorker, Progress, SandboxedPool, discard, not_an_answer, outbox
 from quantcore.settings import Settings
 from quantcore.untrusted.kept import keep_model
 from quantcore.untrusted.look import Found
@@ -97,13 +97,13 @@ class Inspections(BackgroundTasks[str, InspectionView]):
         """End the worker."""
         self._worker.close()
 
-    def _found(self, task: Task[str, InspectionView], worker: Worker, folder: Path) -> Found:
+    def _found(self, task: Task[str, InspectionView], worker: SandboxedPool, folder: Path) -> Found:
         def watch(progress: Progress) -> None:
             task.progress(progress.stage, progress.share)
 
         content = self._uploads.content(task.spec)
-        most_bytes = MAX_WRITTEN * self._settings.upload_mb * 1e6
-        should_stop = outbox.within_quota(folder, task.should_stop, most_bytes, _too_much)
+        max_bytes = MAX_WRITTEN * self._settings.upload_mb * 1e6
+        should_stop = outbox.within_quota(folder, task.should_stop, max_bytes, _too_much)
         task.progress(READING, 0.0)
         with worker.pool.spawn(
             "quantcore.untrusted.look:run_look_child",

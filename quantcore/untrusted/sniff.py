@@ -1,4 +1,4 @@
-"""What a file is, by its content: what it is called may be wrong, or a lie."""
+"""The kind of a file, by its content: its name may be wrong, or a lie."""
 
 import re
 from collections.abc import Collection
@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from quantcore.errors import RequestError
-from quantcore.untrusted.archive import EMPTY_MAGIC, MAGIC, Archive, open_archive
+from quantcore.untrusted.archive import Archive, open_archive
+from quantcore.untrusted.zip_structure import EMPTY_MAGIC, MAGIC
 
 Kind = Literal[
     "torch_zip",
@@ -87,14 +88,14 @@ PAGE = re.compile(rb"^\s*(<!--.*?-->\s*)?<(!doctype\s+html|html|head|body)\b", r
 
 @dataclass(frozen=True)
 class Sniffed:
-    """What a file is: its kind, and that in words (`a TorchScript model`)."""
+    """The kind of a file, and that in words (`a TorchScript model`)."""
 
     kind: Kind
     title: str
 
 
 def sniff(path: Path) -> Sniffed:
-    """Return what a file is, by its first bytes and, in a zip, by what the zip lists.
+    """Return the kind of a file, by its first bytes and, in a zip, by the names of its members.
 
     Raises:
         RequestError: it cannot be read, or is a zip whose parts do not agree.
@@ -123,7 +124,7 @@ def _kind(path: Path, head: bytes, length: int) -> Kind:
 
 
 def _by_structure(path: Path, head: bytes, length: int) -> Kind | None:
-    looks: dict[Kind, bool] = {
+    matches: dict[Kind, bool] = {
         "safetensors": _is_safetensors(path, head, length),
         "picture": _is_picture(head, length),
         "tflite": head[4:8] == b"TFL3",
@@ -133,7 +134,7 @@ def _by_structure(path: Path, head: bytes, length: int) -> Kind | None:
         "pickle": head[0] == 0x80 and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"},
         "onnx": _is_onnx(path, head),
     }
-    return next((kind for kind, does in looks.items() if does), None)
+    return next((kind for kind, holds in matches.items() if holds), None)
 
 
 def _is_picture(head: bytes, length: int) -> bool:
@@ -178,7 +179,7 @@ def _zip_kind(path: Path) -> Kind:
     inside = {name.partition("/")[2] for name in names}
     code = any(name.startswith("code/") for name in inside)
     suffixes = {PurePosixPath(name).suffix.lower() for name in names}
-    looks: dict[Kind, bool] = {
+    matches: dict[Kind, bool] = {
         "empty": not names,
         "torchscript": code and "constants.pkl" in inside,
         "exported_program": _is_exported(archive, inside),
@@ -187,7 +188,7 @@ def _zip_kind(path: Path) -> Kind:
         "keras": "model.weights.h5" in names,
         "numpy": suffixes == {".npy"},
     }
-    return next((kind for kind, does in looks.items() if does), "zip")
+    return next((kind for kind, holds in matches.items() if holds), "zip")
 
 
 def _is_exported(archive: Archive, inside: Collection[str]) -> bool:

@@ -1,4 +1,4 @@
-"""From what a file of weights holds to the one state dict in it, and what else it tells.
+"""The state dict in a file of weights, with the labels and notes that stand beside it.
 
 Training programs wrap a state dict: under `state_dict` or `model`, beside the optimizer's numbers,
 the epoch, an averaged copy. Where there is the model and an averaged copy of it (`ema`), the model
@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantcore.errors import RequestError
-from quantcore.untrusted.archive import shown
-from quantcore.untrusted.recognise import listed
 from quantcore.untrusted.tensors import (
     ALREADY,
     ALREADY_REMEDY,
-    MAX_NAME,
+    MAX_NAME_CHARACTERS,
     MAX_TENSORS,
     Contents,
     Tensor,
 )
+from quantcore.untrusted.text import listed, shown
 
 WRAPPERS = (
     "state_dict",
@@ -36,8 +35,8 @@ WRAPPERS = (
     "params",
     "classifier",
 )
-DEPTH = 3
-LOOKED_INTO = 6
+MAX_DEPTH = 3
+MAX_STATE_DICTS = 6
 AVERAGED = re.compile(r"(^|[._])(ema|averaged|swa|teacher)([._]|$)", re.IGNORECASE)
 TRAINING = re.compile(r"optim|sched|scaler|rng|loss|callback|history", re.IGNORECASE)
 LABEL_KEYS = re.compile(
@@ -77,8 +76,8 @@ def unwrap(contents: Contents) -> tuple[Unwrapped, ...]:
     Raises:
         RequestError: there is none.
     """
-    found = sorted(_state_dicts(contents.value), key=_preference)
-    if not found:
+    state_dicts = sorted(_state_dicts(contents.value), key=_preference)
+    if not state_dicts:
         raise RequestError(
             "The file holds no weights by name.",
             'Save the model\'s state_dict: torch.save(model.state_dict(), "model.pt").',
@@ -86,82 +85,86 @@ def unwrap(contents: Contents) -> tuple[Unwrapped, ...]:
     labels = tuple(_label_lists(contents))
     return tuple(
         Unwrapped(
-            _named_tensors(held),
+            _named_tensors(state_dict),
             labels,
-            tuple(_notes(place, held, found, contents.value)),
+            tuple(_notes(path, state_dict, state_dicts, contents.value)),
         )
-        for place, held in found[:LOOKED_INTO]
+        for path, state_dict in state_dicts[:MAX_STATE_DICTS]
     )
 
 
-def _named_tensors(held: Mapping[Any, Any]) -> dict[str, Tensor]:
+def _named_tensors(state_dict: Mapping[Any, Any]) -> dict[str, Tensor]:
     """Return the tensors of a state dict.
 
     Raises:
-        RequestError: they are too many, which one tensor can be by its names alone.
+        RequestError: there are too many names: a file can name one tensor many times.
     """
     tensors = {
         name: item
-        for name, item in held.items()
+        for name, item in state_dict.items()
         if isinstance(name, str) and isinstance(item, Tensor)
     }
-    if len(tensors) > MAX_TENSORS or any(len(name) > MAX_NAME for name in tensors):
+    if len(tensors) > MAX_TENSORS or any(len(name) > MAX_NAME_CHARACTERS for name in tensors):
         raise RequestError(
-            f"The file names more than {MAX_TENSORS:,} tensors, or one by more than {MAX_NAME} "
-            "letters.",
+            f"The file names more than {MAX_TENSORS:,} tensors, or one by more than "
+            f"{MAX_NAME_CHARACTERS} letters.",
             "Save the model's state_dict alone.",
         )
     return tensors
 
 
-_Place = tuple[str, ...]
-_Found = tuple[_Place, Mapping[Any, Any]]
+_Path = tuple[str, ...]
+_Located = tuple[_Path, Mapping[Any, Any]]
 
 
-def _state_dicts(value: Any) -> Iterator[_Found]:
-    """Yield every dict that holds tensors by name, and how it is reached, each dict once."""
-    for place, held in _dicts(value):
-        if any(isinstance(name, str) and isinstance(item, Tensor) for name, item in held.items()):
-            yield place, held
+def _state_dicts(value: Any) -> Iterator[_Located]:
+    """Yield every dict that holds tensors by name, with its path of keys, each dict once."""
+    for path, state_dict in _dicts(value):
+        if any(
+            isinstance(name, str) and isinstance(item, Tensor) for name, item in state_dict.items()
+        ):
+            yield path, state_dict
 
 
-def _dicts(value: Any) -> Iterator[_Found]:
+def _dicts(value: Any) -> Iterator[_Located]:
     """Yield the dicts within a value that may be a model, the outer before the inner."""
     seen: set[int] = set()
-    waiting: deque[tuple[_Place, Any]] = deque([((), value)])
+    waiting: deque[tuple[_Path, Any]] = deque([((), value)])
     while waiting:
-        place, item = waiting.popleft()
+        path, item = waiting.popleft()
         if not isinstance(item, dict) or id(item) in seen:
             continue
         seen.add(id(item))
-        yield place, item
-        if len(place) < DEPTH:
+        yield path, item
+        if len(path) < MAX_DEPTH:
             waiting.extend(
-                ((*place, name), inner)
+                ((*path, name), inner)
                 for name, inner in item.items()
                 if isinstance(name, str) and isinstance(inner, dict) and not TRAINING.search(name)
             )
 
 
-def _preference(found: _Found) -> tuple[bool, int, int]:
-    """Order: no averaged copy, then the best known name, then the most tensors."""
-    place, held = found
-    number = sum(isinstance(item, Tensor) for item in held.values())
-    known = [WRAPPERS.index(name) for name in place if name in WRAPPERS]
-    averaged = any(AVERAGED.search(name) for name in place)
-    return averaged, min(known, default=len(WRAPPERS)), -number
+def _preference(located: _Located) -> tuple[bool, int, int]:
+    """Return the sort key: no averaged copy, then the best ranked name, then the most tensors."""
+    path, state_dict = located
+    number = sum(isinstance(item, Tensor) for item in state_dict.values())
+    ranks = [WRAPPERS.index(name) for name in path if name in WRAPPERS]
+    averaged = any(AVERAGED.search(name) for name in path)
+    return averaged, min(ranks, default=len(WRAPPERS)), -number
 
 
 def _notes(
-    place: _Place, held: Mapping[Any, Any], found: list[_Found], whole: Any
+    path: _Path, state_dict: Mapping[Any, Any], state_dicts: list[_Located], whole: Any
 ) -> Iterator[str]:
-    ignored = [str(name)[:MAX_LABEL] for name, item in held.items() if not isinstance(item, Tensor)]
-    reached = {".".join(path) for path, _ in found if path != place}
-    if place:
-        yield f"The weights were taken from {shown('.'.join(place))}."
-        ignored = [name for name in whole if name != place[0]]
-    copies = [path for path in reached if AVERAGED.search(path)]
-    if copies and not any(AVERAGED.search(name) for name in place):
+    ignored = [
+        str(name)[:MAX_LABEL] for name, item in state_dict.items() if not isinstance(item, Tensor)
+    ]
+    reached = {".".join(other) for other, _ in state_dicts if other != path}
+    if path:
+        yield f"The weights were taken from {shown('.'.join(path))}."
+        ignored = [name for name in whole if name != path[0]]
+    copies = [name for name in reached if AVERAGED.search(name)]
+    if copies and not any(AVERAGED.search(name) for name in path):
         yield (
             f"The file also holds an averaged copy of the weights ({listed(sorted(copies))}), "
             "which was not taken. To compare that one, save it alone."
@@ -172,10 +175,10 @@ def _notes(
 
 
 def refuse_eight_bits(tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are whole numbers with a scale.
+    """Refuse weights that are integers with a scale.
 
     Raises:
-        RequestError: they are.
+        RequestError: they are quantized already.
     """
     names = [name for name in tensors if not any(word in name for word in OBSERVERS)]
     scaled = {name.removesuffix(".scale") for name in names if name.endswith(".scale")}
@@ -192,8 +195,8 @@ def _label_lists(contents: Contents) -> Iterator[tuple[str, ...]]:
     for key, value in (contents.metadata or {}).items():
         if LABEL_KEYS.fullmatch(key):
             yield from as_labels(_parsed(value))
-    for _, held in _dicts(contents.value):
-        for key, item in held.items():
+    for _, state_dict in _dicts(contents.value):
+        for key, item in state_dict.items():
             if isinstance(key, str) and LABEL_KEYS.fullmatch(key):
                 yield from as_labels(item)
 

@@ -97,7 +97,7 @@ class Uploads:
         place = self._root / token
         try:
             place.mkdir(mode=0o700, parents=True)
-            size_bytes, content = _write(place / CONTENT, chunks, self._most_bytes)
+            size_bytes, content = _write(place / CONTENT, chunks, self._max_bytes)
             now = time.time()
             record = Upload(
                 token=token,
@@ -197,7 +197,7 @@ class Uploads:
             )
 
     @property
-    def _most_bytes(self) -> int:
+    def _max_bytes(self) -> int:
         return int(self._settings.upload_mb * 1e6)
 
     def _all(self) -> list[Upload]:
@@ -230,15 +230,15 @@ def _harmless(filename: str) -> str:
     return shown[-LONGEST_FILENAME:] or "file"
 
 
-def _write(path: Path, chunks: Iterable[bytes], most_bytes: int) -> tuple[int, str]:
+def _write(path: Path, chunks: Iterable[bytes], max_bytes: int) -> tuple[int, str]:
     """Write a file in pieces; return its size in bytes and its SHA-256."""
     size_bytes, total = 0, hashlib.sha256()
     with path.open("xb") as file:
         for chunk in chunks:
             size_bytes += len(chunk)
-            if size_bytes > most_bytes:
+            if size_bytes > max_bytes:
                 raise RequestError(
-                    f"This file is larger than {most_bytes / 1e6:,.0f} MB, the most an upload "
+                    f"This file is larger than {max_bytes / 1e6:,.0f} MB, the most an upload "
                     "may be.",
                     "Bring a smaller one: weights in half precision are half as large.",
                 )

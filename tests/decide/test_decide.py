@@ -31,15 +31,15 @@ def variants(draw, fewest=0):
             top1=draw(SHARES) if labelled else None,
             agreement=draw(st.none() | SHARES),
             peak_memory_bytes=draw(st.integers(1_000, 10**9)),
-            tag=str(place),
-            place=place,
+            tag=str(index),
+            place=index,
         )
-        for place in range(draw(st.integers(fewest, 8)))
+        for index in range(draw(st.integers(fewest, 8)))
     ]
     return [fixtures.float32(0.9 if labelled else None), *rows]
 
 
-GROUNDS = st.tuples(
+REFERENCE_GROUPS = st.tuples(
     st.sampled_from([fixtures.MODEL, fixtures.SMALL, "torchvision/resnet18"]),
     st.sampled_from([64, 96]),
     st.sampled_from([1, 2]),
@@ -51,7 +51,7 @@ GROUNDS = st.tuples(
 def on_several_grounds(draw, fewest=0):
     """Return rows of several models, image sizes, threads and batches, some without a float32."""
     rows = []
-    for model, size, threads, batch in draw(st.sets(GROUNDS, min_size=2, max_size=4)):
+    for model, size, threads, batch in draw(st.sets(REFERENCE_GROUPS, min_size=2, max_size=4)):
         own = draw(variants(fewest))
         times, bytes_times = draw(st.floats(0.05, 20)), draw(st.floats(0.05, 20))
         asked = {"image_size": size, "threads": threads, "batch": batch}
@@ -175,14 +175,14 @@ def _null_comparison(rng, images=2_000, variants=16, spread=0.015, worse_points=
     """
     floats = rng.random(images) < 0.93
     right, rows = {}, []
-    for place in range(variants + 1):
-        changed = rng.random(images) < (0.035 if place else 0)
+    for index in range(variants + 1):
+        changed = rng.random(images) < (0.035 if index else 0)
         answers = np.where(changed, rng.random(images) < 0.93, floats)
-        if worse_points and place == variants:
+        if worse_points and index == variants:
             answers &= rng.random(images) >= worse_points / 93
-        row = fixtures.float32() if place == 0 else fixtures.result("static", "x86", tag=str(place))
+        row = fixtures.float32() if index == 0 else fixtures.result("static", "x86", tag=str(index))
         accuracy = metrics.accuracy(answers.astype(int), np.ones(images, dtype=int))
-        if place:
+        if index:
             times = [np.exp(rng.normal(0, spread, (5, 1))) for _ in range(2)]
             row = replace(row, speedup=metrics.speedup(*times, target=0.05))
         rows.append(replace(row, accuracy=accuracy, agreement=float((answers == floats).mean())))
@@ -213,14 +213,14 @@ def test_without_a_real_difference_none_is_claimed(count, picture_by_picture):
 @pytest.mark.parametrize("count", [100, pytest.param(2_000, marks=pytest.mark.soak)])
 def test_a_true_difference_of_two_points_is_found(count):
     rng = np.random.default_rng(12)
-    found = 0
+    figures = 0
     for _ in range(count):
         rows, right = _null_comparison(rng, images=10_000, worse_points=2.0)
         evidence = decide.weigh(rows, right)
         keys = [candidate.key for candidate in evidence.candidates]
         worse, reference = keys.index(rows[-1].key), keys.index(rows[0].key)
-        found += bool(evidence.more_accurate[reference, worse])
-    assert found >= 0.8 * count
+        figures += bool(evidence.more_accurate[reference, worse])
+    assert figures >= 0.8 * count
 
 
 def test_a_row_twice_as_fast_is_told_apart_after_five_rounds():
@@ -267,8 +267,8 @@ def test_more_images_settle_a_tie_as_promised():
     images = 2_000 + more
     only_one, only_other = rng.binomial(images, [8 / 2_000, 2 / 2_000], (500, 2)).T
     z = decide.weigh(rows, right).z
-    found = (only_one - only_other) / np.sqrt(only_one + only_other) > z
-    assert 0.7 < found.mean() < 0.9
+    figures = (only_one - only_other) / np.sqrt(only_one + only_other) > z
+    assert 0.7 < figures.mean() < 0.9
 
 
 @pytest.mark.parametrize(
@@ -376,9 +376,9 @@ def test_budgets_that_cannot_be_are_refused(budgets):
 
 
 def test_bounds_span_the_data_and_leave_out_the_unknown():
-    found = decide.bounds(decide.weigh(fixtures.perfect().results).candidates)
-    assert found["size_bytes"] == (2_200_000, fixtures.FLOAT_BYTES)
-    assert found["accuracy_lost_points"] == (0.0, pytest.approx(0.35))
+    figures = decide.bounds(decide.weigh(fixtures.perfect().results).candidates)
+    assert figures["size_bytes"] == (2_200_000, fixtures.FLOAT_BYTES)
+    assert figures["accuracy_lost_points"] == (0.0, pytest.approx(0.35))
     bare = decide.bounds(decide.weigh(fixtures.random_weights().results).candidates)
     assert "accuracy_lost_points" not in bare
     assert decide.bounds([]) == {}
@@ -401,7 +401,7 @@ def test_a_kept_promise():
 
 
 @pytest.mark.parametrize(
-    ("changes", "place", "state", "cause"),
+    ("changes", "index", "state", "cause"),
     [
         ({"size_bytes": 3_500_000}, 0, "half kept", "the file also carries code"),
         ({"workflow": "dynamic", "size_bytes": 9_000_000, "int8_share": 0.02}, 0, "broken", "2 %"),
@@ -412,11 +412,11 @@ def test_a_kept_promise():
         ({"top1": 0.91}, 2, "half kept", ""),
     ],
 )
-def test_a_promise_less_than_kept_names_its_cause(changes, place, state, cause):
+def test_a_promise_less_than_kept_names_its_cause(changes, index, state, cause):
     row = fixtures.result(**changes)
     if "code" in cause:
         row = replace(row, state_dict_bytes=2_300_000)
-    answer = _promises(row)[place]
+    answer = _promises(row)[index]
     assert answer.state == state
     assert cause in answer.cause
 
@@ -445,7 +445,7 @@ def test_namesakes_are_told_apart_by_their_settings():
 
 def _by_label(rows):
     evidence = decide.weigh(rows)
-    return evidence, {c.label: place for place, c in enumerate(evidence.candidates)}
+    return evidence, {c.label: index for index, c in enumerate(evidence.candidates)}
 
 
 def test_each_row_is_held_against_the_float32_of_its_own_ground():
@@ -523,10 +523,10 @@ def test_accuracy_on_other_pictures_is_not_compared(change):
     across = mine[:, None] != mine[None, :]
     assert not (evidence.more_accurate & across).any()
     assert not (evidence.beats & across).any()
-    assert not evidence.judged_alike[across].any()
+    assert not evidence.evaluated_alike[across].any()
     verdict = decide.recommend(evidence)
-    assert any("not judged on the same pictures" in caveat for caveat in verdict.caveats)
-    assert any("judged on different pictures" in o.sentence for o in verdict.others)
+    assert any("not evaluated on the same pictures" in caveat for caveat in verdict.caveats)
+    assert any("evaluated on different pictures" in o.sentence for o in verdict.others)
 
 
 def test_the_same_pictures_at_two_image_sizes_are_compared():
@@ -581,7 +581,7 @@ def _across(evidence):
 
 
 def test_where_the_machine_drifts_milliseconds_of_two_models_tell_less():
-    rows = [fixtures.float32(), *(fixtures.result(tag=str(place)) for place in range(8))]
+    rows = [fixtures.float32(), *(fixtures.result(tag=str(index)) for index in range(8))]
     rows += [fixtures.on(row, fixtures.SMALL, times=0.8) for row in rows]
     rng = np.random.default_rng(15)
     quiet, drifting = (decide.weigh(_drifted(rows, rng, spread)) for spread in (0.0, 0.15))
@@ -612,9 +612,9 @@ def test_the_interval_of_a_latency_holds_the_drift():
 
 
 def test_bounds_span_all_models():
-    found = decide.bounds(decide.weigh(fixtures.two_models().results).candidates)
-    assert found["size_bytes"] == (450_000, fixtures.FLOAT_BYTES)
-    assert found["latency_ms"][1] == fixtures.FLOAT_MS
+    figures = decide.bounds(decide.weigh(fixtures.two_models().results).candidates)
+    assert figures["size_bytes"] == (450_000, fixtures.FLOAT_BYTES)
+    assert figures["latency_ms"][1] == fixtures.FLOAT_MS
 
 
 def test_promises_are_those_of_the_own_float32():
@@ -627,8 +627,8 @@ def test_promises_are_those_of_the_own_float32():
 @settings(deadline=None)
 @given(on_several_grounds())
 def test_no_two_rows_read_alike(rows):
-    found = labels(rows)
-    assert len(set(found.values())) == len(rows)
+    figures = labels(rows)
+    assert len(set(figures.values())) == len(rows)
 
 
 def test_names_say_what_varies_and_nothing_else():

@@ -13,8 +13,7 @@ from quantcore.engine import Timing, latency, time_in_turns
 from quantcore.engine.latency import TimedFile
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
-from quantcore.sandbox import ProcessPool, Progress, never_stop
-from quantcore.sandbox.process_pool import ignore_progress
+from quantcore.sandbox import ProcessPool, Progress, ignore_progress, never_stop
 from quantcore.schema import MeasureSpec
 
 SIDE = 48

@@ -43,7 +43,7 @@ RANDOM = replace(TRAINED, model=ModelSpec("torchvision/shufflenet_v2_x0_5@random
 CELL_IN_A_PROCESS = """
 import sys
 from pathlib import Path
-from quantcore.sandbox.process_pool import ProcessPool
+from quantcore.sandbox import ProcessPool
 from quantcore.engine import PRELOADED_MODULES, Job, run_cell
 from quantcore.settings import Settings
 from quantcore.schema.request import CompareRequest

@@ -122,9 +122,9 @@ def test_what_judges_is_never_trained_on(drawings: Upload) -> None:
     assert labels == KINDS
     own = replace(find(BACKBONE), classes=2, labels=labels, dataset="own")
     data = load_images(ImageSpec(drawings.name), own)
-    seen = set(trained_on.places.tolist()) | set(held_out.places.tolist())
+    seen = set(trained_on.indices.tolist()) | set(held_out.indices.tolist())
     assert len(seen) == len(trained_on) + len(held_out)
-    assert not seen & set(data.evaluation.places.tolist())
+    assert not seen & set(data.evaluation.indices.tolist())
 
 
 def test_while_something_is_measured_it_waits_and_can_be_cancelled(

@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -25,6 +25,8 @@ from quantcore.images import (
     is_labelled,
     load_images,
     load_labels,
+    preparation,
+    zips,
 )
 from quantcore.models import ModelInfo, catalogue
 from quantcore.models.torchvision_import import torchvision
@@ -121,9 +123,9 @@ def test_fashion_pictures_equal_an_independent_bilinear_scaling() -> None:
 def bilinear(picture: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Scale up with half-pixel centres, axis by axis, through numpy's own interpolation."""
     at = (np.arange(size) + 0.5) * len(picture) / size - 0.5
-    places = np.arange(len(picture))
-    rows = np.stack([np.interp(at, places, column) for column in picture.T], axis=1)
-    return np.stack([np.interp(at, places, row) for row in rows])
+    positions = np.arange(len(picture))
+    rows = np.stack([np.interp(at, positions, column) for column in picture.T], axis=1)
+    return np.stack([np.interp(at, positions, row) for row in rows])
 
 
 def test_more_pictures_than_there_are_gives_all_and_says_so() -> None:
@@ -170,18 +172,20 @@ def test_preparation_equals_torchvisions_preset(name: str, size: tuple[int, int]
     preset = torchvision().models.get_model_weights(name).DEFAULT.transforms()
     picture = noise(3, size)
     expected = preset(picture).numpy()
-    np.testing.assert_allclose(files.prepare(picture, info, info.image_size), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        preparation.prepare(picture, info, info.image_size), expected, atol=1e-6
+    )
 
 
 def test_another_image_size_keeps_the_models_proportion() -> None:
     picture = noise(1, (512, 512))
-    half = files.prepare(picture, IMAGENET, 112)
+    half = preparation.prepare(picture, IMAGENET, 112)
     preset = torchvision().transforms._presets.ImageClassification(crop_size=112, resize_size=128)
     np.testing.assert_allclose(half, preset(picture).numpy(), atol=1e-6)
 
 
-def test_fashion_models_see_brought_pictures_in_greyscale() -> None:
-    prepared = files.prepare(noise(0), FASHION, 64)
+def test_fashion_models_see_own_pictures_in_greyscale() -> None:
+    prepared = preparation.prepare(noise(0), FASHION, 64)
     np.testing.assert_array_equal(prepared[0], prepared[1])
     np.testing.assert_array_equal(prepared[0], prepared[2])
 
@@ -190,7 +194,7 @@ def opened(picture: Image.Image, kind: str, **options: object) -> Image.Image:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     content = buffer.getvalue()
-    return files.PictureFile(files.PurePosixPath("one"), lambda: content).open()
+    return files.PictureFile(PurePosixPath("one"), lambda: content).open()
 
 
 def test_exif_orientation_turns_the_picture_upright() -> None:
@@ -217,11 +221,11 @@ def test_sixteen_bit_greyscale_is_scaled_not_clipped() -> None:
 
 def test_class_folders_are_split_disjointly_and_keep_their_labels(tmp_path: Path) -> None:
     splits = load(two_classes(tmp_path))
-    places = [set(split.places.tolist()) for split in splits]
-    assert [len(part) for part in places] == [20, 35, 5, 40]
-    assert len(set.union(*places)) == 100
+    indices = [set(split.indices.tolist()) for split in splits]
+    assert [len(part) for part in indices] == [20, 35, 5, 40]
+    assert len(set.union(*indices)) == 100
     for split in splits:
-        paths = [split.pictures.files[place].path for place in split.places]  # type: ignore[attr-defined]
+        paths = [split.pictures.files[index].path for index in split.indices]  # type: ignore[attr-defined]
         expected = [0 if path.parts[0] == "tench" else 1 for path in paths]
         assert split.labels is not None
         assert split.labels.tolist() == expected
@@ -229,7 +233,7 @@ def test_class_folders_are_split_disjointly_and_keep_their_labels(tmp_path: Path
 
 def test_the_seed_decides_the_split(tmp_path: Path) -> None:
     source = two_classes(tmp_path)
-    first, again, other = (load(source, seed=seed)[0].places.tolist() for seed in (0, 0, 1))
+    first, again, other = (load(source, seed=seed)[0].indices.tolist() for seed in (0, 0, 1))
     assert first == again != other
 
 
@@ -237,7 +241,7 @@ def test_fewer_evaluation_pictures_leave_the_other_splits_alone(tmp_path: Path) 
     source = two_classes(tmp_path)
     many, few = load(source), load(source, evaluation_images=7)
     assert len(few[-1]) == 7
-    assert few[-1].places.tolist() == many[-1].places[:7].tolist()
+    assert few[-1].indices.tolist() == many[-1].indices[:7].tolist()
     assert [split.digest for split in few[:-1]] == [split.digest for split in many[:-1]]
     assert few[-1].digest != many[-1].digest
 
@@ -303,7 +307,7 @@ def test_a_full_set_of_wordnet_ids_is_imagenet_in_order(tmp_path: Path) -> None:
     names = [f"n0{number}000000/{n}.png" for number in (3, 1, 2) for n in range(4)]
     splits = load(write_folder(tmp_path, names), few)
     for split in splits:
-        paths = [split.pictures.files[place].path for place in split.places]  # type: ignore[attr-defined]
+        paths = [split.pictures.files[index].path for index in split.indices]  # type: ignore[attr-defined]
         assert split.labels is not None
         assert split.labels.tolist() == [int(str(path)[2]) - 1 for path in paths]
 
@@ -343,7 +347,7 @@ def test_a_picture_of_too_many_pixels_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_folder(tmp_path, ["1.png", "2.png"])
-    monkeypatch.setattr(files, "MAX_PIXELS", 1_000)
+    monkeypatch.setattr(preparation, "MAX_PIXELS", 1_000)
     with pytest.raises(RequestError, match="40 × 30 pixels are too many"):
         load(source)[0].tensor(1)
 
@@ -382,17 +386,17 @@ def not_a_zip(path: Path) -> str:
 def test_an_unsafe_or_broken_zip_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], str], part: str
 ) -> None:
-    monkeypatch.setattr(files, "MAX_FILE_BYTES", 1_999 if make is huge else files.MAX_FILE_BYTES)
+    monkeypatch.setattr(zips, "MAX_FILE_BYTES", 1_999 if make is huge else zips.MAX_FILE_BYTES)
     with pytest.raises(RequestError, match=part):
-        load(make(tmp_path / "brought.zip"))
-    assert [path.name for path in tmp_path.iterdir()] == ["brought.zip"]
+        load(make(tmp_path / "pictures.zip"))
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures.zip"]
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_zip(tmp_path / "bomb.zip", {f"{n}.png": bytes(1_000) for n in range(5)})
-    monkeypatch.setattr(files, "MAX_ZIP_BYTES", 4_999)
+    monkeypatch.setattr(zips, "MAX_ZIP_BYTES", 4_999)
     with pytest.raises(RequestError, match="unpacks to more than"):
         load(source)
 
@@ -429,7 +433,7 @@ def test_a_table_says_what_pictures_show_whatever_their_folders(
         }
         source = write_zip(tmp_path / "set.zip", members)
     for split in load(source):
-        paths = [split.pictures.files[place].path for place in split.places]  # type: ignore[attr-defined]
+        paths = [split.pictures.files[index].path for index in split.indices]  # type: ignore[attr-defined]
         assert split.labels is not None
         assert split.labels.tolist() == [int(path.stem) for path in paths]
 
@@ -484,7 +488,7 @@ def test_placeholders_take_classes_in_the_order_of_their_names(tmp_path: Path) -
     unnamed = replace(IMAGENET, classes=3, labels=("class 0", "class 1", "class 2"))
     source = write_folder(tmp_path, [f"{name}/{n}.png" for name in "bca" for n in range(4)])
     for split in load(source, unnamed):
-        paths = [split.pictures.files[place].path for place in split.places]  # type: ignore[attr-defined]
+        paths = [split.pictures.files[index].path for index in split.indices]  # type: ignore[attr-defined]
         assert split.labels is not None
         assert split.labels.tolist() == ["abc".index(path.parts[0]) for path in paths]
     named = replace(unnamed, labels=("class 0", "class 1", "other"))
@@ -520,27 +524,27 @@ def test_classes_of_the_model_that_no_picture_shows_are_said(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploads:
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploads:
     monkeypatch.setenv("QUANTCORE_DATA", str(tmp_path / "data"))
     return Uploads(Settings.from_env())
 
 
-def bring(brought: Uploads, members: dict[str, bytes], **said: str) -> ImageSpec:
+def upload(library: Uploads, members: dict[str, bytes], **said: str) -> ImageSpec:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    upload = brought.receive("C:\\my pets.zip", [buffer.getvalue()])
+    record = library.receive("C:\\my pets.zip", [buffer.getvalue()])
     images = UploadedImages(len(members), (("x", 1),), tuple(said.items()))
-    brought.describe(upload.token, images=images)
-    return ImageSpec(source=upload.name)
+    library.describe(record.token, images=images)
+    return ImageSpec(source=record.name)
 
 
 PETS = {f"{label}/{n}.png": png(noise(n)) for label in ("puss", "dog") for n in range(30)}
 
 
-def test_an_upload_is_read_as_its_zip_with_what_its_owner_said(brought: Uploads) -> None:
-    spec = bring(brought, PETS, puss="tabby", dog="beagle")
+def test_an_upload_is_read_as_its_zip_with_its_owners_labels(library: Uploads) -> None:
+    spec = upload(library, PETS, puss="tabby", dog="beagle")
     data = load_images(spec, IMAGENET)
     assert data.name == "my pets.zip"
     assert data.evaluation.labels is not None
@@ -549,7 +553,7 @@ def test_an_upload_is_read_as_its_zip_with_what_its_owner_said(brought: Uploads)
     token = uploads.token_of(str(spec.source))
     before = images_digest(spec, IMAGENET)
     other = UploadedImages(60, (("x", 1),), (("dog", "tabby"), ("puss", "tabby")))
-    brought.describe(token, images=other)
+    library.describe(token, images=other)
     assert images_digest(spec, IMAGENET) != before
     assert set(load_images(spec, IMAGENET).evaluation.labels) == {IMAGENET.labels.index("tabby")}
 
@@ -559,7 +563,7 @@ def take_all(source: str, info: ModelInfo) -> None:
         split.tensor(len(split))
 
 
-def test_errors_of_an_upload_name_its_file_and_no_folder(brought: Uploads, tmp_path: Path) -> None:
+def test_errors_of_an_upload_name_its_file_and_no_folder(library: Uploads, tmp_path: Path) -> None:
     texts = []
     for members, info in (
         (PETS, IMAGENET),
@@ -568,21 +572,21 @@ def test_errors_of_an_upload_name_its_file_and_no_folder(brought: Uploads, tmp_p
         ({"1.png": png(noise(1))}, IMAGENET),
         ({"1.png": png(noise(1)), "2.png": b"GIF89a"}, IMAGENET),
     ):
-        spec = bring(brought, members)
+        spec = upload(library, members)
         with pytest.raises(RequestError) as error:
             take_all(str(spec.source), info)
         texts.append(str(error.value))
     assert all(str(tmp_path) not in text for text in texts)
     assert all("my pets.zip" in text for text in texts[1:4])
-    brought.delete(uploads.token_of(str(spec.source)))
+    library.delete(uploads.token_of(str(spec.source)))
     with pytest.raises(RequestError, match="no longer here"):
         load(str(spec.source))
 
 
-def test_an_upload_that_is_a_model_holds_no_pictures(brought: Uploads) -> None:
-    upload = brought.receive("net.pth", [b"numbers"])
+def test_an_upload_that_is_a_model_holds_no_pictures(library: Uploads) -> None:
+    record = library.receive("net.pth", [b"numbers"])
     with pytest.raises(RequestError, match=r"net\.pth does not hold pictures"):
-        load(upload.name)
+        load(record.name)
 
 
 # Digests
@@ -623,7 +627,7 @@ def test_the_same_picture_is_never_in_two_splits() -> None:
         kinds = chance.integers(0, chance.integers(2, count + 1), count)
         kinds[:2] = 0, 1
         same = [np.flatnonzero(kinds == kind).tolist() for kind in set(kinds.tolist())]
-        groups = [places for places in same if len(places) > 1]
+        groups = [group for group in same if len(group) > 1]
         parts = collected.allocate(count, seed, True, groups)
         assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(count))
         assert {"calibration", "evaluation"} <= set(parts)
@@ -633,7 +637,7 @@ def test_the_same_picture_is_never_in_two_splits() -> None:
 
 
 def test_sizes_of_splits_stay_about_the_same_where_pictures_are_there_twice() -> None:
-    groups = [(place, place + 100) for place in range(100)]
+    groups = [(index, index + 100) for index in range(100)]
     parts = collected.allocate(200, 0, True, groups)
     assert [len(part) for part in parts.values()] == [40, 70, 10, 80]
 
@@ -644,8 +648,8 @@ def test_what_is_there_twice_is_kept_in_one_split_and_changes_the_digest(
 ) -> None:
     contents = [png(noise(n)) for n in range(20)]
     members = {
-        f"{label}/{n}-{copy}.png": contents[n + 10 * place]
-        for place, label in enumerate(("tench", "goldfish"))
+        f"{label}/{n}-{copy}.png": contents[n + 10 * index]
+        for index, label in enumerate(("tench", "goldfish"))
         for n in range(10)
         for copy in range(3)
     }
@@ -658,8 +662,8 @@ def test_what_is_there_twice_is_kept_in_one_split_and_changes_the_digest(
             (tmp_path / "folder" / name).write_bytes(content)
     names = [
         {
-            str(split.pictures.files[place].path).partition("-")[0]  # type: ignore[attr-defined]
-            for place in split.places
+            str(split.pictures.files[index].path).partition("-")[0]  # type: ignore[attr-defined]
+            for index in split.indices
         }
         for split in load(source)
     ]

@@ -143,12 +143,12 @@ def test_catalogue_counts_the_layers_dynamic_quantization_converts(name: str) ->
     size = info.image_size
     before = sum(parameter.numel() for parameter in model.parameters())
     converted = quantization.quantize_dynamic(model, {nn.Linear, nn.LSTM, nn.GRU})
-    found = [
+    convertible = [
         module
         for module in converted.modules()
         if type(module) in (quantized_dynamic.Linear, quantized_dynamic.LSTM)
     ]
-    assert len(found) == sum(info.dynamic_layers.values())
+    assert len(convertible) == sum(info.dynamic_layers.values())
     assert logits(converted, pictures(size=size)).shape == (2, info.classes)
     assert not own or before == info.parameters
 
@@ -172,8 +172,8 @@ def test_generated_facts_equal_the_catalogue() -> None:
         info = catalogue()[name]
         for key, value in make(info.architecture).items():
             if key not in ("published_top1", "published_size_mb"):
-                found = getattr(info, key)
-                assert found == (tuple(value) if isinstance(value, list) else value), key
+                fact = getattr(info, key)
+                assert fact == (tuple(value) if isinstance(value, list) else value), key
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ from tests.support.processes import is_gone, soon
 OWNER = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from quantcore.sandbox.process_pool import ProcessPool
-process pool = ProcessPool(["tests.support.child_functions"])
+from quantcore.sandbox import ProcessPool
+pool = ProcessPool(["tests.support.child_functions"])
 child = pool.spawn("tests.support.child_functions:sleep")
 child.receive()
-print(process pool._process.pid, child.pid, flush=True)
+print(pool._process.pid, child.pid, flush=True)
 time.sleep(600)
 """
 
@@ -88,7 +88,7 @@ def test_an_exception_that_cannot_travel_sends_its_words(bare: ProcessPool) -> N
     assert "in be_stubborn" in caught.value.__notes__[0]
 
 
-def test_a_killed_child_is_told_by_the_signals_name(bare: ProcessPool) -> None:
+def test_a_killed_child_is_reported_by_the_signals_name(bare: ProcessPool) -> None:
     with asleep(bare) as child:
         os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(ChildDiedError, match=r"SIGKILL.*memory runs out") as caught:
@@ -98,7 +98,7 @@ def test_a_killed_child_is_told_by_the_signals_name(bare: ProcessPool) -> None:
         assert another.receive() == 2
 
 
-def test_a_crashed_child_is_told_by_the_signals_name(bare: ProcessPool) -> None:
+def test_a_crashed_child_is_reported_by_the_signals_name(bare: ProcessPool) -> None:
     with asleep(bare) as child:
         os.kill(child.pid, signal.SIGSEGV)
         with pytest.raises(ChildDiedError, match="SIGSEGV"):
@@ -135,7 +135,7 @@ def test_leaving_the_block_ends_the_child(bare: ProcessPool) -> None:
     assert is_gone(child.pid)
 
 
-def test_a_nursery_that_died_says_so_and_its_children_go_at_close() -> None:
+def test_a_pool_whose_server_died_says_so_and_its_children_end_at_close() -> None:
     pool = ProcessPool(["tests.support.child_functions"])
     child = asleep(pool)
     os.kill(pool._process.pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def test_a_nursery_that_died_says_so_and_its_children_go_at_close() -> None:
     assert soon(lambda: is_gone(child.pid))
 
 
-def test_closing_a_nursery_ends_its_busy_children() -> None:
+def test_closing_a_pool_ends_its_busy_children() -> None:
     with ProcessPool(["tests.support.child_functions"]) as pool:
         children = [asleep(pool) for _ in range(2)]
     assert not pool.is_alive
@@ -173,11 +173,11 @@ def test_nothing_outlives_an_owner_that_dies(how: signal.Signals) -> None:
 
 def test_children_start_with_torch_at_hand_and_nothing_running(pool: ProcessPool) -> None:
     with pool.spawn("tests.support.child_functions:look_around") as child:
-        found = child.receive(timeout_s=120)
+        state = child.receive(timeout_s=120)
     with pool.spawn("tests.support.child_functions:multiply", 2) as child:
         threads, corner = child.receive(timeout_s=120)
-    assert found["torch"]
-    assert (found["threads"], found["python_threads"], found["nursery_threads"]) == (1, 1, 1)
+    assert state["torch"]
+    assert (state["threads"], state["python_threads"], state["server_threads"]) == (1, 1, 1)
     assert (threads, corner) == (2, 513)
 
 
@@ -197,7 +197,7 @@ def test_nothing_that_dask_sets_in_its_workers_is_handed_down(
         assert not set(child.receive()["environment"]) & set(set_by_dask)
 
 
-def test_who_needs_more_memory_than_allowed_is_told_the_limit() -> None:
+def test_a_child_that_needs_too_much_memory_names_the_limit() -> None:
     with ProcessPool(
         ["torch", "tests.support.child_functions"], memory_limit_bytes=1_500_000_000
     ) as small:
@@ -210,7 +210,7 @@ def test_who_needs_more_memory_than_allowed_is_told_the_limit() -> None:
             child.receive(timeout_s=60)
 
 
-def test_who_takes_too_long_is_told_which_setting_says_so(pool: ProcessPool) -> None:
+def test_a_child_that_takes_too_long_names_the_setting(pool: ProcessPool) -> None:
     with pool.spawn("tests.support.child_functions:sleep") as child:
         child.receive()
         with pytest.raises(ChildDiedError, match=r"longer than 0\.5 s .* QUANTCORE_TIMEOUT_S"):
@@ -223,12 +223,12 @@ def locked() -> Iterator[ProcessPool]:
         yield running
 
 
-@pytest.mark.parametrize("errand", ["chatter", "dribble"])
+@pytest.mark.parametrize("function", ["chatter", "dribble"])
 def test_a_locked_child_that_always_says_something_still_has_its_time(
-    locked: ProcessPool, errand: str
+    locked: ProcessPool, function: str
 ) -> None:
     with (
-        locked.spawn(f"tests.support.child_functions:{errand}") as child,
+        locked.spawn(f"tests.support.child_functions:{function}") as child,
         pytest.raises(ChildDiedError, match=r"took longer than 0\.5 s"),
     ):
         child.receive(timeout_s=0.5)
@@ -248,7 +248,7 @@ def test_a_message_that_comes_slowly_does_not_outrun_a_cancel(locked: ProcessPoo
 def test_a_message_without_end_is_no_answer(
     locked: ProcessPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantcore.sandbox.process_pool._MESSAGE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("quantcore.sandbox.protocol.MESSAGE_TIMEOUT_S", 0.3)
     with (
         locked.spawn("tests.support.child_functions:dribble") as child,
         pytest.raises(ChildDiedError, match="no answer"),
@@ -292,10 +292,16 @@ def test_a_long_answer_of_a_locked_child_arrives_whole(locked: ProcessPool) -> N
 
 
 def test_a_locked_child_cannot_say_that_it_was_cancelled(locked: ProcessPool) -> None:
-    told = {"raised": "CancelledError", "reason": "", "remedy": "", "traceback": "", "errno": None}
-    said = json.dumps(told).encode()
+    content = {
+        "raised": "CancelledError",
+        "reason": "",
+        "remedy": "",
+        "traceback": "",
+        "errno": None,
+    }
+    message = json.dumps(content).encode()
     with (
-        locked.spawn("tests.support.child_functions:say", said) as child,
+        locked.spawn("tests.support.child_functions:say", message) as child,
         pytest.raises(RuntimeError, match="CancelledError"),
     ):
         child.receive(timeout_s=30)

@@ -55,7 +55,7 @@ def test_machines_that_differ_in_anything_are_resources_of_their_own() -> None:
 def test_the_key_of_a_machine_elsewhere_is_the_one_it_gives_itself(
     monkeypatch: pytest.MonkeyPatch, variant: Variant
 ) -> None:
-    """Else figures it brought would not be known the next time."""
+    """Else its figures would not be found again the next time."""
     request = CompareRequest(
         ModelSpec("bundled/mobilenet_v2"), (variant,), ImageSpec(None, 16, 32), MeasureSpec()
     )

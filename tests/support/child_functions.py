@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quantcore.errors import RequestError
-from quantcore.sandbox.process_pool import progress_sender
+from quantcore.sandbox import progress_sender
 
 
 class StubbornError(Exception):
@@ -60,7 +60,7 @@ def look_around(_: Connection) -> dict[str, object]:
         "threads": len(list(Path("/proc/self/task").iterdir())),
         "python_threads": threading.active_count(),
         "torch": "torch" in sys.modules,
-        "nursery_threads": len(list(Path(f"/proc/{os.getppid()}/task").iterdir())),
+        "server_threads": len(list(Path(f"/proc/{os.getppid()}/task").iterdir())),
         "environment": sorted(os.environ),
     }
 

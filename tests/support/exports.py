@@ -16,8 +16,7 @@ from quantcore.export import exports
 from quantcore.export.answers import Answers
 from quantcore.export.write import Export, run_export_child
 from quantcore.models import Subject, find
-from quantcore.sandbox import ProcessPool, Watch, never_stop, outbox
-from quantcore.sandbox.process_pool import ignore_progress
+from quantcore.sandbox import ProcessPool, Watch, ignore_progress, never_stop, outbox
 from quantcore.schema import (
     ExportSpec,
     ImageSpec,

@@ -35,9 +35,9 @@ def descendants(pid: int) -> dict[str, list[int]]:
 def _kind(process: psutil.Process) -> str:
     try:
         command = " ".join(process.cmdline())
-        if "quantcore.sandbox.process_pool" in command:
+        if "quantcore.sandbox.fork_server" in command:
             parent = process.parent()
-            is_child = parent is not None and "quantcore.sandbox.process_pool" in " ".join(
+            is_child = parent is not None and "quantcore.sandbox.fork_server" in " ".join(
                 parent.cmdline()
             )
             return "child" if is_child else "pool"

@@ -1,4 +1,4 @@
-"""Files as strangers bring them, made by hand where torch.save would not make them so."""
+"""Files as people upload them, written by hand where torch.save would not write them so."""
 
 import io
 import json

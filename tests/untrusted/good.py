@@ -20,7 +20,7 @@ KINDS = (torch.float32, torch.float32, torch.float16, torch.bfloat16, torch.floa
 
 @dataclass(frozen=True)
 class Good:
-    """A good file, and what must be found in it."""
+    """A good file, and what must be recognised in it."""
 
     path: Path
     architecture: str

@@ -1,4 +1,4 @@
-"""Five hundred files that nobody should take, made from seeds.
+"""Five hundred malformed files that must be refused, generated from seeds.
 
 Each family below makes one kind of bad file; a seed picks the family and the details. `EXPECTED`
 says what the refusal must speak of, so that a file is not refused for another reason than its own.
@@ -49,9 +49,9 @@ def make(number: int, folder: Path) -> tuple[Path, str, str]:
     return path, maker.__name__, about
 
 
-def _flipped(content: bytes, place: int, chance: random.Random) -> bytes:
+def _flipped(content: bytes, index: int, chance: random.Random) -> bytes:
     changed = bytearray(content)
-    changed[place] ^= 1 << chance.randrange(8)
+    changed[index] ^= 1 << chance.randrange(8)
     return bytes(changed)
 
 
@@ -86,7 +86,7 @@ def flipped_in_a_member(chance: random.Random) -> tuple[str, bytes]:
 def flipped_in_the_directory(chance: random.Random) -> tuple[str, bytes]:
     content = files.torch_zip()
     entries = [match.start() for match in re.finditer(rb"PK\x01\x02", content)]
-    # Checksum, both sizes, the length of the name, the place of the header, the name itself.
+    # Checksum, both sizes, the length of the name, the offset of the header, the name itself.
     field = chance.choice([16, 17, 20, 21, 24, 28, 42, 43, 46, 48])
     return "a.pth", _flipped(content, chance.choice(entries) + field, chance)
 
@@ -253,13 +253,13 @@ def overlapping(chance: random.Random) -> tuple[str, bytes]:
 
 def _around(inner: bytes) -> bytes:
     content = files.plain_zip({"model/data.pkl": b"\x80\x02}.", "model/data/0": inner})
-    place = content.index(inner)
+    offset = content.index(inner)
     start = content.index(b"PK\x01\x02")
     end = content.rindex(b"PK\x05\x06")
     directory = content[start:end]
     single = files.plain_zip({"model/data/1": bytes(50)})
     entry = bytearray(single[single.index(b"PK\x01\x02") : single.rindex(b"PK\x05\x06")])
-    entry[42:46] = struct.pack("<L", place)
+    entry[42:46] = struct.pack("<L", offset)
     whole = directory + bytes(entry)
     tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 3, 3, len(whole), start, 0)
     return content[:start] + whole + tail

@@ -1,4 +1,4 @@
-"""Zips of pictures that nobody should take, made from seeds, and what each refusal is about."""
+"""Malformed zips of pictures, generated from seeds, and what each refusal is about."""
 
 import io
 import random
@@ -38,8 +38,8 @@ def good(each: int = 3, seed: int = 0) -> Members:
     """Return a few pictures of two classes."""
     kinds = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
     return {
-        f"{label}/{number}.{end}": picture(seed + 100 * place + number, kinds[end])
-        for place, label in enumerate(("cat", "dog"))
+        f"{label}/{number}.{end}": picture(seed + 100 * index + number, kinds[end])
+        for index, label in enumerate(("cat", "dog"))
         for number, end in zip(range(each), list(kinds) * each, strict=False)
     }
 

@@ -8,7 +8,7 @@ import pytest
 
 from quantcore.errors import RequestError
 from quantcore.untrusted.archive import open_archive
-from quantcore.untrusted.tensors import read_torch_zip
+from quantcore.untrusted.torch_files import read_torch_zip
 from tests.untrusted import files
 
 CONTENT = {"model/a": bytes(range(256)) * 40, "model/data.pkl": b"\x80\x02}."}

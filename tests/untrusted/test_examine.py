@@ -31,29 +31,29 @@ for name in sys.argv[2:]:
 """
 
 
-def brought(folder: Path, content: bytes, name: str = "a.pt") -> Examined:
-    """Return what is found in a file, having gone through JSON as between processes."""
+def examined(folder: Path, content: bytes, name: str = "a.pt") -> Examined:
+    """Return the facts of a file, after a way through JSON as between processes."""
     path = folder / name
     path.write_bytes(content)
     preload(inspect(path).kind)
-    found = examine(path, folder)
+    model_facts = examine(path, folder)
     written: TypeAdapter[Examined] = TypeAdapter(Examined)
-    assert written.validate_json(written.dump_json(found)) == found
-    return found
+    assert written.validate_json(written.dump_json(model_facts)) == model_facts
+    return model_facts
 
 
 @pytest.mark.parametrize("name", BUILT)
 def test_the_model_built_again_answers_the_same(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = files.build(name, 5, **options(name))
-    found = brought(tmp_path, files.saved({"state_dict": model.state_dict(), "epoch": 1}))
-    assert [(c.architecture, c.classes) for c in found.candidates] == [(name, 5)]
+    model_facts = examined(tmp_path, files.saved({"state_dict": model.state_dict(), "epoch": 1}))
+    assert [(c.architecture, c.classes) for c in model_facts.candidates] == [(name, 5)]
     if name in AUXILIARY:
-        assert any("Auxiliary" in note for note in found.notes)
+        assert any("Auxiliary" in note for note in model_facts.notes)
     drop_auxiliary(model, name)
-    assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert model_facts.parameters == sum(parameter.numel() for parameter in model.parameters())
     pictures = torch.rand(2, 3, 64, 64)
-    again = uploads.assembled(name, 5, tmp_path / found.file)
+    again = uploads.assembled(name, 5, tmp_path / model_facts.file)
     assert not again.training
     with torch.no_grad():
         torch.testing.assert_close(again(pictures), model(pictures), rtol=1e-3, atol=1e-5)
@@ -62,9 +62,9 @@ def test_the_model_built_again_answers_the_same(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["resnet18", "googlenet", "mobilenet_v3_large"])
 def test_the_twin_answers_the_same(name: str, tmp_path: Path) -> None:
     model = files.build(name, 5, **options(name))
-    found = brought(tmp_path, files.saved(model.state_dict()))
+    model_facts = examined(tmp_path, files.saved(model.state_dict()))
     pictures = torch.rand(2, 3, 64, 64)
-    plain = uploads.assembled(name, 5, tmp_path / found.file)
+    plain = uploads.assembled(name, 5, tmp_path / model_facts.file)
     twin = uploads.empty_twin(name, 5).eval()
     twin.load_state_dict(plain.state_dict())
     with torch.no_grad():
@@ -72,10 +72,10 @@ def test_the_twin_answers_the_same(name: str, tmp_path: Path) -> None:
 
 
 def test_weights_of_another_architecture_are_not_built(tmp_path: Path) -> None:
-    found = brought(tmp_path, files.torch_zip())
+    model_facts = examined(tmp_path, files.torch_zip())
     for name, classes in (("resnet18", 3), (files.SMALL, 4)):
         with pytest.raises(RequestError, match="do not fit"):
-            uploads.assembled(name, classes, tmp_path / found.file)
+            uploads.assembled(name, classes, tmp_path / model_facts.file)
 
 
 def test_a_vision_transformer_is_built_for_its_own_size(tmp_path: Path) -> None:
@@ -90,28 +90,28 @@ def test_a_vision_transformer_is_built_for_its_own_size(tmp_path: Path) -> None:
 def test_weights_are_written_in_float32_under_todays_names(tmp_path: Path) -> None:
     state = files.small_state()
     halved = {f"module.{key}": t.half() if t.is_floating_point() else t for key, t in state.items()}
-    found = brought(tmp_path, files.saved({"model": halved, "ema": state, "lr": 0.1}))
-    written = load_file(tmp_path / found.file)
+    model_facts = examined(tmp_path, files.saved({"model": halved, "ema": state, "lr": 0.1}))
+    written = load_file(tmp_path / model_facts.file)
     assert set(written) == set(state)
     for name, tensor in written.items():
         assert tensor.dtype == state[name].dtype
         assert tensor.equal(halved[f"module.{name}"].to(tensor.dtype))
-    told = " ".join(found.notes)
+    told = " ".join(model_facts.notes)
     for word in ("taken from model", "averaged copy", "(ema)", "lr", "module.", "half precision"):
         assert word in told
 
 
 def test_the_averaged_copy_is_taken_where_there_is_no_other(tmp_path: Path) -> None:
-    found = brought(tmp_path, files.saved({"ema": files.small_state(), "epoch": 3}))
-    assert found.candidates[0].architecture == files.SMALL
+    model_facts = examined(tmp_path, files.saved({"ema": files.small_state(), "epoch": 3}))
+    assert model_facts.candidates[0].architecture == files.SMALL
 
 
 def test_of_several_parts_the_one_that_is_known_is_taken(tmp_path: Path) -> None:
     weights = {"class_weights": torch.ones(3)}
     value = {"weights": weights, "critic": files.small_state(), "other": {"a.b": torch.ones(2, 2)}}
-    found = brought(tmp_path, files.saved(value))
-    assert found.candidates[0].architecture == files.SMALL
-    assert "The weights were taken from critic." in found.notes
+    model_facts = examined(tmp_path, files.saved(value))
+    assert model_facts.candidates[0].architecture == files.SMALL
+    assert "The weights were taken from critic." in model_facts.notes
 
 
 def test_torchscript_is_tried_until_a_size_works(tmp_path: Path) -> None:
@@ -126,17 +126,17 @@ def test_torchscript_is_tried_until_a_size_works(tmp_path: Path) -> None:
             return answers
 
     labels = '["cat", "dog", "cow", "hen"]'
-    found = brought(tmp_path, files.scripted(Fixed(), **{"labels.json": labels}))
-    assert (found.kind, found.file) == ("torchscript", "model.pt")
-    assert (found.image_size, found.channels, found.outputs) == (64, 3, 4)
-    assert found.labels == ("cat", "dog", "cow", "hen")
-    assert found.dynamic_layers == {"Linear": 1, "LSTM": 1}
+    model_facts = examined(tmp_path, files.scripted(Fixed(), **{"labels.json": labels}))
+    assert (model_facts.kind, model_facts.file) == ("torchscript", "model.pt")
+    assert (model_facts.image_size, model_facts.channels, model_facts.outputs) == (64, 3, 4)
+    assert model_facts.labels == ("cat", "dog", "cow", "hen")
+    assert model_facts.dynamic_layers == {"Linear": 1, "LSTM": 1}
     assert (tmp_path / "model.pt").read_bytes() == (tmp_path / "a.pt").read_bytes()
 
 
 def test_torchscript_for_grey_pictures_says_so(tmp_path: Path) -> None:
-    found = brought(tmp_path, files.scripted(files.Tiny(channels=1)))
-    assert (found.channels, found.outputs, found.any_batch) == (1, 4, True)
+    model_facts = examined(tmp_path, files.scripted(files.Tiny(channels=1)))
+    assert (model_facts.channels, model_facts.outputs, model_facts.any_batch) == (1, 4, True)
 
 
 def test_torchscript_that_fixes_the_batch_says_so(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_torchscript_that_fixes_the_batch_says_so(tmp_path: Path) -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images.mean((2, 3)).view(1, 3)
 
-    found = brought(tmp_path, files.scripted(One()))
-    assert not found.any_batch
+    model_facts = examined(tmp_path, files.scripted(One()))
+    assert not model_facts.any_batch
 
 
 def test_torchscript_already_in_8_bits_is_refused(tmp_path: Path) -> None:
@@ -153,18 +153,18 @@ def test_torchscript_already_in_8_bits_is_refused(tmp_path: Path) -> None:
 
     model = quantization.quantize_dynamic(files.Tiny(), {torch.nn.Linear})
     with pytest.raises(RequestError, match="already in 8 bits"):
-        brought(tmp_path, files.scripted(model))
+        examined(tmp_path, files.scripted(model))
 
 
 @pytest.mark.parametrize("free", [True, False])
 def test_an_exported_program_becomes_torchscript(free: bool, tmp_path: Path) -> None:
     model = files.Tiny().eval()
-    found = brought(tmp_path, files.exported(model, free=free), "a.pt2")
-    assert (found.kind, found.file) == ("exported_program", "model.pt")
-    assert (found.image_size, found.outputs, found.any_batch) == (32, 4, True)
+    model_facts = examined(tmp_path, files.exported(model, free=free), "a.pt2")
+    assert (model_facts.kind, model_facts.file) == ("exported_program", "model.pt")
+    assert (model_facts.image_size, model_facts.outputs, model_facts.any_batch) == (32, 4, True)
     pictures = torch.rand(5, 3, 32, 32)
     with torch.no_grad():
-        again = torch.jit.load(str(tmp_path / found.file))
+        again = torch.jit.load(str(tmp_path / model_facts.file))
         torch.testing.assert_close(again(pictures), model(pictures))
 
 
@@ -173,15 +173,15 @@ def test_an_exported_transformer_keeps_its_batch_free(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     model = vit_tiny().eval()
-    found = brought(tmp_path, files.exported(model, size=64), "a.pt2")
-    assert found.any_batch
-    assert found.dynamic_layers["Linear"] >= 9
+    model_facts = examined(tmp_path, files.exported(model, size=64), "a.pt2")
+    assert model_facts.any_batch
+    assert model_facts.dynamic_layers["Linear"] >= 9
 
 
 def test_a_program_exported_in_training_mode_is_refused(tmp_path: Path) -> None:
     model = torch.nn.Sequential(files.Tiny(), torch.nn.Dropout()).train()
     with pytest.raises(RequestError, match="training mode"):
-        brought(tmp_path, files.exported(model), "a.pt2")
+        examined(tmp_path, files.exported(model), "a.pt2")
 
 
 def test_weights_are_examined_without_torch(tmp_path: Path) -> None:

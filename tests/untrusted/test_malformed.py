@@ -20,29 +20,38 @@ from quantcore.untrusted.examine import examine
 from tests.untrusted import files, good, malformed
 
 PROJECT = Path(__file__).parents[2]
+MODULE = "tests.untrusted.inspect_files"
 SAMPLE = 2 * len(malformed.FAMILIES)
 GOOD_SAMPLE = 24
 
 
-def judged(numbers: Iterable[int], folder: Path) -> list[dict[str, Any]]:
-    """Return what became of each bad file, in a process with a limit on memory."""
+def outcomes_of(numbers: Iterable[int], folder: Path) -> list[dict[str, Any]]:
+    """Return the outcome of each malformed file, in a process with a limit on memory."""
     arguments = [str(number) for number in numbers]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.untrusted.judge", str(folder), *arguments],
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "tests.untrusted.inspect_files",
+            str(folder),
+            *arguments,
+        ],
         cwd=PROJECT,
         capture_output=True,
         text=True,
         check=False,
     )
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(told) == len(arguments), f"died after {told[-1:]}: {done.stderr[-2_000:]}"
-    return told
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(outcomes) == len(arguments), f"died after {outcomes[-1:]}: {done.stderr[-2_000:]}"
+    return outcomes
 
 
-def assert_all_refused(told: list[dict[str, Any]], folder: Path) -> None:
+def assert_all_refused(outcomes: list[dict[str, Any]], folder: Path) -> None:
     wrong = [
         case
-        for case in told
+        for case in outcomes
         if case["outcome"] != "refused"
         or not case["remedy"]
         or not re.search(case["about"], case["reason"])
@@ -52,16 +61,18 @@ def assert_all_refused(told: list[dict[str, Any]], folder: Path) -> None:
 
 
 def test_bad_files_of_every_family_are_refused_for_their_own_reason(tmp_path: Path) -> None:
-    told = judged(range(SAMPLE), tmp_path)
-    assert {case["family"] for case in told} == {make.__name__ for make, _ in malformed.FAMILIES}
-    assert_all_refused(told, tmp_path)
+    outcomes = outcomes_of(range(SAMPLE), tmp_path)
+    assert {case["family"] for case in outcomes} == {
+        make.__name__ for make, _ in malformed.FAMILIES
+    }
+    assert_all_refused(outcomes, tmp_path)
 
 
 @pytest.mark.soak
 def test_five_hundred_bad_files_are_refused(tmp_path: Path) -> None:
-    told = judged(range(malformed.COUNT), tmp_path)
-    assert_all_refused(told, tmp_path)
-    print(Counter(case["family"] for case in told), max(case["seconds"] for case in told))  # noqa: T201
+    outcomes = outcomes_of(range(malformed.COUNT), tmp_path)
+    assert_all_refused(outcomes, tmp_path)
+    print(Counter(case["family"] for case in outcomes), max(case["seconds"] for case in outcomes))  # noqa: T201
 
 
 def test_a_pickle_that_is_obeyed_would_be_seen(
@@ -75,26 +86,26 @@ def test_a_pickle_that_is_obeyed_would_be_seen(
 
 def assert_recognised(case: good.Good, folder: Path) -> None:
     inspect(case.path)
-    found = examine(case.path, folder)
-    assert [(c.architecture, c.classes) for c in found.candidates] == [
+    examined = examine(case.path, folder)
+    assert [(c.architecture, c.classes) for c in examined.candidates] == [
         (case.architecture, case.classes)
     ]
-    assert found.labels == case.labels
-    written = load_file(folder / found.file)
+    assert examined.labels == case.labels
+    written = load_file(folder / examined.file)
     first = next(name for name, tensor in written.items() if tensor.dim() == 4)
     assert written[first].equal(case.first)
 
 
 def refused(numbers: Iterable[int], folder: Path) -> list[tuple[int, str]]:
-    found = []
+    refusals = []
     for number in numbers:
         case = good.make(number, folder)
         try:
             assert_recognised(case, folder)
         except QuantcoreError as error:
-            found.append((number, str(error)))
+            refusals.append((number, str(error)))
         case.path.unlink()
-    return found
+    return refusals
 
 
 def test_good_files_are_recognised(tmp_path: Path) -> None:
@@ -103,5 +114,5 @@ def test_good_files_are_recognised(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 def test_of_two_hundred_good_files_one_in_a_hundred_may_be_refused(tmp_path: Path) -> None:
-    found = refused(range(good.COUNT), tmp_path)
-    assert len(found) <= good.COUNT // 100, found
+    refusals = refused(range(good.COUNT), tmp_path)
+    assert len(refusals) <= good.COUNT // 100, refusals

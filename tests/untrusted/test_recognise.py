@@ -1,4 +1,4 @@
-"""All of torchvision's classification architectures, told by names and shapes alone."""
+"""All of torchvision's classification architectures, told apart by names and shapes alone."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -36,11 +36,11 @@ def lightning(name: str) -> Shapes:
 
 def no_counters(name: str) -> Shapes:
     """As torch before 0.4.1 wrote it, and without what is of use in training only."""
-    known = fingerprints()[name]
+    fingerprint = fingerprints()[name]
     return {
         key: shape
         for key, shape in shapes(name, 12).items()
-        if not key.endswith("num_batches_tracked") and not key.startswith(known.auxiliary)
+        if not key.endswith("num_batches_tracked") and not key.startswith(fingerprint.auxiliary)
     }
 
 
@@ -81,7 +81,7 @@ def test_every_architecture_is_recognised(way: Callable[[str], Shapes]) -> None:
 
 def test_no_two_architectures_look_the_same() -> None:
     """Were there two, both would have to be offered; today there are none."""
-    looks = {tuple(sorted(known.shapes.items())) for known in fingerprints().values()}
+    looks = {tuple(sorted(fingerprint.shapes.items())) for fingerprint in fingerprints().values()}
     assert len(looks) == len(NAMES)
 
 
@@ -170,10 +170,10 @@ def refusal(tensors: Mapping[str, Shape]) -> str:
 
 
 def test_grey_pictures_are_named_with_what_to_do() -> None:
-    told = refusal(shapes("resnet18", 10) | {"conv1.weight": (64, 1, 7, 7)})
-    assert "ResNet-18" in told
-    assert "1 channel" in told
-    assert "repeat(1, 3, 1, 1) / 3" in told
+    reason = refusal(shapes("resnet18", 10) | {"conv1.weight": (64, 1, 7, 7)})
+    assert "ResNet-18" in reason
+    assert "1 channel" in reason
+    assert "repeat(1, 3, 1, 1) / 3" in reason
 
 
 def test_what_is_said_to_do_with_grey_weights_keeps_the_answers() -> None:
@@ -186,16 +186,16 @@ def test_what_is_said_to_do_with_grey_weights_keeps_the_answers() -> None:
 def test_a_replaced_last_layer_is_named() -> None:
     tensors = shapes("resnet50", 10)
     del tensors["fc.weight"], tensors["fc.bias"]
-    told = refusal(tensors | {"fc.1.weight": (256, 2048), "fc.4.weight": (10, 256)})
-    assert "fc.1.weight, fc.4.weight" in told
-    assert "TorchScript" in told
+    reason = refusal(tensors | {"fc.1.weight": (256, 2048), "fc.4.weight": (10, 256)})
+    assert "fc.1.weight, fc.4.weight" in reason
+    assert "TorchScript" in reason
     assert "without its last layer" in refusal(tensors)
 
 
 def test_further_layers_are_not_passed_over() -> None:
     """A squeeze-and-excitation ResNet has all of a ResNet's names, and other answers."""
-    told = refusal(shapes("resnet50", 10) | {"layer1.0.se.fc.weight": (16, 256)})
-    assert "layer1.0.se.fc.weight" in told
+    reason = refusal(shapes("resnet50", 10) | {"layer1.0.se.fc.weight": (16, 256)})
+    assert "layer1.0.se.fc.weight" in reason
     wrapped = {f"backbone.{key}": shape for key, shape in shapes("resnet50", 10).items()}
     assert "head.weight" in refusal(wrapped | {"head.weight": (5, 10)})
 
@@ -205,10 +205,10 @@ def test_the_nearest_is_named_with_what_is_missing() -> None:
     for block in (0, 1):
         for part in ("conv1", "conv2"):
             del tensors[f"layer1.{block}.{part}.weight"]
-    told = refusal(tensors)
-    assert "nearest to ResNet-18" in told
-    assert "4 of its tensors" in told
-    assert "and 1 more" in told
+    reason = refusal(tensors)
+    assert "nearest to ResNet-18" in reason
+    assert "4 of its tensors" in reason
+    assert "and 1 more" in reason
 
 
 def test_weights_of_nothing_known_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""The lock in which files that strangers brought are parsed and run.
+"""The lock in which untrusted files are parsed and run.
 
 A child process that is about to open such a file calls `enter`: from there on it reads what Python
 and the libraries need and what its `Lock` names, writes only into its scratch folders, and can
@@ -7,9 +7,10 @@ neither start a process, nor reach another one, nor the network, whatever the fi
 docs/security.md says what that promises, and what it does not.
 """
 
+from quantcore.sandbox.lockdown.actions import Attempt, attempts
 from quantcore.sandbox.lockdown.enter import enter
 from quantcore.sandbox.lockdown.lock import Lock
-from quantcore.sandbox.lockdown.proof import Attempt, Proof, attempts, judge, prove, why_unavailable
+from quantcore.sandbox.lockdown.proof import Proof, evaluate, prove, why_unavailable
 from quantcore.sandbox.lockdown.runtime import quiet_environment, runtime_paths
 from quantcore.sandbox.lockdown.scratch import discard, used_bytes
 
@@ -20,7 +21,7 @@ __all__ = [
     "attempts",
     "discard",
     "enter",
-    "judge",
+    "evaluate",
     "prove",
     "quiet_environment",
     "runtime_paths",

@@ -1,4 +1,4 @@
-"""Closes the lock around the calling process. There is no way back out."""
+"""Locking the calling process, for good."""
 
 import contextlib
 import ctypes
@@ -16,7 +16,7 @@ from quantcore.sandbox.lockdown.runtime import own_paths, quiet_environment, run
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _SIGKILL = 9
 _STACK_BYTES = 64 * 2**20
-# Which fields of /proc/self/stat, after the program's name, tell where the environment lies.
+# The fields of /proc/self/stat, after the program's name, with the environment's address.
 _ENVIRONMENT_FIELDS = slice(47, 49)
 _NULL = Path("/dev/null")
 
@@ -51,7 +51,7 @@ def enter(lock: Lock, keep: Sequence[int] = ()) -> None:
 
 
 def _redirect(keep: Sequence[int]) -> None:
-    """Leave no descriptor open but those to keep and three that lead nowhere."""
+    """Close all descriptors but those to keep; standard ones lead to /dev/null."""
     nowhere = os.open(_NULL, os.O_RDWR)
     for standard in {0, 1, 2}.difference(keep):
         os.dup2(nowhere, standard)
@@ -71,7 +71,7 @@ def _forget_environment(home: Path) -> None:
     start, end = _environment_span()
     ctypes.memset(start, 0, end - start)
     os.environ.update(kept | {"HOME": str(home), "TMPDIR": str(home)})
-    # What `tempfile` has found before is not where it may write now.
+    # The folder that `tempfile` chose before is not writable any more.
     tempfile.tempdir = None
 
 
@@ -107,7 +107,7 @@ def _at_most(most: int, now: int) -> int:
 
 
 def _tasks_of_the_machine() -> int:
-    """Return how many threads there are: this limit counts a user's, also those not seen here."""
+    """Return the machine's number of threads: the limit counts those of other containers, too."""
     return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
 
 

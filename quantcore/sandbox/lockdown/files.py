@@ -20,7 +20,7 @@ _PATH_BENEATH = 1
 
 
 class _Attributes(ctypes.Structure):
-    """The kernel's `landlock_ruleset_attr`: the package's, and what came after it."""
+    """The kernel's `landlock_ruleset_attr`: the package's fields, and those of newer kernels."""
 
     _fields_ = (
         ("handled_access_fs", ctypes.c_uint64),
@@ -32,7 +32,7 @@ class _Attributes(ctypes.Structure):
 def restrict(reads: Iterable[Path], devices: Iterable[Path], writes: Iterable[Path]) -> None:
     """Let the calling thread, and threads it starts, open these files and no others.
 
-    `devices` may be read and written, but nothing made in their place.
+    `devices` may be read and written, but not replaced.
 
     Raises:
         LockError: the kernel has no Landlock, or a path is not there.
@@ -44,16 +44,16 @@ def restrict(reads: Iterable[Path], devices: Iterable[Path], writes: Iterable[Pa
     may_make = FSAccess.MAKE_REG | FSAccess.MAKE_DIR | FSAccess.REMOVE_FILE | FSAccess.REMOVE_DIR
     may_make |= FSAccess.REFER
     try:
-        # All that this kernel knows.
-        known = _call(FSAccess.all)
-        ruleset = _ruleset(known)
+        # All that this kernel supports.
+        supported = _call(FSAccess.all)
+        ruleset = _ruleset(supported)
         for paths, access in (
             (reads, may_read),
             (devices, may_write),
             (writes, may_write | may_make),
         ):
             for path in paths:
-                _allow(ruleset, path, access & known)
+                _allow(ruleset, path, access & supported)
         _apply(ruleset)
         os.close(ruleset)
     except OSError as error:

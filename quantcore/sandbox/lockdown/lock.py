@@ -1,4 +1,4 @@
-"""What one locked process may read, write and use up."""
+"""The permissions and limits of one locked process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -45,7 +45,7 @@ class Lock:
                 raise _unreadable(f"{field.name} is {value!r}, which is no whole number above 0")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as what JSON can hold."""
+        """Return the lock as plain data for JSON."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return plain | {name: [str(path) for path in plain[name]] for name in _FOLDERS}
 
@@ -54,7 +54,7 @@ class Lock:
         """Return the lock that `to_dict` wrote.
 
         Raises:
-            LockError: it holds a name or a value that no lock has.
+            LockError: the data holds a name or a value that no lock has.
         """
         unknown = set(plain) - {field.name for field in fields(cls)}
         if unknown:

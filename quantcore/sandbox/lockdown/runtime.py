@@ -1,4 +1,4 @@
-"""What every locked process may read: the parts of the machine that Python and torch run on."""
+"""Paths that every locked process may read: what Python and torch need to run."""
 
 import site
 import sys
@@ -21,8 +21,8 @@ _MACHINE = (
     "/sys/devices/system/node",
     "/dev/urandom",
 )
-# Not all of /proc/self: its `environ` and `mem` are nobody's business, and its `net` tells of
-# everybody's connections.
+# Not all of /proc/self: its `environ` and `mem` hold secrets, and its `net` lists all
+# connections.
 _ITSELF = ("status", "stat", "statm", "maps")
 # The rest of the environment is where credentials are.
 _KEPT_VARIABLES = (
@@ -42,13 +42,13 @@ _KEPT_VARIABLES = (
 def runtime_paths() -> tuple[Path, ...]:
     """Return the files and folders that may always be read, those that exist, links resolved.
 
-    What the kernel says about the process itself is not among them: that has another place in
-    every process, and `enter` finds it.
+    What the kernel says about the process itself is not among them: its path differs in every
+    process, and `enter` adds it.
     """
     wanted = [*_python(), *map(Path, _LIBRARIES), *map(Path, _MACHINE)]
     wanted += [PROJECT / name for name in _OURS]
-    found = {path.resolve() for path in wanted if path.exists()}
-    return tuple(sorted(path for path in found if not found.intersection(path.parents)))
+    existing = {path.resolve() for path in wanted if path.exists()}
+    return tuple(sorted(path for path in existing if not existing.intersection(path.parents)))
 
 
 def _python() -> Iterator[Path]:
@@ -62,7 +62,7 @@ def _python() -> Iterator[Path]:
 
 
 def own_paths() -> tuple[Path, ...]:
-    """Return what the kernel tells the calling process about itself, as far as it may be read."""
+    """Return the files in which the kernel describes the calling process, of those it may read."""
     return tuple(Path("/proc/self", name) for name in _ITSELF)
 
 

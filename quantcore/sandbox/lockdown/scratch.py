@@ -1,4 +1,4 @@
-"""Looking into and clearing away a scratch folder in which a hostile process could do as it liked.
+"""Scratch folders in which a hostile process could write: how much they hold, and their removal.
 
 Nothing bounds how much it wrote in all, how deep its folders nest, or who may enter them, so what
 is used for ordinary folders (`shutil.rmtree` calls itself for each level) does not do here.
@@ -14,7 +14,7 @@ _TOO_DEEP_BYTES = 2**62
 
 
 def used_bytes(folders: Iterable[Path]) -> int:
-    """Return how much lies in the folders, while somebody may still be writing into them.
+    """Return the bytes used in the folders, while a process may still be writing into them.
 
     Folders too deep or too closed to look into count as more than any limit.
     """
@@ -34,7 +34,7 @@ def used_bytes(folders: Iterable[Path]) -> int:
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder and all in it, if it is there, once who wrote there has ended.
+    """Remove the folder and all in it, if it exists; no process may be writing into it.
 
     Nested folders are moved up to where they can be reached, so that none is too deep.
     """

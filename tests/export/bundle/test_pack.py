@@ -21,7 +21,7 @@ from quantcore.engine.convert import preparation
 from quantcore.export import bundle, exports
 from quantcore.export.bundle.snippets import check
 from quantcore.formats import EXPORTERS
-from quantcore.images.files import prepare
+from quantcore.images import prepare
 from quantcore.models import ModelInfo, find
 from quantcore.sandbox import ProcessPool
 from quantcore.schema import ModelSpec, VerificationReport

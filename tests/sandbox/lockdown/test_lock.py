@@ -20,7 +20,7 @@ from quantcore.sandbox.lockdown import (
     Attempt,
     Lock,
     discard,
-    judge,
+    evaluate,
     prove,
     runtime_paths,
     used_bytes,
@@ -134,8 +134,8 @@ def test_the_proof_holds_here() -> None:
 def test_attempts_are_refused_inside_and_only_there(pool: ProcessPool, lock: Lock) -> None:
     inside = value(pool, lock, "tried", str(lock.writes[0]))
     free = value(pool, None, "tried", str(lock.writes[0]))
-    assert judge(Attempt(**each) for each in inside).holds
-    assert not judge(Attempt(**each) for each in free).holds
+    assert evaluate(Attempt(**each) for each in inside).holds
+    assert not evaluate(Attempt(**each) for each in free).holds
     # Some of them other things than the lock may refuse: where Yama is strict, or for no root.
     elsewhere = {"trace another process", "copy another process's memory", "raise its own limits"}
     elsewhere.add("open another process's memory")
@@ -155,23 +155,23 @@ def test_kernels_that_know_less_of_landlock_hold_too(
     function = f"{WORKS}:tried_on_old"
     answer = ask(pool, old, function, *arguments, prepare=f"{WORKS}:pretend_old")
     assert "value" in answer, answer
-    assert judge(Attempt(**each) for each in answer["value"]["attempts"]).holds
+    assert evaluate(Attempt(**each) for each in answer["value"]["attempts"]).holds
     assert answer["value"]["emptied"] == [errno.EPERM] * 2
     assert readable.read_text() == "words"
 
 
 def test_a_single_attempt_that_comes_through_is_named(tmp_path: Path) -> None:
     good = [Attempt(each.name, each.allowed, each.allowed) for each in prove().attempts]
-    assert judge(good).holds
+    assert evaluate(good).holds
     for index, each in enumerate(good):
         changed = [*good[:index], Attempt(each.name, each.allowed, not each.allowed)]
-        proof = judge([*changed, *good[index + 1 :]])
+        proof = evaluate([*changed, *good[index + 1 :]])
         assert not proof.holds
         assert each.name in proof.sentence
-        assert not judge([*good[:index], *good[index + 1 :]]).holds
+        assert not evaluate([*good[:index], *good[index + 1 :]]).holds
     # What failed for another reason proves nothing.
     unclear = [Attempt(good[0].name, good[0].allowed, None), *good[1:]]
-    assert not judge(unclear).holds
+    assert not evaluate(unclear).holds
 
 
 def test_without_landlock_nothing_holds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""Look at bad files one after another, in a process that may take little memory.
+"""Inspect malformed files one after another, in a process that may take little memory.
 
-`python -m tests.untrusted.judge FOLDER NUMBER...` prints a line of JSON for each.
+`python -m tests.untrusted.inspect_files FOLDER NUMBER...` prints a line of JSON for each.
 """
 
 import json
@@ -19,21 +19,21 @@ from tests.untrusted import malformed
 MEMORY = 6 * 2**30
 
 
-def judge(number: int, folder: Path) -> dict[str, object]:
+def outcome_of(number: int, folder: Path) -> dict[str, object]:
     path, family, about = malformed.make(number, folder)
-    told: dict[str, object] = {"number": number, "family": family, "about": about}
+    outcome: dict[str, object] = {"number": number, "family": family, "about": about}
     start = time.perf_counter()
     try:
         inspect(path)
         examine(path, folder)
-        told |= {"outcome": "taken"}
+        outcome |= {"outcome": "taken"}
     except QuantcoreError as error:
-        told |= {"outcome": "refused", "reason": error.reason, "remedy": error.remedy}
+        outcome |= {"outcome": "refused", "reason": error.reason, "remedy": error.remedy}
     except BaseException:
-        told |= {"outcome": "broke", "reason": traceback.format_exc()}
+        outcome |= {"outcome": "broke", "reason": traceback.format_exc()}
     finally:
         path.unlink()
-    return told | {"seconds": round(time.perf_counter() - start, 3)}
+    return outcome | {"seconds": round(time.perf_counter() - start, 3)}
 
 
 if __name__ == "__main__":
@@ -41,5 +41,5 @@ if __name__ == "__main__":
     os.environ["INTAKE_MARK"] = str(folder)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for argument in sys.argv[2:]:
-        sys.stdout.write(json.dumps(judge(int(argument), folder)) + "\n")
+        sys.stdout.write(json.dumps(outcome_of(int(argument), folder)) + "\n")
         sys.stdout.flush()
