@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from quantcore import report
+from quantcore import report, uploads
 from quantcore.cache import Store
 from quantcore.cli import arguments
 from quantcore.engine import Job, origins
@@ -69,6 +69,7 @@ def export(
 ) -> None:
     """Export a variant as a file for another runtime, with proof that the file works."""
     settings = Settings.from_env()
+    uploads.use(settings.data)
     chosen = arguments.workflow_settings(set_ or []).get(workflow, {})
     measure = MeasureSpec(threads=settings.threads if threads is None else threads)
     pictures = ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size)
@@ -122,10 +123,11 @@ class _Desk:
     def serve(self, specs: list[ExportSpec], *, is_all: bool) -> int:
         """Return how many files were written; with `is_all`, what cannot be is passed over."""
         limits = self.settings.memory_limit_bytes, self.settings.timeout_s
+        calls = [uploads.use_call(self.settings.data)]
         try:
             with (
                 Store.open(self.settings) as store,
-                ProcessPool(exports.PRELOADED_MODULES, *limits) as pool,
+                ProcessPool(exports.PRELOADED_MODULES, *limits, calls=calls) as pool,
             ):
                 return sum(self._served(store, pool, spec, is_all) for spec in specs)
         except KeyboardInterrupt:

@@ -32,7 +32,7 @@ from quantcore.sandbox import Progress, discard, not_an_answer, outbox, sandboxe
 from quantcore.schema import file_digest
 from quantcore.settings import Settings
 from quantcore.untrusted import check
-from quantcore.uploads import Upload, UploadedModel, Uploads, title
+from quantcore.uploads import Upload, UploadedModel, Uploads, title, use_call
 
 ID_BYTES = 12
 MAX_REMEMBERED = 100
@@ -205,7 +205,9 @@ class Transfers:
             torchvision.weights_path(lesson.info)
         reads = (self._uploads.place(lesson.pictures.token), *weights_files(spec.backbone))
         with (
-            sandboxed.start(self._settings, PRELOADED_MODULES).pool as pool,
+            sandboxed.start(
+                self._settings, PRELOADED_MODULES, [use_call(self._settings.data)]
+            ).pool as pool,
             pool.spawn(
                 "quantcore.fine_tuning.training:run_transfer_child",
                 spec,

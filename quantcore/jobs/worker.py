@@ -69,7 +69,9 @@ def run_task(
     Raises:
         CancelledError: `cancel` was called with this ticket.
     """
-    job = _job(ticket, request, settings or Settings.from_env())
+    settings = settings or Settings.from_env()
+    uploads.use(settings.data)
+    job = _job(ticket, request, settings)
     try:
         with _one_at_a_time, _nothing_left(job):
             return task(job)
@@ -130,9 +132,10 @@ def _pool(settings: Settings, is_locked: bool) -> tuple[ProcessPool, str]:
 
 def _started(settings: Settings, is_locked: bool) -> sandboxed.Worker:
     if is_locked:
-        return sandboxed.start(settings, PRELOADED_MODULES)
+        return sandboxed.start(settings, PRELOADED_MODULES, [uploads.use_call(settings.data)])
     limits = settings.memory_limit_bytes, settings.timeout_s
-    return sandboxed.Worker(ProcessPool(PRELOADED_MODULES, *limits, data=settings.data), "")
+    pool = ProcessPool(PRELOADED_MODULES, *limits, calls=[uploads.use_call(settings.data)])
+    return sandboxed.Worker(pool, "")
 
 
 class _Reporter:

@@ -6,6 +6,7 @@ resource of which it has one, and every cell asks for one.
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from quantcore.engine import Job, failure, run_cell
 from quantcore.errors import CancelledError, ChildDiedError, SchedulerError
 from quantcore.jobs import worker
 from quantcore.jobs.records import Claim, Host
-from quantcore.sandbox import PROJECT
+from quantcore.sandbox import import_path
 from quantcore.schema import Failure, VariantResult, current_environment
 from quantcore.settings import Settings
 
@@ -231,8 +232,9 @@ class Workers:
 
     def _start_cluster(self) -> str:
         process = subprocess.Popen(
-            [sys.executable, "-m", "quantcore.jobs.cluster"],
-            cwd=PROJECT,
+            # `-P`: a file in the current folder must not stand in for a module.
+            [sys.executable, "-P", "-m", "quantcore.jobs.cluster"],
+            env=os.environ | import_path(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

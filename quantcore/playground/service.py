@@ -287,7 +287,9 @@ class Trials:
                 # Without torch, which decoding needs not.
                 least_gb = min(self._settings.memory_gb, DECODER_MEMORY_BYTES / 1e9)
                 limited = replace(self._settings, memory_gb=least_gb)
-                self._decoders = sandboxed.start(limited, ["quantcore.playground.run"])
+                self._decoders = sandboxed.start(
+                    limited, ["quantcore.playground.run"], [uploads.use_call(limited.data)]
+                )
             reads = _folders(*of)
             with self._decoders.pool.spawn(function, *arguments, reads=reads) as child:
                 return child.receive(timeout_s=ANSWER_TIMEOUT_S)
@@ -329,7 +331,9 @@ class Trials:
             raise RequestError("The server is ending.", "Try again in a moment.")
         if self._vault is None or not self._vault.is_to_be_kept:
             _end(self._vault)
-            self._vault = sandboxed.start(self._settings, PRELOADED_MODULES)
+            self._vault = sandboxed.start(
+                self._settings, PRELOADED_MODULES, [uploads.use_call(self._settings.data)]
+            )
         reads = (question.path, *_folders(question.model))
         with self._vault.pool.spawn(
             "quantcore.playground.run:run_reader_child", backend, reads=reads
@@ -361,7 +365,11 @@ class Trials:
             raise RequestError("The server is ending.", "Try again in a moment.")
         if self._pool is None or not self._pool.is_alive:
             self._end_readers()
-            self._pool = ProcessPool(PRELOADED_MODULES, self._settings.memory_limit_bytes)
+            self._pool = ProcessPool(
+                PRELOADED_MODULES,
+                self._settings.memory_limit_bytes,
+                calls=[uploads.use_call(self._settings.data)],
+            )
         return self._pool
 
     def _end_readers(self) -> None:

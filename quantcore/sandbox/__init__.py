@@ -1,7 +1,8 @@
+from quantcore.sandbox.lockdown.runtime import PROJECT, import_path
 from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.sandbox.outbox import Outbox
 from quantcore.sandbox.process_pool import (
-    PROJECT,
+    Call,
     Child,
     ProcessPool,
     Progress,
@@ -15,6 +16,7 @@ from quantcore.sandbox.sandboxed import Worker
 
 __all__ = [
     "PROJECT",
+    "Call",
     "Child",
     "Outbox",
     "ProcessPool",
@@ -23,6 +25,7 @@ __all__ = [
     "Watch",
     "Worker",
     "discard",
+    "import_path",
     "never_stop",
     "not_an_answer",
     "progress_sender",

@@ -34,9 +34,8 @@ from typing import Any
 from quantcore import errors
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError
 from quantcore.sandbox.lockdown.lock import Lock
-from quantcore.sandbox.lockdown.runtime import quiet_environment
+from quantcore.sandbox.lockdown.runtime import import_path, quiet_environment
 
-PROJECT = Path(__file__).parents[2]
 # Dask sets these in its workers. Inherited, they would pin every child to one thread, and hand a
 # float model's large buffers back to the kernel after every call, which doubles its latency.
 _DASK_VARIABLES = (
@@ -83,6 +82,8 @@ class Raised:
     traceback: str
 
 
+# `module:function`, and what it is called with.
+Call = tuple[str, str]
 Watch = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
 
@@ -260,7 +261,7 @@ class ProcessPool:
         memory_limit_bytes: int | None = None,
         timeout_s: float | None = None,
         *,
-        data: Path | None = None,
+        calls: Sequence[Call] = (),
         locked: bool = False,
     ) -> None:
         """Start it; a child may use so much memory, and take so long over each answer.
@@ -269,7 +270,7 @@ class ProcessPool:
             modules: imported once, for every child.
             memory_limit_bytes: of a child's data.
             timeout_s: of each answer.
-            data: the data folder in which children find uploads; None leaves the environment's.
+            calls: done once, after the imports, for every child.
             locked: whether its children are locked in.
         """
         self.memory_limit_bytes = memory_limit_bytes
@@ -278,15 +279,15 @@ class ProcessPool:
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair()
         environment = _environment(locked)
-        if data is not None:
-            environment["QUANTCORE_DATA"] = str(data)
         # torch.ao.quantization warns at every call that it is deprecated; the pins answer that.
-        environment |= {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
+        environment |= {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
         # ONNX Runtime's wheel sends telemetry, from a thread that would keep a child from its lock.
-        environment |= {"TORCH_CPP_LOG_LEVEL": "ERROR", "ORT_DISABLE_TELEMETRY": "1"}
+        environment |= {"ORT_DISABLE_TELEMETRY": "1"}
+        start = json.dumps({"modules": [*modules, *_lock_modules(locked)], "calls": calls})
         self._process = subprocess.Popen(
             # Not `-m`: what a child pickles must not belong to a module named __main__.
-            [sys.executable, "-c", _ENTRY, str(theirs.fileno()), *modules, *_lock_modules(locked)],
+            # `-P`: a file in the current folder must not stand in for a module.
+            [sys.executable, "-P", "-c", _ENTRY, str(theirs.fileno()), start],
             pass_fds=[theirs.fileno()],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -542,18 +543,16 @@ def _lock_modules(locked: bool) -> tuple[str, ...]:
 
 def _environment(locked: bool) -> dict[str, str]:
     """Return what a process pool finds in its environment; a locked one, nothing that is ours."""
-    if locked:
-        return quiet_environment(os.environ)
-    return {key: text for key, text in os.environ.items() if key not in _DASK_VARIABLES}
+    inherited = {key: text for key, text in os.environ.items() if key not in _DASK_VARIABLES}
+    return (quiet_environment(os.environ) if locked else inherited) | import_path(os.environ)
 
 
 def _run(function: str, connection: Connection) -> None:
     """Call the function with what was sent for it; send back its answer or its exception."""
     import traceback
 
-    module, _, name = function.partition(":")
     try:
-        answer = getattr(importlib.import_module(module), name)(connection, *connection.recv())
+        answer = _function(function)(connection, *connection.recv())
     # The one place where any failure is caught: it becomes an answer, with its traceback.
     except Exception as error:
         connection.send(Raised(_portable(error), traceback.format_exc()))
@@ -572,9 +571,18 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
+def _function(name: str) -> Callable[..., Any]:
+    """Return the function that `module:function` names."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
 def main() -> None:
-    """Import the modules named on the command line, then fork children until told to end."""
-    control = socket.socket(fileno=int(sys.argv[1]))
-    for module in sys.argv[2:]:
+    """Do the imports and calls named on the command line, then fork children until told to end."""
+    control, start = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
+    for module in start["modules"]:
         importlib.import_module(module)
+    for function, *arguments in start["calls"]:
+        _function(function)(*arguments)
     _serve(control)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantcore.sandbox import lockdown
-from quantcore.sandbox.process_pool import ProcessPool
+from quantcore.sandbox.process_pool import Call, ProcessPool
 from quantcore.settings import Settings
 
 REMEDY = "Upload the weights as a state dict or safetensors."
@@ -33,11 +33,17 @@ class Worker:
         return self.pool.is_alive and (not self.refusal or bool(cannot()))
 
 
-def start(settings: Settings, modules: Sequence[str]) -> Worker:
-    """Start the worker and let it try what it must not be able to do."""
+def start(settings: Settings, modules: Sequence[str], calls: Sequence[Call]) -> Worker:
+    """Start the worker and let it try what it must not be able to do.
+
+    Args:
+        settings: what its children may use.
+        modules: imported once, for every child.
+        calls: done once, after the imports, for every child.
+    """
     limits = settings.memory_limit_bytes, settings.timeout_s
     refusal = cannot() or _sentence(_proven())
-    pool = ProcessPool(modules, *limits, data=settings.data, locked=not refusal)
+    pool = ProcessPool(modules, *limits, calls=calls, locked=not refusal)
     return Worker(pool, refusal)
 
 

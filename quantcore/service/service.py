@@ -10,7 +10,7 @@ from quantcore.jobs import Comparisons
 from quantcore.playground import Trials
 from quantcore.settings import Settings
 from quantcore.untrusted import Intakes
-from quantcore.uploads import PREFIX, Uploads, token_of
+from quantcore.uploads import PREFIX, Uploads, token_of, use
 
 SWEEP_EVERY_S = 3_600.0
 
@@ -28,6 +28,7 @@ class Service(Comparisons):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        use(settings.data)
         self.exports = Exports(settings, self.workers)
         self.trials = Trials(settings, self.store)
         self.uploads = Uploads(settings)

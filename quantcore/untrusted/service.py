@@ -21,7 +21,7 @@ from quantcore.settings import Settings
 from quantcore.untrusted.checks import check
 from quantcore.untrusted.examined import Examined
 from quantcore.untrusted.look import Found
-from quantcore.uploads import Upload, UploadedModel, Uploads, placeholders
+from quantcore.uploads import Upload, UploadedModel, Uploads, placeholders, use_call
 
 MAX_REMEMBERED = 100
 SCRATCH = "scratch"
@@ -242,7 +242,9 @@ class Intakes:
         if self._worker is not None and not self._worker.is_to_be_kept:
             self._end_worker()
         if self._worker is None:
-            self._worker = sandboxed.start(self._settings, PRELOADED_MODULES)
+            self._worker = sandboxed.start(
+                self._settings, PRELOADED_MODULES, [use_call(self._settings.data)]
+            )
         return self._worker
 
     def _end_worker(self) -> None:

@@ -4,7 +4,17 @@ Each folder holds the record of what the file was found to be, and the files tha
 on. The name of an upload, `upload/TOKEN`, stands wherever a model or a source of pictures is named.
 """
 
-from quantcore.uploads.library import CONTENT, Uploads, find, folder, is_kept, is_named, token_of
+from quantcore.uploads.library import (
+    CONTENT,
+    Uploads,
+    find,
+    folder,
+    is_kept,
+    is_named,
+    token_of,
+    use,
+    use_call,
+)
 from quantcore.uploads.records import (
     PREFIX,
     Channels,
@@ -32,4 +42,6 @@ __all__ = [
     "placeholders",
     "title",
     "token_of",
+    "use",
+    "use_call",
 ]

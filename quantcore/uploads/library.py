@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from quantcore.errors import RequestError, StoreError
-from quantcore.sandbox import discard
+from quantcore.sandbox import Call, discard
 from quantcore.settings import Settings
 from quantcore.uploads.records import PREFIX, Upload, UploadedImages, UploadedModel
 
@@ -40,9 +40,24 @@ def token_of(name: str) -> str:
     return token
 
 
-def home() -> Path:
-    """Return the folder of all uploads of this process's data folder."""
-    return Settings.from_env().data / "uploads"
+# The folder of this process's uploads, as `use` set it.
+_folder: Path | None = None
+
+
+def use(data: Path | str) -> None:
+    """Let `find`, `folder` and `is_kept` look into this data folder, in all of this process."""
+    global _folder  # noqa: PLW0603
+    _folder = uploads_folder(Path(data))
+
+
+def use_call(data: Path) -> Call:
+    """Return the call by which the children of a process pool use this data folder as well."""
+    return "quantcore.uploads:use", str(data)
+
+
+def uploads_folder(data: Path) -> Path:
+    """Return where a data folder keeps its uploads."""
+    return data / "uploads"
 
 
 def folder(name: str) -> Path:
@@ -51,7 +66,10 @@ def folder(name: str) -> Path:
     Raises:
         RequestError: it names no upload.
     """
-    return home() / token_of(name)
+    token = token_of(name)
+    if _folder is None:
+        raise RuntimeError("This process looks for an upload before `uploads.use` was called.")
+    return _folder / token
 
 
 def is_kept(name: str) -> bool:
@@ -82,7 +100,7 @@ class Uploads:
     """The uploads of one data folder."""
 
     def __init__(self, settings: Settings) -> None:
-        self._root = settings.data / "uploads"
+        self._root = uploads_folder(settings.data)
         self._settings = settings
 
     def receive(self, filename: str, chunks: Iterable[bytes], owner: str = "") -> Upload:

@@ -577,7 +577,7 @@ def command(
     """The command with the module's data folder and a process pool that is there already."""
     monkeypatch.setenv("QUANTCORE_DATA", str(settings.data))
     monkeypatch.setenv("QUANTCORE_THREADS", "1")
-    monkeypatch.setattr(export, "ProcessPool", lambda *_: nullcontext(pool))
+    monkeypatch.setattr(export, "ProcessPool", lambda *_, **__: nullcontext(pool))
 
     def run(**asked: Any) -> int:
         with pytest.raises(typer.Exit) as ended:

@@ -23,7 +23,7 @@ from quantcore.models import find, offered
 from quantcore.schema import CompareRequest, Comparison, ImageSpec, ModelSpec, Variant
 from quantcore.untrusted import IntakeView
 from quantcore.untrusted.service import IntakeState
-from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
+from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads, use
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.pages.test_export import FakeExports
@@ -62,6 +62,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeComparisons:
     monkeypatch.setenv("QUANTCORE_DATA", str(tmp_path))
     fake = FakeComparisons(new=view(fixtures.typical()))
     fake.uploads = Uploads(state.settings())
+    use(tmp_path)
     monkeypatch.setattr(state, "comparisons", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake

@@ -20,10 +20,10 @@ OWNER = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from quantcore.sandbox.process_pool import ProcessPool
-process pool = ProcessPool(["tests.support.child_functions"])
+pool = ProcessPool(["tests.support.child_functions"])
 child = pool.spawn("tests.support.child_functions:sleep")
 child.receive()
-print(process pool._process.pid, child.pid, flush=True)
+print(pool._process.pid, child.pid, flush=True)
 time.sleep(600)
 """
 

@@ -117,8 +117,7 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     settings = Settings(data=tmp_path_factory.mktemp("data"))
-    with pytest.MonkeyPatch.context() as patch, closing(Service(settings)) as comparisons:
-        patch.setenv("QUANTCORE_DATA", str(settings.data))
+    with closing(Service(settings)) as comparisons:
         yield Desk(comparisons, settings)
 
 
