@@ -29,6 +29,7 @@ from quantcore.schema import (
     MeasureSpec,
     ModelSpec,
     current_environment,
+    untried_torch,
 )
 from quantcore.service import Service
 from quantcore.settings import Settings
@@ -80,6 +81,9 @@ def models(
 def environment() -> None:
     """Print what figures measured here are true of, as JSON."""
     typer.echo(to_json(current_environment(), indent=2).decode())
+    # Beside the JSON, not in it.
+    if warning := untried_torch():
+        typer.echo(warning, err=True)
 
 
 @app.command()

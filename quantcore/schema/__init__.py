@@ -1,6 +1,12 @@
 from quantcore.schema.choices import built, picked
 from quantcore.schema.digests import canonical_json, digest, file_digest
-from quantcore.schema.environment import Environment, current_environment, library_versions
+from quantcore.schema.environment import (
+    TRIED_TORCH,
+    Environment,
+    current_environment,
+    library_versions,
+    untried_torch,
+)
 from quantcore.schema.progress import CellProgress, CellState, JobState, JobView
 from quantcore.schema.request import (
     RANDOM,
@@ -43,6 +49,7 @@ __all__ = [
     "SOURCES",
     "TORCH_FLOAT",
     "YES",
+    "TRIED_TORCH",
     "Accuracy",
     "Artifact",
     "CellProgress",
@@ -82,4 +89,5 @@ __all__ = [
     "json_schema",
     "library_versions",
     "picked",
+    "untried_torch",
 ]
