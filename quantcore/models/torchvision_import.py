@@ -1,10 +1,10 @@
 """Import torchvision beside any build of torch.
 
 The CPU build of torch and the public torchvision wheel are built apart, and then torchvision's
-compiled operators cannot be loaded. Its Python code needs only their *schemas* at import time, and
-classification models never call them. So torchvision is imported as it is, and only where that fails
-for want of operators are the schemas declared here. Declaring them beside operators that do load
-would end the process.
+compiled operators cannot be loaded. Its Python code needs their *schemas* alone at import time, and
+classification models never call them. So torchvision is imported as it is, and only where that
+fails for want of operators are the schemas declared here. Declared beside operators that do load,
+they would end the process.
 """
 
 import importlib
