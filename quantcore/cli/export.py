@@ -25,8 +25,10 @@ from quantcore.schema import (
     ModelSpec,
     Variant,
     VerificationReport,
+    canonical,
 )
 from quantcore.settings import Settings
+from quantcore.workflows import WORKFLOWS
 
 EXIT_NOTHING_WRITTEN = 1
 EXIT_INTERRUPTED = 130
@@ -70,7 +72,8 @@ def export(
     """Export a variant as a file for another runtime, with proof that the file works."""
     settings = Settings.from_env()
     uploads.use(settings.data)
-    chosen = arguments.workflow_settings(set_ or []).get(workflow, {})
+    name_of_workflow = canonical(WORKFLOWS, workflow, "workflow")
+    chosen = arguments.workflow_settings(set_ or []).get(name_of_workflow, {})
     measure = MeasureSpec(threads=settings.threads if threads is None else threads)
     pictures = ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size)
     specs = [

@@ -36,7 +36,7 @@ from quantcore.errors import (
 )
 from quantcore.export.verify import prove, runtime_version
 from quantcore.export.write import Export
-from quantcore.formats import Format, exporter
+from quantcore.formats import EXPORTERS, Format, exporter
 from quantcore.images import images_digest, is_labelled
 from quantcore.models import Subject, find
 from quantcore.schema import (
@@ -53,10 +53,11 @@ from quantcore.schema import (
     Variant,
     VariantResult,
     VerificationReport,
+    canonical,
     current_environment,
     digest,
 )
-from quantcore.workflows import settings_of, workflow
+from quantcore.workflows import WORKFLOWS, settings_of, workflow
 
 # Imported once by the process pool, so that its children start with everything at hand.
 PRELOADED_MODULES = (
@@ -89,7 +90,7 @@ def planned(
     Args:
         model: the float model.
         variant: what is exported.
-        format: a name in `EXPORTERS`.
+        format: a name in `EXPORTERS`, or an alias.
         options: of the format; text is read as numbers and truth where those are wanted.
         images: the pictures it is calibrated on and judged by.
         measure: how it is timed.
@@ -99,16 +100,18 @@ def planned(
         RequestError: an unknown model, workflow, backend, format, setting or option.
     """
     find(model)
+    format = canonical(EXPORTERS, format, "format")
+    variant = replace(variant, workflow=canonical(WORKFLOWS, variant.workflow, "workflow"))
     if variant.workflow != FLOAT32.workflow and variant.backend is None:
         raise RequestError(
             f"{variant.workflow} needs a backend.", f"Name one of {', '.join(BACKENDS)}."
         )
-    runtime(variant.backend)
+    backend = None if variant.backend is None else runtime(variant.backend).name
     settings = _typed(workflow(variant.workflow, dict(variant.settings)), variant.settings)
     if variant.workflow == FLOAT32.workflow:
-        variant = Variant(FLOAT32.workflow, runtime(variant.backend).float_backend)
+        variant = Variant(FLOAT32.workflow, runtime(backend).float_backend)
     else:
-        variant = replace(variant, settings=settings)
+        variant = replace(variant, backend=backend, settings=settings)
     given = tuple((options or {}).items())
     chosen = _typed(exporter(format, dict(given)), given)
     request = CompareRequest(model, (variant,), images or ImageSpec(), measure or MeasureSpec())

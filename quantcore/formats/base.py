@@ -96,7 +96,6 @@ class Format(Protocol):
         name: as it stands in requests and on the command line.
         aliases: what else people call it.
         title: for people.
-        aliases: what else people call it; its suffix without the dot is one.
         summary: one plain sentence on who takes it.
         suffix: how its files end, with the dot.
         runtime: what runs it, for people.
@@ -110,7 +109,6 @@ class Format(Protocol):
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]]
     title: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]]
     summary: ClassVar[str]
     suffix: ClassVar[str]
     runtime: ClassVar[str]

@@ -48,7 +48,6 @@ class ExecuTorch:
     name: ClassVar[str] = "executorch"
     aliases: ClassVar[tuple[str, ...]] = ("pte",)
     title: ClassVar[str] = "ExecuTorch"
-    aliases: ClassVar[tuple[str, ...]] = ("pte",)
     summary: ClassVar[str] = "For ExecuTorch on Android and iOS, which follows PyTorch Mobile."
     suffix: ClassVar[str] = ".pte"
     runtime: ClassVar[str] = "ExecuTorch"

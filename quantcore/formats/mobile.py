@@ -57,13 +57,6 @@ class Mobile:
     name: ClassVar[str] = "mobile"
     aliases: ClassVar[tuple[str, ...]] = ("ptl", "lite")
     title: ClassVar[str] = "TorchScript mobile"
-    aliases: ClassVar[tuple[str, ...]] = (
-        "ptl",
-        "lite",
-        "lite interpreter",
-        "pytorch mobile",
-        "torchscript mobile",
-    )
     summary: ClassVar[str] = "For PyTorch Mobile on Android and iOS, through its lite interpreter."
     suffix: ClassVar[str] = ".ptl"
     runtime: ClassVar[str] = "lite interpreter"

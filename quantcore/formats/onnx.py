@@ -74,10 +74,6 @@ class Onnx:
     name: ClassVar[str] = "onnx"
     aliases: ClassVar[tuple[str, ...]] = ("ort",)
     title: ClassVar[str] = "ONNX"
-    aliases: ClassVar[tuple[str, ...]] = (
-        "ort",
-        "onnxruntime",
-    )
     summary: ClassVar[str] = "For ONNX Runtime on any system, and most other runtimes."
     suffix: ClassVar[str] = ".onnx"
     runtime: ClassVar[str] = "ONNX Runtime"

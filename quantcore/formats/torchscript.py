@@ -30,7 +30,6 @@ class TorchScript:
     name: ClassVar[str] = FORMAT
     aliases: ClassVar[tuple[str, ...]] = ("pt",)
     title: ClassVar[str] = "TorchScript"
-    aliases: ClassVar[tuple[str, ...]] = ("pt",)
     summary: ClassVar[str] = "For PyTorch in Python or C++: the file that is measured."
     suffix: ClassVar[str] = ".pt"
     runtime: ClassVar[str] = "TorchScript"

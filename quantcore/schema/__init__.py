@@ -1,4 +1,4 @@
-from quantcore.schema.choices import built, picked
+from quantcore.schema.choices import built, canonical, picked
 from quantcore.schema.digests import canonical_json, digest, file_digest
 from quantcore.schema.environment import (
     TRIED_TORCH,
@@ -82,6 +82,7 @@ __all__ = [
     "VariantResult",
     "VerificationReport",
     "built",
+    "canonical",
     "canonical_json",
     "current_environment",
     "digest",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -14,13 +15,34 @@ Kind = TypeVar("Kind")
 
 
 def picked(kinds: Mapping[str, Kind], name: str, noun: str) -> Kind:
-    """Return what the dict has under the name.
+    """Return what the dict has under the name or one of its aliases.
 
     Raises:
-        RequestError: it has none; the sentence names the nearest. `noun` says what they are.
+        RequestError: as `canonical`.
+    """
+    return kinds[canonical(kinds, name, noun)]
+
+
+def canonical(kinds: Mapping[str, Any], name: str, noun: str) -> str:
+    """Return the dict's key for a name that somebody typed: `mobile` for `.ptl`.
+
+    Case, a leading dot, and whether words are parted by blanks, hyphens or underscores make no
+    difference. An entry may declare more names as its attribute `aliases`.
+
+    Args:
+        kinds: a registry.
+        name: a key of it or an alias.
+        noun: what its entries are called.
+
+    Raises:
+        RequestError: there is none; the sentence names the nearest.
     """
     if name in kinds:
-        return kinds[name]
+        return name
+    typed = _plain(name)
+    for key, kind in kinds.items():
+        if typed in map(_plain, (key, *getattr(kind, "aliases", ()))):
+            return key
     raise RequestError(
         f"There is no {noun} {name!r}.{_guess(name, kinds)}",
         f"The {noun}s are {', '.join(kinds)}.",
@@ -50,6 +72,10 @@ def built(kind: type[Any], settings: Mapping[str, Any], what: str, noun: str = "
         first = error.errors()[0]
         where = ".".join([what.rpartition(" ")[2], *(str(part) for part in first["loc"])])
         raise RequestError(f"{where} cannot be {first['input']!r}.", f"{first['msg']}.") from error
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name.strip().removeprefix(".").lower())
 
 
 def _guess(name: str, known: Any) -> str:

@@ -31,7 +31,6 @@ class Workflow(Protocol):
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     title: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]]
     summary: ClassVar[str]
     color: ClassVar[str]
     uses: ClassVar[tuple[str, ...]] = ()

@@ -32,7 +32,6 @@ class Dynamic(Workflow):
 
     name: ClassVar[str] = "dynamic"
     title: ClassVar[str] = "Dynamic"
-    aliases: ClassVar[tuple[str, ...]] = ("post-training dynamic",)
     summary: ClassVar[str] = (
         "Converts linear layers and LSTMs without any pictures. Convolutions stay float."
     )

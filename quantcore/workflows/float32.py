@@ -13,9 +13,5 @@ class Float32(Workflow):
     name: ClassVar[str] = "float32"
     aliases: ClassVar[tuple[str, ...]] = ("float", "fp32")
     title: ClassVar[str] = "Float32"
-    aliases: ClassVar[tuple[str, ...]] = (
-        "float",
-        "fp32",
-    )
     summary: ClassVar[str] = "The model as it is. Every other row is compared with this one."
     color: ClassVar[str] = "#7d8590"

@@ -15,10 +15,6 @@ class Pretrained(Workflow):
     name: ClassVar[str] = "pretrained"
     aliases: ClassVar[tuple[str, ...]] = ("ready-quantized",)
     title: ClassVar[str] = "Ready-quantized"
-    aliases: ClassVar[tuple[str, ...]] = (
-        "prequantized",
-        "ready-quantized",
-    )
     summary: ClassVar[str] = (
         "Download or ship a checkpoint that was quantized before. No work here."
     )

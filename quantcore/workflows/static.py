@@ -28,10 +28,6 @@ class Static(Workflow):
     name: ClassVar[str] = "static"
     aliases: ClassVar[tuple[str, ...]] = ("ptq", "post-training")
     title: ClassVar[str] = "Static"
-    aliases: ClassVar[tuple[str, ...]] = (
-        "post-training static",
-        "ptq",
-    )
     summary: ClassVar[str] = (
         "Converts everything, after looking at a few hundred pictures. Seconds."
     )
