@@ -1,8 +1,7 @@
 """`python -m quantcore export`: one file or one of each format, each with its proof card."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,20 +10,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from quantcore import report, uploads
-from quantcore.cache import Store
+from quantcore.api import Exporting, Target
 from quantcore.cli import arguments
-from quantcore.engine import Job, origins
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.export import PROOF_SUFFIX, deliver, exports, pack, pack_name, require_free
+from quantcore.export import exports
 from quantcore.formats import EXPORTERS
-from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
     ExportSpec,
     ImageSpec,
     MeasureSpec,
     ModelSpec,
     Variant,
-    VerificationReport,
     canonical,
 )
 from quantcore.settings import Settings
@@ -88,9 +84,9 @@ def export(
         )
         for name in _formats(format, all_, option)
     ]
-    desk = _Desk(settings, out, bundle, force, anyway)
-    require_free(out, [name for spec in specs for name in desk.names(spec)], force=force)
-    written = desk.serve(specs, is_all=all_)
+    target = Target(out, bundle, force, anyway)
+    target.require_free(*specs)
+    written = _written(settings, specs, target, is_all=all_)
     raise typer.Exit(0 if written else EXIT_NOTHING_WRITTEN)
 
 
@@ -108,63 +104,34 @@ def _formats(format: str | None, all_: bool, option: list[str] | None) -> list[s
     return [format]
 
 
-@dataclass(frozen=True)
-class _Desk:
-    """Makes files and hands them out, one after the other."""
+def _written(
+    settings: Settings, specs: Sequence[ExportSpec], target: Target, *, is_all: bool
+) -> int:
+    """Return how many files were written; with `is_all`, what cannot be is passed over."""
+    try:
+        with Exporting(settings) as exporting:
+            return sum(_is_written(exporting, spec, target, is_all) for spec in specs)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. What was made is kept; the same command goes on from there.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
-    settings: Settings
-    out: Path
-    bundle: bool
-    force: bool
-    anyway: bool
 
-    def names(self, spec: ExportSpec) -> list[str]:
-        """Return what would be written of a spec: the file, its proof, and the zip if wanted."""
-        name = exports.file_name(spec)
-        return [name, f"{name}{PROOF_SUFFIX}", *([pack_name(name)] if self.bundle else [])]
-
-    def serve(self, specs: list[ExportSpec], *, is_all: bool) -> int:
-        """Return how many files were written; with `is_all`, what cannot be is passed over."""
-        limits = self.settings.memory_limit_bytes, self.settings.timeout_s
-        calls = [uploads.use_call(self.settings.data)]
-        try:
-            with (
-                Store.open(self.settings) as store,
-                ProcessPool(exports.PRELOADED_MODULES, *limits, calls=calls) as pool,
-            ):
-                return sum(self._served(store, pool, spec, is_all) for spec in specs)
-        except KeyboardInterrupt:
-            typer.echo(
-                "Stopped. What was made is kept; the same command goes on from there.", err=True
-            )
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-
-    def _served(self, store: Store, pool: ProcessPool, spec: ExportSpec, is_all: bool) -> bool:
-        try:
-            with _progress(spec) as tell:
-                made = store.made_from(*origins(spec.request))
-                job = Job(spec.request, self.settings, made, pool, tell, never_stop)
-                card = exports.make(job, spec)
-        except UnsupportedError as error:
-            if not is_all:
-                raise
-            typer.echo(f"{spec.format}: {error.reason} {error.remedy}\n")
-            return False
-        typer.echo(report.card_to_text(card))
-        return self._handed_out(store, card)
-
-    def _handed_out(self, store: Store, card: VerificationReport) -> bool:
-        if not (card.passed or self.anyway):
-            typer.echo("\nThe file was not written. To have it all the same, add --anyway.\n")
-            return False
-        name, proof, *packed = self.names(card.spec)
-        with store.using(*exports.stored(card)) as (path, *sample):
-            contents: dict[str, Path | bytes] = {name: path, proof: card.to_json().encode()}
-            if packed:
-                contents[packed[0]] = pack(card, name, path, sample[0] if sample else None)
-            paths = deliver(self.out, contents, force=self.force)
-        typer.echo("".join(f"\nWritten: {path}" for path in paths) + "\n")
-        return True
+def _is_written(exporting: Exporting, spec: ExportSpec, target: Target, is_all: bool) -> bool:
+    try:
+        with _progress(spec) as tell:
+            card = exporting.make(spec, tell)
+    except UnsupportedError as error:
+        if not is_all:
+            raise
+        typer.echo(f"{spec.format}: {error.reason} {error.remedy}\n")
+        return False
+    typer.echo(report.card_to_text(card))
+    paths = target.deliver(exporting.store, card).paths
+    if not paths:
+        typer.echo("\nThe file was not written. To have it all the same, add --anyway.\n")
+        return False
+    typer.echo("".join(f"\nWritten: {path}" for path in paths) + "\n")
+    return True
 
 
 @contextmanager

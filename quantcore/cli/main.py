@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from quantcore.api import model_file
 from quantcore.backends import BACKENDS
 from quantcore.cache import Store
-from quantcore.cli import arguments, model_file, outputs
+from quantcore.cli import arguments, outputs
 from quantcore.cli.export import export
 from quantcore.decide import Budgets
 from quantcore.engine import plan

@@ -9,12 +9,13 @@ Markdown what there is to decide.
 from quantcore.report.card import card_to_text, figures
 from quantcore.report.page import to_html, to_svg
 from quantcore.report.rows import Row, method, summary_rows
-from quantcore.report.sheet import to_csv
+from quantcore.report.sheet import COLUMNS, to_csv, to_records
 from quantcore.report.summary import to_summary
 from quantcore.report.text import to_markdown, to_text
 from quantcore.schema import Comparison
 
 __all__ = [
+    "COLUMNS",
     "Row",
     "card_to_text",
     "figures",
@@ -24,6 +25,7 @@ __all__ = [
     "to_html",
     "to_json",
     "to_markdown",
+    "to_records",
     "to_summary",
     "to_svg",
     "to_text",

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from quantcore.cache import Store
+from quantcore.api import exporting
 from quantcore.cli import export
 from quantcore.engine import FLOAT32, Job
 from quantcore.errors import (
@@ -577,7 +578,7 @@ def command(
     """The command with the module's data folder and a process pool that is there already."""
     monkeypatch.setenv("QUANTCORE_DATA", str(settings.data))
     monkeypatch.setenv("QUANTCORE_THREADS", "1")
-    monkeypatch.setattr(export, "ProcessPool", lambda *_, **__: nullcontext(pool))
+    monkeypatch.setattr(exporting, "ProcessPool", lambda *_, **__: nullcontext(pool))
 
     def run(**asked: Any) -> int:
         with pytest.raises(typer.Exit) as ended:

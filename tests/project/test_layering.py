@@ -20,6 +20,7 @@ PAGES = ("app.py", "pages", "ui")
 FLAT = {"__init__", "__main__", "errors", "settings", "wording"}
 # Where a process begins, and its settings are read; whatever lies deeper is given them.
 EDGES = {
+    "quantcore.api.comparing",
     "quantcore.cli.export",
     "quantcore.cli.main",
     "quantcore.jobs.worker",
