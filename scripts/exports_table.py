@@ -16,7 +16,7 @@ from quantcore import wording
 from quantcore.cache import Store
 from quantcore.engine import Job, plan
 from quantcore.errors import QuantcoreError, UnsupportedError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.formats import EXPORTERS
 from quantcore.models import offered
 from quantcore.sandbox import ProcessPool, never_stop

@@ -9,7 +9,7 @@ from quantcore import uploads
 from quantcore.api.comparing import Progress, process_settings
 from quantcore.cache import Store
 from quantcore.engine import Job, origins
-from quantcore.export import PROOF_SUFFIX, deliver, exports, pack, pack_name, require_free
+from quantcore.exports import PROOF_SUFFIX, deliver, exports, pack, pack_name, require_free
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
     ExportSpec,

@@ -13,7 +13,7 @@ from quantcore import report, uploads
 from quantcore.api import Exporting, Target
 from quantcore.cli import arguments
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.formats import EXPORTERS
 from quantcore.schema import (
     ExportSpec,

@@ -4,7 +4,7 @@ import threading
 from contextlib import suppress
 
 from quantcore.errors import QuantcoreError
-from quantcore.export import Exports
+from quantcore.exports import Exports
 from quantcore.fine_tuning import Transfers
 from quantcore.jobs import Comparisons
 from quantcore.playground import Trials

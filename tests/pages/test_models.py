@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from quantcore.draw import titles
 from quantcore.engine import predictions
 from quantcore.errors import RequestError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.images import preview, unmatched
 from quantcore.models import find, offered
 from quantcore.schema import CompareRequest, Comparison, ImageSpec, ModelSpec, Variant

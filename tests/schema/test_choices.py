@@ -9,7 +9,7 @@ import pytest
 from quantcore.backends import BACKENDS, runtime
 from quantcore.engine import plan
 from quantcore.errors import RequestError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.formats import EXPORTERS
 from quantcore.jobs import sweep
 from quantcore.schema import ModelSpec, Variant, canonical, picked

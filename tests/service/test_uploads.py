@@ -18,7 +18,7 @@ from torch import nn
 from quantcore.cache import Store
 from quantcore.engine import Job, plan
 from quantcore.errors import RequestError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.jobs import worker
 from quantcore.models.torchvision_import import torchvision
 from quantcore.playground import Answer, TrialSpec

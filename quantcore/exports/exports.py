@@ -34,8 +34,8 @@ from quantcore.errors import (
     RequestError,
     UnsupportedError,
 )
-from quantcore.export.verify import prove, runtime_version
-from quantcore.export.write import Export
+from quantcore.exports.verify import prove, runtime_version
+from quantcore.exports.write import Export
 from quantcore.formats import EXPORTERS, Format, exporter
 from quantcore.images import images_digest, is_labelled
 from quantcore.models import Subject, find
@@ -62,8 +62,8 @@ from quantcore.workflows import WORKFLOWS, settings_of, workflow
 # Imported once by the process pool, so that its children start with everything at hand.
 PRELOADED_MODULES = (
     *pipeline.PRELOADED_MODULES,
-    "quantcore.export.write",
-    "quantcore.export.answers",
+    "quantcore.exports.write",
+    "quantcore.exports.answers",
 )
 # Raised when the code that writes or proves a file changes what it gives for the same spec.
 EXPORT_VERSION = 3
@@ -354,7 +354,7 @@ def _exported(job: Job, spec: ExportSpec, conversion: Conversion) -> Export:
     with _files(job.store, conversion) as files:
         made = job.run(
             Export,
-            "quantcore.export.write:run_export_child",
+            "quantcore.exports.write:run_export_child",
             spec,
             conversion,
             files,

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import typer
 
-from quantcore.cache import Store
 from quantcore.api import exporting
+from quantcore.cache import Store
 from quantcore.cli import export
 from quantcore.engine import FLOAT32, Job
 from quantcore.errors import (
@@ -26,8 +26,8 @@ from quantcore.errors import (
     RequestError,
     StoreError,
 )
-from quantcore.export import Exports, answers, checks, exports, service, verify
-from quantcore.export.checks import Evidence, Logits
+from quantcore.exports import Exports, answers, checks, exports, service, verify
+from quantcore.exports.checks import Evidence, Logits
 from quantcore.formats import EXPORTERS, Format
 from quantcore.jobs import Workers
 from quantcore.sandbox import ProcessPool, never_stop

@@ -17,7 +17,7 @@ from typing import Literal
 from quantcore.cache import Store
 from quantcore.engine import failure, origins
 from quantcore.errors import ChildDiedError, QuantcoreError, RequestError, UnsupportedError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.jobs import Claim, Host, Workers
 from quantcore.schema import (
     ExportSpec,

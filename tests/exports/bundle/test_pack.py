@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.cache import Store
-from quantcore.export import bundle, exports
-from quantcore.export.bundle.snippets import check
+from quantcore.exports import bundle, exports
+from quantcore.exports.bundle.snippets import check
 from quantcore.engine.convert import preparation
 from quantcore.formats import EXPORTERS
 from quantcore.images.files import prepare
