@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from quantcore import report, uploads
 from quantcore.api import Exporting, Target
 from quantcore.cli import arguments
+from quantcore.cli.running import EXIT_INTERRUPTED
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.exports import exports
 from quantcore.formats import EXPORTERS
@@ -27,7 +28,6 @@ from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS
 
 EXIT_NOTHING_WRITTEN = 1
-EXIT_INTERRUPTED = 130
 Tell = Callable[[str, float], None]
 
 
@@ -156,9 +156,9 @@ class _Lines:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._told = ""
+        self._shown = ""
 
     def __call__(self, stage: str, share: float) -> None:
-        if stage != self._told:
+        if stage != self._shown:
             typer.echo(f"{share:4.0%}  {self._name}: {stage}", err=True)
-            self._told = stage
+            self._shown = stage

@@ -203,7 +203,7 @@ class Transfers:
         if spec.backbone.source == "torchvision":
             # Here, where there may be a network: in the child there is none.
             torchvision.weights_path(lesson.info)
-        reads = (self._uploads.place(lesson.pictures.token), *weights_files(spec.backbone))
+        reads = (self._uploads.folder(lesson.pictures.token), *weights_files(spec.backbone))
         with (
             sandboxed.start(
                 self._settings, PRELOADED_MODULES, [use_call(self._settings.data)]
@@ -239,7 +239,7 @@ class Transfers:
         )
         try:
             # Another disk than that of the folder, it may be; never whole in this process's memory.
-            shutil.copyfile(weights, self._uploads.place(upload.token) / WEIGHTS)
+            shutil.copyfile(weights, self._uploads.folder(upload.token) / WEIGHTS)
             return self._uploads.describe(upload.token, model=model)
         except BaseException:
             self._uploads.delete(upload.token)

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -61,11 +61,11 @@ def built(kind: type[Any], settings: Mapping[str, Any], what: str, noun: str = "
     Raises:
         RequestError: an unknown setting, or a value that does not fit.
     """
-    known = [field.name for field in dataclasses.fields(kind)]
+    names = [field.name for field in dataclasses.fields(kind)]
     for key in settings:
-        if key not in known:
-            has = f"It has {', '.join(known)}." if known else "It has none."
-            raise RequestError(f"The {what} has no {noun} {key!r}.{_guess(key, known)}", has)
+        if key not in names:
+            has = f"It has {', '.join(names)}." if names else "It has none."
+            raise RequestError(f"The {what} has no {noun} {key!r}.{_guess(key, names)}", has)
     try:
         return _reader(kind).validate_python(dict(settings))  # type: ignore[arg-type]
     except ValidationError as error:
@@ -78,8 +78,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name.strip().removeprefix(".").lower())
 
 
-def _guess(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def _guess(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -64,7 +64,7 @@ class Service(Comparisons):
         self.uploads.remove_unfinished()
         for origin in self.store.origins():
             # Whoever deleted it was killed, or a file of it was in use.
-            if not self.uploads.place(token_of(origin)).is_dir():
+            if not self.uploads.folder(token_of(origin)).is_dir():
                 self.store.forget(origin)
 
     def close(self) -> None:

@@ -196,7 +196,7 @@ class Intakes:
         upload = record.view.upload
         record.tell(STARTING if self._worker is None else READING, 0.0)
         worker = self._started()
-        place = self._uploads.place(upload.token)
+        place = self._uploads.folder(upload.token)
         folder = place / SCRATCH
         # Whoever looked before may have been killed in the middle of it.
         discard(folder)

@@ -592,7 +592,7 @@ def test_an_upload_is_deleted_when_asked_twice(open_page: Open, fake: FakeCompar
     assert "its comparisons included" in said(page)
     page.button(key=f"delete-{mine.token}").click().run()
     assert "You have not brought anything yet" in said(page)
-    assert not fake.uploads.place(mine.token).exists()
+    assert not fake.uploads.folder(mine.token).exists()
 
 
 # On the other pages

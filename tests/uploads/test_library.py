@@ -143,7 +143,7 @@ def test_what_a_killed_process_left_of_receiving_goes_after_a_day(
     for place in (begun, old):
         place.mkdir()
         (place / "content").write_bytes(b"half a fi")
-    for place in (old, old / "content", uploads.place(kept.token)):
+    for place in (old, old / "content", uploads.folder(kept.token)):
         os.utime(place, (time.time() - 100_000,) * 2)
     uploads.remove_unfinished()
     assert begun.exists()
