@@ -19,6 +19,7 @@ from quantcore.sandbox import PROJECT
 from tests.support import fixtures
 
 EXAMPLE = PROJECT / "examples" / "compare.py"
+SMALLEST = ("--backends=x86", "--calibration-images=4", "--images=4", "--image-size=48")
 LIGHT = """
 import sys, quantcore
 assert dir(quantcore) == quantcore.__all__
@@ -76,13 +77,13 @@ def test_a_table_has_the_rows_and_columns_of_the_csv() -> None:
 
 def test_the_example_compares_and_exports(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, EXAMPLE, "--images=4", "--image-size=64", f"--out={tmp_path / 'files'}"],
+        [sys.executable, EXAMPLE, *SMALLEST, f"--out={tmp_path / 'files'}"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(PROJECT), "QUANTCORE_DATA": str(tmp_path / "data")},
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr
     assert "static" in done.stdout

@@ -28,6 +28,7 @@ COMPARE = (
     "bundled/mobilenet_v2",
     "--workflows=static",
     "--backends=x86",
+    "--calibration-images=8",
     "--evaluation-images=50",
     "--image-size=64",
     "--json=-",

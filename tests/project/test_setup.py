@@ -25,7 +25,7 @@ from quantcore.schema import ModelSpec, current_environment
 from quantcore.workflows import WORKFLOWS, workflow
 from quantcore.workflows.dynamic import LAYER_TYPES
 from scripts import schema, serve
-from tests.project.test_layering import imports, python_files
+from tests.project.test_layering import python_files, roots
 
 PROJECT = Path(__file__).parents[2]
 PIN = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)==(?P<version>[A-Za-z0-9_.]+)")
@@ -106,9 +106,9 @@ def test_what_is_installed_is_what_is_pinned() -> None:
 def test_every_imported_package_is_pinned_by_name(
     places: tuple[str, ...], pinned: dict[str, str]
 ) -> None:
-    roots = {name.partition(".")[0] for path in python_files(*places) for name in imports(path)}
+    names = {name for path in python_files(*places) for name in roots(path)}
     sources = packages_distributions()
-    third_party = {root: {canonicalize_name(x) for x in sources.get(root, ())} for root in roots}
+    third_party = {root: {canonicalize_name(x) for x in sources.get(root, ())} for root in names}
     unpinned = [root for root, names in third_party.items() if names and not names & set(pinned)]
     assert unpinned == []
 
