@@ -585,7 +585,7 @@ def command(
             export.export(**({"evaluation_images": PICTURES} | asked))
         return ended.value.exit_code
 
-    return exports
+    return run
 
 
 def names(folder: Path) -> list[str]:
