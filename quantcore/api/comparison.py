@@ -24,7 +24,7 @@ class Comparison(schema.Comparison):
         """Return the comparison that `to_json` or `quantcore compare --json` wrote.
 
         Raises:
-            RequestError: the text is not schema 1.
+            RequestError: the text is no comparison.
         """
         return cls.of(super().from_json(text))
 

@@ -17,11 +17,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import quantcore
-from quantcore.backends import BACKENDS
+from quantcore.backends import BACKENDS, float_backends
 from quantcore.engine import FLOAT32, plan
 from quantcore.formats import EXPORTERS
 from quantcore.models import Subject, catalogue, find
-from quantcore.schema import ModelSpec, current_environment
+from quantcore.schema import ModelSpec, Variant, current_environment
 from quantcore.workflows import WORKFLOWS, workflow
 from quantcore.workflows.dynamic import LAYER_TYPES
 from scripts import schema, serve
@@ -306,8 +306,10 @@ def test_the_documents_say_what_each_workflow_is_on_each_backend(name: str, back
     assert said_of(name, backend)
 
 
-def test_float32_is_one_row_as_the_documents_say() -> None:
-    assert plan(MODEL, ["float32"]).variants == (FLOAT32,)
+def test_float32_is_one_row_for_each_runtime_as_the_documents_say() -> None:
+    rows = [Variant(FLOAT32.workflow, backend) for backend in float_backends(BACKENDS)]
+    assert plan(MODEL, ["float32"]).variants == tuple(rows)
+    assert rows[0] == FLOAT32
     assert all("row" in said_of("float32", backend) for backend in BACKENDS)
 
 

@@ -49,17 +49,21 @@ def test_a_format_is_known_by_its_suffix(format: str) -> None:
 
 
 def test_words_may_be_parted_in_every_way() -> None:
-    for typed in ("Post-Training Static", "post_training_static", "post training  static"):
-        assert canonical(WORKFLOWS, typed, "workflow") == "static"
+    for typed in (
+        "Quantization-Aware Training",
+        "quantization_aware-training",
+        "quantization aware  training",
+    ):
+        assert canonical(WORKFLOWS, typed, "workflow") == "qat"
 
 
 def test_what_is_asked_by_an_alias_is_the_same_question() -> None:
     settings = {"ptq": {"observer": "minmax"}}
-    request = plan(MODEL, ["PTQ"], ["MKLDNN"], settings)
-    assert request == plan(MODEL, ["static"], ["onednn"], {"static": {"observer": "minmax"}})
-    spec = exports.planned(MODEL, Variant("PTQ", "DNNL"), "ptl")
-    assert spec == exports.planned(MODEL, Variant("static", "onednn"), "mobile")
-    aliases, names = ("PTQ", "mkldnn", "ptq"), ("static", "onednn", "static")
+    request = plan(MODEL, ["PTQ"], ["ORT"], settings)
+    assert request == plan(MODEL, ["static"], ["onnxruntime"], {"static": {"observer": "minmax"}})
+    spec = exports.planned(MODEL, Variant("PTQ", "X86"), ".PTL")
+    assert spec == exports.planned(MODEL, Variant("static", "x86"), "mobile")
+    aliases, names = ("PTQ", "ort", "ptq"), ("static", "onnxruntime", "static")
     asked = [sweep.read_sweep(SWEEP.format(*each), 1, None) for each in (aliases, names)]
     assert asked[0] == asked[1]
     assert asked[0].requests() == asked[1].requests()
@@ -74,4 +78,4 @@ def test_an_unknown_name_is_refused_with_those_there_are(noun: str) -> None:
 
 
 def test_a_backend_is_found_by_its_alias() -> None:
-    assert runtime("MKLDNN").name == "onednn"
+    assert runtime("ORT").name == "onnxruntime"
