@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.cache import Store
+from quantcore.engine.convert import preparation
 from quantcore.exports import bundle, exports
 from quantcore.exports.bundle.snippets import check
-from quantcore.engine.convert import preparation
 from quantcore.formats import EXPORTERS
 from quantcore.images.files import prepare
 from quantcore.models import ModelInfo, find
