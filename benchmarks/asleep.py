@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcore.engine import Job, keys, metrics
+from quantcore.engine import Job, keys, metrics, pipeline
 from quantcore.jobs import worker
 from quantcore.schema import (
     Artifact,
@@ -16,6 +16,7 @@ from quantcore.schema import (
     current_environment,
     digest,
 )
+from quantcore.settings import Settings
 
 STAGES = ("converting", "writing the file", "judging", "timing")
 STAGE_S = 0.25
@@ -24,8 +25,8 @@ CELL_S = len(STAGES) * STAGE_S
 
 def sleep_through(job: Job, variant: Variant) -> VariantResult:
     """Report each stage, sleep as long as it is said to take, and answer with made-up figures."""
-    for place, stage in enumerate(STAGES):
-        job.report(stage, place / len(STAGES))
+    for index, stage in enumerate(STAGES):
+        job.report(stage, index / len(STAGES))
         time.sleep(STAGE_S)
     key = keys.result_key(job.request, variant, current_environment())
     return made_up_row(key, job.request, variant)
@@ -36,7 +37,7 @@ def made_up_row(
 ) -> VariantResult:
     """Return a row that was never measured; another number gives other figures."""
     ratio = 1.0 if variant.backend is None else 1.5 + number % 17 / 10
-    samples = [7.0 / ratio * (1 + 0.01 * (place % 5)) for place in range(80)]
+    samples = [7.0 / ratio * (1 + 0.01 * (index % 5)) for index in range(80)]
     return VariantResult(
         key=key,
         model=request.model.name,
@@ -64,8 +65,14 @@ def made_up_row(
     )
 
 
+def no_pool(settings: Settings, is_locked: bool) -> tuple[None, str]:
+    """Stand in for a worker's process pool: nothing is forked, so no process imports torch."""
+    del settings, is_locked
+    return None, ""
+
+
 def dask_setup(_: Any) -> None:
     """Replace what a worker does with a cell; called by Dask."""
-    setattr(worker, "run_cell", sleep_through)  # noqa: B010
-    # Nothing is forked here, so no process need import torch for it.
-    setattr(worker, "_pool", lambda _: None)  # noqa: B010
+    # Cells come by the name of this function.
+    setattr(pipeline, "run_cell", sleep_through)  # noqa: B010
+    setattr(worker, "_pool", no_pool)  # noqa: B010

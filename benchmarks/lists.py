@@ -57,5 +57,5 @@ def _add(queue: JobQueue, tag: str, count: int) -> str:
         for place, variant in enumerate(request.variants)
     ]
     host = Host(current_environment())
-    queue.add(NewJob(job, f"visitor {tag[-1]}", "another visitor", (request,), host), cells)
+    queue.jobs.add(NewJob(job, f"visitor {tag[-1]}", "another visitor", (request,), host), cells)
     return job

@@ -110,6 +110,6 @@ def _watch(data: Path, landed: list[float], ended: threading.Event) -> None:
     with Store.open(replace(Settings.from_env(), data=data)) as store:
         while not ended.wait(POLL_S):
             now = time.time()
-            results = sum(entry.kind == "result" for entry in store.list())
+            results = sum(entry.kind == "result" for entry in store.maintenance.entries())
             landed.extend([looked] * (results - len(landed)))
             looked = now

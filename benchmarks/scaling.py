@@ -61,7 +61,7 @@ def _swept(count: int) -> float:
 
 def _wait_for_workers(comparisons: Service, count: int) -> None:
     deadline = time.monotonic() + START_S
-    while sum(host.workers for host in comparisons.hosts() if host.place == "cluster") < count:
+    while sum(host.workers for host in comparisons.hosts() if host.location == "cluster") < count:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{count} workers did not start in {START_S:.0f} s")
         time.sleep(0.2)

@@ -7,7 +7,7 @@ from benchmarks.app import cold_settings
 from benchmarks.drawings import KINDS, packed
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore.engine import FLOAT32
-from quantcore.fine_tuning import TransferSpec, TransferView
+from quantcore.fine_tuning import FineTuningSpec, FineTuningView
 from quantcore.schema import (
     CompareRequest,
     ImageSpec,
@@ -41,23 +41,22 @@ def lines() -> Iterator[Figure | str]:
 def _lines(comparisons: Service, threads: int) -> Iterator[Figure | str]:
     drawings = comparisons.uploads.receive("drawings.zip", [packed(PICTURES)], OWNER)
     began = time.monotonic()
-    looked_at = comparisons.intakes
-    looked_at.start(drawings)
-    found = looked_at.wait(drawings.token, WAIT_S)
-    if found.state != "done":
-        yield absent("the look at the drawings", str(found.problem))
+    comparisons.inspections.start(drawings)
+    inspected = comparisons.inspections.wait(drawings.token, WAIT_S)
+    if inspected.state != "done":
+        yield absent("the look at the drawings", str(inspected.problem))
         return
     looked_s = time.monotonic() - began
     yield shown(f"looking through {PICTURES} drawings", looked_s, "s")
-    lesson = comparisons.transfers.start(TransferSpec(BACKBONE, drawings.name), OWNER)
-    comparisons.transfers.wait(lesson, WAIT_S)
-    view = comparisons.transfers.view(lesson)
-    if view is None or view.upload is None:
-        yield absent("the lesson", str(view.problem if view else "forgotten"))
+    fine_tuning = comparisons.fine_tuning
+    run_id = fine_tuning.start(FineTuningSpec(BACKBONE, drawings.name), OWNER)
+    view = fine_tuning.wait(run_id, WAIT_S)
+    if view.upload is None:
+        yield absent("the fine-tuning run", str(view.problem))
         return
-    taught_s = time.monotonic() - began
-    yield shown("teaching them to MobileNet v2", taught_s - looked_s, "s")
-    yield note(_told(view))
+    fine_tuned_s = time.monotonic() - began
+    yield shown("teaching them to MobileNet v2", fine_tuned_s - looked_s, "s")
+    yield note(_described(view))
     rows = _compared(comparisons, view.upload, drawings, threads)
     total_s = time.monotonic() - began
     for row in rows:
@@ -73,7 +72,7 @@ def _lines(comparisons: Service, threads: int) -> Iterator[Figure | str]:
     yield at_most("from the pictures to the plot", total_s, "s", LIMIT_S, "the aim")
 
 
-def _told(view: TransferView) -> str:
+def _described(view: FineTuningView) -> str:
     first, last = view.curve[0], view.curve[-1]
     return (
         f"Held-out: {first.accuracy:.0%} with the new last layer alone, {last.accuracy:.0%} after "

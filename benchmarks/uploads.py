@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 from benchmarks.app import cold_folder
 from benchmarks.lines import Figure, at_most, note
 from quantcore.settings import Settings
-from quantcore.untrusted import Intakes, fingerprints
+from quantcore.untrusted import Inspections, fingerprints
 from quantcore.uploads import Uploads
 from scripts.live import LiveServer, live_browser, live_server
 
@@ -40,21 +40,21 @@ def lines() -> Iterator[Figure | str]:
 def _recognition(folder: Path) -> Iterator[Figure | str]:
     settings = replace(Settings.from_env(), data=folder / "looks")
     file = weights(SMALL, folder / f"{SMALL}.safetensors")
-    with closing(Intakes(settings, Uploads(settings))) as intakes:
-        first_s = _looked_at(intakes, settings, file)
+    with closing(Inspections(settings, Uploads(settings))) as inspections:
+        first_s = _looked_at(inspections, settings, file)
         yield note(
             f"The first file of a server waits {first_s:.1f} s, its worker's start included."
         )
-        again_s = _looked_at(intakes, settings, file)
+        again_s = _looked_at(inspections, settings, file)
     what = f"a state dict recognised, {file.stat().st_size / 1e6:.0f} MB"
     yield at_most(what, again_s, "s", RECOGNISED_LIMIT_S, "a pause one notices", digits=2)
 
 
-def _looked_at(intakes: Intakes, settings: Settings, file: Path) -> float:
+def _looked_at(inspections: Inspections, settings: Settings, file: Path) -> float:
     upload = Uploads(settings).receive(file.name, pieces(file))
     began = time.monotonic()
-    intakes.start(upload)
-    view = intakes.wait(upload.token)
+    inspections.start(upload)
+    view = inspections.wait(upload.token)
     if view.problem is not None:
         raise view.problem
     return time.monotonic() - began

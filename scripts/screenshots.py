@@ -139,7 +139,7 @@ def write_partly_failed(queue: JobQueue, comparison: Comparison, owner: str) -> 
     asked = CompareRequest(request.model, variants, request.images, request.measure)
     cells = [NewCell(row.key, 1.0, row) for row in rows]
     job = NewJob(PARTLY, owner, "", (asked,), Host(comparison.environment), "For Friday")
-    queue.add(job, cells)
+    queue.jobs.add(job, cells)
 
 
 def export(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from quantcore import uploads
 from quantcore.api.comparing import Progress, process_settings
 from quantcore.cache import Store
 from quantcore.engine import Job, origins
-from quantcore.exports import PROOF_SUFFIX, deliver, exports, pack, pack_name, require_free
+from quantcore.exports import REPORT_SUFFIX, deliver, exports, pack, pack_name, require_free
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
     ExportSpec,
@@ -68,7 +68,7 @@ class Target:
 
     def _names(self, spec: ExportSpec) -> list[str]:
         name = exports.file_name(spec)
-        return [name, f"{name}{PROOF_SUFFIX}", *([pack_name(name)] if self.bundle else [])]
+        return [name, f"{name}{REPORT_SUFFIX}", *([pack_name(name)] if self.bundle else [])]
 
 
 class Exporting:

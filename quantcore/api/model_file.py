@@ -62,17 +62,17 @@ def _examined(
     comparisons: Service, path: Path, owner: str, tell: Callable[[str], object]
 ) -> Upload:
     upload = comparisons.uploads.receive(path.name, _chunks(path), owner)
-    comparisons.intakes.start(upload)
+    comparisons.inspections.start(upload)
     stage = ""
     try:
-        view = comparisons.intakes.wait(upload.token, POLL_S)
+        view = comparisons.inspections.wait(upload.token, POLL_S)
         while view.is_open:
             if view.stage != stage:
                 stage = view.stage
                 tell(stage)
-            view = comparisons.intakes.wait(upload.token, POLL_S)
+            view = comparisons.inspections.wait(upload.token, POLL_S)
     except KeyboardInterrupt:
-        comparisons.intakes.cancel(upload.token)
+        comparisons.inspections.cancel(upload.token)
         raise
     if view.problem is not None:
         raise RequestError(view.problem.reason, view.problem.remedy)

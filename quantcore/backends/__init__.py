@@ -6,7 +6,15 @@ A new backend is one module and one line here.
 from collections.abc import Iterable
 
 from quantcore.backends import onnxruntime, torch_engines
-from quantcore.backends.base import Backend, ConvertedModel, Step, Symbol, Target, Toolchain
+from quantcore.backends.base import (
+    Backend,
+    ConvertedModel,
+    RunsFormat,
+    Step,
+    Symbol,
+    Target,
+    Toolchain,
+)
 from quantcore.backends.torch_ao.module import TorchModel, example
 from quantcore.backends.torch_engines import FLOAT
 from quantcore.schema import picked
@@ -16,6 +24,7 @@ __all__ = [
     "FLOAT",
     "Backend",
     "ConvertedModel",
+    "RunsFormat",
     "Step",
     "Symbol",
     "Target",

@@ -2,7 +2,17 @@
 
 from quantcore.cache.database import Database, Schema
 from quantcore.cache.faults import explained
+from quantcore.cache.maintenance import Maintenance
 from quantcore.cache.reports import Entry, Freed, VerifyReport
 from quantcore.cache.store import Store
 
-__all__ = ["Database", "Entry", "Freed", "Schema", "Store", "VerifyReport", "explained"]
+__all__ = [
+    "Database",
+    "Entry",
+    "Freed",
+    "Maintenance",
+    "Schema",
+    "Store",
+    "VerifyReport",
+    "explained",
+]

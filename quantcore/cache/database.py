@@ -1,4 +1,4 @@
-"""The SQLite file: opened by many processes at once, and begun anew if it is damaged."""
+"""The SQLite file: opened by many processes at once, migrated, and begun anew if it is damaged."""
 
 import fcntl
 import os
@@ -23,15 +23,20 @@ class Schema:
 
     Attributes:
         name: of the file under the data folder, without its ending.
-        version: of the tables; a file that a newer version wrote is not touched.
-        tables: the statements that make them, each doing nothing where its table is there.
+        migrations: SQL, one text a step. The first makes the tables of version 1, each next one
+            turns a file of the version before into its own. A step that was released stays as it
+            is; a change is one more step.
         probe: a query that touches every table, so that damage shows when the file is opened.
     """
 
     name: str
-    version: int
-    tables: str
+    migrations: tuple[str, ...]
     probe: str
+
+    @property
+    def version(self) -> int:
+        """Return the version of a file after every step, which it keeps as `user_version`."""
+        return len(self.migrations)
 
 
 class Database:
@@ -118,7 +123,7 @@ class Database:
         in_use = _in_use(self._root, self._schema)
         self._in_use = locks.acquire(in_use, fcntl.LOCK_SH, create=True)
         try:
-            self._connection = _connect(self._root, self._schema)
+            self._connection = _connect(self._root, self._schema, self._in_use)
         except BaseException:
             locks.release(self._in_use)
             raise
@@ -129,7 +134,7 @@ class Database:
             _mark(self._root, self._schema).touch()
 
 
-def _connect(root: Path, schema: Schema) -> sqlite3.Connection:
+def _connect(root: Path, schema: Schema, in_use: int) -> sqlite3.Connection:
     with explained(root):
         db = sqlite3.connect(
             _database(root, schema),
@@ -138,29 +143,54 @@ def _connect(root: Path, schema: Schema) -> sqlite3.Connection:
             check_same_thread=False,
         )
         try:
-            _prepare(db, root, schema)
+            _prepare(db)
+            _migrate(db, root, schema, in_use)
+            db.execute(schema.probe).fetchone()
         except BaseException:
             db.close()
             raise
     return db
 
 
-def _prepare(db: sqlite3.Connection, root: Path, schema: Schema) -> None:
+def _prepare(db: sqlite3.Connection) -> None:
     # What WAL may lose in a power cut at this level is made again; nothing is ever half there.
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA foreign_keys = ON")
+
+
+def _migrate(db: sqlite3.Connection, root: Path, schema: Schema, in_use: int) -> None:
+    """Bring the file to the schema's version, each step in a transaction of its own."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > schema.version:
         raise StoreError(
-            f"The cache in {root} was written by a newer version.",
+            f"The data folder {root} was written by a newer version.",
             "Update this one, or set QUANTCORE_DATA to another folder.",
         )
-    if version < schema.version:
-        db.executescript(
-            f"BEGIN IMMEDIATE; {schema.tables} PRAGMA user_version = {schema.version}; COMMIT;"
-        )
-    db.execute(schema.probe).fetchone()
+    if version == schema.version:
+        return
+    with _nobody_else(in_use, root):
+        for number, step in enumerate(schema.migrations[version:], start=version + 1):
+            db.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT;")
+
+
+@contextmanager
+def _nobody_else(in_use: int, root: Path) -> Iterator[None]:
+    """Turn this process's lock on the file into the only one, for as long as the tables change.
+
+    A process of an older version would go on reading and writing tables that are no more.
+    """
+    try:
+        fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StoreError(
+            f"An older version of this program still works on the data folder {root}.",
+            "Stop it and start again, or set QUANTCORE_DATA to another folder.",
+        ) from error
+    try:
+        yield
+    finally:
+        fcntl.flock(in_use, fcntl.LOCK_SH)
 
 
 def _move_aside(root: Path, schema: Schema) -> None:

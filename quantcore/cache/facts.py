@@ -1,4 +1,4 @@
-"""What is known about the artifacts: JSON texts by kind and key."""
+"""Facts about the artifacts: JSON texts by kind and key, in SQLite."""
 
 import json
 import time
@@ -9,28 +9,42 @@ from quantcore.cache.database import Database, Schema
 
 FACTS = Schema(
     name="facts",
-    version=2,
-    tables="""
-CREATE TABLE IF NOT EXISTS facts (
+    migrations=(
+        """
+CREATE TABLE facts (
     kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, what TEXT NOT NULL,
     created REAL NOT NULL, last_used REAL NOT NULL, PRIMARY KEY (kind, key)
 );
-CREATE TABLE IF NOT EXISTS uses (
+CREATE TABLE uses (
     kind TEXT NOT NULL, key TEXT NOT NULL, sha256 TEXT NOT NULL,
     PRIMARY KEY (kind, key, sha256),
     FOREIGN KEY (kind, key) REFERENCES facts ON DELETE CASCADE
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS uses_by_sha256 ON uses (sha256);
-CREATE TABLE IF NOT EXISTS origins (
+CREATE INDEX uses_by_sha256 ON uses (sha256);
+""",
+        """
+CREATE TABLE origins (
     origin TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
     PRIMARY KEY (origin, kind, key),
     FOREIGN KEY (kind, key) REFERENCES facts ON DELETE CASCADE
 ) WITHOUT ROWID;
 """,
+        # The kind "judgement" is called "evaluation", and nothing reads "accuracy" any more.
+        """
+PRAGMA defer_foreign_keys = ON;
+ALTER TABLE origins RENAME TO source_uploads;
+ALTER TABLE source_uploads RENAME COLUMN origin TO upload;
+DELETE FROM facts WHERE kind = 'accuracy'
+    OR (kind = 'judgement' AND key IN (SELECT key FROM facts WHERE kind = 'evaluation'));
+UPDATE facts SET kind = 'evaluation' WHERE kind = 'judgement';
+UPDATE uses SET kind = 'evaluation' WHERE kind = 'judgement';
+UPDATE source_uploads SET kind = 'evaluation' WHERE kind = 'judgement';
+""",
+    ),
     probe="SELECT 1 FROM facts JOIN uses USING (kind, key) LIMIT 1",
 )
-# Figures stay true without the file they are of; every other fact promises its files.
-LASTING_KINDS = ("result", "accuracy")
+# Figures stay true without the file they are of; a fact of any other kind goes with its files.
+LASTING_KIND = "result"
 # Reading writes down when it was, but at most this often: a page that polls must not write.
 TOUCH_EVERY_S = 60.0
 
@@ -54,7 +68,7 @@ class Facts:
         self._database = database
 
     def get_many(self, kind: str, keys: Iterable[str]) -> dict[str, str]:
-        """Return the texts of those of the keys that are known."""
+        """Return the texts of the facts of these keys that are cached, by key."""
         now = time.time()
         with self._database.reading() as db:
             rows = db.execute(
@@ -75,7 +89,7 @@ class Facts:
         value: str,
         what: str,
         sha256s: Sequence[str],
-        origins: Sequence[str] = (),
+        source_uploads: Sequence[str] = (),
     ) -> None:
         """Write one fact, in place of an older one of its kind and key."""
         now = time.time()
@@ -89,65 +103,66 @@ class Facts:
                 [(kind, key, sha256) for sha256 in sha256s],
             )
             db.executemany(
-                "INSERT OR IGNORE INTO origins VALUES (?, ?, ?)",
-                [(origin, kind, key) for origin in origins],
+                "INSERT OR IGNORE INTO source_uploads VALUES (?, ?, ?)",
+                [(upload, kind, key) for upload in source_uploads],
             )
 
-    def forget_origin(self, origin: str) -> list[str]:
-        """Remove the facts that were made from an origin; return the artifacts now without one."""
+    def delete_upload(self, upload: str) -> list[str]:
+        """Delete the facts made from an upload; return the artifacts that no fact refers to now."""
         with self._database.writing() as db:
-            found = db.execute(
-                "SELECT DISTINCT sha256 FROM uses JOIN origins USING (kind, key) WHERE origin = ?",
-                (origin,),
+            rows = db.execute(
+                "SELECT DISTINCT sha256 FROM uses JOIN source_uploads USING (kind, key)"
+                " WHERE upload = ?",
+                (upload,),
             ).fetchall()
             db.execute(
                 "DELETE FROM facts WHERE (kind, key) IN"
-                " (SELECT kind, key FROM origins WHERE origin = ?)",
-                (origin,),
+                " (SELECT kind, key FROM source_uploads WHERE upload = ?)",
+                (upload,),
             )
-            left = {
-                sha256
-                for (sha256,) in db.execute(
-                    "SELECT DISTINCT sha256 FROM uses"
-                    " WHERE sha256 IN (SELECT value FROM json_each(?))",
-                    (json.dumps([sha256 for (sha256,) in found]),),
-                )
-            }
-        return [sha256 for (sha256,) in found if sha256 not in left]
+            sha256s = [sha256 for (sha256,) in rows]
+            still_used = db.execute(
+                "SELECT sha256 FROM uses WHERE sha256 IN (SELECT value FROM json_each(?))",
+                (json.dumps(sha256s),),
+            ).fetchall()
+        return [sha256 for sha256 in sha256s if (sha256,) not in still_used]
 
-    def origins(self) -> list[str]:
-        """Return everything that a fact was made from."""
+    def source_uploads(self) -> list[str]:
+        """Return every upload that a fact was made from."""
         with self._database.reading() as db:
-            rows = db.execute("SELECT DISTINCT origin FROM origins").fetchall()
-        return [origin for (origin,) in rows]
+            rows = db.execute("SELECT DISTINCT upload FROM source_uploads").fetchall()
+        return [upload for (upload,) in rows]
 
     def delete(self, kind: str, key: str) -> None:
         """Remove one fact, if it is there."""
         with self._database.writing() as db:
             db.execute("DELETE FROM facts WHERE kind = ? AND key = ?", (kind, key))
 
-    def forget(
-        self, sha256s: Iterable[str], is_there: Callable[[str], bool], *, promises_only: bool = True
+    def delete_of(
+        self,
+        sha256s: Iterable[str],
+        exists: Callable[[str], bool],
+        *,
+        keep_lasting: bool = True,
     ) -> int:
-        """Remove the facts that refer to artifacts which are gone; return how many.
+        """Delete the facts that refer to artifacts which are gone; return how many.
 
         Args:
             sha256s: the artifacts.
-            is_there: asked again inside the transaction, so that a fact is kept whose file
-                another process has made anew meanwhile.
-            promises_only: keep the facts that are true without their file.
+            exists: asked again inside the transaction, so that a fact is kept whose file another
+                process has made anew meanwhile.
+            keep_lasting: keep the facts that are true without their file.
         """
-        kinds = f"kind NOT IN {LASTING_KINDS} AND " if promises_only else ""
         with self._database.writing() as db:
-            gone = [sha256 for sha256 in sha256s if not is_there(sha256)]
+            gone = [sha256 for sha256 in sha256s if not exists(sha256)]
             return db.execute(
-                f"DELETE FROM facts WHERE {kinds}(kind, key) IN (SELECT kind, key FROM uses"
-                " WHERE sha256 IN (SELECT value FROM json_each(?)))",
-                (json.dumps(gone),),
+                "DELETE FROM facts WHERE kind IS NOT ? AND (kind, key) IN (SELECT kind, key"
+                " FROM uses WHERE sha256 IN (SELECT value FROM json_each(?)))",
+                (LASTING_KIND if keep_lasting else None, json.dumps(gone)),
             ).rowcount
 
-    def forget_all_but(self, sha256s: Iterable[str]) -> int:
-        """Remove the facts that refer to none of these artifacts; return how many."""
+    def delete_all_but(self, sha256s: Iterable[str]) -> int:
+        """Delete the facts that refer to none of these artifacts; return how many."""
         with self._database.writing() as db:
             return db.execute(
                 "DELETE FROM facts WHERE (kind, key) NOT IN (SELECT kind, key FROM uses"
@@ -168,7 +183,9 @@ class Facts:
     def promised(self) -> set[str]:
         """Return the artifacts that a fact says are there."""
         with self._database.reading() as db:
-            rows = db.execute(f"SELECT DISTINCT sha256 FROM uses WHERE kind NOT IN {LASTING_KINDS}")
+            rows = db.execute(
+                "SELECT DISTINCT sha256 FROM uses WHERE kind IS NOT ?", (LASTING_KIND,)
+            )
             return {sha256 for (sha256,) in rows}
 
     def rows(self) -> list[FactRow]:

@@ -1,4 +1,4 @@
-"""What the operating system and SQLite complain of, in one sentence with a remedy."""
+"""Errors of the operating system and of SQLite as one sentence with a remedy."""
 
 import errno
 import os
@@ -96,9 +96,9 @@ def is_nearly_full(folder: Path) -> bool:
 
 
 def _from_os(error: OSError, folder: Path) -> StoreError:
-    known = OS_FAULTS.get(error.errno or 0)
-    if known:
-        return StoreError(*_filled(known, folder))
+    sentences = OS_FAULTS.get(error.errno or 0)
+    if sentences:
+        return StoreError(*_filled(sentences, folder))
     return _unknown(folder, error.strerror or str(error))
 
 
@@ -109,8 +109,8 @@ def _from_sqlite(error: sqlite3.Error, folder: Path) -> StoreError:
         return damaged_facts(folder)
     if kind == sqlite3.SQLITE_IOERR and is_nearly_full(folder):
         return StoreError(*_filled(FULL, folder))
-    known = SQLITE_FAULTS.get(kind)
-    return StoreError(*_filled(known, folder)) if known else _unknown(folder, str(error))
+    sentences = SQLITE_FAULTS.get(kind)
+    return StoreError(*_filled(sentences, folder)) if sentences else _unknown(folder, str(error))
 
 
 def _filled(sentences: tuple[str, str], folder: Path) -> tuple[str, str]:

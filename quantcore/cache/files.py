@@ -52,7 +52,7 @@ class Files:
                     lock.unlink(missing_ok=True)
 
     def location(self, sha256: str) -> Path:
-        """Return where an artifact lies, if it is there.
+        """Return the path of an artifact, whether or not it is there.
 
         Raises:
             DamagedArtifactError: the text is not a SHA-256, so nothing is stored under it.
@@ -63,6 +63,10 @@ class Files:
                 "Take one that `python -m quantcore cache list` knows.",
             )
         return self._artifacts / sha256[:2] / sha256
+
+    def exists(self, sha256: str) -> bool:
+        """Return whether an artifact is there."""
+        return self.location(sha256).exists()
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -78,7 +82,7 @@ class Files:
 
     @contextmanager
     def admitted(self, draft: Path, sha256: str) -> Iterator[None]:
-        """Give the finished file its place, and keep it in use inside."""
+        """Move a finished file to its digest's path, and keep it in use inside."""
         target = self.location(sha256)
         with ExitStack() as lease:
             with self._alone(sha256):
@@ -92,7 +96,7 @@ class Files:
 
     @contextmanager
     def in_use(self, sha256: str) -> Iterator[Path]:
-        """Keep an artifact from being removed, by any process, and yield where it lies.
+        """Keep an artifact from being removed, by any process, and yield its path.
 
         Raises:
             FileNotFoundError: it is not there.

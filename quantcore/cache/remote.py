@@ -1,7 +1,7 @@
 """Where files travel between machines that share no folder: by digest, through fsspec.
 
-Each file lies there under the SHA-256 of its bytes, so it never changes, two machines that bring
-the same one do no harm, and whoever fetches it can tell whether it is whole.
+Each file lies there under the SHA-256 of its bytes, so it never changes, two machines that upload
+the same one do no harm, and whoever downloads it can tell whether it is whole.
 """
 
 import errno
@@ -17,7 +17,7 @@ from quantcore.errors import DamagedArtifactError, StoreError
 # By default, a storage that does not answer is waited for many times a minute each.
 _PATIENCE = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 2}}
 _OPTIONS: dict[str, dict[str, Any]] = {
-    # What was listed a while ago tells nothing about what another machine brought since.
+    # What was listed a while ago tells nothing about what another machine uploaded since.
     "s3": {"config_kwargs": _PATIENCE, "use_listings_cache": False},
 }
 
@@ -26,19 +26,19 @@ class Remote:
     """The files at one address: `s3://bucket/folder`, `file:///mnt/share`, what fsspec knows."""
 
     def __init__(self, address: str) -> None:
-        """Name the address; nothing is asked there before the first file."""
+        """Keep the address; no connection is made before the first file."""
         self._address = address
         # As a sentence may show it: without a user's name and password.
         self._name = re.sub(r"//[^/@]*@", "//", address)
 
     def upload(self, path: Path, sha256: str) -> None:
-        """Bring a file there, unless it is there.
+        """Upload a file, unless it is there.
 
         Raises:
             StoreError: the storage does not answer, or does not take it.
         """
         with self._explained():
-            files, target = self._place(sha256)
+            files, target = self._file(sha256)
             if _size(files, target) == path.stat().st_size:
                 return
             if "file" in files.protocol:
@@ -50,14 +50,14 @@ class Remote:
                 files.put_file(str(path), target)
 
     def download(self, sha256: str, path: Path) -> bool:
-        """Fetch a file, unchecked; return whether there was one.
+        """Download a file, unchecked; return whether there was one.
 
         Raises:
             StoreError: the storage does not answer.
             OSError: the disk under `path` is full.
         """
         with self._explained(but=(errno.ENOSPC, errno.EDQUOT)):
-            files, source = self._place(sha256)
+            files, source = self._file(sha256)
             try:
                 files.get_file(source, str(path))
             except FileNotFoundError:
@@ -71,25 +71,25 @@ class Remote:
             StoreError: the storage does not answer, or does not allow it.
         """
         with self._explained():
-            files, place = self._place(sha256)
+            files, target = self._file(sha256)
             with suppress(FileNotFoundError):
-                files.rm_file(place)
+                files.rm_file(target)
 
     def damaged(self, sha256: str) -> DamagedArtifactError:
         """Remove a damaged file, where that is allowed, and return the error that says so."""
         # While it is there, `upload` would take it for the whole one.
         with suppress(StoreError), self._explained():
-            files, place = self._place(sha256)
-            files.rm_file(place)
+            files, target = self._file(sha256)
+            files.rm_file(target)
         return DamagedArtifactError(
             f"The file {sha256[:12]} in {self._name} (QUANTCORE_ARTIFACTS) was damaged.",
             "Ask again: it is made anew.",
         )
 
-    def _place(self, sha256: str) -> tuple[Any, str]:
+    def _file(self, sha256: str) -> tuple[Any, str]:
         """Return the file system and a file's path in it.
 
-        It is asked for each time: fsspec keeps one for every process and thread, and one that was
+        Looked up each time: fsspec keeps one for every process and thread, and one that was
         made before a fork must not be used after it.
         """
         from fsspec.core import split_protocol, url_to_fs
@@ -113,8 +113,8 @@ class Remote:
             ) from error
 
 
-def _size(files: Any, place: str) -> int | None:
+def _size(files: Any, path: str) -> int | None:
     try:
-        return int(files.info(place)["size"])
+        return int(files.info(path)["size"])
     except FileNotFoundError:
         return None

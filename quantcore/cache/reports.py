@@ -1,4 +1,4 @@
-"""What the store tells about itself: its entries, what was removed, what is wrong."""
+"""Reports about the cache: its entries, what was removed, what is damaged."""
 
 import json
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Freed:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` found, by SHA-256.
+    """The outcome of `verify`, by SHA-256.
 
     Attributes:
         checked: how many files were read.
@@ -62,7 +62,7 @@ class VerifyReport:
         return not self.damaged and not self.missing
 
     def sentence(self) -> str:
-        """Return what was found, in words."""
+        """Return the report in words."""
         if self.is_clean:
             return f"All {self.checked} files are whole."
         return (

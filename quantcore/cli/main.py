@@ -1,5 +1,6 @@
 """`python -m quantcore`: the same comparisons as the page, without a browser."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -205,7 +206,7 @@ def cache_list() -> None:
     for heading in ("what", "kind", "size", "last used"):
         table.add_column(heading, justify="right" if heading == "size" else "left")
     total = 0
-    for entry in _store().list():
+    for entry in _store().maintenance.entries():
         total += entry.size_bytes
         table.add_row(entry.what, entry.kind, _megabytes(entry.size_bytes), entry.last_used)
     _console().print(table)
@@ -215,20 +216,22 @@ def cache_list() -> None:
 @cache_app.command("clear")
 def cache_clear() -> None:
     """Remove everything that no running comparison uses."""
-    freed = _store().clear()
+    freed = _store().maintenance.clear()
     typer.echo(f"Removed {freed.artifacts} files, {_megabytes(freed.bytes)}.")
 
 
 @cache_app.command("verify")
 def cache_verify() -> None:
     """Read every file again and set aside those whose bytes have changed."""
-    verification = _store().verify()
+    verification = _store().maintenance.verify()
     typer.echo(verification.sentence())
     raise typer.Exit(0 if verification.is_clean else 1)
 
 
 def main() -> None:
     """Run the command line; every error is one sentence, and its exit code says whose it was."""
+    # Who ends the command politely gets what Ctrl-C gets: its processes ended, and one sentence.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except RequestError as error:

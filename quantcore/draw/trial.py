@@ -9,7 +9,7 @@ from quantcore import wording
 from quantcore.decide import references
 from quantcore.draw import marks, titles
 from quantcore.engine import GUESSES
-from quantcore.playground import Answer, Seen, TrialView, Unanswered
+from quantcore.playground import Answer, PlaygroundView, Seen, Unanswered
 from quantcore.schema import Guess, VariantResult
 
 FLOAT = "float32"
@@ -51,7 +51,7 @@ class Asked:
         return first is not None and base is not None and first.index != base.guesses[0].index
 
 
-def asked(view: TrialView, rows: Sequence[VariantResult], ship: str | None) -> list[Asked]:
+def asked(view: PlaygroundView, rows: Sequence[VariantResult], ship: str | None) -> list[Asked]:
     """Return the variants that were asked so far, with their answers, in the rows' order."""
     answers = {answer.key: answer for answer in view.answers}
     bases = references(rows)

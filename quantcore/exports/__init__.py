@@ -1,5 +1,13 @@
 from quantcore.exports.bundle import pack, pack_name
-from quantcore.exports.delivery import PROOF_SUFFIX, deliver, require_free
-from quantcore.exports.service import Exports
+from quantcore.exports.delivery import REPORT_SUFFIX, deliver, require_free
+from quantcore.exports.service import Exports, ExportView
 
-__all__ = ["PROOF_SUFFIX", "Exports", "deliver", "pack", "pack_name", "require_free"]
+__all__ = [
+    "REPORT_SUFFIX",
+    "ExportView",
+    "Exports",
+    "deliver",
+    "pack",
+    "pack_name",
+    "require_free",
+]

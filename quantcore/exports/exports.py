@@ -1,4 +1,4 @@
-"""One exported file, start to end: fetch or convert the variant, write the file, prove it.
+"""One exported file, start to end: fetch or convert the variant, write the file, verify it.
 
 As in `engine`, all that touches torch happens in children of a process pool, each step looks in the
 store first and leaves there what it made, and nothing runs beside a measurement.
@@ -34,7 +34,7 @@ from quantcore.errors import (
     RequestError,
     UnsupportedError,
 )
-from quantcore.exports.verify import prove, runtime_version
+from quantcore.exports.verify import runtime_version, verify
 from quantcore.exports.write import Export
 from quantcore.formats import EXPORTERS, Format, exporter
 from quantcore.images import images_digest, is_labelled
@@ -65,10 +65,12 @@ PRELOADED_MODULES = (
     "quantcore.exports.write",
     "quantcore.exports.answers",
 )
-# Raised when the code that writes or proves a file changes what it gives for the same spec.
+# Raised when the code that writes or verifies a file changes what it gives for the same spec.
 EXPORT_VERSION = 3
-PROOF_VERSION = 3
-# Of how a file is timed, what decides its figures; a proof has a time budget of its own.
+REPORT_VERSION = 3
+# What verification reports are called in the store.
+REPORT_KIND = "proof"
+# Of how a file is timed, what decides its figures; a verification has a time budget of its own.
 MEASURED_BY = ("threads", "batch", "min_rounds", "target_interval")
 # Classes of random weights mean nothing; their logits are compared on a few pictures.
 RANDOM_IMAGES = 32
@@ -94,7 +96,7 @@ def planned(
         options: of the format; text is read as numbers and truth where those are wanted.
         images: the pictures it is calibrated on and judged by.
         measure: how it is timed.
-        count: pictures the proof is over, at most.
+        count: pictures it is verified on, at most.
 
     Raises:
         RequestError: an unknown model, workflow, backend, format, setting or option.
@@ -183,7 +185,7 @@ def _called(model: str) -> str:
 
 
 def cached(store: Store, spec: ExportSpec) -> VerificationReport | None:
-    """Return the card of a file that was proved before on this machine, if the file is whole.
+    """Return the report of a file that was verified here before, if the file is whole.
 
     Nothing is fetched to find out: a file whose weights are not here cannot have been made. All
     of the file is read.
@@ -196,28 +198,31 @@ def present(store: Store, spec: ExportSpec) -> VerificationReport | None:
     return _if_there(recorded(store, spec), store.path)
 
 
-def stored(card: VerificationReport) -> list[str]:
-    """Return the digests of what a card is about: its file's, and its picture's if it has one."""
-    return [card.exported.artifact.sha256, *([card.sample.artifact.sha256] if card.sample else [])]
+def stored(report: VerificationReport) -> list[str]:
+    """Return the digests of what a report is about: its file's, and its picture's if it has one."""
+    return [
+        report.exported.artifact.sha256,
+        *([report.sample.artifact.sha256] if report.sample else []),
+    ]
 
 
 def _if_there(
-    card: VerificationReport | None, look: Callable[[str], Path]
+    report: VerificationReport | None, look: Callable[[str], Path]
 ) -> VerificationReport | None:
     try:
-        for sha256 in stored(card) if card else []:
+        for sha256 in stored(report) if report else []:
             look(sha256)
     except DamagedArtifactError:
         return None
-    return card
+    return report
 
 
 def recorded(store: Store, spec: ExportSpec) -> VerificationReport | None:
-    """Return the card of a file that was proved before on this machine, whole or not any more."""
+    """Return the report of a file that was verified here before, whole or not any more."""
     request = _request(spec)
     if not pipeline.is_readable(request, spec.variant):
         return None
-    text = store.get("proof", _proof_key(spec, request))
+    text = store.get(REPORT_KIND, _report_key(spec, request))
     return replace(VerificationReport.from_json(text), spec=spec) if text is not None else None
 
 
@@ -238,9 +243,9 @@ def spec_of(row: VariantResult, format: str, images: ImageSpec, threads: int) ->
 
 
 def make(job: Job, spec: ExportSpec) -> VerificationReport:
-    """Return what is proved of the file, which then lies in the store under its digest.
+    """Return the report of the file, which then lies in the store under its digest.
 
-    A card that did not pass is returned as well: whether to take the file is for people to say.
+    A report that did not pass is returned as well: whether to take the file is for people to say.
 
     Raises:
         UnsupportedError: there can be no such file; the sentences say why and what instead.
@@ -250,21 +255,21 @@ def make(job: Job, spec: ExportSpec) -> VerificationReport:
     support = supports(spec)
     if not support.ok:
         raise UnsupportedError(support.reason, support.remedy)
-    known = cached(job.store, spec)
-    if known is not None:
-        return known
+    report = cached(job.store, spec)
+    if report is not None:
+        return report
     job = replace(job, request=_request(spec))
     job.report("waiting for this machine", 0.0)
-    key = digest(["proof", dataclasses.asdict(spec)])
+    key = digest([REPORT_KIND, dataclasses.asdict(spec)])
     with (
         locks.exclusive(MACHINE_LOCK, check=lambda: context.stop_if_asked(job)),
         job.store.once(key, check=lambda: context.stop_if_asked(job)),
     ):
-        return cached(job.store, spec) or _proved(job, spec)
+        return cached(job.store, spec) or _verified(job, spec)
 
 
 def attempt(job: Job, spec: ExportSpec) -> VerificationReport | Failure:
-    """Return the file's card, or why there is no file. Only a cancelled export raises.
+    """Return the file's report, or why there is no file. Only a cancelled export raises.
 
     Raises:
         CancelledError: `job.should_stop` said so.
@@ -279,7 +284,7 @@ def attempt(job: Job, spec: ExportSpec) -> VerificationReport | Failure:
 
 
 def _request(spec: ExportSpec) -> CompareRequest:
-    """Return the request with the pictures of the proof, and no variant but the one exported."""
+    """Return the request with the pictures it is verified on, and only the variant exported."""
     images = spec.request.images
     most = RANDOM_IMAGES if spec.request.model.is_random else images.evaluation_images
     count = min(most, spec.images, images.evaluation_images)
@@ -310,11 +315,11 @@ def _export_key(spec: ExportSpec, request: CompareRequest) -> str:
     )
 
 
-def _proof_key(spec: ExportSpec, request: CompareRequest) -> str:
-    """Return the digest of what decides the card, the machine included."""
+def _report_key(spec: ExportSpec, request: CompareRequest) -> str:
+    """Return the digest of what decides the report, the machine included."""
     return digest(
         {
-            "version": PROOF_VERSION,
+            "version": REPORT_VERSION,
             "export": _export_key(spec, request),
             "pictures": _pictures(request),
             "runtime": runtime_version(spec),
@@ -330,17 +335,16 @@ def _pictures(request: CompareRequest) -> list[object]:
     return [images_digest(images, info), images.evaluation_images, images.seed]
 
 
-def _proved(job: Job, spec: ExportSpec) -> VerificationReport:
+def _verified(job: Job, spec: ExportSpec) -> VerificationReport:
     job.require_lock()
     conversion = stages.convert(job, spec.variant, 0.0, 0.3)
     narrowed = replace(spec, request=job.request)
     export = _exported(job, narrowed, conversion)
-    card = prove(job, narrowed, conversion, export)
-    card = replace(card, spec=spec)
-    key = _proof_key(spec, job.request)
-    job.store.put("proof", key, card.to_json(), stored(card))
+    report = replace(verify(job, narrowed, conversion, export), spec=spec)
+    key = _report_key(spec, job.request)
+    job.store.put(REPORT_KIND, key, report.to_json(), stored(report))
     job.report("done", 1.0)
-    return card
+    return report
 
 
 def _exported(job: Job, spec: ExportSpec, conversion: Conversion) -> Export:
@@ -348,11 +352,11 @@ def _exported(job: Job, spec: ExportSpec, conversion: Conversion) -> Export:
     key = _export_key(spec, job.request)
     text = job.store.get("export", key)
     if text is not None:
-        known = _EXPORT.validate_json(text)
-        if _is_whole(job.store, known):
-            return known
+        export = _EXPORT.validate_json(text)
+        if _is_whole(job.store, export):
+            return export
     with _files(job.store, conversion) as files:
-        made = job.run(
+        export = job.run(
             Export,
             "quantcore.exports.write:run_export_child",
             spec,
@@ -362,8 +366,8 @@ def _exported(job: Job, spec: ExportSpec, conversion: Conversion) -> Export:
             share=(0.3, 0.6),
             reads=tuple(filter(None, files)),
         )
-    job.store.put("export", key, _EXPORT.dump_json(made).decode(), _digests(made))
-    return made
+    job.store.put("export", key, _EXPORT.dump_json(export).decode(), _digests(export))
+    return export
 
 
 def _digests(export: Export) -> list[str]:

@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 
 
 def surest(logits: NDArray[np.float32]) -> int:
-    """Return the place of the picture that is told most clearly, given logits `[N, classes]`.
+    """Return the index of the picture that is told most clearly, given logits `[N, classes]`.
 
     What other kernels round elsewhere then changes little of what is answered.
     """
@@ -31,9 +31,9 @@ def surest(logits: NDArray[np.float32]) -> int:
     return int((best[:, -1] - best[:, -2]).argmax())
 
 
-def as_seen(split: Split, place: int, info: ModelInfo) -> Pixels:
+def as_seen(split: Split, index: int, info: ModelInfo) -> Pixels:
     """Return one picture `[S, S, 3]`, RGB, already resized and cropped for the model."""
-    tensor = split.pictures.tensors(split.places[place : place + 1])
+    tensor = split.pictures.tensors(split.places[index : index + 1])
     (prepared,) = tensor.permute(0, 2, 3, 1).numpy()
     scaled = prepared * np.asarray(info.std) + np.asarray(info.mean)
     pixels: Pixels = np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)

@@ -1,187 +1,113 @@
-"""The exports that this process was asked for: start, look at, cancel. Safe from any thread.
-
-Nothing is written down here: a file once made and proved lies in the store, so that who asks again
-is answered at once.
-"""
+"""The exports of one process. A file that was verified lies in the store, to be found again."""
 
 import secrets
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Literal
 
 from quantcore.cache import Store
-from quantcore.engine import failure, origins
-from quantcore.errors import ChildDiedError, QuantcoreError, RequestError, UnsupportedError
+from quantcore.engine import origins
+from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, UnsupportedError
 from quantcore.exports import exports
-from quantcore.jobs import Claim, Host, Workers
-from quantcore.schema import (
-    ExportSpec,
-    ExportState,
-    ExportView,
-    Failure,
-    VerificationReport,
-    current_environment,
-    digest,
-)
+from quantcore.jobs import BackgroundTasks, Claim, Host, Limits, Task, TaskView, Workers
+from quantcore.schema import ExportSpec, Failure, VerificationReport, current_environment
 from quantcore.settings import Settings
 
-ID_BYTES = 12
-# What became of an export: its card, why there is none, or that it or its worker was ended.
-ExportEnded = VerificationReport | Failure | Literal["cancelled", "lost"]
-# Exports remembered after they are over; what was made is in the store all the same.
-MAX_REMEMBERED = 200
-# Under way at once: each is minutes of one machine, and none of a crowd would ever see its turn.
-MAX_OPEN = 20
-# Of the share done, below which no pace is known.
-MIN_SHARE = 0.05
+# Each is minutes of one machine: of a larger crowd, the last would never see their turn.
+LIMITS = Limits("files are being made", per_owner=10, in_all=20, remembered=200)
+POLL_S = 0.1
+# What became of an export: its report, why there is none, or that it or its worker was ended.
+Outcome = VerificationReport | Failure | Literal["cancelled", "interrupted"]
 
 
-@dataclass
-class _Record:
-    """One export under way, or over."""
+@dataclass(frozen=True)
+class ExportView(TaskView):
+    """Where an export stands.
+
+    Attributes:
+        spec: which file.
+        report: what was verified of the file, once it is there; it may have failed its checks.
+        details: the traceback of what went wrong, for who looks after this.
+    """
 
     spec: ExportSpec
-    state: ExportState = "waiting"
-    stage: str = ""
-    share: float = 0.0
-    began: float = 0.0
-    card: VerificationReport | None = None
-    failure: Failure | None = None
-    cancelled: bool = False
-    owners: set[str] = field(default_factory=set)
-    mutex: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def is_open(self) -> bool:
-        return self.state in ("waiting", "running")
-
-    def view(self) -> ExportView:
-        """Return where it stands at this moment."""
-        with self.mutex:
-            left = None
-            if self.state == "running" and self.share > MIN_SHARE:
-                left = (time.monotonic() - self.began) * (1 - self.share) / self.share
-            return ExportView(
-                self.spec, self.state, self.stage, self.share, left, self.card, self.failure
-            )
-
-    def progress(self, stage: str, share: float, _worker: str) -> None:
-        """Take note of how far it is."""
-        with self.mutex:
-            if not self.is_open:
-                return
-            if self.state == "waiting":
-                self.state, self.began = "running", time.monotonic()
-            self.stage, self.share = stage, share
-
-    def end(self, ended: ExportEnded) -> None:
-        """Take note of what became of it."""
-        with self.mutex:
-            if not self.is_open:
-                return
-            if isinstance(ended, VerificationReport):
-                self.state, self.share, self.card = "done", 1.0, ended
-            elif isinstance(ended, Failure):
-                self.state, self.failure = "failed", ended
-            elif ended == "cancelled" or self.cancelled:
-                self.state = "cancelled"
-            else:
-                lost = ChildDiedError("The worker that made it is gone.", "Export it again.")
-                self.state = "failed"
-                self.failure = failure(self.spec.request, self.spec.variant, lost)
+    report: VerificationReport | None = None
+    details: str = ""
 
 
-class Exports:
+class Exports(BackgroundTasks[ExportSpec, ExportView]):
     """The exports of one process, on the workers of its comparisons or on some of its own."""
 
     def __init__(self, settings: Settings, workers: Workers | None = None) -> None:
-        """Make the queue; with `workers`, exports and comparisons take turns on one worker."""
-        self.settings = settings
+        """Make it; with `workers`, exports and comparisons take turns on one worker."""
+        super().__init__(LIMITS)
         self._store = Store.open(settings)
         self._workers = workers or Workers(settings)
         self._owns_workers = workers is None
-        self._records: dict[str, _Record] = {}
-        self._mutex = threading.Lock()
 
     def start(self, spec: ExportSpec, owner: str = "") -> str:
         """Start an export for somebody and return its id; one that is under way is joined.
 
         Raises:
             UnsupportedError: there can be no such file; the sentences say why and what instead.
-            RequestError: so many are under way already that one more would only wait.
+            RequestError: as `submit`.
             QuantcoreError: the spec names pictures or a model that cannot be read.
         """
         support = exports.supports(spec)
         if not support.ok:
             raise UnsupportedError(support.reason, support.remedy)
-        known = exports.cached(self._store, spec)
-        with self._mutex:
-            for export_id, record in self._records.items():
-                if record.spec == spec and record.is_open:
-                    record.owners.add(owner)
-                    return export_id
-            if known is None:
-                self._require_room()
-            export_id, record = secrets.token_urlsafe(ID_BYTES), _Record(spec, owners={owner})
-            self._records[export_id] = record
-            self._forget_the_oldest()
-        if known is not None:
-            record.end(known)
+        report = exports.cached(self._store, spec)
+        if report is not None:
+            return self.submit(spec, ExportView(spec, report, state="done", share=1.0), owner)
+        return self.submit(spec, ExportView(spec), owner)
+
+    def work(self, task: Task[ExportSpec, ExportView]) -> None:
+        """Let a worker of this machine make and verify the file."""
+        outcome = self._outcome(task)
+        if isinstance(outcome, VerificationReport):
+            task.update(report=outcome)
+        elif isinstance(outcome, Failure):
+            task.update(details=outcome.details)
+            raise QuantcoreError(outcome.reason, outcome.remedy)
+        elif outcome == "interrupted":
+            raise ChildDiedError("The worker that made it is gone.", "Export it again.")
         else:
-            # A worker takes seconds to start, and who asked is drawing a page.
-            threading.Thread(
-                target=self._submit, args=(export_id, record), name="quantcore-export", daemon=True
-            ).start()
-        return export_id
+            raise CancelledError("The export was cancelled.", "Start it again when you like.")
 
-    def view(self, export_id: str) -> ExportView:
-        """Return where an export stands.
+    def _outcome(self, task: Task[ExportSpec, ExportView]) -> Outcome:
+        outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        spec, host = task.spec, Host(current_environment())
+        attempt_id = f"export-{secrets.token_hex(8)}"
+        self._workers.submit_task(
+            Claim(attempt_id, "", 0, spec.request, spec.variant, host),
+            partial(exports.attempt, spec=spec),
+            lambda stage, share, _worker: task.progress(stage, share),
+            outcomes.put,
+        )
+        while True:
+            try:
+                return outcomes.get(timeout=POLL_S)
+            except Empty:
+                if task.should_stop():
+                    self._workers.cancel(attempt_id)
+                    task.stop_if_asked()
 
-        Raises:
-            RequestError: this process was asked for no such export.
-        """
-        return self._record(export_id).view()
-
-    def cancel(self, export_id: str, owner: str = "") -> bool:
-        """Stop an export unless others asked for it as well; return whether it is stopped.
-
-        What runs is killed, what waits never starts.
-
-        Raises:
-            RequestError: as `view`.
-        """
-        record = self._record(export_id)
-        # Nobody may join meanwhile what is about to be stopped.
-        with self._mutex:
-            record.owners.discard(owner)
-            if record.owners and record.is_open:
-                return False
-            self._end(record)
-        self._workers.cancel(_ticket(export_id))
-        return True
-
-    def forget(self, origin: str) -> None:
+    def forget_upload(self, name: str) -> None:
         """Stop every export that is made from an upload, whoever asked, and remember none."""
-        with self._mutex:
-            gone = {
-                export_id: record
-                for export_id, record in self._records.items()
-                if origin in origins(record.spec.request)
-            }
-            for export_id in gone:
-                del self._records[export_id]
-        for export_id, record in gone.items():
-            if record.is_open:
-                self._end(record)
-                self._workers.cancel(_ticket(export_id))
+        for export_id in self.find(lambda view: name in origins(view.spec.request)):
+            self.forget(export_id)
 
-    def known(self, spec: ExportSpec) -> VerificationReport | None:
-        """Return the card of a file that was proved here before, if the file is still there.
+    def latest(self, spec: ExportSpec) -> str | None:
+        """Return the newest export of this file that this process was asked for; None if none."""
+        export_ids = self.find(lambda view: view.spec == spec)
+        return export_ids[-1] if export_ids else None
+
+    def cached(self, spec: ExportSpec) -> VerificationReport | None:
+        """Return the report of a file that was verified here before, if the file is still there.
 
         Quick, for who draws a page: whether the file is whole is looked at when it is taken.
 
@@ -191,99 +117,38 @@ class Exports:
         return exports.present(self._store, spec)
 
     def recorded(self, spec: ExportSpec) -> VerificationReport | None:
-        """Return the card of a file that was proved here before; the file may be gone."""
+        """Return the report of a file that was verified here before; the file may be gone."""
         return exports.recorded(self._store, spec)
 
-    def latest(self, spec: ExportSpec) -> str | None:
-        """Return the newest export of this file that this process was asked for; None if none."""
-        with self._mutex:
-            ids = [key for key, record in self._records.items() if record.spec == spec]
-        return ids[-1] if ids else None
-
     @contextmanager
-    def files(self, card: VerificationReport) -> Iterator[tuple[Path, Path | None]]:
-        """Keep a proved file, and the picture to try it with, while the block runs.
+    def files(self, report: VerificationReport) -> Iterator[tuple[Path, Path | None]]:
+        """Keep a verified file, and the picture to try it with, while the block runs.
 
         Raises:
             DamagedArtifactError: it is no longer in the store as it was; asked again, it is made
                 anew.
         """
-        digests = exports.stored(card)
-        # Read again, so that nobody gets another file than the one that was proved.
+        digests = exports.stored(report)
+        # Read again, so that nobody gets another file than the one that was verified.
         for sha256 in digests:
             self._store.checked_path(sha256)
         with self._store.using(*digests) as paths:
-            yield paths[0], paths[1] if card.sample else None
+            yield paths[0], paths[1] if report.sample else None
 
-    def picture(self, card: VerificationReport) -> bytes | None:
+    def picture(self, report: VerificationReport) -> bytes | None:
         """Return the picture to try a file with, as a PNG; None where it has none.
 
         Raises:
             DamagedArtifactError: as `files`.
         """
-        if card.sample is None:
+        if report.sample is None:
             return None
-        with self._store.using(card.sample.artifact.sha256) as (path,):
+        with self._store.using(report.sample.artifact.sha256) as (path,):
             return path.read_bytes()
 
     def close(self) -> None:
         """End what is under way, and the workers if they are its own."""
-        for export_id, record in list(self._records.items()):
-            if record.is_open:
-                self._end(record)
-                self._workers.cancel(_ticket(export_id))
+        super().close()
         if self._owns_workers:
             self._workers.close()
         self._store.close()
-
-    def _require_room(self) -> None:
-        if sum(record.is_open for record in self._records.values()) >= MAX_OPEN:
-            raise RequestError(
-                f"{MAX_OPEN} files are being made or wait for their turn.",
-                "Ask again when one of them is done.",
-            )
-
-    @staticmethod
-    def _end(record: _Record) -> None:
-        with record.mutex:
-            record.cancelled = True
-        record.end("cancelled")
-
-    def _record(self, export_id: str) -> _Record:
-        with self._mutex:
-            record = self._records.get(export_id)
-        if record is None:
-            raise RequestError(
-                "There is no such export here.",
-                "Ask for it again: what was made before is found at once.",
-            )
-        return record
-
-    def _submit(self, export_id: str, record: _Record) -> None:
-        try:
-            self._workers.submit_task(
-                _claim(export_id, record.spec),
-                partial(exports.attempt, spec=record.spec),
-                *(record.progress, record.end),
-            )
-        except QuantcoreError as error:
-            record.end(failure(record.spec.request, record.spec.variant, error))
-            return
-        if record.cancelled:
-            # It was cancelled before there was anything to cancel.
-            self._workers.cancel(_ticket(export_id))
-
-    def _forget_the_oldest(self) -> None:
-        over = [key for key, record in self._records.items() if not record.is_open]
-        for key in over[: max(0, len(self._records) - MAX_REMEMBERED)]:
-            del self._records[key]
-
-
-def _ticket(export_id: str) -> str:
-    return f"export-{digest(export_id)[:16]}"
-
-
-def _claim(export_id: str, spec: ExportSpec) -> Claim:
-    """Return what a worker of this machine is asked for one export."""
-    host = Host(current_environment())
-    return Claim(_ticket(export_id), "", 0, spec.request, spec.variant, host)

@@ -1,4 +1,4 @@
-"""The proof of one exported file: it is loaded afresh, asked, timed, and held against its variant.
+"""An exported file verified: loaded afresh, asked, timed, and held against its variant.
 
 Runs in a worker, and like `engine` leaves all that touches a runtime to children of a process pool.
 """
@@ -41,12 +41,14 @@ from quantcore.schema import (
 
 # How many pictures a file is asked by the kernels it will meet on a phone.
 ELSEWHERE_IMAGES = 200
-# A file is timed against its variant for so long at most: the whole proof takes seconds.
+# A file is timed against its variant for so long at most: the whole verification takes seconds.
 TIME_BUDGET_S = 2.0
 CHUNK = 1 << 20
 
 
-def prove(job: Job, spec: ExportSpec, conversion: Conversion, export: Export) -> VerificationReport:
+def verify(
+    job: Job, spec: ExportSpec, conversion: Conversion, export: Export
+) -> VerificationReport:
     """Return what is found of the file, which lies in the store.
 
     Args:
@@ -60,19 +62,19 @@ def prove(job: Job, spec: ExportSpec, conversion: Conversion, export: Export) ->
         QuantcoreError: the variant's own file could not be asked, or something went wrong that
             says nothing of the file: a child was killed, or the disk is full.
     """
-    return _Proof(job, spec, conversion, export).card()
+    return _Verification(job, spec, conversion, export).report()
 
 
 @dataclass(frozen=True)
-class _Proof:
-    """All that the steps of a proof need."""
+class _Verification:
+    """All that the steps of a verification need."""
 
     job: Job
     spec: ExportSpec
     conversion: Conversion
     export: Export
 
-    def card(self) -> VerificationReport:
+    def report(self) -> VerificationReport:
         """Ask the file, time it, and write down what was found."""
         job = self.job
         variant_logits = self._variant_logits(0.6, 0.7)
@@ -81,12 +83,12 @@ class _Proof:
                 answers = self._answers(self.spec, path, 0.7, 0.85)
         # Only this is a fact about the file; of all else a second try may be spared.
         except DoesNotRunError as error:
-            return self._card((checks.does_not_load(error.reason),))
+            return self._report((checks.does_not_load(error.reason),))
         evidence = self._evidence(answers, variant_logits)
         found = (*checks.checks(evidence), *answers.checks)
         notes = self._notes(evidence)
-        card = self._card(found, evidence, self._timing(), notes)
-        return replace(card, sample=answers.sample)
+        report = self._report(found, evidence, self._timing(), notes)
+        return replace(report, sample=answers.sample)
 
     def _variant_logits(self, start: float, end: float) -> checks.Logits:
         """Return the answers of the variant's own file, as a comparison stores them."""
@@ -177,7 +179,7 @@ class _Proof:
                 str, function, *arguments, files=lambda made: [made], share=share, reads=(path,)
             )
 
-    def _card(
+    def _report(
         self,
         found: tuple[Check, ...],
         evidence: Evidence | None = None,

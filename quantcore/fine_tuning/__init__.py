@@ -1,12 +1,12 @@
-from quantcore.fine_tuning.service import Transfers, TransferView
-from quantcore.fine_tuning.training import MAX_EPOCHS, USUAL_EPOCHS, Point, TransferSpec, teachable
+from quantcore.fine_tuning.service import FineTuning, FineTuningView
+from quantcore.fine_tuning.spec import MAX_EPOCHS, USUAL_EPOCHS, FineTuningSpec, Point, tunable
 
 __all__ = [
     "MAX_EPOCHS",
     "USUAL_EPOCHS",
+    "FineTuning",
+    "FineTuningSpec",
+    "FineTuningView",
     "Point",
-    "TransferSpec",
-    "TransferView",
-    "Transfers",
-    "teachable",
+    "tunable",
 ]

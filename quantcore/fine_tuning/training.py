@@ -1,4 +1,4 @@
-"""What a child process does to teach a float model classes of one's own.
+"""What a child process does to fine-tune a float model on classes of one's own.
 
 The last layer is made anew and trained alone on what the frozen rest sees, which takes a second;
 then every weight is tuned. What comes out is a float model in the plain architecture's names. The
@@ -10,7 +10,6 @@ tutorial "Quantized Transfer Learning for Computer Vision".
 
 import copy
 import math
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,12 +19,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from quantcore import models
 from quantcore.errors import RequestError
+from quantcore.fine_tuning.spec import CHOOSE, FineTuningSpec, Point, check_backbone, stage
 from quantcore.images import collected, load_images, read_source
-from quantcore.models import ModelInfo, catalogue, find, offered
+from quantcore.models import find
 from quantcore.sandbox import progress_sender
-from quantcore.schema import ImageSpec, ModelSpec
+from quantcore.schema import ImageSpec
 from quantcore.settings import default_threads
-from quantcore.wording import percent
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from quantcore.images import Split
 
 WEIGHTS = "weights.safetensors"
-MAX_EPOCHS = 100
-USUAL_EPOCHS = 16
 # On two cores an epoch of these takes minutes for a large model; more would take a day.
 MAX_TRAINED = 2_000
 MAX_HELD_OUT = 500
@@ -52,52 +49,11 @@ LARGEST_STEP = 1.0
 SHIFT = 1 / 16
 # Shares of the work at which reading the pictures, and training the last layer, are done.
 READ_AT, HEAD_AT = 0.1, 0.2
-NOT_TAUGHT = "{} has layers of its own that cannot be built for other classes here."
-CHOOSE = "Choose MobileNet v2 or ResNet-18."
 READING = "reading the pictures"
 MIN_PICTURES = 40
-_POINT = re.compile(r"epoch (\d+) of \d+: loss ([\d.]+), ([\d.]+) % right")
 
 # Pictures in half precision `[N, 3, S, S]`, and their classes.
-Lesson: TypeAlias = "tuple[Tensor, Tensor]"
-
-
-@dataclass(frozen=True)
-class TransferSpec:
-    """What is taught to which model.
-
-    Attributes:
-        backbone: a bundled or torchvision model with trained weights.
-        images: `upload/TOKEN` of pictures with classes.
-        epochs: how often every training picture is seen while all weights are tuned.
-        seed: of the new layer, the order of pictures and how they are moved.
-    """
-
-    backbone: ModelSpec
-    images: str
-    epochs: int = USUAL_EPOCHS
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.epochs <= MAX_EPOCHS:
-            raise RequestError(
-                f"{self.epochs} epochs cannot be trained.",
-                f"Take 1 to {MAX_EPOCHS}; {USUAL_EPOCHS} will do.",
-            )
-
-
-@dataclass(frozen=True)
-class Point:
-    """How good the model is after an epoch; epoch 0 is the new last layer alone.
-
-    Attributes:
-        loss: on what was trained on, while it was.
-        accuracy: share of held-out pictures that are named right.
-    """
-
-    epoch: int
-    loss: float
-    accuracy: float
+LabelledPictures: TypeAlias = "tuple[Tensor, Tensor]"
 
 
 @dataclass(frozen=True)
@@ -119,46 +75,7 @@ class Trained:
     seconds: float
 
 
-def teachable() -> dict[str, ModelInfo]:
-    """Return the models that classes can be taught to by name, the bundled ones first."""
-    return {
-        name: info
-        for name, info in offered().items()
-        if f"torchvision/{info.architecture}" in catalogue()
-    }
-
-
-def check_backbone(spec: ModelSpec) -> ModelInfo:
-    """Return the facts of a model that classes can be taught to.
-
-    Raises:
-        RequestError: it is not such a model; the sentence says why.
-    """
-    info = find(spec)
-    if spec.is_random:
-        raise RequestError(
-            f"{info.title} has learned nothing that new classes could build on.",
-            f"Choose {spec.listed}, whose weights are trained.",
-        )
-    if spec.source == "upload" or f"torchvision/{info.architecture}" not in catalogue():
-        raise RequestError(NOT_TAUGHT.format(info.title), CHOOSE)
-    return info
-
-
-def stage(point: Point, epochs: int) -> str:
-    """Return what is said once an epoch is done: it carries the point, also between processes."""
-    return (
-        f"epoch {point.epoch} of {epochs}: loss {point.loss:.3f}, {percent(point.accuracy)} right"
-    )
-
-
-def point_in(text: str) -> Point | None:
-    """Return the point that a stage carries, if any."""
-    found = _POINT.fullmatch(text)
-    return Point(int(found[1]), float(found[2]), float(found[3]) / 100) if found else None
-
-
-def run_transfer_child(connection: Connection, spec: TransferSpec, folder: Path) -> Trained:
+def run_fine_tuning_child(connection: Connection, spec: FineTuningSpec, folder: Path) -> Trained:
     """Train, write `weights.safetensors` into the folder, and tell of every epoch.
 
     Raises:
@@ -169,21 +86,21 @@ def run_transfer_child(connection: Connection, spec: TransferSpec, folder: Path)
 
     torch.set_num_threads(default_threads())
     torch.manual_seed(spec.seed)
-    began, tell = time.monotonic(), progress_sender(connection)
+    began, report = time.monotonic(), progress_sender(connection)
     qat, held_out, labels = _splits(spec)
-    seen = _loaded(qat, lambda share: tell(READING, 0.8 * READ_AT * share))
-    judging = _loaded(held_out, lambda share: tell(READING, (0.8 + 0.2 * share) * READ_AT))
+    seen = _loaded(qat, lambda share: report(READING, 0.8 * READ_AT * share))
+    judging = _loaded(held_out, lambda share: report(READING, (0.8 + 0.2 * share) * READ_AT))
     model = models.build(spec.backbone).requires_grad_(True)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     head = _new_head(model, find(spec.backbone).classes, len(labels))
-    tell("training the new last layer", READ_AT)
+    report("training the new last layer", READ_AT)
     _train_head(model, head, seen)
     curve = [Point(0, _judged(model, seen)[1], _judged(model, judging)[0])]
     best = _Best(model, _judged(model, judging))
 
     # What the last epoch came to is said at every step: of what is told fast, some is not heard.
     def at(share: float) -> None:
-        tell(stage(curve[-1], spec.epochs), HEAD_AT + (1 - HEAD_AT) * share)
+        report(stage(curve[-1], spec.epochs), HEAD_AT + (1 - HEAD_AT) * share)
 
     at(0.0)
     for epoch, loss in enumerate(_tuned(model, seen, spec, at), 1):
@@ -202,7 +119,7 @@ def run_transfer_child(connection: Connection, spec: TransferSpec, folder: Path)
     )
 
 
-def _splits(spec: TransferSpec) -> tuple["Split", "Split", tuple[str, ...]]:
+def _splits(spec: FineTuningSpec) -> tuple["Split", "Split", tuple[str, ...]]:
     """Return what is trained on, what judges each epoch, and the classes; never `evaluation`."""
     info = check_backbone(spec.backbone)
     labels = tuple(sorted(set(collected.classes_of(read_source(spec.images)) or ())))
@@ -211,8 +128,10 @@ def _splits(spec: TransferSpec) -> tuple["Split", "Split", tuple[str, ...]]:
             "These pictures do not say what they show.",
             "Put them into one folder for each class, at least 2, and bring them again.",
         )
-    told = replace(info, classes=len(labels), labels=labels, dataset="own", title="your classes")
-    data = load_images(ImageSpec(spec.images), told)
+    fine_tuned = replace(
+        info, classes=len(labels), labels=labels, dataset="own", title="your classes"
+    )
+    data = load_images(ImageSpec(spec.images), fine_tuned)
     if data.qat is None or data.qat_held_out is None:
         raise RequestError(
             "These pictures are too few to train on.",
@@ -221,7 +140,7 @@ def _splits(spec: TransferSpec) -> tuple["Split", "Split", tuple[str, ...]]:
     return data.qat.first(MAX_TRAINED), data.qat_held_out.first(MAX_HELD_OUT), labels
 
 
-def _loaded(split: "Split", tell: Callable[[float], None]) -> Lesson:
+def _loaded(split: "Split", report: Callable[[float], None]) -> LabelledPictures:
     """Return a split's pictures as one tensor in half precision, and their classes."""
     import torch
 
@@ -230,7 +149,7 @@ def _loaded(split: "Split", tell: Callable[[float], None]) -> Lesson:
         assert classes is not None
         images.append(batch.half())
         labels.append(classes)
-        tell(min(1.0, len(images) * EVALUATION_BATCH / len(split)))
+        report(min(1.0, len(images) * EVALUATION_BATCH / len(split)))
     return torch.cat(images), torch.cat(labels)
 
 
@@ -242,16 +161,16 @@ def _new_head(model: "nn.Module", before: int, classes: int) -> "nn.Module":
     """
     from torch import nn
 
-    found = [
+    layers = [
         name
         for name, part in model.named_modules()
         if (isinstance(part, nn.Linear) and part.out_features == before)
         or (isinstance(part, nn.Conv2d) and part.out_channels == before)
     ]
-    if not found:
+    if not layers:
         raise RequestError("This model has no last layer that could be replaced.", CHOOSE)
-    parent, _, name = found[-1].rpartition(".")
-    owner, old = model.get_submodule(parent), model.get_submodule(found[-1])
+    parent, _, name = layers[-1].rpartition(".")
+    owner, old = model.get_submodule(parent), model.get_submodule(layers[-1])
     has_bias = old.bias is not None
     head: nn.Module
     if isinstance(old, nn.Linear):
@@ -263,7 +182,7 @@ def _new_head(model: "nn.Module", before: int, classes: int) -> "nn.Module":
     return head
 
 
-def _train_head(model: "nn.Module", head: "nn.Module", seen: Lesson) -> None:
+def _train_head(model: "nn.Module", head: "nn.Module", seen: LabelledPictures) -> None:
     """Train the new layer alone on what the frozen rest makes of each picture, and its mirror."""
     import torch
     from torch import nn
@@ -275,8 +194,8 @@ def _train_head(model: "nn.Module", head: "nn.Module", seen: Lesson) -> None:
     labels = torch.cat([seen[1], seen[1]])
     optimizer = torch.optim.Adam(head.parameters(), HEAD_RATE, weight_decay=WEIGHT_DECAY)
     for _ in range(HEAD_ROUNDS):
-        for places in torch.randperm(len(labels)).split(HEAD_BATCH):
-            _step(optimizer, head(features[places]), labels[places])
+        for batch in torch.randperm(len(labels)).split(HEAD_BATCH):
+            _step(optimizer, head(features[batch]), labels[batch])
 
 
 def _features(model: "nn.Module", head: "nn.Module", images: "Tensor") -> "Tensor":
@@ -294,7 +213,10 @@ def _features(model: "nn.Module", head: "nn.Module", images: "Tensor") -> "Tenso
 
 
 def _tuned(
-    model: "nn.Module", seen: Lesson, spec: TransferSpec, tell: Callable[[float], None]
+    model: "nn.Module",
+    seen: LabelledPictures,
+    spec: FineTuningSpec,
+    report: Callable[[float], None],
 ) -> Iterator[float]:
     """Train every weight; yield the mean loss after each epoch."""
     import torch
@@ -307,14 +229,14 @@ def _tuned(
     for epoch in range(spec.epochs):
         _set_training(model)
         total = 0.0
-        places = torch.randperm(len(labels), generator=order)
-        for step, batch in enumerate(places.split(BATCH)):
+        shuffled = torch.randperm(len(labels), generator=order)
+        for step, batch in enumerate(shuffled.split(BATCH)):
             done = epoch * each + step
             for group in optimizer.param_groups:
                 group["lr"] = _rate(done, steps)
             moved = _moved(_floats(images[batch]), order)
             total += len(batch) * _step(optimizer, model(moved), labels[batch], LARGEST_STEP)
-            tell(done / steps)
+            report(done / steps)
         yield total / len(labels)
 
 
@@ -371,7 +293,7 @@ def _step(optimizer: Any, logits: "Tensor", labels: "Tensor", largest: float = m
     return float(loss.detach())
 
 
-def _judged(model: "nn.Module", lesson: Lesson) -> tuple[float, float]:
+def _judged(model: "nn.Module", pictures: LabelledPictures) -> tuple[float, float]:
     """Return the share of pictures named right, and the mean loss."""
     import torch
     from torch.nn import functional
@@ -379,11 +301,13 @@ def _judged(model: "nn.Module", lesson: Lesson) -> tuple[float, float]:
     model.eval()
     right, loss = 0, 0.0
     with torch.inference_mode():
-        for images, labels in zip(*(part.split(EVALUATION_BATCH) for part in lesson), strict=True):
+        for images, labels in zip(
+            *(part.split(EVALUATION_BATCH) for part in pictures), strict=True
+        ):
             logits = model(_floats(images))
             right += int((logits.argmax(1) == labels).sum())
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-    return right / len(lesson[1]), loss / len(lesson[1])
+    return right / len(pictures[1]), loss / len(pictures[1])
 
 
 def _floats(images: "Tensor") -> "Tensor":

@@ -3,8 +3,8 @@
 The web server and the command line only hold a client. So the process that draws pages never
 forks, spawns or imports for a worker's sake. `python -m quantcore.jobs.cluster` is that
 cluster: when they end, however suddenly, their end of its standard input closes, and it takes the
-workers with it. `python -m quantcore scheduler` and `worker` are started by people, and end when
-they are told to.
+workers with it. `python -m quantcore scheduler` and `worker` are started by people, and end by
+a signal.
 """
 
 import asyncio
@@ -36,6 +36,8 @@ CONNECT_TIMEOUT_S = 5
 # On a small board, imports alone take a good part of it.
 START_TIMEOUT_S = 120
 LOOPBACK = "127.0.0.1"
+# That a client went away is critical to Dask, and nothing to who reads this terminal.
+SILENT = logging.CRITICAL + 1
 
 Say = Callable[[str], object]
 
@@ -48,10 +50,12 @@ def start() -> Any:
         threads_per_worker=1,
         resources={resource(current_environment()): 1},
         processes=True,
-        dashboard_address=None,
+        # Else its page of figures would look for port 8787, and warn where that is taken.
+        dashboard_address=f"{LOOPBACK}:0",
+        scheduler_kwargs={"dashboard": False},
         # Work happens in the worker's children, which have limits of their own.
         memory_limit=0,
-        silence_logs=50,
+        silence_logs=SILENT,
         host=LOOPBACK,
     )
 
@@ -65,7 +69,7 @@ def main() -> None:
 
 
 def serve_scheduler(host: str, port: int, say: Say) -> None:
-    """Hand out cells to the workers that connect to this address, until told to end.
+    """Hand out cells to the workers that connect to this address, until a signal ends it.
 
     Raises:
         RequestError: nothing can listen there.
@@ -74,7 +78,7 @@ def serve_scheduler(host: str, port: int, say: Say) -> None:
 
 
 def serve_worker(address: str, say: Say) -> None:
-    """Measure on this machine what a scheduler hands out, until told to end.
+    """Measure on this machine what a scheduler hands out, until a signal ends it.
 
     A worker that is killed is replaced.
 
@@ -114,7 +118,7 @@ async def _schedule(host: str, port: int, say: Say) -> None:
             f"Take another: python -m quantcore scheduler --port {port + 1}",
         ) from error
     say(f"Scheduling at {scheduler.address}. Ctrl-C ends it.")
-    await _told_or(scheduler.finished())
+    await _signalled_before(scheduler.finished())
     await scheduler.close()
 
 
@@ -145,7 +149,7 @@ async def _work(address: str, say: Say) -> None:
             "Try again; if it stays so, look whether this machine has memory and disk to spare.",
         ) from error
     say(f"Measuring for {address} on {environment.sentence()}. Ctrl-C ends it.")
-    if await _told_or(nanny.finished()):
+    if await _signalled_before(nanny.finished()):
         await _leave(nanny)
     else:
         raise QuantcoreError(
@@ -163,18 +167,17 @@ async def _leave(nanny: Nanny) -> None:
 
 def _prepare() -> None:
     dask.config.set(CONFIGURATION)
-    # That a client went away is critical to Dask, and nothing to who reads this terminal.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("distributed").setLevel(SILENT)
 
 
-async def _told_or(ended: Awaitable[object]) -> bool:
-    """Wait until this process is told to end, or something else ended; return whether it was."""
-    told = asyncio.Event()
+async def _signalled_before(ended: Awaitable[object]) -> bool:
+    """Wait for a signal to end, or for something else's end; return whether there was a signal."""
+    signalled = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    waits = [asyncio.ensure_future(each) for each in (told.wait(), ended)]
+        asyncio.get_running_loop().add_signal_handler(number, signalled.set)
+    waits = [asyncio.ensure_future(each) for each in (signalled.wait(), ended)]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    return told.is_set()
+    return signalled.is_set()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Hand waiting cells to workers, for one process at a time of all that share a data folder.
 
 Whoever holds the lock leads: it takes over what a leader before it left running, claims cells as
-workers have room, and settles them. The kernel frees the lock when the leader dies, however
+workers have room, and completes them. The kernel frees the lock when the leader dies, however
 suddenly, and the next one goes on.
 """
 
@@ -13,9 +13,10 @@ from contextlib import suppress
 from quantcore.cache import locks
 from quantcore.engine import FLOAT32, failure
 from quantcore.errors import CancelledError, QuantcoreError, RequestError, StoreError
+from quantcore.jobs.attempts import Outcome
 from quantcore.jobs.queue import JobQueue
 from quantcore.jobs.records import Claim, Host
-from quantcore.jobs.workers import Ended, Workers
+from quantcore.jobs.workers import Workers
 from quantcore.schema import Failure, VariantResult, current_environment
 from quantcore.settings import Settings
 
@@ -32,16 +33,17 @@ class Dispatcher:
     def __init__(
         self, settings: Settings, queue: JobQueue, workers: Workers, on_measured: OnMeasured
     ) -> None:
-        """Make a dispatcher; `on_measured` is told of every row that a worker elsewhere brings."""
+        """Make a dispatcher; `on_measured` is called with the rows measured elsewhere."""
         self._queue = queue
+        self._claims = queue.claims
         self._workers = workers
         self._on_measured = on_measured
         self._lock_path = settings.data / "locks" / "dispatcher"
         self._mutex = threading.Lock()
         self._running: dict[str, Claim] = {}
-        self._ended: dict[str, Ended] = {}
+        self._outcomes: dict[str, Outcome] = {}
         self._idle: set[str] = set()
-        self._poked = threading.Event()
+        self._wake_up = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -53,12 +55,12 @@ class Dispatcher:
                     target=self._run, name="quantcore-dispatcher", daemon=True
                 )
                 self._thread.start()
-        self._poked.set()
+        self._wake_up.set()
 
     def stop(self) -> None:
         """End what runs, and let it wait for the next leader."""
         self._closed.set()
-        self._poked.set()
+        self._wake_up.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
 
@@ -77,46 +79,46 @@ class Dispatcher:
     def _lead(self) -> None:
         with self._mutex:
             held = set(self._running)
-        self._queue.recover(but=held)
-        seen: object = None
+        self._claims.recover(but=held)
+        last_version: object = None
         while not self._closed.is_set():
-            self._poked.clear()
-            self._write_down()
+            self._wake_up.clear()
+            self._write_outcomes()
             version = self._queue.version()
             with self._mutex:
                 is_idle = bool(self._idle)
-            if version != seen:
+            if version != last_version:
                 self._end_cancelled()
                 self._fill()
-                seen = version
-            elif is_idle or self._queue.has_waiting("cluster"):
+                last_version = version
+            elif is_idle or self._claims.has_waiting("cluster"):
                 # Its workers come and go, and are done, without the job queue knowing.
                 self._fill()
-            self._poked.wait(POLL_S)
-        self._give_back()
+            self._wake_up.wait(POLL_S)
+        self._release_all()
 
     def _stop_if_closed(self) -> None:
         if self._closed.is_set():
             raise CancelledError("The server is ending.")
 
     def _end_cancelled(self) -> None:
-        for ticket in list(self._running):
-            if self._queue.is_cancelled(ticket):
-                self._workers.cancel(ticket)
+        for attempt_id in list(self._running):
+            if self._claims.is_cancelled(attempt_id):
+                self._workers.cancel(attempt_id)
 
     def _fill(self) -> None:
         """Claim as many cells as there are idle workers."""
         for host in self._hosts():
-            while self._room(host) and not self._closed.is_set():
-                claim = self._queue.claim(host)
+            while self._has_room(host) and not self._closed.is_set():
+                claim = self._claims.claim(host)
                 if claim is None:
                     break
-                self._hand(claim)
+                self._submit(claim)
 
     def _hosts(self) -> list[Host]:
         """Return the machines that may measure; a scheduler is asked only if cells wait for it."""
         here = Host(current_environment())
-        if not self._queue.has_waiting("cluster"):
+        if not self._claims.has_waiting("cluster"):
             return [here]
         try:
             return [here, *self._workers.hosts()]
@@ -126,35 +128,35 @@ class Dispatcher:
 
     def _refuse_cluster(self, error: QuantcoreError) -> None:
         """End what waits for a scheduler that is gone; it can be measured here instead."""
-        for host in self._queue.waiting_hosts():
-            while host.place == "cluster" and (claim := self._queue.claim(host)):
-                self._fail_rest(claim, error)
-                self._settle(claim, failure(claim.request, claim.variant, error, host.environment))
+        for host in self._claims.waiting_hosts():
+            while host.location == "cluster" and (claim := self._claims.claim(host)):
+                row = self._fail_job(claim, error)
+                self._claims.complete(claim.attempt_id, row)
 
-    def _room(self, host: Host) -> bool:
+    def _has_room(self, host: Host) -> bool:
         with self._mutex:
             busy = sum(
-                claim.host.digest == host.digest and claim.host.place == host.place
-                for ticket, claim in self._running.items()
-                if ticket not in self._idle
+                claim.host.digest == host.digest and claim.host.location == host.location
+                for attempt_id, claim in self._running.items()
+                if attempt_id not in self._idle
             )
         return busy < host.workers
 
-    def _hand(self, claim: Claim) -> None:
+    def _submit(self, claim: Claim) -> None:
         with self._mutex:
-            self._running[claim.ticket] = claim
+            self._running[claim.attempt_id] = claim
 
         def on_progress(stage: str, share: float, worker: str) -> None:
             # Nothing hangs on it: the next report tells more.
             with suppress(QuantcoreError):
-                self._queue.progress(claim.ticket, stage, share, worker)
+                self._claims.progress(claim.attempt_id, stage, share, worker)
 
-        def on_done(ended: Ended) -> None:
-            self._finish(claim, ended)
+        def on_done(outcome: Outcome) -> None:
+            self._finish(claim, outcome)
 
         def on_free() -> None:
-            # Whether others make sense is not known before float32's row is here.
-            if claim.variant != FLOAT32:
+            # Whether others make sense is not known before the row of its float32 is here.
+            if claim.variant.workflow != FLOAT32.workflow:
                 self._note_idle(claim)
 
         try:
@@ -162,65 +164,57 @@ class Dispatcher:
         except CancelledError:
             self._finish(claim, "cancelled")
         except QuantcoreError as error:
-            self._fail_rest(claim, error)
-            row = failure(claim.request, claim.variant, error, claim.host.environment)
-            self._finish(claim, row)
+            self._finish(claim, self._fail_job(claim, error))
 
     def _note_idle(self, claim: Claim) -> None:
         """Let the worker have its next cell while the figures of this one still travel."""
         with self._mutex:
-            if claim.ticket in self._running:
-                self._idle.add(claim.ticket)
-        self._poked.set()
+            if claim.attempt_id in self._running:
+                self._idle.add(claim.attempt_id)
+        self._wake_up.set()
 
-    def _finish(self, claim: Claim, ended: Ended) -> None:
-        """Take note of what became of a cell, whatever thread it is told in."""
+    def _finish(self, claim: Claim, outcome: Outcome) -> None:
+        """Keep the outcome of an attempt, on whatever thread it arrives, for the next look."""
         with self._mutex:
-            self._ended[claim.ticket] = ended
-        self._poked.set()
+            self._outcomes[claim.attempt_id] = outcome
+        self._wake_up.set()
 
-    def _write_down(self) -> None:
-        """Write down what has ended. What cannot be, on a full disk, is tried again and again."""
+    def _write_outcomes(self) -> None:
+        """Write outcomes to the queue. One that cannot be, on a full disk, is tried again."""
         with self._mutex:
-            ended = dict(self._ended)
-        for ticket, how in ended.items():
+            outcomes = dict(self._outcomes)
+        for attempt_id, outcome in outcomes.items():
             try:
-                # A comparison may have been deleted meanwhile; then there is nothing to write.
-                with suppress(RequestError):
-                    self._write_down_one(self._running[ticket], how)
+                self._write(self._running[attempt_id], outcome)
             except StoreError:
-                _logger.exception("What became of a variant could not be written down.")
+                _logger.exception("The outcome of a variant could not be written to the queue.")
                 return
             with self._mutex:
-                del self._ended[ticket], self._running[ticket]
-                self._idle.discard(ticket)
+                del self._outcomes[attempt_id], self._running[attempt_id]
+                self._idle.discard(attempt_id)
 
-    def _write_down_one(self, claim: Claim, ended: Ended) -> None:
-        if ended == "cancelled":
-            self._queue.release(claim.ticket)
-        elif ended == "lost":
-            self._queue.interrupt(claim.ticket)
+    def _write(self, claim: Claim, outcome: Outcome) -> None:
+        if outcome == "cancelled":
+            self._claims.release(claim.attempt_id)
+        elif outcome == "interrupted":
+            self._claims.interrupt(claim.attempt_id)
         else:
-            self._settle(claim, ended)
+            self._claims.complete(claim.attempt_id, outcome)
+            if isinstance(outcome, VariantResult) and claim.host.location == "cluster":
+                self._on_measured(outcome)
 
-    def _settle(self, claim: Claim, row: VariantResult | Failure) -> None:
-        self._queue.settle(claim.ticket, row)
-        if isinstance(row, VariantResult):
-            if claim.host.place == "cluster":
-                self._on_measured(row)
-        elif claim.variant == FLOAT32:
-            # Without float32 there is nothing to compare the others with.
-            self._queue.fail_alike(claim, row)
-
-    def _fail_rest(self, claim: Claim, error: QuantcoreError) -> None:
+    def _fail_job(self, claim: Claim, error: QuantcoreError) -> Failure:
+        """Fail what waits of a claim's comparison, and return the failure of the claimed cell."""
         row = failure(claim.request, claim.variant, error, claim.host.environment)
+        # It may have been deleted meanwhile.
         with suppress(RequestError):
-            self._queue.fail_alike(claim, row, message=str(error), whole_job=True)
+            self._claims.fail_job(claim, row, str(error))
+        return row
 
-    def _give_back(self) -> None:
-        self._write_down()
+    def _release_all(self) -> None:
+        self._write_outcomes()
         with self._mutex:
             running = list(self._running)
-        for ticket in running:
-            self._workers.cancel(ticket)
-            self._queue.release(ticket)
+        for attempt_id in running:
+            self._workers.cancel(attempt_id)
+            self._claims.release(attempt_id)

@@ -1,7 +1,7 @@
 """The job queue's rows as frozen data."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -16,7 +16,7 @@ from quantcore.schema import (
     digest,
 )
 
-Place = Literal["here", "cluster"]
+Location = Literal["here", "cluster"]
 REQUESTS = TypeAdapter(tuple[CompareRequest, ...])
 ENVIRONMENT = TypeAdapter(Environment)
 ROW = TypeAdapter(VariantResult | Failure)
@@ -31,7 +31,7 @@ class Host:
     """
 
     environment: Environment
-    place: Place = "here"
+    location: Location = "here"
     workers: int = 1
 
     @property
@@ -42,13 +42,13 @@ class Host:
 
 @dataclass(frozen=True)
 class NewJob:
-    """A comparison to write down.
+    """A comparison to add.
 
     Attributes:
         id: not to be guessed, since whoever has it may look.
         owner: who may cancel, rename or delete it; users take turns by it.
         asked_by: the same in words, for a list that all may see.
-        requests: what is asked; one for a comparison, several for a sweep.
+        requests: one for a comparison, several for a sweep.
         host: where it is measured.
     """
 
@@ -62,7 +62,7 @@ class NewJob:
 
 @dataclass(frozen=True)
 class NewCell:
-    """One cell to write down; `row` is there where it is refused or known already."""
+    """One cell to add; `row` is set where it is refused or cached."""
 
     key: str
     weight: float
@@ -74,7 +74,7 @@ class CellRecord:
     """One cell as it stands; times in seconds since 1970.
 
     Attributes:
-        place: its number within the job, over all requests.
+        index: its number within the job, over all requests.
         key: under which its figures are stored; cells of one key are measured once.
         weight: how long it takes, roughly, next to others.
         attempts: how often it was begun.
@@ -83,7 +83,7 @@ class CellRecord:
         shared: another comparison's cell with this key is being measured.
     """
 
-    place: int
+    index: int
     key: str
     weight: float
     state: CellState
@@ -116,12 +116,12 @@ class JobRecord:
     cells: tuple[CellRecord, ...]
 
     def variants(self) -> list[tuple[CompareRequest, Variant]]:
-        """Return what each cell is about, in the order of `cells`."""
+        """Return the request and the variant of each cell, in the order of `cells`."""
         return [(request, variant) for request in self.requests for variant in request.variants]
 
     @property
     def state(self) -> JobState:
-        """Return where the whole comparison stands."""
+        """Return the state of the whole comparison."""
         states = [cell.state for cell in self.cells]
         return job_state(
             waiting=states.count("waiting"),
@@ -136,7 +136,7 @@ class JobRecord:
 class JobSummary:
     """One comparison as a line of the list of all; times in seconds since 1970.
 
-    It is `private` where it asks for what a visitor brought: a model, or pictures.
+    It is `private` where its model or its pictures are a visitor's upload.
     """
 
     id: str
@@ -145,7 +145,7 @@ class JobSummary:
     name: str
     model: str
     models: int
-    place: Place
+    location: Location
     host: str
     created: float
     ended: float | None
@@ -162,14 +162,24 @@ class JobSummary:
 
 @dataclass(frozen=True)
 class Claim:
-    """A cell that a dispatcher has taken: what to run, where; the ticket names this try."""
+    """One attempt at a cell that a dispatcher has taken: what to run, and where."""
 
-    ticket: str
-    job: str
-    place: int
+    attempt_id: str
+    job_id: str
+    index: int
     request: CompareRequest
     variant: Variant
     host: Host
+
+
+class OpenCell(NamedTuple):
+    """A cell that waits or runs, as forecasts need it."""
+
+    job_id: str
+    owner: str
+    weight: float
+    share: float
+    state: CellState
 
 
 def job_state(

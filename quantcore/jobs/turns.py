@@ -2,10 +2,9 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-# (comparison, owner, weight, share done, state), in the order of their turns.
-OpenCell = tuple[str, str, float, float, str]
+from quantcore.jobs.records import OpenCell
 
 
 @dataclass(frozen=True)
@@ -27,17 +26,19 @@ def forecasts(cells: Iterable[OpenCell], pace_s: float | None) -> dict[str, Fore
     """Return a forecast for every comparison with open cells, by id.
 
     Args:
-        cells: what is open, what runs first.
+        cells: the open cells in the order of their turns, those that run first.
         pace_s: seconds that a weight of 1 takes; None where nothing was timed yet.
     """
-    found: dict[str, Forecast] = {}
+    forecast_by_job: dict[str, Forecast] = {}
     weight_before = 0.0
-    for count, (job, _, weight, share, _) in enumerate(_in_turns(list(cells))):
-        weight_after = weight_before + weight * (1 - share)
-        known = found.get(job) or Forecast(count, _seconds(weight_before, pace_s))
-        found[job] = Forecast(known.ahead, known.starts_in_s, _seconds(weight_after, pace_s))
+    for count, cell in enumerate(_in_turns(list(cells))):
+        weight_after = weight_before + cell.weight * (1 - cell.share)
+        first = Forecast(count, _seconds(weight_before, pace_s))
+        forecast_by_job[cell.job_id] = replace(
+            forecast_by_job.get(cell.job_id, first), done_in_s=_seconds(weight_after, pace_s)
+        )
         weight_before = weight_after
-    return found
+    return forecast_by_job
 
 
 def _seconds(weight: float, pace_s: float | None) -> float | None:
@@ -46,11 +47,11 @@ def _seconds(weight: float, pace_s: float | None) -> float | None:
 
 def _in_turns(cells: list[OpenCell]) -> Iterator[OpenCell]:
     """Yield the cells as they will be claimed: owner by owner, each owner's comparisons in turn."""
-    yield from (cell for cell in cells if cell[4] == "running")
+    yield from (cell for cell in cells if cell.state == "running")
     owners: dict[str, dict[str, deque[OpenCell]]] = {}
     for cell in cells:
-        if cell[4] == "waiting":
-            owners.setdefault(cell[1], {}).setdefault(cell[0], deque()).append(cell)
+        if cell.state == "waiting":
+            owners.setdefault(cell.owner, {}).setdefault(cell.job_id, deque()).append(cell)
     turns = deque(deque(jobs.values()) for jobs in owners.values())
     while turns:
         jobs = turns.popleft()

@@ -1,4 +1,4 @@
-"""What runs inside a Dask worker: one cell at a time, its progress sent to who is listening."""
+"""What runs inside a Dask worker: one cell at a time, its progress sent to whoever listens."""
 
 import signal
 import threading
@@ -23,13 +23,12 @@ Outcome = TypeVar("Outcome")
 # Tells this process from the next one, which may be given the same address and process id.
 PROCESS = uuid.uuid4().hex
 
-# In the order in which they came.
+# Attempts, in the order in which they were cancelled.
 _cancelled: dict[str, None] = {}
 _pools: dict[bool, sandboxed.Worker] = {}
 
-
 # A worker with several threads still measures one cell at a time.
-_one_at_a_time = threading.Lock()
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def resource(environment: Environment) -> str:
@@ -47,19 +46,19 @@ async def announce(dask_worker: Any) -> Environment:
     return environment
 
 
-async def cancel(ticket: str) -> None:
-    """Stop the cell with this ticket, now or as soon as it starts.
+async def cancel(attempt_id: str) -> None:
+    """Stop an attempt, now or as soon as it starts.
 
     Called through the client, which waits for no answer; Dask allows that for coroutines only.
     """
-    _cancelled[ticket] = None
-    # Every worker is told, also those that never see the ticket.
+    _cancelled[attempt_id] = None
+    # Every worker gets this call, also those that never get the attempt.
     while len(_cancelled) > MAX_REMEMBERED_CANCELS:
         _cancelled.pop(next(iter(_cancelled)))
 
 
 def run_task(
-    ticket: str,
+    attempt_id: str,
     request: CompareRequest,
     task: Callable[[Job], Outcome],
     settings: Settings | None,
@@ -67,27 +66,27 @@ def run_task(
     """Run one task; called by Dask. Without settings, this machine's own are used.
 
     Raises:
-        CancelledError: `cancel` was called with this ticket.
+        CancelledError: `cancel` was called with this attempt id.
     """
     settings = settings or Settings.from_env()
     uploads.use(settings.data)
-    job = _job(ticket, request, settings)
+    job = _job(attempt_id, request, settings)
     try:
-        with _one_at_a_time, _nothing_left(job):
+        with _ONE_AT_A_TIME, _without_deleted_uploads(job):
             return task(job)
     finally:
-        _cancelled.pop(ticket, None)
+        _cancelled.pop(attempt_id, None)
 
 
 @contextmanager
-def _nothing_left(job: Job) -> Iterator[None]:
-    """Remove what was made of an upload that was deleted while somebody was busy with it."""
+def _without_deleted_uploads(job: Job) -> Iterator[None]:
+    """Delete what was made of an upload if that was deleted meanwhile."""
     try:
         yield
     finally:
-        for origin in origins(job.request):
-            if not uploads.is_kept(origin):
-                job.store.forget(origin)
+        for upload in origins(job.request):
+            if not uploads.is_kept(upload):
+                job.store.maintenance.delete_upload(upload)
 
 
 def dask_setup(_: object) -> None:
@@ -99,15 +98,15 @@ def dask_setup(_: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _job(ticket: str, request: CompareRequest, settings: Settings) -> Job:
+def _job(attempt_id: str, request: CompareRequest, settings: Settings) -> Job:
     pool, refusal = _pool(settings, is_locked(request))
     job = Job(
         request=request,
         settings=settings,
         store=_store(settings).made_from(*origins(request)),
         pool=pool,
-        report=_Reporter(ticket),
-        should_stop=lambda: ticket in _cancelled,
+        report=_Reporter(attempt_id),
+        should_stop=lambda: attempt_id in _cancelled,
         refusal=refusal,
     )
     job.report("starting", 0.0)
@@ -121,16 +120,15 @@ def _store(settings: Settings) -> Store:
 
 def _pool(settings: Settings, is_locked: bool) -> tuple[ProcessPool, str]:
     """Return a living process pool, and why its children are not locked in."""
-    known = _pools.get(is_locked)
-    if known is not None and not known.is_to_be_kept:
+    started = _pools.get(is_locked)
+    if started is not None and not started.is_to_be_kept:
         _pools.pop(is_locked).pool.close()
     if is_locked not in _pools:
-        _pools[is_locked] = _started(settings, is_locked)
-    found = _pools[is_locked]
-    return found.pool, found.refusal
+        _pools[is_locked] = _start_pool(settings, is_locked)
+    return _pools[is_locked].pool, _pools[is_locked].refusal
 
 
-def _started(settings: Settings, is_locked: bool) -> sandboxed.Worker:
+def _start_pool(settings: Settings, is_locked: bool) -> sandboxed.Worker:
     if is_locked:
         return sandboxed.start(settings, PRELOADED_MODULES, [uploads.use_call(settings.data)])
     limits = settings.memory_limit_bytes, settings.timeout_s
@@ -141,8 +139,8 @@ def _started(settings: Settings, is_locked: bool) -> sandboxed.Worker:
 class _Reporter:
     """Sends a cell's progress, a few times a second at most, and every new stage."""
 
-    def __init__(self, ticket: str) -> None:
-        self._ticket = ticket
+    def __init__(self, attempt_id: str) -> None:
+        self._attempt_id = attempt_id
         self._stage = ""
         self._sent_at = 0.0
 
@@ -154,6 +152,6 @@ class _Reporter:
             return
         self._stage, self._sent_at = stage, now
         dask_worker = get_worker()
-        message = {"ticket": self._ticket, "stage": stage, "share": share}
+        message = {"attempt_id": self._attempt_id, "stage": stage, "share": share}
         message |= {"worker": dask_worker.address, "process": PROCESS}
         dask_worker.log_event(TOPIC, message)

@@ -1,4 +1,23 @@
-from quantcore.playground.run import Answer, Picture, Seen, TrialSpec, TrialView, Unanswered
-from quantcore.playground.service import Trials
+from quantcore.playground.service import Playground
+from quantcore.playground.spec import (
+    MAX_BYTES,
+    Answer,
+    Picture,
+    PlaygroundSpec,
+    PlaygroundView,
+    Seen,
+    Unanswered,
+    check,
+)
 
-__all__ = ["Answer", "Picture", "Seen", "TrialSpec", "TrialView", "Trials", "Unanswered"]
+__all__ = [
+    "MAX_BYTES",
+    "Answer",
+    "Picture",
+    "Playground",
+    "PlaygroundSpec",
+    "PlaygroundView",
+    "Seen",
+    "Unanswered",
+    "check",
+]

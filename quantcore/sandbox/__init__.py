@@ -1,3 +1,4 @@
+from quantcore.sandbox.kept_worker import KeptWorker
 from quantcore.sandbox.lockdown.runtime import PROJECT, import_path
 from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.sandbox.outbox import Outbox
@@ -18,6 +19,7 @@ __all__ = [
     "PROJECT",
     "Call",
     "Child",
+    "KeptWorker",
     "Outbox",
     "ProcessPool",
     "Progress",

@@ -21,10 +21,14 @@ from quantcore.schema import Artifact, file_digest
 MAX_FILES = 8
 MAX_BYTES = 8 * 10**9
 SECONDS_BETWEEN_WEIGHINGS = 1.0
-TOO_MUCH = ChildDiedError(
-    f"Its process wrote more than the {MAX_BYTES / 1e9:.0f} GB that it may.",
-    "Bring a smaller model.",
-)
+
+
+def too_much_written() -> QuantcoreError:
+    """Return the error for a child that filled its outbox beyond the limit."""
+    return ChildDiedError(
+        f"Its process wrote more than the {MAX_BYTES / 1e9:.0f} GB that it may.",
+        "Bring a smaller model.",
+    )
 
 
 class FileStore(Protocol):
@@ -68,12 +72,12 @@ def within_quota(
     folder: Path,
     should_stop: ShouldStop,
     most_bytes: float | None = None,
-    too_much: QuantcoreError = TOO_MUCH,
+    too_much: Callable[[], QuantcoreError] = too_much_written,
 ) -> ShouldStop:
     """Return what asks the same, and now and then weighs a folder that a child may write in.
 
-    It raises `too_much` where there is more than it may hold: an outbox's limit, unless another is
-    given.
+    It raises what `too_much` returns where there is more than it may hold: an outbox's limit,
+    unless another is given.
     """
     limit = MAX_BYTES if most_bytes is None else most_bytes
     weighed_at = -SECONDS_BETWEEN_WEIGHINGS
@@ -86,7 +90,7 @@ def within_quota(
         if now - weighed_at >= SECONDS_BETWEEN_WEIGHINGS:
             weighed_at = now
             if used_bytes([folder]) > limit:
-                raise too_much
+                raise too_much()
         return False
 
     return stops

@@ -5,14 +5,14 @@ names.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from quantcore.errors import RequestError
 from quantcore.schema.environment import Environment
 from quantcore.schema.request import CompareRequest, Settings, Variant
-from quantcore.schema.result import Accuracy, Artifact, Failure, Latency, Speedup
+from quantcore.schema.result import Accuracy, Artifact, Latency, Speedup
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class VerificationReport:
         largest_logit_difference: between the file and its variant, over all pictures.
         latency: in each runtime that could run it here.
         peak_memory_bytes: most resident memory above the runtime's own while it answers.
-        checks: what was held against what; the card passes if all do.
+        checks: what was held against what; the file passes if all do.
         not_verified: what nobody looked at, in sentences: a phone's latency above all.
         notes: what a reader must know of this file, in sentences.
         provenance: what the file carries: labels, how pictures are prepared, what it is made from.
@@ -156,48 +156,20 @@ class VerificationReport:
         return all(check.passed for check in self.checks)
 
     def to_json(self) -> str:
-        """Return the card as JSON, indented."""
-        return _CARD.dump_json(self, indent=2).decode()
+        """Return the report as JSON, indented."""
+        return _REPORT.dump_json(self, indent=2).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "VerificationReport":
-        """Return the card that `to_json` wrote.
+        """Return the report that `to_json` wrote.
 
         Raises:
-            RequestError: the text is not such a card.
+            RequestError: the text is not such a report.
         """
         try:
-            return _CARD.validate_json(text)
+            return _REPORT.validate_json(text)
         except ValueError as error:
             raise RequestError("This file is not a proof card.", str(error)) from error
 
 
-ExportState = Literal["waiting", "running", "done", "failed", "cancelled"]
-
-
-@dataclass(frozen=True)
-class ExportView:
-    """Where an export stands.
-
-    Attributes:
-        share: 0 to 1 of the whole.
-        seconds_left: until it is done, at the pace so far; None before there is one.
-        card: what was proved of the file, once it is there; it may have failed its checks.
-        failure: why there is no file.
-    """
-
-    spec: ExportSpec
-    state: ExportState
-    stage: str = ""
-    share: float = 0.0
-    seconds_left: float | None = None
-    card: VerificationReport | None = None
-    failure: Failure | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Return whether it still waits or runs."""
-        return self.state in ("waiting", "running")
-
-
-_CARD = TypeAdapter(VerificationReport)
+_REPORT = TypeAdapter(VerificationReport)

@@ -5,11 +5,11 @@ from contextlib import suppress
 
 from quantcore.errors import QuantcoreError
 from quantcore.exports import Exports
-from quantcore.fine_tuning import Transfers
+from quantcore.fine_tuning import FineTuning
 from quantcore.jobs import Comparisons
-from quantcore.playground import Trials
+from quantcore.playground import Playground
 from quantcore.settings import Settings
-from quantcore.untrusted import Intakes
+from quantcore.untrusted import Inspections
 from quantcore.uploads import PREFIX, Uploads, token_of, use
 
 SWEEP_EVERY_S = 3_600.0
@@ -19,21 +19,21 @@ class Service(Comparisons):
     """The comparisons of one data folder, and what else this process does for its visitors.
 
     Attributes:
+        uploads: the files of visitors.
+        inspections: of files that were uploaded to this process.
         exports: the exports of this process, which take turns with comparisons on one worker.
-        trials: single pictures asked of every variant, by readers of this process.
-        uploads: what visitors brought.
-        intakes: the looks of this process at what they bring.
-        transfers: the models that this process teaches classes of one's own.
+        playground: single pictures asked of every variant, by readers of this process.
+        fine_tuning: models that this process fine-tunes on visitors' own classes.
     """
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         use(settings.data)
-        self.exports = Exports(settings, self.workers)
-        self.trials = Trials(settings, self.store)
         self.uploads = Uploads(settings)
-        self.intakes = Intakes(settings, self.uploads)
-        self.transfers = Transfers(settings, self.uploads)
+        self.inspections = Inspections(settings, self.uploads)
+        self.exports = Exports(settings, self.workers)
+        self.playground = Playground(settings, self.store)
+        self.fine_tuning = FineTuning(settings, self.uploads)
         self._sweeper: threading.Timer | None = None
 
     def resume(self) -> None:
@@ -48,33 +48,31 @@ class Service(Comparisons):
             StoreError: the data folder cannot be written to.
         """
         name = PREFIX + token
-        self.intakes.forget(token)
-        self.transfers.forget(name)
-        self.exports.forget(name)
+        self.inspections.forget(token)
+        self.fine_tuning.forget_upload(name)
+        self.exports.forget_upload(name)
         self.delete_naming(name)
         # Before what came of it: a worker that is still busy with it clears up if it is gone.
         self.uploads.delete(token)
         self.delete_naming(name)
-        self.store.forget(name)
+        self.store.maintenance.delete_upload(name)
 
     def sweep_uploads(self) -> None:
         """Remove the uploads whose time is up, with all they produced, and what others left."""
         for upload in self.uploads.expired():
             self.delete_upload(upload.token)
         self.uploads.remove_unfinished()
-        for origin in self.store.origins():
+        for source in self.store.maintenance.source_uploads():
             # Whoever deleted it was killed, or a file of it was in use.
-            if not self.uploads.folder(token_of(origin)).is_dir():
-                self.store.forget(origin)
+            if not self.uploads.folder(token_of(source)).is_dir():
+                self.store.maintenance.delete_upload(source)
 
     def close(self) -> None:
         """Leave no process behind. What was under way goes on in the next process."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        self.trials.close()
-        self.transfers.close()
-        self.intakes.close()
-        self.exports.close()
+        for tasks in (self.playground, self.fine_tuning, self.inspections, self.exports):
+            tasks.close()
         super().close()
 
     def _sweep_now_and_then(self) -> None:

@@ -7,10 +7,10 @@ rest, in a child process that can reach nothing but the file and one folder.
 from pathlib import Path
 
 from quantcore.untrusted.checks import check
-from quantcore.untrusted.service import Intakes, IntakeView
+from quantcore.untrusted.service import Inspections, InspectionView
 from quantcore.untrusted.sniff import Sniffed
 
-__all__ = ["IntakeView", "Intakes", "check", "inspect"]
+__all__ = ["InspectionView", "Inspections", "check", "inspect"]
 
 
 def inspect(path: Path) -> Sniffed:

@@ -35,7 +35,7 @@ def reading(data: Path) -> Iterator[JobQueue]:
 
 def state_of(data: Path, job_id: str) -> JobState:
     with reading(data) as queue:
-        return queue.job(job_id).state
+        return queue.jobs.get(job_id).state
 
 
 def named_in(page: Page) -> str:

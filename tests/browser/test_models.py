@@ -115,7 +115,7 @@ def test_what_is_brought_is_ones_own_from_the_file_to_the_last_trace(
     expect(page.get_by_text("You have not brought anything yet")).to_be_visible(timeout=SLOW_MS)
     assert not list((live.data / "uploads").iterdir())
     queue = JobQueue.open(Settings(data=live.data))
-    assert queue.summaries() == []
+    assert queue.listing.summaries() == []
     queue.close()
     page.goto(shared)
     expect(page.get_by_text("no longer on this server")).to_be_visible(timeout=SLOW_MS)

@@ -75,13 +75,13 @@ def test_verify_finds_what_is_damaged_missing_and_orphaned(
     orphan = add(store, b"d")
     artifact_of(settings, damaged).write_bytes(b"rot")
     artifact_of(settings, missing).unlink()
-    report = store.verify()
+    report = store.maintenance.verify()
     assert report.checked == 3
     assert (report.damaged, report.missing, report.orphans) == ((damaged,), (missing,), (orphan,))
     assert not report.is_clean
     assert report.sentence().startswith("1 of 3 files were damaged")
-    assert store.verify().is_clean
-    assert [entry.key for entry in store.list()] == ["whole"]
+    assert store.maintenance.verify().is_clean
+    assert [entry.key for entry in store.maintenance.entries()] == ["whole"]
     assert store.checked_path(whole)
 
 
@@ -97,11 +97,11 @@ def test_a_corrupt_database_is_begun_anew_and_no_artifact_is_lost(
     database = settings.data / "facts.sqlite"
     database.write_bytes(rot(database.read_bytes()))
     with Store.open(settings) as store:
-        assert store.list() == []
+        assert store.maintenance.entries() == []
         assert store.checked_path(SHA256).read_bytes() == CONTENT
         assert any(n.startswith("facts.sqlite") for n in files_under(settings.data / "quarantine"))
         convert(store)
-        assert store.verify().is_clean
+        assert store.maintenance.verify().is_clean
 
 
 def test_rot_deep_in_the_database_is_told_and_mended_at_the_next_open(settings: Settings) -> None:
@@ -113,10 +113,10 @@ def test_rot_deep_in_the_database_is_told_and_mended_at_the_next_open(settings: 
     content = database.read_bytes()
     database.write_bytes(content[:20_480] + b"\xff" * (len(content) - 20_480))
     with Store.open(settings) as store, pytest.raises(StoreError, match="is damaged") as error:
-        store.verify()
+        store.maintenance.verify()
     assert "start again" in error.value.remedy
     with Store.open(settings) as store:
-        assert store.list() == []
+        assert store.maintenance.entries() == []
         assert store.path(SHA256)
 
 
@@ -133,15 +133,6 @@ def test_a_corrupt_database_that_another_process_uses_is_left_alone(settings: Se
             Store.open(settings)
         assert "Stop every quantcore process" in error.value.remedy
     Store.open(settings).close()
-
-
-def test_a_database_of_a_newer_version_is_left_alone(settings: Settings) -> None:
-    Store.open(settings).close()
-    with sqlite3.connect(settings.data / "facts.sqlite") as db:
-        db.execute("PRAGMA user_version = 99")
-    db.close()
-    with pytest.raises(StoreError, match="newer version"):
-        Store.open(settings)
 
 
 @pytest.fixture
@@ -172,7 +163,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(small_disk: Path) -> Non
         assert "cache clear" in error.value.remedy
         assert files_under(settings.data / "artifacts") == [SHA256]
         assert not any((settings.data / "tmp").iterdir())
-        assert store.verify().is_clean
+        assert store.maintenance.verify().is_clean
 
 
 def test_facts_on_a_full_disk_are_kept_and_clearing_makes_room(small_disk: Path) -> None:
@@ -183,9 +174,9 @@ def test_facts_on_a_full_disk_are_kept_and_clearing_makes_room(small_disk: Path)
             store.put("result", "k", json.dumps("x" * 400_000))
         assert store.get("result", "k") is None
         assert store.get("conversion", "big")
-        assert store.clear().bytes == 300_000
+        assert store.maintenance.clear().bytes == 300_000
         convert(store, "again", b"z" * 200_000)
-        assert store.verify().is_clean
+        assert store.maintenance.verify().is_clean
 
 
 def test_a_library_that_hides_a_full_disk_in_a_runtime_error(small_disk: Path) -> None:

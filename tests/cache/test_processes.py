@@ -55,7 +55,7 @@ def kill_at_line(number: int) -> None:
 def assert_whole_or_absent(settings: Settings) -> bool:
     """Check the invariants after a death; return whether the fact had been written."""
     with Store.open(settings) as store:
-        report = store.verify()
+        report = store.maintenance.verify()
         assert (report.damaged, report.missing) == ((), ())
         assert not any((settings.data / "tmp").iterdir())
         assert not any((settings.data / "locks").iterdir())
@@ -65,7 +65,7 @@ def assert_whole_or_absent(settings: Settings) -> bool:
             assert store.checked_path(json.loads(fact)["artifact"]).read_bytes() == CONTENT
         convert(store)
         assert files_under(settings.data / "artifacts") == [SHA256]
-        assert store.verify().orphans == ()
+        assert store.maintenance.verify().orphans == ()
         return fact is not None
 
 
@@ -135,12 +135,12 @@ def test_killed_at_random_moments_of_many_writes(settings: Settings) -> None:
         with child_that(write_for_ever, settings, round_):
             time.sleep(randomness.uniform(0, 0.05))
     with Store.open(settings) as store:
-        report = store.verify()
+        report = store.maintenance.verify()
         assert (report.damaged, report.missing) == ((), ())
         assert len(report.orphans) <= 12
-        assert len(store.list()) >= 12
+        assert len(store.maintenance.entries()) >= 12
         assert not any((settings.data / "tmp").iterdir())
-        for entry in store.list():
+        for entry in store.maintenance.entries():
             sha256 = json.loads(store.get("conversion", entry.key) or "")["artifact"]
             assert store.checked_path(sha256).read_bytes().startswith(entry.key.encode())
 
@@ -263,8 +263,8 @@ def test_many_processes_and_threads_at_once(settings: Settings) -> None:
     children = [in_child(process, number) for number in (10, 20, 30)]
     assert [exit_code(child) for child in children] == [0, 0, 0]
     with Store.open(tight) as store:
-        assert store.verify().is_clean
-        assert store.size_bytes() <= tight.quota_gb * 1e9 + 1_000
+        assert store.maintenance.verify().is_clean
+        assert store.maintenance.size_bytes() <= tight.quota_gb * 1e9 + 1_000
         assert not any((settings.data / "tmp").iterdir())
 
 
@@ -310,5 +310,5 @@ def test_a_forked_child_does_not_keep_its_parents_lease(settings: Settings) -> N
                 time.sleep(60)
 
         with child_that(parent):
-            assert store.clear().in_use == 1
-        assert store.clear().artifacts == 1
+            assert store.maintenance.clear().in_use == 1
+        assert store.maintenance.clear().artifacts == 1

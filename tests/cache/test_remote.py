@@ -207,14 +207,14 @@ def test_facts_about_files_that_are_only_there_do_no_harm(
     """As a server keeps the figures that a worker elsewhere measured."""
     add(here)
     there.put("result", "k", '{"n": 1}', [SHA256])
-    assert there.verify().is_clean
-    assert [entry.size_bytes for entry in there.list()] == [0]
-    assert there.evict().artifacts == 0
+    assert there.maintenance.verify().is_clean
+    assert [entry.size_bytes for entry in there.maintenance.entries()] == [0]
+    assert there.quota.enforce().artifacts == 0
     assert files_under(tmp_path / "there" / "artifacts") == []
     assert there.get("result", "k") == '{"n": 1}'
     assert used(there) == CONTENT
-    assert there.verify().orphans == ()
-    freed = there.clear()
+    assert there.maintenance.verify().orphans == ()
+    freed = there.maintenance.clear()
     assert (freed.artifacts, freed.facts) == (1, 1)
     assert bucket.names() == [SHA256]
 
@@ -222,7 +222,7 @@ def test_facts_about_files_that_are_only_there_do_no_harm(
 def test_a_promise_fetches_what_it_promises(here: Store, there: Store, tmp_path: Path) -> None:
     there.put("conversion", "k", "{}", [add(here)])
     assert files_under(tmp_path / "there" / "artifacts") == [SHA256]
-    assert there.verify().is_clean
+    assert there.maintenance.verify().is_clean
 
 
 def test_what_is_fetched_counts_for_the_quota_and_comes_back(
@@ -238,7 +238,7 @@ def test_what_is_fetched_counts_for_the_quota_and_comes_back(
             assert not artifact_of(settings, first).exists()
             assert small.path(first).read_bytes() == b"a" * 1_000
             assert small.path(second)
-        assert small.verify().is_clean
+        assert small.maintenance.verify().is_clean
 
 
 def fetch(settings: Settings) -> None:
@@ -291,7 +291,7 @@ def test_a_storage_that_does_not_answer_is_named_soon_and_nothing_here_is_lost(
         assert "credentials" in e.value.remedy
     assert time.monotonic() - started < 10
     assert here.path(kept).read_bytes() == b"kept"
-    assert here.verify().is_clean
+    assert here.maintenance.verify().is_clean
     # The answer was not lost with the storage: the next try has only to bring it.
     monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.endpoint)
     S3FileSystem.clear_instance_cache()
@@ -380,7 +380,7 @@ def test_killed_while_fetching_leaves_nothing_half(shared: Path, tmp_path: Path)
         Store.open(settings).close()
         outcomes.append(exit_code(in_child(fetch_killed_at, settings, line)))
         with Store.open(settings) as store:
-            assert store.verify().is_clean
+            assert store.maintenance.verify().is_clean
             assert not any((settings.data / "tmp").iterdir())
             assert not any((settings.data / "locks").iterdir())
             assert used(store) == CONTENT

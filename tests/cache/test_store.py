@@ -40,7 +40,7 @@ def test_artifact_is_stored_under_the_digest_of_its_bytes(store: Store, settings
 def test_equal_content_is_stored_once(store: Store) -> None:
     inode = store.path(add(store)).stat().st_ino
     assert store.path(add(store)).stat().st_ino == inode
-    assert store.size_bytes() == len(CONTENT)
+    assert store.maintenance.size_bytes() == len(CONTENT)
 
 
 def test_adding_over_a_damaged_file_mends_it(store: Store, settings: Settings) -> None:
@@ -77,13 +77,13 @@ def test_a_writer_that_fails_leaves_nothing(store: Store, settings: Settings) ->
 def test_facts_are_found_by_kind_and_key(store: Store) -> None:
     store.put("result", "a", '{"n": 1}')
     store.put("result", "b", '{"n": 2}')
-    store.put("accuracy", "a", '{"n": 3}')
+    store.put("conversion", "a", '{"n": 3}')
     store.put("result", "b", '{"n": 4}')
     assert store.get("result", "a") == '{"n": 1}'
     assert store.get_many("result", ["a", "b", "c"]) == {"a": '{"n": 1}', "b": '{"n": 4}'}
     store.delete("result", "a")
     assert store.get("result", "a") is None
-    assert store.get("accuracy", "a") == '{"n": 3}'
+    assert store.get("conversion", "a") == '{"n": 3}'
 
 
 def test_facts_and_files_outlive_the_process(settings: Settings) -> None:
@@ -102,14 +102,14 @@ def test_a_fact_cannot_promise_a_file_that_is_not_there(store: Store) -> None:
 def test_figures_are_kept_even_if_their_file_went_meanwhile(store: Store) -> None:
     store.put("result", "k", '{"n": 1}', [SHA256])
     assert store.get("result", "k") == '{"n": 1}'
-    assert store.verify().is_clean
+    assert store.maintenance.verify().is_clean
 
 
 @pytest.mark.parametrize("kind", ["conversion", "recipe", "evaluation", "predictions"])
 def test_what_promises_a_file_goes_with_it(store: Store, settings: Settings, kind: str) -> None:
     store.put(kind, "k", "{}", [add(store)])
     artifact_of(settings).unlink()
-    assert store.verify().missing == (SHA256,)
+    assert store.maintenance.verify().missing == (SHA256,)
     assert store.get(kind, "k") is None
 
 
@@ -124,8 +124,8 @@ def test_list_says_what_each_entry_is(store: Store) -> None:
     about = {"model": "bundled/resnet18", "workflow": "static", "backend": "x86"}
     store.put("conversion", "a", json.dumps(about), [sha256])
     store.put("result", "b", json.dumps(about | {"backend": None}))
-    store.put("accuracy", "c", "[1, 2]")
-    entries = {entry.key: entry for entry in store.list()}
+    store.put("conversion", "c", "[1, 2]")
+    entries = {entry.key: entry for entry in store.maintenance.entries()}
     assert entries["a"].what == "bundled/resnet18, static on x86"
     assert entries["b"].what == "bundled/resnet18, static"
     assert entries["c"].what == ""
@@ -139,12 +139,12 @@ def test_reading_a_fact_counts_as_use_but_does_not_write_each_time(
 ) -> None:
     store.put("result", "k", "{}")
     age_facts(settings, "k", facts.TOUCH_EVERY_S / 2)
-    half_a_minute_ago = store.list()[0].last_used
+    half_a_minute_ago = store.maintenance.entries()[0].last_used
     store.get("result", "k")
-    assert store.list()[0].last_used == half_a_minute_ago
+    assert store.maintenance.entries()[0].last_used == half_a_minute_ago
     age_facts(settings, "k", facts.TOUCH_EVERY_S)
     store.get("result", "k")
-    assert store.list()[0].last_used > half_a_minute_ago
+    assert store.maintenance.entries()[0].last_used > half_a_minute_ago
 
 
 def three_files(store: Store, settings: Settings) -> list[str]:
@@ -157,7 +157,7 @@ def three_files(store: Store, settings: Settings) -> list[str]:
 
 
 def kept(store: Store) -> list[str]:
-    return sorted(entry.key for entry in store.list() if entry.kind == "conversion")
+    return sorted(entry.key for entry in store.maintenance.entries() if entry.kind == "conversion")
 
 
 def test_adding_over_the_quota_evicts_the_least_recently_used(settings: Settings) -> None:
@@ -171,7 +171,7 @@ def test_adding_over_the_quota_evicts_the_least_recently_used(settings: Settings
         assert store.get("result", "a") == "{}"
         with pytest.raises(DamagedArtifactError):
             store.path(first)
-        assert store.verify().is_clean
+        assert store.maintenance.verify().is_clean
 
 
 @pytest.mark.parametrize("use", ["fact", "file"])
@@ -200,10 +200,10 @@ def test_a_file_in_use_by_another_process_is_not_evicted(settings: Settings) -> 
             age_facts(settings, "a", 5 * 3_600)
             convert(store, "d", b"d" * 1_000)
             assert kept(store) == ["a", "c", "d"]
-            freed = store.clear()
+            freed = store.maintenance.clear()
             assert (freed.artifacts, freed.in_use) == (2, 1)
             assert kept(store) == ["a"]
-        assert store.clear().artifacts == 1
+        assert store.maintenance.clear().artifacts == 1
 
 
 def test_a_file_larger_than_the_quota_is_kept_until_the_next(settings: Settings) -> None:
@@ -212,17 +212,17 @@ def test_a_file_larger_than_the_quota_is_kept_until_the_next(settings: Settings)
         assert store.path(first)
         second = add(store, b"b" * 1_000)
         assert store.path(second)
-        assert store.size_bytes() == 1_000
+        assert store.maintenance.size_bytes() == 1_000
 
 
 def test_clear_removes_everything_and_says_how_much(store: Store, settings: Settings) -> None:
     three_files(store, settings)
     store.put("result", "no file", "{}")
     artifact_of(settings, add(store, b"soon damaged")).write_bytes(b"rot")
-    store.verify()
-    freed = store.clear()
+    store.maintenance.verify()
+    freed = store.maintenance.clear()
     assert (freed.artifacts, freed.bytes, freed.facts, freed.in_use) == (3, 3_003, 4, 0)
-    assert store.list() == []
+    assert store.maintenance.entries() == []
     assert (
         files_under(settings.data / "artifacts") + files_under(settings.data / "quarantine") == []
     )
@@ -275,7 +275,7 @@ def test_forgetting_an_origin_takes_what_was_made_from_it_alone(store: Store) ->
     marked.put("conversion", "a", "{}", [ours])
     marked.put("result", "b", "{}", [shared])
     store.put("conversion", "c", "{}", [shared])
-    freed = store.forget("upload/ours")
+    freed = store.maintenance.delete_upload("upload/ours")
     assert freed.artifacts == 1
     assert store.get("conversion", "a") is None
     assert store.get("result", "b") is None
@@ -283,13 +283,13 @@ def test_forgetting_an_origin_takes_what_was_made_from_it_alone(store: Store) ->
     assert store.path(shared).exists()
     with pytest.raises(DamagedArtifactError):
         store.path(ours)
-    assert store.forget("upload/images").artifacts == 0
+    assert store.maintenance.delete_upload("upload/images").artifacts == 0
 
 
 def test_an_origin_is_forgotten_with_the_fact_that_had_it(store: Store) -> None:
     store.made_from("upload/ours").put("result", "a", "{}")
     store.put("result", "a", "{}")
-    store.forget("upload/ours")
+    store.maintenance.delete_upload("upload/ours")
     assert store.get("result", "a") == "{}"
 
 
@@ -297,21 +297,21 @@ def test_a_file_in_use_is_remembered_until_it_is_gone(store: Store) -> None:
     sha256 = add(store)
     store.made_from("upload/ours").put("conversion", "a", "{}", [sha256])
     with store.using(sha256):
-        assert store.forget("upload/ours").in_use == 1
+        assert store.maintenance.delete_upload("upload/ours").in_use == 1
         assert store.get("conversion", "a") is None
-        assert store.origins() == ["upload/ours"]
-    assert store.forget("upload/ours").artifacts == 1
-    assert store.size_bytes() == 0
-    assert store.origins() == []
-    assert store.list() == []
+        assert store.maintenance.source_uploads() == ["upload/ours"]
+    assert store.maintenance.delete_upload("upload/ours").artifacts == 1
+    assert store.maintenance.size_bytes() == 0
+    assert store.maintenance.source_uploads() == []
+    assert store.maintenance.entries() == []
 
 
 def test_a_file_that_is_leaving_stays_where_another_fact_has_it_by_now(store: Store) -> None:
     sha256 = add(store)
     store.made_from("upload/ours").put("conversion", "a", "{}", [sha256])
     with store.using(sha256):
-        store.forget("upload/ours")
+        store.maintenance.delete_upload("upload/ours")
         store.put("conversion", "b", "{}", [sha256])
-    store.forget("upload/ours")
+    store.maintenance.delete_upload("upload/ours")
     assert store.path(sha256).exists()
-    assert store.origins() == []
+    assert store.maintenance.source_uploads() == []

@@ -320,8 +320,8 @@ def test_a_sweep_goes_on_after_a_kill_as_the_one_job_it_was(swept: Swept) -> Non
     command, done = swept
     assert done.returncode == 0, done.stderr
     with closing(JobQueue.open(Settings(data=command.data))) as queue:
-        (summary,) = queue.summaries()
-        cells = queue.job(summary.id).cells
+        (summary,) = queue.listing.summaries()
+        cells = queue.jobs.get(summary.id).cells
     assert (summary.name, summary.cells, summary.measured) == ("two sizes", 6, 6)
     # What was measured before the kill was begun once; what was under way, once more.
     assert [cell.attempts for cell in cells] == [1, 1, 2, 1, 1, 1]
@@ -475,7 +475,7 @@ def test_ctrl_c_leaves_no_process_and_no_half_file(
     assert soon(lambda: all(map(is_gone, pids)))
     assert not (tmp_path / "out.json").exists()
     with Store.open(settings) as store:
-        found = store.verify()
+        found = store.maintenance.verify()
     assert (found.damaged, found.missing) == ((), ())
     assert not any(path.is_file() for path in (settings.data / "tmp").rglob("*"))
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from quantcore.draw import trial as drawn
-from quantcore.playground import Answer, Seen, TrialView, Unanswered
+from quantcore.playground import Answer, PlaygroundView, Seen, Unanswered
 from quantcore.schema import Guess, VariantResult
 from tests.support import fixtures
 
@@ -29,7 +29,7 @@ def told(
 ) -> tuple[str, list[str]]:
     known = {row.key: row for row in (FLOAT, *STATIC, *QAT)}
     rows = [known[answer.key] for answer in answers]
-    view = TrialView("done", "", len(answers), answers)
+    view = PlaygroundView(len(answers), answers, state="done")
     return drawn.summary(drawn.asked(view, rows, ship), label)
 
 
@@ -96,7 +96,7 @@ def test_the_right_answer_is_said_where_it_is_known(label: str, said: str) -> No
 
 
 def test_names_from_outside_stand_as_they_are() -> None:
-    view = TrialView("done", "", 1, (Answer(FLOAT.key, (Guess(0, "<b>&", 0.9999),), 1.0),))
+    view = PlaygroundView(1, (Answer(FLOAT.key, (Guess(0, "<b>&", 0.9999),), 1.0),), state="done")
     asked = drawn.asked(view, [FLOAT], None)
     for html in (drawn.cards(asked), drawn.headline(drawn.summary(asked, None))):
         assert "&lt;b&gt;&amp;" in html
@@ -114,7 +114,7 @@ def test_the_order_of_cards_is_float32_the_recommended_who_differs_the_rest_who_
         says(rows[3], "Bag"),
         says(rows[4], "Bag"),
     )
-    view = TrialView("done", "", 5, answers)
+    view = PlaygroundView(5, answers, state="done")
     html = drawn.cards(drawn.asked(view, rows, ship=rows[3].key))
     order = ["Float32", "oneDNN", "FBGEMM", "x86", "QNNPACK"]
     places = [html.index(f"{name}</b>") for name in order]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantcore.backends import BACKENDS
+from quantcore.backends import BACKENDS, float_backends
 from quantcore.engine import FLOAT32, plan, refusals
 from quantcore.errors import RequestError
 from quantcore.schema import CompareRequest, ModelSpec, Setting
@@ -17,13 +17,22 @@ def refused(model: str, *workflows: str) -> dict[str, str]:
     return {variant.label: row.reason for variant, row in refusals(request).items()}
 
 
-def test_the_full_grid_has_seventeen_cells_and_float32_once() -> None:
+def test_the_full_grid_is_every_workflow_on_every_backend_and_their_floats() -> None:
     variants = plan(MOBILENET).variants
-    assert len(variants) == len(set(variants)) == 17
+    assert len(variants) == len(set(variants))
     assert variants[0] == FLOAT32
-    assert {(each.workflow, each.backend) for each in variants[1:]} == {
+    floats = {("float32", name) for name in float_backends(BACKENDS)}
+    assert {(each.workflow, each.backend) for each in variants} == floats | {
         (name, backend) for name in WORKFLOWS if name != "float32" for backend in BACKENDS
     }
+
+
+def test_a_backend_with_a_float32_of_its_own_brings_it_along() -> None:
+    assert [each.label for each in plan(MOBILENET, ["static"], ["onnxruntime"]).variants] == [
+        "float32",
+        "float32 on onnxruntime",
+        "static on onnxruntime",
+    ]
 
 
 def test_float32_is_there_although_nobody_asked() -> None:
@@ -69,7 +78,8 @@ def test_unknown_names_are_refused_with_the_nearest(
 def test_refused_cells_are_rows_with_reason_and_remedy() -> None:
     request = plan(MOBILENET)
     rows = refusals(request)
-    assert [variant.label for variant in rows] == ["pretrained on onednn"]
+    missing = ["pretrained on onednn", "pretrained on onnxruntime"]
+    assert [variant.label for variant in rows] == missing
     for variant, row in rows.items():
         assert (row.model, row.workflow, row.backend) == (
             "bundled/mobilenet_v2",

@@ -273,7 +273,7 @@ def test_a_damaged_file_is_set_aside_and_made_anew(own: Job) -> None:
     path.chmod(0o644)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     again = stages.convert(own, FLOAT32, 0.0, 1.0)
-    assert own.store.verify().is_clean
+    assert own.store.maintenance.verify().is_clean
     assert own.store.checked_path(again.artifact.sha256).stat().st_size == again.artifact.size_bytes
     assert again.state_digest == first.state_digest
     assert len(list((own.settings.data / "quarantine").iterdir())) == 1
@@ -316,7 +316,7 @@ def test_a_cell_that_is_cancelled_raises_and_keeps_what_was_made(own: Job) -> No
     stages.convert(own, FLOAT32, 0.0, 1.0)
     with pytest.raises(CancelledError):
         run_cell(replace(own, should_stop=lambda: True), FLOAT32)
-    assert {entry.kind for entry in own.store.list()} == {"conversion", "recipe"}
+    assert {entry.kind for entry in own.store.maintenance.entries()} == {"conversion", "recipe"}
 
 
 def of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from quantcore.errors import (
     RequestError,
     StoreError,
 )
-from quantcore.exports import Exports, answers, checks, exports, service, verify
+from quantcore.exports import Exports, answers, checks, exports, verify
 from quantcore.exports.checks import Evidence, Logits
 from quantcore.formats import EXPORTERS, Format
 from quantcore.jobs import Workers
@@ -57,7 +57,9 @@ from tests.support.exports import (
     planned,
     static,
 )
+from tests.support.processes import soon
 
+WITHIN_S = 20.0
 RANDOM = ModelSpec("torchvision/shufflenet_v2_x0_5@random")
 ONNX = planned(LSTM, FLOAT32, "onnx")
 MOBILE = planned(LSTM, dynamic("x86"), "mobile")
@@ -300,7 +302,7 @@ def test_what_says_nothing_of_the_file_is_no_proof(
 ) -> None:
     make(ONNX)
     spec = replace(ONNX, images=5)
-    monkeypatch.setattr(verify._Proof, "_answers", Mock(side_effect=error))
+    monkeypatch.setattr(verify._Verification, "_answers", Mock(side_effect=error))
     with pytest.raises(type(error)):
         make(spec)
     assert exports.recorded(store, spec) is None
@@ -312,7 +314,7 @@ def test_a_file_that_does_not_run_has_a_card_that_says_so(
     make(ONNX)
     spec = replace(ONNX, images=6)
     error = DoesNotRunError("ONNX Runtime says: no such operator.")
-    monkeypatch.setattr(verify._Proof, "_answers", Mock(side_effect=error))
+    monkeypatch.setattr(verify._Verification, "_answers", Mock(side_effect=error))
     card = make(spec)
     assert not card.passed
     assert "no such operator" in card.checks[0].found
@@ -511,13 +513,14 @@ def unmade(images: int = 7) -> ExportSpec:
 def test_an_export_stops_when_the_last_who_asked_leaves(queue: Exports, workers: Mock) -> None:
     export_id = queue.start(unmade(), "ann")
     assert queue.start(unmade(), "bob") == queue.start(unmade(), "ann") == export_id
+    assert soon(lambda: workers.submit_task.called)
     for leaving in ("eve", "ann", "ann"):
         assert not queue.cancel(export_id, leaving)
-        assert queue.view(export_id).is_open
+        assert queue.wait(export_id, 0.0).is_open
     workers.cancel.assert_not_called()
     assert queue.cancel(export_id, "bob")
-    assert queue.view(export_id).state == "cancelled"
-    workers.cancel.assert_called()
+    assert queue.wait(export_id, WITHIN_S).state == "cancelled"
+    workers.cancel.assert_called_once_with(workers.submit_task.call_args.args[0].ticket)
     assert queue.start(unmade(), "ann") != export_id
 
 
@@ -525,24 +528,27 @@ def test_what_is_over_can_be_cancelled_by_nobody(queue: Exports) -> None:
     export_id = queue.start(unmade())
     queue.cancel(export_id)
     assert queue.cancel(export_id, "eve")
-    assert queue.view(export_id).state == "cancelled"
+    assert queue.wait(export_id, 0.0).state == "cancelled"
 
 
 def test_a_crowd_is_told_to_come_back(queue: Exports) -> None:
-    started = [queue.start(unmade(images + 1)) for images in range(service.MAX_OPEN)]
+    started = [
+        queue.start(unmade(images + 1), f"visitor {images % 2}")
+        for images in range(queue.limits.in_all)
+    ]
     with pytest.raises(RequestError, match="20 files are being made"):
         queue.start(unmade(50))
     assert queue.start(unmade(1), "bob") == started[0], "who joins takes no room"
     queue.cancel(started[1])
-    assert queue.view(queue.start(unmade(50))).is_open
+    assert queue.wait(queue.start(unmade(50)), 0.0).is_open
 
 
 def test_a_full_queue_still_gives_what_is_there(
     make: Make, queue: Exports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(ONNX)
-    monkeypatch.setattr(service, "MAX_OPEN", 0)
-    assert queue.view(queue.start(ONNX)).state == "done"
+    monkeypatch.setattr(queue, "limits", replace(queue.limits, in_all=0))
+    assert queue.wait(queue.start(ONNX), 0.0).state == "done"
 
 
 def test_a_page_reads_no_file_and_a_download_reads_all_of_it(
@@ -554,10 +560,10 @@ def test_a_page_reads_no_file_and_a_download_reads_all_of_it(
         assert queue.picture(card) == sample.read_bytes()
         content = path.read_bytes()
     path.write_bytes(b"rot" + content[3:])
-    assert queue.known(ONNX) == card, "a page only looks whether it is there"
+    assert queue.cached(ONNX) == card, "a page only looks whether it is there"
     with pytest.raises(DamagedArtifactError), queue.files(card):
         pass
-    assert queue.known(ONNX) is None
+    assert queue.cached(ONNX) is None
     assert make(ONNX).passed
 
 

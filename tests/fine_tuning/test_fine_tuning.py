@@ -11,18 +11,12 @@ from benchmarks.drawings import KINDS, packed
 from quantcore import models
 from quantcore.cache import locks
 from quantcore.errors import RequestError
-from quantcore.fine_tuning import Transfers, TransferSpec, TransferView
-from quantcore.fine_tuning.service import _Record
-from quantcore.fine_tuning.training import (
-    Point,
-    _new_head,
-    _splits,
-    check_backbone,
-    point_in,
-    run_transfer_child,
-    stage,
-)
+from quantcore.fine_tuning import FineTuning, FineTuningSpec, FineTuningView, Point
+from quantcore.fine_tuning.service import WAITS, note_progress
+from quantcore.fine_tuning.spec import check_backbone, point_in, stage
+from quantcore.fine_tuning.training import _new_head, _splits, run_fine_tuning_child
 from quantcore.images import load_images
+from quantcore.jobs import Task
 from quantcore.models import architectures, find
 from quantcore.models.empty import EmptyParameters
 from quantcore.models.torchvision_import import torchvision
@@ -30,6 +24,7 @@ from quantcore.sandbox import Progress
 from quantcore.schema import ImageSpec, ModelSpec
 from quantcore.settings import Settings
 from quantcore.uploads import Upload, UploadedImages, Uploads, use
+from tests.support.processes import soon
 
 BACKBONE = ModelSpec("bundled/mobilenet_v2")
 COUNT, EPOCHS = 200, 4
@@ -58,28 +53,26 @@ def drawings(uploads: Uploads) -> Upload:
 
 
 @pytest.fixture(scope="module")
-def transfers(
+def fine_tuning(
     settings: Settings, uploads: Uploads, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Transfers]:
-    made = Transfers(settings, uploads, tmp_path_factory.mktemp("lock") / "machine.lock")
-    yield made
-    made.close()
+) -> Iterator[FineTuning]:
+    opened = FineTuning(settings, uploads, tmp_path_factory.mktemp("lock") / "machine.lock")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")
-def taught(transfers: Transfers, drawings: Upload) -> TransferView:
-    lesson = transfers.start(TransferSpec(BACKBONE, drawings.name, EPOCHS), "me")
-    transfers.wait(lesson, TIMEOUT_S)
-    view = transfers.view(lesson)
-    assert view is not None
+def fine_tuned(fine_tuning: FineTuning, drawings: Upload) -> FineTuningView:
+    run_id = fine_tuning.start(FineTuningSpec(BACKBONE, drawings.name, EPOCHS), "me")
+    view = fine_tuning.wait(run_id, TIMEOUT_S)
     assert view.state == "done", view
     return view
 
 
 def test_what_comes_out_is_a_model_of_its_own_with_the_classes_of_the_pictures(
-    taught: TransferView, uploads: Uploads, drawings: Upload
+    fine_tuned: FineTuningView, uploads: Uploads, drawings: Upload
 ) -> None:
-    upload = taught.upload
+    upload = fine_tuned.upload
     assert upload is not None
     assert upload.model is not None
     assert upload.model.labels == KINDS
@@ -94,9 +87,9 @@ def test_what_comes_out_is_a_model_of_its_own_with_the_classes_of_the_pictures(
     )
 
 
-def test_it_learnt_what_the_pictures_show(taught: TransferView, drawings: Upload) -> None:
-    assert taught.upload is not None
-    spec = ModelSpec(taught.upload.name)
+def test_it_learnt_what_the_pictures_show(fine_tuned: FineTuningView, drawings: Upload) -> None:
+    assert fine_tuned.upload is not None
+    spec = ModelSpec(fine_tuned.upload.name)
     model = models.build(spec)
     evaluation = load_images(ImageSpec(drawings.name), find(spec)).evaluation
     assert evaluation.labels is not None
@@ -106,15 +99,17 @@ def test_it_learnt_what_the_pictures_show(taught: TransferView, drawings: Upload
     assert right > 0.75
 
 
-def test_the_curve_has_a_point_for_each_epoch_and_keeps_the_best(taught: TransferView) -> None:
-    assert [point.epoch for point in taught.curve] == list(range(EPOCHS + 1))
-    assert taught.curve[-1].loss < taught.curve[1].loss
-    assert taught.share == 1.0
+def test_the_curve_has_a_point_for_each_epoch_and_keeps_the_best(
+    fine_tuned: FineTuningView,
+) -> None:
+    assert [point.epoch for point in fine_tuned.curve] == list(range(EPOCHS + 1))
+    assert fine_tuned.curve[-1].loss < fine_tuned.curve[1].loss
+    assert fine_tuned.share == 1.0
 
 
-def test_its_quantizable_twin_is_the_same_function(taught: TransferView) -> None:
-    assert taught.upload is not None
-    spec = ModelSpec(taught.upload.name)
+def test_its_quantizable_twin_is_the_same_function(fine_tuned: FineTuningView) -> None:
+    assert fine_tuned.upload is not None
+    spec = ModelSpec(fine_tuned.upload.name)
     images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         plain, twin = (make(spec)(images) for make in (models.build, models.build_quantizable))
@@ -122,7 +117,7 @@ def test_its_quantizable_twin_is_the_same_function(taught: TransferView) -> None
 
 
 def test_what_judges_is_never_trained_on(drawings: Upload) -> None:
-    trained_on, held_out, labels = _splits(TransferSpec(BACKBONE, drawings.name))
+    trained_on, held_out, labels = _splits(FineTuningSpec(BACKBONE, drawings.name))
     assert labels == KINDS
     own = replace(find(BACKBONE), classes=2, labels=labels, dataset="own")
     data = load_images(ImageSpec(drawings.name), own)
@@ -135,37 +130,31 @@ def test_while_something_is_measured_it_waits_and_can_be_cancelled(
     settings: Settings, uploads: Uploads, drawings: Upload, tmp_path: Path
 ) -> None:
     lock = tmp_path / "machine.lock"
-    transfers = Transfers(settings, uploads, lock)
+    fine_tuning = FineTuning(settings, uploads, lock)
     before = uploads.of("me")
     with locks.exclusive(lock):
-        lesson = transfers.start(TransferSpec(BACKBONE, drawings.name), "me")
-        transfers.wait(lesson, 0.3)
-        view = transfers.view(lesson)
-        assert view is not None
-        assert (view.state, view.is_open) == ("waiting", True)
-        assert "measurement" in view.stage
-        transfers.cancel(lesson)
-        transfers.wait(lesson, 20)
-    view = transfers.view(lesson)
-    assert view is not None
-    assert view.state == "cancelled"
+        run_id = fine_tuning.start(FineTuningSpec(BACKBONE, drawings.name), "me")
+        assert soon(lambda: fine_tuning.wait(run_id, 0.0).stage == WAITS)
+        assert fine_tuning.wait(run_id, 0.0).state == "waiting"
+        fine_tuning.forget_upload(drawings.name)
+        assert fine_tuning.wait(run_id, 20).state == "cancelled"
     assert uploads.of("me") == before
-    transfers.close()
+    fine_tuning.close()
     with pytest.raises(RequestError, match="is ending"):
-        transfers.start(TransferSpec(BACKBONE, drawings.name), "me")
+        fine_tuning.start(FineTuningSpec(BACKBONE, drawings.name), "me")
 
 
 def test_whose_pictures_they_are_not_cannot_train_with_them(
-    transfers: Transfers, drawings: Upload
+    fine_tuning: FineTuning, drawings: Upload
 ) -> None:
     with pytest.raises(RequestError, match="no longer here"):
-        transfers.start(TransferSpec(BACKBONE, drawings.name), "somebody else")
+        fine_tuning.start(FineTuningSpec(BACKBONE, drawings.name), "somebody else")
 
 
-def test_pictures_without_classes_are_refused(transfers: Transfers, uploads: Uploads) -> None:
+def test_pictures_without_classes_are_refused(fine_tuning: FineTuning, uploads: Uploads) -> None:
     loose = bring(uploads, packed(4), ())
     with pytest.raises(RequestError, match=r"my drawings\.zip does not hold pictures of two"):
-        transfers.start(TransferSpec(BACKBONE, loose.name), "me")
+        fine_tuning.start(FineTuningSpec(BACKBONE, loose.name), "me")
     uploads.delete(loose.token)
 
 
@@ -195,19 +184,19 @@ class Listener:
 
 
 def test_a_point_that_was_not_heard_leaves_the_others() -> None:
-    spec = TransferSpec(BACKBONE, "upload/x")
-    record = _Record(TransferView("running", "", spec))
+    spec = FineTuningSpec(BACKBONE, "upload/x")
+    task = Task(spec, FineTuningView(spec), "me", None)
     for epoch in (0, 0, 2, 2, 1, 3):
-        record.watch(Progress(stage(Point(epoch, 0.5, 0.5), 16), epoch / 16))
-    assert [point.epoch for point in record.view.curve] == [0, 2, 3]
-    assert record.view.share == 3 / 16
-    assert record.view.seconds_left is not None
+        note_progress(task, Progress(stage(Point(epoch, 0.5, 0.5), 16), epoch / 16))
+    assert [point.epoch for point in task.view.curve] == [0, 2, 3]
+    assert task.view.share == 3 / 16
+    assert task.view.seconds_left is not None
 
 
 def test_too_few_pictures_are_refused_in_the_child(uploads: Uploads, tmp_path: Path) -> None:
     few = bring(uploads, packed(30), tuple((kind, 15) for kind in KINDS))
     with pytest.raises(RequestError, match="too few to train on"):
-        run_transfer_child(Listener(), TransferSpec(BACKBONE, few.name), tmp_path)  # type: ignore[arg-type]
+        run_fine_tuning_child(Listener(), FineTuningSpec(BACKBONE, few.name), tmp_path)  # type: ignore[arg-type]
     uploads.delete(few.token)
     assert not list(tmp_path.iterdir())
 
@@ -222,7 +211,7 @@ def test_a_stage_carries_its_point() -> None:
 @pytest.mark.parametrize("epochs", [0, 101])
 def test_impossible_numbers_of_epochs_are_refused(epochs: int) -> None:
     with pytest.raises(RequestError, match=f"{epochs} epochs"):
-        TransferSpec(BACKBONE, "upload/x", epochs)
+        FineTuningSpec(BACKBONE, "upload/x", epochs)
 
 
 @pytest.mark.parametrize(

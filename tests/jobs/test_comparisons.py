@@ -15,7 +15,7 @@ import pytest
 from quantcore.engine import FLOAT32, plan
 from quantcore.errors import RequestError, SchedulerError, StoreError
 from quantcore.jobs import Claim, Host
-from quantcore.jobs.workers import Ended
+from quantcore.jobs.attempts import Outcome
 from quantcore.schema import (
     CompareRequest,
     ImageSpec,
@@ -74,7 +74,7 @@ def until_calibrating(comparisons: Service, job_id: str, index: int) -> None:
 
 
 def cluster_processes(comparisons: Service) -> dict[str, list[int]]:
-    cluster = comparisons._workers._here.cluster
+    cluster = comparisons.workers._links["here"].cluster
     assert cluster is not None
     return descendants(cluster.pid)
 
@@ -105,7 +105,7 @@ def test_known_cells_come_back_without_a_worker(running: Service) -> None:
     another = Service(running.settings)
     view = another.view(another.start(asked))
     assert view.state == "done"
-    assert another._workers._here.cluster is None
+    assert another.workers._links["here"].cluster is None
     assert [row.cached for row in view.comparison.results] == [True, True]
     assert [replace(row, cached=False) for row in view.comparison.results] == [
         replace(row, cached=False) for row in first.results
@@ -180,7 +180,7 @@ def test_a_killed_scheduler_is_replaced_and_nothing_is_lost(running: Service) ->
     job_id = running.start(slow(6))
     until_calibrating(running, job_id, 1)
     before = cluster_processes(running)
-    cluster = running._workers._here.cluster
+    cluster = running.workers._links["here"].cluster
     assert cluster is not None
     cluster.kill()
     view = finished(running, job_id)
@@ -190,20 +190,20 @@ def test_a_killed_scheduler_is_replaced_and_nothing_is_lost(running: Service) ->
 
 
 class OneAtATime:
-    """Workers that note whose cell they are given, and end it when they are told to."""
+    """Workers that only queue the cells submitted to them; a test ends these."""
 
     def __init__(self) -> None:
-        self.given: queue.Queue[tuple[str, Callable[[Ended], None]]] = queue.Queue()
+        self.submitted: queue.Queue[tuple[str, Callable[[Outcome], None]]] = queue.Queue()
 
     def submit(
         self,
         claim: Claim,
         _: object,
-        on_done: Callable[[Ended], None],
+        on_done: Callable[[Outcome], None],
         on_free: Callable[[], None],
     ) -> None:
         del on_free
-        self.given.put((claim.request.model.name, on_done))
+        self.submitted.put((claim.request.model.name, on_done))
 
     def cancel(self, _: str) -> None:
         """End nothing: what a test does not answer stays unanswered."""
@@ -212,14 +212,14 @@ class OneAtATime:
         """End nothing."""
 
 
-def told_in_turn(workers: OneAtATime, count: int) -> list[str]:
-    """Answer as many cells, one after the other; return whose they were."""
-    told = []
+def complete_in_turn(workers: OneAtATime, count: int) -> list[str]:
+    """Complete as many cells, one after the other; return the names of their models."""
+    names: list[str] = []
     for _ in range(count):
-        name, on_done = workers.given.get(timeout=30)
-        told.append(name)
-        on_done(fixtures.result(tag=str(len(told))))
-    return told
+        name, on_done = workers.submitted.get(timeout=30)
+        names.append(name)
+        on_done(fixtures.result(tag=str(len(names))))
+    return names
 
 
 @pytest.fixture
@@ -238,11 +238,11 @@ def test_users_take_turns_cell_by_cell(handed: tuple[Service, OneAtATime]) -> No
     # Two comparisons do not give the first user two turns.
     comparisons.start(long, owner="first")
     comparisons.start(replace(long, images=replace(long.images, seed=1)), owner="first")
-    first, on_done = workers.given.get(timeout=30)
+    first, on_done = workers.submitted.get(timeout=30)
     comparisons.start(request(RANDOM, Variant("dynamic", "x86")), owner="second")
     on_done(fixtures.result())
     own, other = TRAINED.name, RANDOM.name
-    assert [first, *told_in_turn(workers, 11)] == [own, other, own, other, *[own] * 8]
+    assert [first, *complete_in_turn(workers, 11)] == [own, other, own, other, *[own] * 8]
 
 
 def test_two_users_share_what_both_ask_for(handed: tuple[Service, OneAtATime]) -> None:
@@ -250,21 +250,21 @@ def test_two_users_share_what_both_ask_for(handed: tuple[Service, OneAtATime]) -
     asked = request(TRAINED, Variant("dynamic", "x86"))
     jobs = [comparisons.start(asked, owner=owner) for owner in ("first", "second")]
     assert jobs[0] != jobs[1]
-    _, on_done = workers.given.get(timeout=30)
+    _, on_done = workers.submitted.get(timeout=30)
     assert soon(lambda: comparisons.view(jobs[1]).cells[0].elsewhere)
     on_done(fixtures.result())
-    told_in_turn(workers, 1)
+    complete_in_turn(workers, 1)
     for job in jobs:
         view = finished(comparisons, job)
         assert states(view) == ["done", "done"]
-    assert workers.given.empty()
+    assert workers.submitted.empty()
 
 
 def test_closing_leaves_no_process_behind(settings: Settings) -> None:
     comparisons = Service(settings)
     job_id = comparisons.start(slow(8))
     until_calibrating(comparisons, job_id, 1)
-    cluster = comparisons._workers._here.cluster
+    cluster = comparisons.workers._links["here"].cluster
     assert cluster is not None
     pids = [pid for found in cluster_processes(comparisons).values() for pid in found]
     assert len(pids) >= 3
@@ -281,7 +281,7 @@ def test_a_comparison_that_nobody_started_is_told(running: Service) -> None:
 def test_a_scheduler_that_does_not_answer_is_named_in_every_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantcore.jobs.workers.CONNECT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("quantcore.jobs.link.CONNECT_TIMEOUT_S", 0.5)
     comparisons = Service(Settings(tmp_path, scheduler="tcp://127.0.0.1:9"))
     asked = request(RANDOM, Variant("dynamic", "x86"), Variant("dynamic", "qnnpack"))
     with pytest.raises(SchedulerError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9"):
@@ -336,18 +336,19 @@ def test_what_cannot_be_written_down_is_written_later(
 ) -> None:
     comparisons, workers = handed
     job_id = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
-    _, on_done = workers.given.get(timeout=30)
-    settle, refused = comparisons._queue.settle, []
+    _, on_done = workers.submitted.get(timeout=30)
+    claims, refused = comparisons._queue.claims, []
+    complete = claims.complete
 
     def full_once(*arguments: Any) -> None:
         if not refused:
             refused.append(arguments)
             raise StoreError("The disk is full.", "Free some space.")
-        settle(*arguments)
+        complete(*arguments)
 
-    monkeypatch.setattr(comparisons._queue, "settle", full_once)
+    monkeypatch.setattr(claims, "complete", full_once)
     on_done(fixtures.result())
-    told_in_turn(workers, 1)
+    complete_in_turn(workers, 1)
     assert refused
     assert states(finished(comparisons, job_id)) == ["done", "done"]
 
@@ -357,9 +358,9 @@ def test_a_comparison_deleted_under_way_ends_and_the_next_goes_on(
 ) -> None:
     comparisons, workers = handed
     gone = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
-    _, on_done = workers.given.get(timeout=30)
+    _, on_done = workers.submitted.get(timeout=30)
     kept = comparisons.start(request(RANDOM, Variant("dynamic", "x86")))
     comparisons.delete(gone)
     on_done(fixtures.failure("float32", None, refused=False))
-    told_in_turn(workers, 2)
+    complete_in_turn(workers, 2)
     assert states(finished(comparisons, kept)) == ["done", "done"]

@@ -125,8 +125,8 @@ def test_nothing_is_lost_when_a_process_is_killed(victim: str, moment: int, tmp_
         kill_all(server.pids(victim))
         view = finish(tmp_path, viewer, job_id, server)
         assert [cell.state for cell in view.cells] == ["done"] * 3, view.comparison.failures
-        assert viewer.store.verify().is_clean
-        kept = [entry.key for entry in viewer.store.list() if entry.kind == "result"]
+        assert viewer.store.maintenance.verify().is_clean
+        kept = [entry.key for entry in viewer.store.maintenance.entries() if entry.kind == "result"]
         assert sorted(kept) == sorted(row.key for row in view.comparison.results)
         assert all(isinstance(row, VariantResult) for row in view.comparison.results)
         assert not any(path.is_file() for path in (tmp_path / "tmp").rglob("*"))

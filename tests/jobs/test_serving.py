@@ -29,7 +29,7 @@ def ask(queue: JobQueue) -> str:
         NewCell(cell_key(request, variant, environment), weight(variant))
         for variant in request.variants
     ]
-    queue.add(NewJob("asked", "somebody", "", (request,), Host(environment)), cells)
+    queue.jobs.add(NewJob("asked", "somebody", "", (request,), Host(environment)), cells)
     return "asked"
 
 
@@ -45,18 +45,18 @@ def test_a_server_that_is_told_to_end_leaves_no_process_and_the_cell_to_the_next
     job_id = ask(queue)
 
     def states() -> list[str]:
-        return [cell.state for cell in queue.job(job_id).cells]
+        return [cell.state for cell in queue.jobs.get(job_id).cells]
 
     with live_server(tmp_path) as server:
         assert soon(lambda: "running" in states(), within_s=30)
-        assert soon(lambda: any(cell.worker for cell in queue.job(job_id).cells), within_s=60)
+        assert soon(lambda: any(cell.worker for cell in queue.jobs.get(job_id).cells), within_s=60)
         started = [process.pid for process in psutil.Process(server.pid).children(recursive=True)]
         assert started
         os.kill(server.pid, ending)
         assert soon(lambda: is_gone(server.pid))
         assert soon(lambda: all(map(is_gone, started)))
     assert states() == ["waiting", "waiting"]
-    assert queue.job(job_id).cells[0].deaths == 0
+    assert queue.jobs.get(job_id).cells[0].deaths == 0
     queue.close()
 
 

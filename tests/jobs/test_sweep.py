@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantcore.engine import FLOAT32
+from quantcore.backends import BACKENDS, float_backends
+from quantcore.engine import FLOAT32, plan
 from quantcore.errors import RequestError
 from quantcore.jobs import Sweep
 from quantcore.jobs.sweep import MAX_VARIANTS, labels_of, read_sweep, write_sweep
-from quantcore.schema import CompareRequest, Setting
+from quantcore.schema import CompareRequest, ModelSpec, Setting
+from quantcore.workflows import WORKFLOWS
 
 PROJECT = Path(__file__).parents[2]
 MODEL = "bundled/mobilenet_v2"
@@ -38,7 +40,7 @@ def conditions(asked: tuple[CompareRequest, ...]) -> list[tuple[str, int | None,
 
 def test_a_model_alone_is_the_full_grid_with_the_machines_threads() -> None:
     (request,) = requests(f'models = "{MODEL}"')
-    assert len(request.variants) == 17
+    assert request.variants == plan(ModelSpec(MODEL)).variants
     assert (request.measure.threads, request.measure.batch) == (2, 1)
     assert request.images.evaluation_images == 2_000
 
@@ -144,7 +146,11 @@ def test_cells_are_told_apart_by_what_varies() -> None:
 
 
 def test_one_plain_comparison_has_plain_names() -> None:
-    assert labels_of(requests(f'models = "{MODEL}"'))[:2] == ["float32", "pretrained on x86"]
+    assert labels_of(requests(f'models = "{MODEL}"'))[:3] == [
+        "float32",
+        "float32 on onnxruntime",
+        "pretrained on x86",
+    ]
 
 
 # How it is written
@@ -280,7 +286,9 @@ def test_too_many_are_refused_before_they_are_written_out() -> None:
             f"[static]\ncalibration_images = {images}\n"
         )
     assert "998,001 models, image sizes and ways of timing" in caught.value.reason
-    assert "4,009 of each" in caught.value.reason
+    # Static with each number of pictures, and the other workflows and the float32s once.
+    variants = len(float_backends(list(BACKENDS))) + len(BACKENDS) * (len(WORKFLOWS) - 2 + 999)
+    assert f"{variants:,} of each" in caught.value.reason
     assert f"more than {MAX_VARIANTS}" in caught.value.reason
 
 

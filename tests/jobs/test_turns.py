@@ -1,16 +1,17 @@
 """When a waiting comparison's turn comes."""
 
 from quantcore.jobs import Forecast
+from quantcore.jobs.records import OpenCell
 from quantcore.jobs.turns import forecasts
 
 
 def test_what_runs_comes_first_and_owners_take_turns() -> None:
     cells = [
-        ("mine", "me", 4.0, 0.5, "running"),
-        ("yours", "you", 1.0, 0.0, "waiting"),
-        ("yours", "you", 1.0, 0.0, "waiting"),
-        ("mine", "me", 2.0, 0.0, "waiting"),
-        ("also mine", "me", 3.0, 0.0, "waiting"),
+        OpenCell("mine", "me", 4.0, 0.5, "running"),
+        OpenCell("yours", "you", 1.0, 0.0, "waiting"),
+        OpenCell("yours", "you", 1.0, 0.0, "waiting"),
+        OpenCell("mine", "me", 2.0, 0.0, "waiting"),
+        OpenCell("also mine", "me", 3.0, 0.0, "waiting"),
     ]
     # In turn: mine (2 left), yours 1, mine 2, yours 1, also mine 3.
     assert forecasts(cells, pace_s=10.0) == {
@@ -20,8 +21,8 @@ def test_what_runs_comes_first_and_owners_take_turns() -> None:
     }
 
 
-def test_without_a_pace_only_the_place_is_known() -> None:
-    cells = [("a", "me", 1.0, 0.0, "running"), ("b", "you", 1.0, 0.0, "waiting")]
+def test_without_a_pace_only_cells_ahead_are_counted() -> None:
+    cells = [OpenCell("a", "me", 1.0, 0.0, "running"), OpenCell("b", "you", 1.0, 0.0, "waiting")]
     assert forecasts(cells, None) == {"a": Forecast(0), "b": Forecast(1)}
 
 

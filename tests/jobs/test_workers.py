@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from quantcore.errors import SchedulerError
-from quantcore.jobs import workers
+from quantcore.jobs import link
 from quantcore.schema import Variant, current_environment
 from quantcore.service import Service
 from quantcore.settings import Settings
@@ -103,15 +103,15 @@ def listens(port: int) -> bool:
 
 
 @contextmanager
-def worker_at(place: Site, command: str) -> Iterator[Started]:
+def worker_at(running_site: Site, command: str) -> Iterator[Started]:
     """Start a worker with a data folder of its own, and wait until the server sees it."""
     variables = {
-        "QUANTCORE_DATA": str(place.folder / "worker"),
-        "QUANTCORE_ARTIFACTS": f"file://{place.folder}/shared",
+        "QUANTCORE_DATA": str(running_site.folder / "worker"),
+        "QUANTCORE_ARTIFACTS": f"file://{running_site.folder}/shared",
     }
-    log = place.folder / "worker.log"
-    with started(log, f"{command} {place.address}", **variables) as running:
-        assert soon(lambda: len(place.comparisons.hosts()) == 2, START_S), running.said()
+    log = running_site.folder / "worker.log"
+    with started(log, f"{command} {running_site.address}", **variables) as running:
+        assert soon(lambda: len(running_site.comparisons.hosts()) == 2, START_S), running.said()
         yield running
 
 
@@ -127,30 +127,30 @@ def test_a_comparison_is_measured_there_and_its_files_are_found_here(ours: Site)
     with worker_at(ours, OURS[1]) as running:
         assert f"Measuring for {ours.address} on " in running.said()
         there = comparisons.hosts()[0]
-        assert (there.place, there.workers) == ("cluster", 1)
+        assert (there.location, there.workers) == ("cluster", 1)
         assert there.environment == current_environment()
         asked = request(RANDOM, Variant("dynamic", "x86"))
         view = finished(comparisons, comparisons.start(asked))
     assert states(view) == ["done", "done"], view.comparison.failures
     assert view.place == "cluster"
     assert view.cells[1].worker.startswith("tcp://127.0.0.1:")
-    assert comparisons._workers._here.cluster is None
+    assert comparisons.workers._links["here"].cluster is None
     # Its file lies in the worker's folder, and comes when it is wanted.
     sha256 = view.comparison.results[1].artifact.sha256
     assert sha256 in files_under(ours.folder / "worker" / "artifacts")
     assert files_under(ours.folder / "web" / "artifacts") == []
-    assert comparisons.store.verify().is_clean
+    assert comparisons.store.maintenance.verify().is_clean
     assert comparisons.store.checked_path(sha256).exists()
     # What was measured there is known here, without any worker.
     again = comparisons.view(comparisons.start(asked, host=there))
     assert [row.cached for row in again.comparison.results] == [True, True]
 
 
-def calibrating(place: Site, seed: int, *more: Variant) -> str:
+def calibrating(running_site: Site, seed: int, *more: Variant) -> str:
     """Return a comparison whose second cell is under way."""
     asked = slow(seed)
-    job_id = place.comparisons.start(replace(asked, variants=(*asked.variants, *more)))
-    until_calibrating(place.comparisons, job_id, 1)
+    job_id = running_site.comparisons.start(replace(asked, variants=(*asked.variants, *more)))
+    until_calibrating(running_site.comparisons, job_id, 1)
     return job_id
 
 
@@ -158,12 +158,15 @@ def calibrating(place: Site, seed: int, *more: Variant) -> str:
 def test_a_killed_worker_fails_its_cell_once_and_no_other(
     tmp_path: Path, commands: tuple[str, str]
 ) -> None:
-    with site(tmp_path, commands[0]) as place, worker_at(place, commands[1]) as running:
-        job_id = calibrating(place, 21, Variant("dynamic", "fbgemm"))
+    with (
+        site(tmp_path, commands[0]) as running_site,
+        worker_at(running_site, commands[1]) as running,
+    ):
+        job_id = calibrating(running_site, 21, Variant("dynamic", "fbgemm"))
         (killed,) = descendants(running.process.pid)["worker"]
         children = [pid for found in descendants(killed).values() for pid in found]
         os.kill(killed, signal.SIGKILL)
-        view = finished(place.comparisons, job_id)
+        view = finished(running_site.comparisons, job_id)
         assert states(view) == ["done", "failed", "done"], view.comparison.failures
         assert [cell.attempts for cell in view.cells] == [1, 1, 1]
         reason = view.comparison.failures[0].reason
@@ -185,7 +188,7 @@ def test_a_worker_that_is_told_to_end_leaves_its_cell_to_the_next_one(ours: Site
         assert soon(lambda: all(map(is_gone, pids)))
         assert "Traceback" not in running.said()
     assert soon(lambda: states(comparisons.view(job_id)) == ["done", "waiting"])
-    assert [host.place for host in comparisons.hosts()] == ["here"]
+    assert [host.location for host in comparisons.hosts()] == ["here"]
     with worker_at(ours, OURS[1]):
         view = finished(comparisons, job_id)
     assert states(view) == ["done", "done"], view.comparison.failures
@@ -195,20 +198,20 @@ def test_a_worker_that_is_told_to_end_leaves_its_cell_to_the_next_one(ours: Site
 def test_a_killed_scheduler_is_named_in_every_row_that_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "CONNECT_TIMEOUT_S", 1.0)
-    with site(tmp_path, OURS[0]) as place, worker_at(place, OURS[1]) as running:
-        job_id = calibrating(place, 23, Variant("dynamic", "fbgemm"))
+    monkeypatch.setattr(link, "CONNECT_TIMEOUT_S", 1.0)
+    with site(tmp_path, OURS[0]) as running_site, worker_at(running_site, OURS[1]) as running:
+        job_id = calibrating(running_site, 23, Variant("dynamic", "fbgemm"))
         pids = running.pids()
-        place.scheduler.process.kill()
-        view = finished(place.comparisons, job_id)
+        running_site.scheduler.process.kill()
+        view = finished(running_site.comparisons, job_id)
         assert states(view) == ["done", "failed", "failed"]
         assert {row.reason for row in view.comparison.failures} == {
-            f"No Dask scheduler answers at {place.address}."
+            f"No Dask scheduler answers at {running_site.address}."
         }
         assert "QUANTCORE_SCHEDULER" in view.message
         # The worker ends as well, and says why.
         assert running.process.wait(30) == 1
-        assert f"The scheduler at {place.address} has gone." in running.said()
+        assert f"The scheduler at {running_site.address} has gone." in running.said()
         assert soon(lambda: all(map(is_gone, pids)))
 
 
@@ -246,7 +249,7 @@ def test_what_cannot_be_reached_is_said_in_one_sentence(
 def test_a_server_that_is_given_something_else_for_a_scheduler_says_so(
     tmp_path: Path, web_server: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(link, "CONNECT_TIMEOUT_S", 1.0)
     comparisons = Service(Settings(tmp_path, scheduler=f"tcp://127.0.0.1:{web_server}"))
     with pytest.raises(SchedulerError, match="No Dask scheduler answers"):
         comparisons.hosts()

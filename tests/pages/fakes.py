@@ -9,7 +9,7 @@ from quantcore.jobs import Forecast, Host, JobSummary
 from quantcore.jobs.comparisons import Outlook
 from quantcore.schema import CellProgress, CompareRequest, Comparison, Failure, JobState, JobView
 from quantcore.settings import Settings
-from quantcore.untrusted import IntakeView
+from quantcore.untrusted import InspectionView
 from quantcore.uploads import Upload, Uploads
 from tests.support import fixtures
 from ui.common import visitor
@@ -54,24 +54,24 @@ def waiting(ahead: int, starts_in_s: float | None) -> JobView:
     return replace(found, share=0.0, ahead=ahead, starts_in_s=starts_in_s)
 
 
-class FakeIntakes:
+class FakeInspections:
     """Shows the looks it was given, and notes what it was asked to do."""
 
     def __init__(self) -> None:
-        self.views: dict[str, IntakeView] = {}
+        self.views: dict[str, InspectionView] = {}
         self.started: list[Upload] = []
         self.cancelled: list[str] = []
         self.refused = ""
         # What a look that starts is at, until a test says more.
-        self.first: Callable[[Upload], IntakeView] = lambda upload: IntakeView(
-            "running", "reading the numbers", 0.4, upload
+        self.first: Callable[[Upload], InspectionView] = lambda upload: InspectionView(
+            upload, state="running", stage="reading the numbers", share=0.4
         )
 
     def start(self, upload: Upload) -> None:
         self.started.append(upload)
         self.views[upload.token] = self.first(upload)
 
-    def view(self, token: str) -> IntakeView | None:
+    def view(self, token: str) -> InspectionView | None:
         return self.views.get(token)
 
     def cancel(self, token: str) -> None:
@@ -96,7 +96,7 @@ class FakeComparisons:
         self.refusal: QuantcoreError | None = None
         # Of a folder that is not there: nobody brought anything, but where a test says so.
         self.uploads = Uploads(Settings(data=Path("nowhere")))
-        self.intakes = FakeIntakes()
+        self.inspections = FakeInspections()
 
     def delete_upload(self, token: str) -> None:
         self.uploads.delete(token)

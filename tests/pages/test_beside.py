@@ -38,7 +38,7 @@ def summary(job_id: str, job: JobView) -> JobSummary:
         name="",
         model=rows[0].model,
         models=1,
-        place=job.place,
+        location=job.place,
         host=Host(job.comparison.environment).digest,
         created=0.0,
         ended=1.0,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.engine import failure
 from quantcore.errors import ChildDiedError, StoreError
+from quantcore.exports import ExportView
 from quantcore.formats import EXPORTERS
-from quantcore.schema import ExportSpec, ExportView, ImageSpec, Variant, VerificationReport
+from quantcore.schema import ExportSpec, ImageSpec, Variant, VerificationReport
 from tests.pages.fakes import FakeComparisons
 from tests.support import fixtures, report_fixtures
 from ui.common import state
@@ -23,17 +23,17 @@ Open = Callable[..., AppTest]
 
 @dataclass
 class FakeExports:
-    """Answers with the cards and views it was given, and notes what it was asked to do."""
+    """Answers with the reports and views it was given, and notes what it was asked to do."""
 
     folder: Path
-    cards: dict[ExportSpec, VerificationReport] = field(default_factory=dict)
+    reports: dict[ExportSpec, VerificationReport] = field(default_factory=dict)
     views: dict[ExportSpec, ExportView] = field(default_factory=dict)
     started: list[ExportSpec] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     others_wait: bool = False
 
-    def known(self, spec: ExportSpec) -> VerificationReport | None:
-        return self.cards.get(spec)
+    def cached(self, spec: ExportSpec) -> VerificationReport | None:
+        return self.reports.get(spec)
 
     def latest(self, spec: ExportSpec) -> str | None:
         return spec.format if spec in self.views else None
@@ -44,7 +44,7 @@ class FakeExports:
     def start(self, spec: ExportSpec, owner: str = "") -> str:
         assert owner
         self.started.append(spec)
-        self.views[spec] = ExportView(spec, "waiting")
+        self.views[spec] = ExportView(spec)
         return spec.format
 
     def cancel(self, export_id: str, owner: str = "") -> bool:
@@ -53,18 +53,18 @@ class FakeExports:
         if self.others_wait:
             return False
         (spec,) = self.views
-        self.views[spec] = ExportView(spec, "cancelled")
+        self.views[spec] = ExportView(spec, state="cancelled")
         return True
 
-    def picture(self, card: VerificationReport) -> bytes | None:
-        return report_fixtures.picture() if card.sample else None
+    def picture(self, report: VerificationReport) -> bytes | None:
+        return report_fixtures.picture() if report.sample else None
 
     @contextmanager
-    def files(self, card: VerificationReport) -> Iterator[tuple[Path, Path | None]]:
+    def files(self, report: VerificationReport) -> Iterator[tuple[Path, Path | None]]:
         file, picture = self.folder / "file", self.folder / "picture.png"
         file.write_bytes(b"the model")
         picture.write_bytes(report_fixtures.picture())
-        yield file, picture if card.sample else None
+        yield file, picture if report.sample else None
 
 
 @pytest.fixture
@@ -90,6 +90,10 @@ def spec(format: str = "mobile", workflow: str = "static", backend: str = "qnnpa
     wanted = report_fixtures.spec(format, workflow, backend)
     measure = replace(wanted.request.measure, threads=state.settings().threads)
     return replace(wanted, request=replace(wanted.request, measure=measure))
+
+
+def running() -> ExportView:
+    return ExportView(spec(), state="running", stage="judging it", share=0.6, seconds_left=4.0)
 
 
 def html(page: AppTest) -> str:
@@ -127,13 +131,13 @@ def test_pressing_the_button_asks_for_what_is_chosen(open_page: Open, fake: Fake
 
 
 def test_how_far_it_is_stands_there_with_the_time_left(open_page: Open, fake: FakeExports) -> None:
-    fake.views[spec()] = ExportView(spec(), "running", "judging it", 0.6, 4.0)
+    fake.views[spec()] = running()
     page = open_page()
     assert "judging it, about 4 s left" in str(page.get("progress")[0].proto)
 
 
 def test_cancel_leaves_a_word_and_the_way_to_go_on(open_page: Open, fake: FakeExports) -> None:
-    fake.views[spec()] = ExportView(spec(), "running", "judging it", 0.6, 4.0)
+    fake.views[spec()] = running()
     page = press(open_page(), "Cancel")
     assert fake.cancelled == ["mobile"]
     assert page.info[0].value == "**Stopped.** Nothing was written."
@@ -141,7 +145,7 @@ def test_cancel_leaves_a_word_and_the_way_to_go_on(open_page: Open, fake: FakeEx
 
 
 def test_a_file_that_others_wait_for_goes_on(open_page: Open, fake: FakeExports) -> None:
-    fake.views[spec()] = ExportView(spec(), "running", "judging it", 0.6, 4.0)
+    fake.views[spec()] = running()
     fake.others_wait = True
     page = press(open_page(), "Cancel")
     assert "Another visitor waits for this file as well" in page.toast[0].value
@@ -149,7 +153,7 @@ def test_a_file_that_others_wait_for_goes_on(open_page: Open, fake: FakeExports)
 
 
 def test_a_file_that_was_made_before_is_there_at_once(open_page: Open, fake: FakeExports) -> None:
-    fake.cards[spec()] = report_fixtures.card(spec())
+    fake.reports[spec()] = report_fixtures.card(spec())
     page = open_page()
     shown = html(page)
     assert "Every check held" in shown
@@ -169,7 +173,7 @@ def test_a_file_that_was_made_before_is_there_at_once(open_page: Open, fake: Fak
 def test_a_file_that_failed_says_so_and_is_offered_only_in_a_fold(
     open_page: Open, fake: FakeExports
 ) -> None:
-    fake.cards[spec()] = report_fixtures.broken(spec())
+    fake.reports[spec()] = report_fixtures.broken(spec())
     page = open_page()
     assert "Do not ship this file" in html(page)
     assert "What did not hold: answers as its variant." in html(page)
@@ -179,7 +183,7 @@ def test_a_file_that_failed_says_so_and_is_offered_only_in_a_fold(
 
 
 def test_a_file_that_does_not_load_is_told(open_page: Open, fake: FakeExports) -> None:
-    fake.cards[spec()] = report_fixtures.dead(spec())
+    fake.reports[spec()] = report_fixtures.dead(spec())
     assert "It does not: no such operator." in html(open_page())
 
 
@@ -199,11 +203,10 @@ def test_a_missing_runtime_is_named_with_what_brings_it(open_page: Open) -> None
 
 def test_a_failed_try_keeps_its_reason(open_page: Open, fake: FakeExports) -> None:
     lost = ChildDiedError("Its process was ended.", "Give it more memory.")
-    fake.views[spec()] = ExportView(
-        spec(), "failed", failure=failure(spec().request, spec().variant, lost)
-    )
+    fake.views[spec()] = ExportView(spec(), state="failed", problem=lost, details="Traceback")
     page = open_page()
     assert "Its process was ended" in page.error[0].value.replace("\\", "")
+    assert page.code[0].value == "Traceback"
     assert labels(page) == ["Try again"]
 
 

@@ -118,7 +118,7 @@ def test_how_each_ended_is_said(open_page: Open, queue: JobQueue) -> None:
     queues.add(queue, "partly", [*whole.results, *whole.failures], owner=ME)
     queues.add(queue, "failed", fixtures.all_failed().failures, owner=ME)
     queues.add(queue, "stopped", whole.results[:3], waiting=4, owner=ME)
-    queue.cancel("stopped")
+    queue.jobs.cancel("stopped")
     said = text(open_page())
     assert "14 measured, 1 failed, 2 not possible" in said
     assert "Nothing was measured. 17 failed" in said
@@ -133,7 +133,7 @@ def test_what_runs_can_be_cancelled_and_then_stands_under_done(
     assert headings(page) == ["Waiting · 1"]
     page = press(page, "Cancel")
     assert headings(page.run()) == ["Done · 1"]
-    assert queue.job("waiting").state == "cancelled"
+    assert queue.jobs.get("waiting").state == "cancelled"
     page = press(page, "Go on measuring")
     assert headings(page.run()) == ["Waiting · 1"]
 
@@ -142,7 +142,7 @@ def test_only_what_failed_is_tried_again(open_page: Open, queue: JobQueue) -> No
     whole = fixtures.typical()
     queues.add(queue, "partly", [*whole.results, *whole.failures], owner=ME)
     press(open_page(), "Try the failed again")
-    states = [cell.state for cell in queue.job("partly").cells]
+    states = [cell.state for cell in queue.jobs.get("partly").cells]
     assert (states.count("waiting"), states.count("failed"), states.count("done")) == (1, 2, 14)
 
 
@@ -150,7 +150,7 @@ def test_the_name_is_asked_for_in_a_fold(open_page: Open, queue: JobQueue) -> No
     queues.add(queue, "over", fixtures.one_variant().results, owner=ME)
     page = unfold(open_page(), "name-fold-over")
     page.text_input(key="name-over").set_value("  For Friday ").run()
-    assert queue.job("over").name == "For Friday"
+    assert queue.jobs.get("over").name == "For Friday"
     assert links(page) == [("For Friday", "over")]
 
 
@@ -161,7 +161,7 @@ def test_deleting_takes_two_presses(open_page: Open, queue: JobQueue) -> None:
     page = press(unfold(page, "delete-fold-over"), "Delete it")
     assert "Nothing has been asked for yet" in text(page)
     with pytest.raises(RequestError):
-        queue.job("over")
+        queue.jobs.get("over")
 
 
 def test_somebody_elses_can_only_be_looked_at(
@@ -184,7 +184,7 @@ def test_settings_may_open_every_comparison_to_all(
     monkeypatch.setenv("QUANTCORE_SHARED_JOBS", "open")
     queues.add(queue, "waiting", [], waiting=2, owner="somebody else")
     press(open_page(), "Cancel")
-    assert queue.job("waiting").state == "cancelled"
+    assert queue.jobs.get("waiting").state == "cancelled"
 
 
 def test_many_are_drawn_a_page_at_a_time(open_page: Open, queue: JobQueue) -> None:

@@ -19,15 +19,15 @@ from quantcore.engine import predictions
 from quantcore.errors import RequestError
 from quantcore.exports import exports
 from quantcore.images import preview, unmatched
+from quantcore.jobs import TaskState
 from quantcore.models import find, offered
 from quantcore.schema import CompareRequest, Comparison, ImageSpec, ModelSpec, Variant
-from quantcore.untrusted import IntakeView
-from quantcore.untrusted.service import IntakeState
+from quantcore.untrusted import InspectionView
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads, use
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.pages.test_export import FakeExports
-from tests.pages.test_try import FakeTrials
+from tests.pages.test_try import FakePlayground
 from tests.support import fixtures
 from ui.common import hosts, owned_uploads, state, widgets
 from ui.export import exporting
@@ -105,8 +105,8 @@ def bring(
     return upload
 
 
-def look(fake: FakeComparisons, upload: Upload, how: IntakeState = "done", **more: object) -> None:
-    fake.intakes.views[upload.token] = IntakeView(how, "", 1.0, upload, **more)  # type: ignore[arg-type]
+def look(fake: FakeComparisons, upload: Upload, how: TaskState = "done", **more: object) -> None:
+    fake.inspections.views[upload.token] = InspectionView(upload, state=how, share=1.0, **more)  # type: ignore[arg-type]
 
 
 def said(page: AppTest) -> str:
@@ -236,7 +236,7 @@ def upload(page: AppTest, content: bytes, name: str, place: int = 0) -> AppTest:
 def test_a_file_is_received_whole_and_looked_at(open_page: Open, fake: FakeComparisons) -> None:
     content = bytes(range(256)) * 10_000
     page = upload(open_page(part="bring"), content, "../my model.pt")
-    (started,) = fake.intakes.started
+    (started,) = fake.inspections.started
     assert (started.filename, started.owner) == ("my model.pt", ME)
     assert fake.uploads.content(started.token).read_bytes() == content
     assert page.query_params == {"part": "bring", "upload": started.token}
@@ -260,9 +260,9 @@ def test_an_empty_file_is_refused_and_another_can_be_brought(
 ) -> None:
     page = upload(open_page(part="bring"), b"", "empty.pt")
     assert "This file is empty: it has 0 bytes. Bring another file." in said(page)
-    assert not fake.intakes.started
+    assert not fake.inspections.started
     upload(page, b"numbers", "full.pt")
-    assert [each.filename for each in fake.intakes.started] == ["full.pt"]
+    assert [each.filename for each in fake.inspections.started] == ["full.pt"]
 
 
 def test_the_field_takes_as_much_as_the_settings_say(
@@ -276,14 +276,14 @@ def test_the_field_takes_as_much_as_the_settings_say(
 
 def test_it_says_where_programs_are_not_taken(open_page: Open, fake: FakeComparisons) -> None:
     assert not open_page(part="bring").info
-    fake.intakes.refused = "TorchScript is not taken here: nothing locks it in."
+    fake.inspections.refused = "TorchScript is not taken here: nothing locks it in."
     assert "TorchScript is not taken here" in said(open_page(part="bring"))
 
 
 def test_a_look_can_be_stopped(open_page: Open, fake: FakeComparisons) -> None:
     page = upload(open_page(part="bring"), b"numbers", "pets.pt")
     page.button(key="cancel").click().run()
-    assert fake.intakes.cancelled == [fake.intakes.started[0].token]
+    assert fake.inspections.cancelled == [fake.inspections.started[0].token]
     page.run()
     assert "Stopped. Nothing of pets.pt was kept." in said(page)
     page.button(key="another").click().run()
@@ -304,7 +304,7 @@ def test_a_refusal_says_why_and_what_to_do(open_page: Open, fake: FakeComparison
 
 @pytest.mark.parametrize("how", ["running", "failed", "done"])
 def test_nobody_else_sees_a_look(
-    open_page: Open, fake: FakeComparisons, browse_as: Browse, how: IntakeState
+    open_page: Open, fake: FakeComparisons, browse_as: Browse, how: TaskState
 ) -> None:
     mine = bring(fake)
     look(fake, mine, how, problem=RequestError("Secret."))
@@ -324,7 +324,7 @@ def test_a_file_nobody_looked_at_can_still_be(open_page: Open, fake: FakeCompari
     page = open_page(part="bring", upload=mine.token)
     assert "Nobody has looked at pets.pt yet" in said(page)
     page.button(key="look").click().run()
-    assert fake.intakes.started == [mine]
+    assert fake.inspections.started == [mine]
 
 
 # A model is described
@@ -660,7 +660,7 @@ def test_a_comparison_of_a_deleted_upload_is_still_drawn(
 ) -> None:
     name = "upload/" + "A" * 32
     fake.views["gone"] = view(of_upload(name))
-    fake.store, fake.trials = None, FakeTrials(here=True)  # type: ignore[attr-defined]
+    fake.store, fake.playground = None, FakePlayground(here=True)  # type: ignore[attr-defined]
     monkeypatch.setattr(predictions, "logits_of", lambda *_: np.eye(10)[[0] * 2_000])
     page = open_page(APP, job="gone")
     assert page.selectbox(key="model").options[0] == "a deleted upload · not yours"
@@ -744,7 +744,7 @@ def test_nobody_else_sees_the_pictures_through_a_comparison(
     typical = fixtures.typical()
     asked = replace(typical.request, images=ImageSpec(pictures))
     fake.views["shared"] = view(replace(typical, request=asked))
-    fake.store, fake.trials = None, FakeTrials(here=True)  # type: ignore[attr-defined]
+    fake.store, fake.playground = None, FakePlayground(here=True)  # type: ignore[attr-defined]
     monkeypatch.setattr(predictions, "logits_of", lambda *_: np.eye(10)[[0] * 2_000])
     browse_as("somebody else")
     shown = open_page(PROJECT / "pages" / f"{page}.py", job="shared")
@@ -753,7 +753,7 @@ def test_nobody_else_sees_the_pictures_through_a_comparison(
 
 def test_a_program_is_not_offered_to_be_tried(open_page: Open, fake: FakeComparisons) -> None:
     fake.views["done"] = view(of_upload(bring(fake, PROGRAM).name))
-    fake.store, fake.trials = None, FakeTrials(here=True)  # type: ignore[attr-defined]
+    fake.store, fake.playground = None, FakePlayground(here=True)  # type: ignore[attr-defined]
     links = [each.proto.label for each in open_page(APP, job="done").get("page_link")]
     assert not [label for label in links if label.startswith("Try one")]
     page = open_page(PROJECT / "pages" / "Try.py", job="done")

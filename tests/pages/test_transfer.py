@@ -10,9 +10,8 @@ from streamlit.testing.v1.element_tree import Element
 
 from quantcore.draw import curve
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, RequestError
-from quantcore.fine_tuning import TransferSpec, TransferView
-from quantcore.fine_tuning.service import TransferState
-from quantcore.fine_tuning.training import Point
+from quantcore.fine_tuning import FineTuningSpec, FineTuningView, Point
+from quantcore.jobs import TaskState
 from quantcore.schema import ModelSpec
 from quantcore.settings import Settings
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads, use
@@ -28,26 +27,27 @@ LABELS = ("cat", "dog")
 
 
 @dataclass
-class FakeTransfers:
+class FakeFineTuning:
     """Answers with the view it was given, and notes what it was asked."""
 
-    views: dict[str, TransferView] = field(default_factory=dict)
-    started: list[tuple[TransferSpec, str]] = field(default_factory=list)
+    views: dict[str, FineTuningView] = field(default_factory=dict)
+    started: list[tuple[FineTuningSpec, str]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     refusal: QuantcoreError | None = None
 
-    def start(self, spec: TransferSpec, owner: str) -> str:
+    def start(self, spec: FineTuningSpec, owner: str) -> str:
         if self.refusal:
             raise self.refusal
         self.started.append((spec, owner))
-        self.views["new"] = TransferView("waiting", "waits until another model is taught", spec)
+        self.views["new"] = FineTuningView(spec, stage="waits until another model is taught")
         return "new"
 
-    def view(self, transfer_id: str) -> TransferView | None:
-        return self.views.get(transfer_id)
+    def view(self, run_id: str) -> FineTuningView | None:
+        return self.views.get(run_id)
 
-    def cancel(self, transfer_id: str) -> None:
-        self.cancelled.append(transfer_id)
+    def cancel(self, run_id: str, owner: str) -> None:
+        assert owner == ME
+        self.cancelled.append(run_id)
 
 
 @pytest.fixture
@@ -58,16 +58,16 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploads:
 
 
 @pytest.fixture
-def fake(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> FakeTransfers:
-    fake, comparisons = FakeTransfers(), FakeComparisons()
+def fake(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> FakeFineTuning:
+    fake, comparisons = FakeFineTuning(), FakeComparisons()
     comparisons.uploads = uploads
-    comparisons.transfers = fake  # type: ignore[attr-defined]
+    comparisons.fine_tuning = fake  # type: ignore[attr-defined]
     monkeypatch.setattr(state, "comparisons", lambda: comparisons)
     return fake
 
 
 @pytest.fixture
-def open_page(fake: FakeTransfers) -> Open:
+def open_page(fake: FakeFineTuning) -> Open:
     def open_page(**address: str) -> AppTest:
         page = AppTest.from_file(str(PAGE), default_timeout=30)
         page.query_params.update(address)
@@ -87,7 +87,7 @@ def pets(uploads: Uploads) -> Upload:
     return bring(uploads)
 
 
-def taught(uploads: Uploads) -> Upload:
+def fine_tuned(uploads: Uploads) -> Upload:
     upload = uploads.receive("pets on MobileNet v2.safetensors", [b"story"], ME)
     model = UploadedModel(
         form="state_dict",
@@ -105,9 +105,9 @@ def taught(uploads: Uploads) -> Upload:
     return uploads.describe(upload.token, model=model)
 
 
-def lesson(fake: FakeTransfers, pets: Upload, state: TransferState, **facts: object) -> None:
-    spec = TransferSpec(ModelSpec("bundled/mobilenet_v2"), pets.name, 8)
-    fake.views["known"] = TransferView(state, spec=spec, **{"stage": "", **facts})  # type: ignore[arg-type]
+def shows(fake: FakeFineTuning, pets: Upload, state: TaskState, **facts: object) -> None:
+    spec = FineTuningSpec(ModelSpec("bundled/mobilenet_v2"), pets.name, 8)
+    fake.views["known"] = FineTuningView(spec, state=state, **facts)  # type: ignore[arg-type]
 
 
 def html(page: AppTest) -> str:
@@ -138,7 +138,7 @@ def test_without_images_it_leads_to_where_they_are_brought(
 
 
 def test_a_lesson_is_asked_for_with_what_is_chosen(
-    open_page: Open, fake: FakeTransfers, uploads: Uploads, pets: Upload
+    open_page: Open, fake: FakeFineTuning, uploads: Uploads, pets: Upload
 ) -> None:
     birds = bring(uploads, "birds.zip")
     page = open_page()
@@ -150,7 +150,7 @@ def test_a_lesson_is_asked_for_with_what_is_chosen(
     page.number_input(key="epochs").set_value(4)
     page.button(key="teach").click().run()
     assert not page.exception
-    assert fake.started == [(TransferSpec(ModelSpec("bundled/resnet18"), pets.name, 4), ME)]
+    assert fake.started == [(FineTuningSpec(ModelSpec("bundled/resnet18"), pets.name, 4), ME)]
     assert page.query_params["lesson"] == "new"
     assert "Cancel" in labels(page)
     assert birds.name not in str(fake.started)
@@ -171,7 +171,7 @@ def test_images_of_somebody_else_are_not_offered(
     assert "Bring images first" in html(open_page(images=pets.name))
 
 
-def test_a_refusal_is_said(open_page: Open, fake: FakeTransfers, pets: Upload) -> None:
+def test_a_refusal_is_said(open_page: Open, fake: FakeFineTuning, pets: Upload) -> None:
     fake.refusal = RequestError("These images are too few.", "Bring more.")
     page = open_page()
     page.button(key="teach").click().run()
@@ -180,9 +180,9 @@ def test_a_refusal_is_said(open_page: Open, fake: FakeTransfers, pets: Upload) -
 
 
 def test_while_it_learns_stage_time_and_curve_are_there_and_it_can_be_stopped(
-    open_page: Open, fake: FakeTransfers, pets: Upload
+    open_page: Open, fake: FakeFineTuning, pets: Upload
 ) -> None:
-    lesson(
+    shows(
         fake,
         pets,
         "running",
@@ -205,8 +205,8 @@ def test_while_it_learns_stage_time_and_curve_are_there_and_it_can_be_stopped(
     assert fake.cancelled == ["known"]
 
 
-def test_at_first_there_is_no_curve(open_page: Open, fake: FakeTransfers, pets: Upload) -> None:
-    lesson(fake, pets, "waiting", stage="waits until the measurement that runs is done")
+def test_at_first_there_is_no_curve(open_page: Open, fake: FakeFineTuning, pets: Upload) -> None:
+    shows(fake, pets, "waiting", stage="waits until the measurement that runs is done")
     page = open_page(lesson="known")
     assert "Waits until the measurement" in str(page.get("progress")[0].proto)
     assert not page.get("plotly_chart")
@@ -214,13 +214,13 @@ def test_at_first_there_is_no_curve(open_page: Open, fake: FakeTransfers, pets: 
 
 def test_what_was_taught_is_compared_on_the_images_it_learnt_from(
     open_page: Open,
-    fake: FakeTransfers,
+    fake: FakeFineTuning,
     uploads: Uploads,
     pets: Upload,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = taught(uploads)
-    lesson(fake, pets, "done", share=1.0, curve=CURVE, upload=made)
+    model = fine_tuned(uploads)
+    shows(fake, pets, "done", share=1.0, curve=CURVE, upload=model)
     led: list[tuple[object, object]] = []
     monkeypatch.setattr(
         "ui.fine_tuning.fine_tuning.st.switch_page",
@@ -232,7 +232,7 @@ def test_what_was_taught_is_compared_on_the_images_it_learnt_from(
     assert "Loss went from 0.70 to 0.31." in captions(page)
     assert "Teach it" in labels(page)
     page.button(key="compare-taught").click().run()
-    assert led == [(site.COMPARE, {"model": made.name, "images": pets.name})]
+    assert led == [(site.COMPARE, {"model": model.name, "images": pets.name})]
 
 
 @pytest.mark.parametrize(
@@ -244,13 +244,13 @@ def test_what_was_taught_is_compared_on_the_images_it_learnt_from(
 )
 def test_how_it_ended_otherwise_is_said_and_it_can_be_asked_for_again(
     open_page: Open,
-    fake: FakeTransfers,
+    fake: FakeFineTuning,
     pets: Upload,
-    ended: TransferState,
+    ended: TaskState,
     problem: QuantcoreError,
     kind: str,
 ) -> None:
-    lesson(fake, pets, ended, problem=problem, curve=CURVE[:1])
+    shows(fake, pets, ended, problem=problem, curve=CURVE[:1])
     page = open_page(lesson="known")
     assert problem.reason in text(getattr(page, kind))
     assert "With the new last layer alone, 55 %" in captions(page)

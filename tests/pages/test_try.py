@@ -11,10 +11,16 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.decide import decide
 from quantcore.errors import RequestError, StoreError
-from quantcore.playground import Answer, Seen, TrialSpec, TrialView, Unanswered
-from quantcore.playground.run import check
+from quantcore.playground import (
+    Answer,
+    PlaygroundSpec,
+    PlaygroundView,
+    Seen,
+    Unanswered,
+    check,
+)
 from quantcore.schema import Comparison, Guess, VariantResult
-from tests.pages.fakes import FakeComparisons, view
+from tests.pages.fakes import ME, FakeComparisons, view
 from tests.support import fixtures
 from ui.common import state
 from ui.playground import playground
@@ -41,53 +47,57 @@ def says(row: VariantResult, first: str = "Ankle boot", share: float = 0.96) -> 
     return Answer(row.key, guesses, 3.21)
 
 
-def answered(comparison: Comparison = WHOLE, label: str | None = None, **firsts: str) -> TrialView:
-    """Return a trial that is over; `static_qnnpack="Sneaker"` names another class than the rest."""
+def answered(
+    comparison: Comparison = WHOLE, label: str | None = None, **firsts: str
+) -> PlaygroundView:
+    """Return a run that is over; `static_qnnpack="Sneaker"` names another class than the rest."""
     answers = tuple(
         says(row, firsts.get(f"{row.workflow}_{row.backend}", "Ankle boot"))
         for row in comparison.results
     )
     seen = Seen(png(), png(), (28, 28), label)
-    return TrialView("done", "", len(answers), answers, seen)
+    return PlaygroundView(len(answers), answers, seen, state="done")
 
 
 @dataclass
-class FakeTrials:
+class FakePlayground:
     """Answers with the view it was given, and notes what it was asked."""
 
-    answer: TrialView = field(default_factory=answered)
+    answer: PlaygroundView = field(default_factory=answered)
     here: bool = True
-    started: list[TrialSpec] = field(default_factory=list)
+    started: list[PlaygroundSpec] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
 
     def are_here(self, rows: tuple[VariantResult, ...]) -> bool:
         return self.here
 
-    def start(self, spec: TrialSpec) -> str:
+    def start(self, spec: PlaygroundSpec, owner: str) -> str:
+        assert owner == ME
         check(spec.picture)
         self.started.append(spec)
-        return f"trial-{len(self.started)}"
+        return f"run-{len(self.started)}"
 
-    def view(self, trial_id: str) -> TrialView | None:
+    def view(self, run_id: str) -> PlaygroundView | None:
         return self.answer if self.started else None
 
-    def wait(self, trial_id: str, timeout_s: float) -> None:
-        pass
+    def wait(self, run_id: str, timeout_s: float) -> PlaygroundView:
+        return self.answer
 
-    def forget(self, trial_id: str) -> None:
-        self.cancelled.append(trial_id)
+    def forget(self, run_id: str, owner: str) -> None:
+        assert owner == ME
+        self.cancelled.append(run_id)
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTrials:
-    fake, comparisons = FakeTrials(), FakeComparisons(job=view(WHOLE))
-    comparisons.trials = fake  # type: ignore[attr-defined]
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakePlayground:
+    fake, comparisons = FakePlayground(), FakeComparisons(job=view(WHOLE))
+    comparisons.playground = fake  # type: ignore[attr-defined]
     monkeypatch.setattr(state, "comparisons", lambda: comparisons)
     return fake
 
 
 @pytest.fixture
-def open_page(fake: FakeTrials) -> Open:
+def open_page(fake: FakePlayground) -> Open:
     def open_page(**address: str) -> AppTest:
         page = AppTest.from_file(str(PAGE), default_timeout=30)
         page.query_params.update({"job": "job"} | address)
@@ -117,7 +127,7 @@ def upload(page: AppTest, content: bytes, name: str = "mine.png") -> AppTest:
 
 
 def test_at_first_it_says_what_will_be_here_and_asks_nobody(
-    open_page: Open, fake: FakeTrials
+    open_page: Open, fake: FakePlayground
 ) -> None:
     page = open_page()
     assert "What each of the 14 variants sees in it will be here" in html(page)
@@ -126,7 +136,7 @@ def test_at_first_it_says_what_will_be_here_and_asks_nobody(
 
 
 def test_an_example_is_asked_of_every_variant_shown_and_stands_in_the_address(
-    open_page: Open, fake: FakeTrials
+    open_page: Open, fake: FakePlayground
 ) -> None:
     page = open_page()
     assert page.button_group[1].options[3].endswith("4 Ankle boot")
@@ -141,7 +151,7 @@ def test_an_example_is_asked_of_every_variant_shown_and_stands_in_the_address(
     assert fake.started[1].picture == 3
 
 
-def test_drawing_the_page_again_does_not_ask_again(open_page: Open, fake: FakeTrials) -> None:
+def test_drawing_the_page_again_does_not_ask_again(open_page: Open, fake: FakePlayground) -> None:
     page = open_page(picture="4")
     page.run()
     assert len(fake.started) == 1
@@ -149,7 +159,7 @@ def test_drawing_the_page_again_does_not_ask_again(open_page: Open, fake: FakeTr
     assert len(fake.started) == 2
     page.button_group[1].set_value(5).run()
     assert [spec.picture for spec in fake.started] == [3, 3, 5]
-    assert fake.cancelled == ["trial-1", "trial-2"]
+    assert fake.cancelled == ["run-1", "run-2"]
 
 
 def test_each_card_has_five_classes_with_shares_and_the_time_of_this_call(open_page: Open) -> None:
@@ -162,7 +172,9 @@ def test_each_card_has_five_classes_with_shares_and_the_time_of_this_call(open_p
     assert shown.index("Float32", first) < shown.index(">recommended<")
 
 
-def test_who_names_another_class_is_named_first_of_all(open_page: Open, fake: FakeTrials) -> None:
+def test_who_names_another_class_is_named_first_of_all(
+    open_page: Open, fake: FakePlayground
+) -> None:
     fake.answer = answered(label="Ankle boot", static_qnnpack="Sneaker")
     shown = html(open_page(picture="4"))
     assert "Static on QNNPACK names Sneaker instead (float32: Ankle boot, 96 %)" in shown
@@ -172,7 +184,7 @@ def test_who_names_another_class_is_named_first_of_all(open_page: Open, fake: Fa
 
 
 def test_the_recommended_variant_and_float32_are_held_against_each_other(
-    open_page: Open, fake: FakeTrials
+    open_page: Open, fake: FakePlayground
 ) -> None:
     ship = decide(WHOLE).ship
     row = next(row for row in WHOLE.results if row.key == ship)
@@ -189,7 +201,7 @@ def test_limits_in_the_address_change_who_is_recommended(open_page: Open) -> Non
     assert page.query_params["max_latency"] == "0.0001"
 
 
-def test_a_variant_that_could_not_be_asked_says_why(open_page: Open, fake: FakeTrials) -> None:
+def test_a_variant_that_could_not_be_asked_says_why(open_page: Open, fake: FakePlayground) -> None:
     whole = answered()
     gone = Unanswered(WHOLE.results[-1].key, "Its file is not here.", "Measure it.")
     fake.answer = replace(whole, answers=(*whole.answers[:-1], gone))
@@ -199,7 +211,7 @@ def test_a_variant_that_could_not_be_asked_says_why(open_page: Open, fake: FakeT
     assert "<p>Its file is not here. Measure it.</p>" in shown
 
 
-def test_while_it_is_asked_what_is_answered_is_there(open_page: Open, fake: FakeTrials) -> None:
+def test_while_it_is_asked_what_is_answered_is_there(open_page: Open, fake: FakePlayground) -> None:
     whole = answered()
     fake.answer = replace(
         whole, state="running", stage="asking 14 variants", answers=whole.answers[:5]
@@ -211,7 +223,7 @@ def test_while_it_is_asked_what_is_answered_is_there(open_page: Open, fake: Fake
     assert not labels(page)
 
 
-def test_a_picture_is_brought(open_page: Open, fake: FakeTrials) -> None:
+def test_a_picture_is_brought(open_page: Open, fake: FakePlayground) -> None:
     page = upload(open_page(), png())
     (spec,) = fake.started
     assert spec.picture == png()
@@ -223,7 +235,7 @@ def test_a_picture_is_brought(open_page: Open, fake: FakeTrials) -> None:
     assert len(fake.started) == 1
 
 
-def test_a_photograph_is_taken(open_page: Open, fake: FakeTrials) -> None:
+def test_a_photograph_is_taken(open_page: Open, fake: FakePlayground) -> None:
     page = open_page()
     page.button_group[0].set_value("camera").run()
     page.camera_input[0].set_value(("shot.jpg", png(), "image/jpeg")).run()
@@ -234,23 +246,25 @@ def test_a_photograph_is_taken(open_page: Open, fake: FakeTrials) -> None:
     ("content", "reason"), [(b"", "0 bytes"), (b"x" * 20_000_001, "20 MB is the most")]
 )
 def test_an_empty_or_too_large_file_is_refused_at_once(
-    open_page: Open, fake: FakeTrials, content: bytes, reason: str
+    open_page: Open, fake: FakePlayground, content: bytes, reason: str
 ) -> None:
     page = upload(open_page(), content)
     assert reason in page.error[0].value.replace("\\", "")
     assert not fake.started
 
 
-def test_what_is_no_picture_is_said_with_what_to_bring(open_page: Open, fake: FakeTrials) -> None:
-    fake.answer = TrialView(
-        "failed", "", 14, problem=RequestError("It is no picture.", "Bring another.")
+def test_what_is_no_picture_is_said_with_what_to_bring(
+    open_page: Open, fake: FakePlayground
+) -> None:
+    fake.answer = PlaygroundView(
+        14, state="failed", problem=RequestError("It is no picture.", "Bring another.")
     )
     page = upload(open_page(), b"no picture")
     assert page.error[0].value.replace("\\", "") == "**It is no picture.** Bring another."
     assert labels(page) == ["Try again"]
 
 
-def test_files_that_are_not_here_lead_to_measuring(open_page: Open, fake: FakeTrials) -> None:
+def test_files_that_are_not_here_lead_to_measuring(open_page: Open, fake: FakePlayground) -> None:
     fake.here = False
     page = open_page()
     assert "not on this machine" in page.info[0].value
@@ -265,11 +279,11 @@ def test_a_model_without_figures_leads_to_measuring(open_page: Open) -> None:
 
 
 def test_random_weights_are_said_to_mean_nothing(
-    open_page: Open, fake: FakeTrials, monkeypatch: pytest.MonkeyPatch
+    open_page: Open, fake: FakePlayground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = fixtures.random_weights()
     comparisons = FakeComparisons(job=view(whole))
-    comparisons.trials = fake  # type: ignore[attr-defined]
+    comparisons.playground = fake  # type: ignore[attr-defined]
     monkeypatch.setattr(state, "comparisons", lambda: comparisons)
     assert "classes they name mean nothing" in captions(open_page())
 
@@ -278,7 +292,7 @@ def test_random_weights_are_said_to_mean_nothing(
     "address", [{"picture": "0"}, {"picture": "999"}, {"picture": "²"}, {"from": "moon"}]
 )
 def test_a_link_edited_by_hand_shows_the_page(
-    open_page: Open, fake: FakeTrials, address: dict[str, str]
+    open_page: Open, fake: FakePlayground, address: dict[str, str]
 ) -> None:
     assert "No picture yet" in html(open_page(**address))
     assert not fake.started

@@ -16,9 +16,18 @@ from quantcore.engine import FLOAT32
 from quantcore.errors import RequestError
 from quantcore.images import load_images
 from quantcore.models import find
-from quantcore.playground import Answer, Picture, Trials, TrialSpec, TrialView, Unanswered
+from quantcore.playground import (
+    MAX_BYTES,
+    Answer,
+    Picture,
+    Playground,
+    PlaygroundSpec,
+    PlaygroundView,
+    Unanswered,
+    check,
+)
 from quantcore.playground import service as module
-from quantcore.playground.run import MAX_BYTES, Prepared, check
+from quantcore.playground.picture import Prepared
 from quantcore.sandbox import ProcessPool
 from quantcore.schema import ImageSpec, VariantResult
 from quantcore.settings import Settings
@@ -53,7 +62,7 @@ def halves(mode: str = "RGB", size: tuple[int, int] = (80, 60)) -> Image.Image:
 def read(pool: ProcessPool) -> Read:
     def read(picture: Picture, input_specs: tuple[Any, ...] = (SIGHT,)) -> Prepared:
         with pool.spawn(
-            "quantcore.playground.run:run_prepare_child", picture, IMAGES, input_specs
+            "quantcore.playground.picture:run_prepare_child", picture, IMAGES, input_specs
         ) as child:
             prepared: Prepared = child.receive(timeout_s=60)
         return prepared
@@ -154,7 +163,7 @@ def test_size_is_looked_at_first(picture: bytes, reason: str) -> None:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings with one data folder for the whole module."""
-    return Settings(data=tmp_path_factory.mktemp("trial") / "data", quota_gb=1.0, threads=1)
+    return Settings(data=tmp_path_factory.mktemp("playground") / "data", quota_gb=1.0, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -176,28 +185,27 @@ def rows(bench: Bench) -> tuple[VariantResult, ...]:
 
 
 @pytest.fixture(scope="module")
-def asking(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
+def asking(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playground]:
     lock = tmp_path_factory.mktemp("lock") / "machine.lock"
-    trials = Trials(bench.settings, bench.store, lock)
-    yield trials
-    trials.close()
+    playground = Playground(bench.settings, bench.store, lock)
+    yield playground
+    playground.close()
 
 
-def done(trials: Trials, rows: tuple[VariantResult, ...], picture: Picture) -> TrialView:
-    trial_id = trials.start(TrialSpec(rows, IMAGES, picture))
-    trials.wait(trial_id, WITHIN_S)
-    view = trials.view(trial_id)
-    assert view is not None
+def done(
+    playground: Playground, rows: tuple[VariantResult, ...], picture: Picture
+) -> PlaygroundView:
+    view = playground.wait(playground.start(PlaygroundSpec(rows, IMAGES, picture)), WITHIN_S)
     assert not view.is_open
     return view
 
 
-def pids(trials: Trials) -> list[int]:
-    return [child.pid for child in trials._readers.values()]
+def pids(playground: Playground) -> list[int]:
+    return [child.pid for child in playground.readers.children.values()]
 
 
 def test_every_file_that_is_here_answers_as_it_was_judged_and_the_others_say_why(
-    asking: Trials, bench: Bench, rows: tuple[VariantResult, ...]
+    asking: Playground, bench: Bench, rows: tuple[VariantResult, ...]
 ) -> None:
     view = done(asking, rows, 3)
     assert view.state == "done", view.problem
@@ -216,23 +224,23 @@ def test_every_file_that_is_here_answers_as_it_was_judged_and_the_others_say_why
 
 
 def test_readers_stay_for_the_next_picture_and_end_when_none_comes(
-    asking: Trials, rows: tuple[VariantResult, ...], monkeypatch: pytest.MonkeyPatch
+    asking: Playground, rows: tuple[VariantResult, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done(asking, rows, 0)
     before = pids(asking)
     assert len(before) == 2
     done(asking, rows, encoded(halves()))
     assert pids(asking) == before
-    monkeypatch.setattr(module, "IDLE_S", 0.05)
+    monkeypatch.setattr(asking, "limits", replace(asking.limits, idle_s=0.05))
     done(asking, rows, 1)
     assert soon(lambda: all(map(is_gone, before)))
-    assert soon(lambda: not asking._readers)
+    assert soon(lambda: not asking.readers.children)
     monkeypatch.undo()
     assert done(asking, rows, 1).state == "done"
 
 
 def test_nothing_is_written_of_a_picture_that_somebody_brings(
-    asking: Trials, bench: Bench, rows: tuple[VariantResult, ...]
+    asking: Playground, bench: Bench, rows: tuple[VariantResult, ...]
 ) -> None:
     done(asking, rows, 0)
     before = files(bench.settings.data)
@@ -245,32 +253,28 @@ def files(folder: Path) -> set[Path]:
 
 
 def test_it_waits_while_the_machine_measures_and_says_so(
-    asking: Trials, rows: tuple[VariantResult, ...]
+    asking: Playground, rows: tuple[VariantResult, ...]
 ) -> None:
     with locks.exclusive(asking._lock):
-        first = asking.start(TrialSpec(rows, IMAGES, 0))
+        first = asking.start(PlaygroundSpec(rows, IMAGES, 0))
         assert soon(lambda: stage(asking, first) == module.WAITS)
-        second = asking.start(TrialSpec(rows, IMAGES, 1))
+        second = asking.start(PlaygroundSpec(rows, IMAGES, 1))
         assert stage(asking, second) == module.IN_LINE
         asking.cancel(first)
-        asking.wait(first, 10)
-        assert asking.view(first).state == "cancelled"  # type: ignore[union-attr]
-        assert asking.view(second).state == "waiting"  # type: ignore[union-attr]
-    asking.wait(second, WITHIN_S)
-    assert asking.view(second).state == "done"  # type: ignore[union-attr]
+        assert asking.wait(first, 10).state == "cancelled"
+        assert asking.wait(second, 0.0).state == "waiting"
+    assert asking.wait(second, WITHIN_S).state == "done"
 
 
-def stage(trials: Trials, trial_id: str) -> str:
-    view = trials.view(trial_id)
-    assert view is not None
-    return view.stage
+def stage(playground: Playground, run_id: str) -> str:
+    return playground.wait(run_id, 0.0).stage
 
 
 def test_a_reader_that_is_killed_costs_its_answers_only(
-    asking: Trials, rows: tuple[VariantResult, ...]
+    asking: Playground, rows: tuple[VariantResult, ...]
 ) -> None:
     done(asking, rows, 0)
-    psutil.Process(asking._readers["x86"].pid).kill()
+    psutil.Process(asking.readers.children["x86"].pid).kill()
     exact, lost, _ = done(asking, rows, 0).answers
     assert isinstance(exact, Answer)
     assert isinstance(lost, Unanswered)
@@ -279,7 +283,7 @@ def test_a_reader_that_is_killed_costs_its_answers_only(
 
 
 def test_a_file_that_does_not_run_is_told_on_its_card(
-    asking: Trials, bench: Bench, rows: tuple[VariantResult, ...]
+    asking: Playground, bench: Bench, rows: tuple[VariantResult, ...]
 ) -> None:
     broken = bench.store.add(lambda path: path.write_bytes(b"no model"), "torchscript")
     view = done(asking, (rows[0], replace(rows[1], artifact=broken)), 0)
@@ -289,17 +293,17 @@ def test_a_file_that_does_not_run_is_told_on_its_card(
 
 
 def test_when_everything_is_killed_the_next_picture_starts_it_anew(
-    asking: Trials, rows: tuple[VariantResult, ...]
+    asking: Playground, rows: tuple[VariantResult, ...]
 ) -> None:
     done(asking, rows, 0)
-    assert asking._pool is not None
-    asking._pool.close()
+    assert asking.readers.pool is not None
+    asking.readers.pool.close()
     view = done(asking, rows, 0)
     assert isinstance(view.answers[0], Answer)
 
 
 def test_a_picture_that_cannot_be_read_has_no_answers(
-    asking: Trials, rows: tuple[VariantResult, ...]
+    asking: Playground, rows: tuple[VariantResult, ...]
 ) -> None:
     view = done(asking, rows, b"no picture")
     assert view.state == "failed"
@@ -307,26 +311,25 @@ def test_a_picture_that_cannot_be_read_has_no_answers(
     assert "not a JPEG" in view.problem.reason
     assert view.answers == ()
     with pytest.raises(RequestError):
-        asking.start(TrialSpec(rows, IMAGES, b""))
+        asking.start(PlaygroundSpec(rows, IMAGES, b""))
 
 
 def test_what_is_kept_is_bounded_and_who_asks_for_more_is_told(
-    asking: Trials, rows: tuple[VariantResult, ...], monkeypatch: pytest.MonkeyPatch
+    asking: Playground, rows: tuple[VariantResult, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(asking, "limits", replace(asking.limits, remembered=2))
     ids = []
     for _ in range(4):
-        ids.append(asking.start(TrialSpec(rows[2:], IMAGES, 0)))
+        ids.append(asking.start(PlaygroundSpec(rows[2:], IMAGES, 0)))
         asking.wait(ids[-1], WITHIN_S)
     assert asking.view(ids[0]) is None
     assert asking.view(ids[-1]) is not None
-    record = asking._record(ids[-1])
-    assert record is not None
-    assert record.spec is None, "the picture is kept no longer than it is needed"
+    task = asking._tasks[ids[-1]]
+    assert not hasattr(task, "spec"), "the picture is kept no longer than it is needed"
 
 
 def test_whether_anything_can_be_asked_is_known_before(
-    asking: Trials, rows: tuple[VariantResult, ...]
+    asking: Playground, rows: tuple[VariantResult, ...]
 ) -> None:
     assert asking.are_here(rows)
     assert not asking.are_here(rows[2:])
@@ -335,11 +338,11 @@ def test_whether_anything_can_be_asked_is_known_before(
 def test_closing_leaves_no_process(
     bench: Bench, rows: tuple[VariantResult, ...], tmp_path: Path
 ) -> None:
-    trials = Trials(bench.settings, bench.store, tmp_path / "lock")
-    done(trials, rows, 0)
-    readers = pids(trials)
+    playground = Playground(bench.settings, bench.store, tmp_path / "lock")
+    done(playground, rows, 0)
+    readers = pids(playground)
     assert readers
-    assert trials._pool is not None
-    pool = trials._pool._process.pid
-    trials.close()
+    assert playground.readers.pool is not None
+    pool = playground.readers.pool._process.pid
+    playground.close()
     assert soon(lambda: all(map(is_gone, [pool, *readers])))

@@ -42,7 +42,7 @@ def test_the_comparison_that_failed_in_part_keeps_the_rest(settings: Settings) -
     comparison = shipped_comparison()
     queue = JobQueue.open(settings)
     screenshots.write_partly_failed(queue, comparison, "me")
-    (summary,) = queue.summaries()
+    (summary,) = queue.listing.summaries()
     queue.close()
     assert (summary.state, summary.failed) == ("done", 1)
     assert summary.measured == len(comparison.results) - 1

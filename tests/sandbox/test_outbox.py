@@ -34,7 +34,7 @@ def test_what_is_half_written_is_not_taken(store: Store) -> None:
     with store.outbox() as folder:
         (folder / "draft").write_bytes(CONTENT)
         assert outbox.take(folder, store) == {}
-    assert store.size_bytes() == 0
+    assert store.maintenance.size_bytes() == 0
 
 
 def link(folder: Path) -> None:

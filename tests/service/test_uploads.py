@@ -21,7 +21,7 @@ from quantcore.errors import RequestError
 from quantcore.exports import exports
 from quantcore.jobs import worker
 from quantcore.models.torchvision_import import torchvision
-from quantcore.playground import Answer, TrialSpec
+from quantcore.playground import Answer, PlaygroundSpec
 from quantcore.schema import (
     CompareRequest,
     Comparison,
@@ -89,8 +89,8 @@ class Desk:
     def bring(self, name: str, content: bytes) -> str:
         """Return the token of what was looked at and taken."""
         upload = self.comparisons.uploads.receive(name, [content], "me")
-        self.comparisons.intakes.start(upload)
-        view = self.comparisons.intakes.wait(upload.token, WAIT_S)
+        self.comparisons.inspections.start(upload)
+        view = self.comparisons.inspections.wait(upload.token, WAIT_S)
         assert view.state == "done", view.problem
         found = view.upload
         if found.model is not None:
@@ -153,7 +153,7 @@ def test_a_program_is_compared_and_leaves_nothing(
     assert desk.comparisons.summaries() == []
     assert not (desk.settings.data / "uploads" / token).exists()
     with Store.open(desk.settings) as store:
-        assert store.list() == []
+        assert store.maintenance.entries() == []
     with pytest.raises(RequestError, match="no longer here"):
         desk.compared(token, images, ("static",))
 
@@ -179,21 +179,17 @@ def test_weights_are_trained_further_on_pictures_that_were_brought(desk: Desk, i
 
 def tried_locked_in(desk: Desk, found: Comparison) -> None:
     """Ask the files one of the pictures, and look at two, which no ordinary process may open."""
-    trials, spec = desk.comparisons.trials, found.request.images
-    first, second = trials.thumbnails(spec, found.request.model.name, [0, 1], 16)
+    playground, spec = desk.comparisons.playground, found.request.images
+    first, second = playground.thumbnails(spec, found.request.model.name, [0, 1], 16)
     assert first != second
     with Image.open(io.BytesIO(first), formats=["PNG"]) as picture:
         assert picture.size == (16, 16)
-    trial_id = trials.start(TrialSpec(found.results, spec, 0))
-    trials.wait(trial_id, WAIT_S)
-    view = trials.view(trial_id)
-    assert view is not None
+    view = playground.wait(playground.start(PlaygroundSpec(found.results, spec, 0)), WAIT_S)
     assert [type(answer) for answer in view.answers] == [Answer, Answer], view
-    assert trials._vault is not None
-    assert trials._vault.pool.locked
-    assert trials._decoders is not None
-    assert trials._decoders.pool.locked
-    assert not trials._readers
+    for kept in (playground.readers.locked, playground.decoders.kept):
+        assert kept.worker is not None
+        assert kept.worker.pool.locked
+    assert not playground.readers.children
 
 
 def test_a_program_has_no_format_that_needs_its_source(desk: Desk) -> None:
@@ -210,21 +206,21 @@ def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> 
         for upload, left in ((kept, [kept.name]), (gone, [])):
             request = CompareRequest(ModelSpec(upload.name), ())
             job = SimpleNamespace(request=request, store=store.made_from(upload.name))
-            with worker._nothing_left(cast(Job, job)):
+            with worker._without_deleted_uploads(cast(Job, job)):
                 job.store.put("result", upload.token, "{}")
                 if upload is gone:
                     desk.comparisons.delete_upload(upload.token)
                     job.store.put("result", "another", "{}")
-            assert store.origins() == left
+            assert store.maintenance.source_uploads() == left
             desk.comparisons.delete_upload(upload.token)
-        assert store.origins() == []
+        assert store.maintenance.source_uploads() == []
 
 
 def test_what_a_killed_process_left_to_remove_is_removed(desk: Desk) -> None:
     with Store.open(desk.settings) as store:
         store.made_from("upload/" + "a" * 32).put("result", "left", "{}")
         desk.comparisons.sweep_uploads()
-        assert store.origins() == []
+        assert store.maintenance.source_uploads() == []
 
 
 def test_an_export_of_what_was_deleted_is_not_remembered(desk: Desk) -> None:
@@ -235,4 +231,4 @@ def test_an_export_of_what_was_deleted_is_not_remembered(desk: Desk) -> None:
     desk.comparisons.delete_upload(token)
     assert desk.comparisons.exports.latest(spec) is None
     with Store.open(desk.settings) as store:
-        assert soon(lambda: not store.origins())
+        assert soon(lambda: not store.maintenance.source_uploads())

@@ -15,7 +15,7 @@ BROUGHT = ImageSpec("upload/" + "a" * 32)
 
 
 class Locked:
-    """Stands for the trials, which have brought pictures decoded by a locked child."""
+    """Stands for the playground, which has brought pictures decoded by a locked child."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, ...]] = []
@@ -31,7 +31,7 @@ class Locked:
 @pytest.fixture
 def locked(monkeypatch: pytest.MonkeyPatch) -> Locked:
     found = Locked()
-    monkeypatch.setattr(state, "comparisons", lambda: SimpleNamespace(trials=found))
+    monkeypatch.setattr(state, "comparisons", lambda: SimpleNamespace(playground=found))
     monkeypatch.setattr(st, "session_state", {})
     return found
 

@@ -2,7 +2,6 @@
 
 import pickle
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +15,9 @@ from quantcore.errors import QuantcoreError
 from quantcore.models.torchvision_import import torchvision
 from quantcore.sandbox import sandboxed
 from quantcore.settings import Settings
-from quantcore.untrusted import Intakes, IntakeView
+from quantcore.untrusted import Inspections, InspectionView
 from quantcore.untrusted.examined import Examined
-from quantcore.untrusted.service import kept_model
+from quantcore.untrusted.kept import keep_model
 from quantcore.uploads import Uploads
 from tests.untrusted import malformed, malformed_pictures
 
@@ -37,8 +36,8 @@ def uploads(settings: Settings) -> Uploads:
 
 
 @pytest.fixture(scope="module")
-def intakes(settings: Settings, uploads: Uploads) -> Iterator[Intakes]:
-    found = Intakes(settings, uploads)
+def inspections(settings: Settings, uploads: Uploads) -> Iterator[Inspections]:
+    found = Inspections(settings, uploads)
     yield found
     found.close()
 
@@ -51,26 +50,26 @@ def network() -> nn.Module:
     return module.eval()
 
 
-def looked_at(intakes: Intakes, uploads: Uploads, path: Path) -> IntakeView:
+def looked_at(inspections: Inspections, uploads: Uploads, path: Path) -> InspectionView:
     upload = uploads.receive(path.name, [path.read_bytes()], "me")
-    intakes.start(upload)
-    view = intakes.wait(upload.token, WAIT_S)
+    inspections.start(upload)
+    view = inspections.wait(upload.token, WAIT_S)
     assert not view.is_open
     return view
 
 
-def kept(uploads: Uploads, view: IntakeView) -> set[str]:
+def kept(uploads: Uploads, view: InspectionView) -> set[str]:
     place = uploads.folder(view.upload.token)
     return {path.name for path in place.rglob("*")} if place.exists() else set()
 
 
 def test_weights_are_recognised_and_only_numbers_are_kept(
-    intakes: Intakes, uploads: Uploads, network: nn.Module, tmp_path: Path
+    inspections: Inspections, uploads: Uploads, network: nn.Module, tmp_path: Path
 ) -> None:
     path = tmp_path / "ours.pth"
     state = {f"module.{name}": value for name, value in network.state_dict().items()}
     torch.save({"state_dict": state, "epoch": 9}, path)
-    view = looked_at(intakes, uploads, path)
+    view = looked_at(inspections, uploads, path)
     model = view.upload.model
     assert (view.state, view.problem) == ("done", None)
     assert model is not None
@@ -81,11 +80,11 @@ def test_weights_are_recognised_and_only_numbers_are_kept(
 
 
 def test_a_program_is_tried_and_kept_as_it_came(
-    intakes: Intakes, uploads: Uploads, network: nn.Module, tmp_path: Path
+    inspections: Inspections, uploads: Uploads, network: nn.Module, tmp_path: Path
 ) -> None:
     path = tmp_path / "ours.pt"
     torch.jit.trace(network, torch.zeros(2, 3, 64, 64)).save(path)
-    view = looked_at(intakes, uploads, path)
+    view = looked_at(inspections, uploads, path)
     model = view.upload.model
     assert view.problem is None
     assert model is not None
@@ -95,7 +94,7 @@ def test_a_program_is_tried_and_kept_as_it_came(
 
 
 def test_a_program_for_other_pictures_is_told_what_to_do(
-    intakes: Intakes, uploads: Uploads, tmp_path: Path
+    inspections: Inspections, uploads: Uploads, tmp_path: Path
 ) -> None:
     class Grey(nn.Module):
         def __init__(self) -> None:
@@ -108,7 +107,7 @@ def test_a_program_for_other_pictures_is_told_what_to_do(
 
     path = tmp_path / "grey.pt"
     torch.jit.trace(Grey().eval(), torch.zeros(2, 1, 64, 64)).save(path)
-    view = looked_at(intakes, uploads, path)
+    view = looked_at(inspections, uploads, path)
     assert view.state == "failed"
     assert view.problem is not None
     assert "1 channel" in view.problem.reason
@@ -116,14 +115,14 @@ def test_a_program_for_other_pictures_is_told_what_to_do(
 
 @pytest.mark.parametrize("content", ["module", "text"])
 def test_what_is_refused_is_not_kept(
-    intakes: Intakes, uploads: Uploads, network: nn.Module, tmp_path: Path, content: str
+    inspections: Inspections, uploads: Uploads, network: nn.Module, tmp_path: Path, content: str
 ) -> None:
     path = tmp_path / "ours.pt"
     if content == "module":
         torch.save(network, path)
     else:
         path.write_bytes(pickle.dumps("hello"))
-    view = looked_at(intakes, uploads, path)
+    view = looked_at(inspections, uploads, path)
     assert view.state == "failed"
     assert view.problem is not None
     assert "torch.save(model.state_dict()" in view.problem.remedy
@@ -131,7 +130,7 @@ def test_what_is_refused_is_not_kept(
 
 
 def test_a_program_that_never_ends_is_stopped(
-    intakes: Intakes, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inspections: Inspections, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Endless(nn.Module):
         def forward(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -142,39 +141,38 @@ def test_a_program_that_never_ends_is_stopped(
 
     path = tmp_path / "endless.pt"
     torch.jit.script(Endless()).save(path)
-    monkeypatch.setattr("quantcore.untrusted.service.LOOK_TIMEOUT_S", 3.0)
-    view = looked_at(intakes, uploads, path)
+    monkeypatch.setattr(inspections, "limits", replace(inspections.limits, timeout_s=3.0))
+    view = looked_at(inspections, uploads, path)
     assert view.problem is not None
     assert "took longer than 3 s" in view.problem.reason
     assert kept(uploads, view) == set()
 
 
 def test_a_cancelled_look_leaves_nothing(
-    intakes: Intakes, uploads: Uploads, network: nn.Module, tmp_path: Path
+    inspections: Inspections, uploads: Uploads, network: nn.Module, tmp_path: Path
 ) -> None:
     path = tmp_path / "ours.pth"
     torch.save(network.state_dict(), path)
     upload = uploads.receive(path.name, [path.read_bytes()], "me")
-    with held(intakes):
-        intakes.start(upload)
-        intakes.cancel(upload.token)
-    view = intakes.wait(upload.token, WAIT_S)
+    inspections.start(upload)
+    inspections.cancel(upload.token)
+    view = inspections.wait(upload.token, WAIT_S)
     assert view.state == "cancelled"
     assert not uploads.folder(upload.token).exists()
 
 
 def test_a_file_that_was_taken_is_not_looked_at_again_and_can_be_forgotten(
-    intakes: Intakes, uploads: Uploads, network: nn.Module, tmp_path: Path
+    inspections: Inspections, uploads: Uploads, network: nn.Module, tmp_path: Path
 ) -> None:
     path = tmp_path / "ours.pth"
     torch.save(network.state_dict(), path)
-    token = looked_at(intakes, uploads, path).upload.token
+    token = looked_at(inspections, uploads, path).upload.token
     # As from a second tab, where it is not known yet that it was taken.
-    intakes.start(uploads.get(token))
-    assert intakes.wait(token, WAIT_S).state == "done"
+    inspections.start(uploads.get(token))
+    assert inspections.wait(token, WAIT_S).state == "done"
     assert uploads.get(token).model is not None
-    intakes.forget(token)
-    assert intakes.view(token) is None
+    inspections.forget(token)
+    assert inspections.view(token) is None
 
 
 PROGRAM = Examined(
@@ -211,15 +209,10 @@ def test_what_a_child_claims_beyond_measure_is_refused(
     (folder / "model.pt").write_bytes(b"program")
     (tmp_path / "record.json").write_bytes(b"another's")
     with pytest.raises(QuantcoreError, match=said):
-        kept_model(replace(PROGRAM, **claimed), folder, place)
+        keep_model(replace(PROGRAM, **claimed), folder, place)
     assert not list(place.iterdir())
-    model, _ = kept_model(PROGRAM, folder, place)
+    model, _ = keep_model(PROGRAM, folder, place)
     assert model.labels == ("class 0", "class 1", "class 2")
-
-
-def held(intakes: Intakes) -> threading.Lock:
-    """Return the lock under which files are looked at, so that one has to wait."""
-    return intakes._turn
 
 
 def test_without_a_lock_programs_are_refused_and_numbers_are_not(
@@ -230,29 +223,31 @@ def test_without_a_lock_programs_are_refused_and_numbers_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sandboxed, "cannot", lambda: "This kernel has no Landlock.")
-    intakes = Intakes(settings, uploads)
+    inspections = Inspections(settings, uploads)
     try:
-        assert intakes.programs_refused() == "This kernel has no Landlock."
+        assert inspections.programs_refused() == "This kernel has no Landlock."
         program, weights = tmp_path / "ours.pt", tmp_path / "ours.pth"
         torch.jit.trace(network, torch.zeros(2, 3, 64, 64)).save(program)
         torch.save(network.state_dict(), weights)
-        refused = looked_at(intakes, uploads, program).problem
+        refused = looked_at(inspections, uploads, program).problem
         assert isinstance(refused, QuantcoreError)
         assert refused.reason.startswith("This kernel has no Landlock.")
         assert "state dict" in refused.remedy
-        assert looked_at(intakes, uploads, weights).state == "done"
+        assert looked_at(inspections, uploads, weights).state == "done"
     finally:
-        intakes.close()
+        inspections.close()
 
 
-def brought(intakes: Intakes, uploads: Uploads, content: bytes, name: str) -> IntakeView:
+def brought(
+    inspections: Inspections, uploads: Uploads, content: bytes, name: str
+) -> InspectionView:
     upload = uploads.receive(name, [content], "me")
-    intakes.start(upload)
-    return intakes.wait(upload.token, WAIT_S)
+    inspections.start(upload)
+    return inspections.wait(upload.token, WAIT_S)
 
 
 def every_one_gets_its_sentence(
-    intakes: Intakes, uploads: Uploads, folder: Path, numbers: range
+    inspections: Inspections, uploads: Uploads, folder: Path, numbers: range
 ) -> None:
     """Bring malformed models and zips; look that each is refused, and the server is as it was."""
     workers = set()
@@ -268,30 +263,30 @@ def every_one_gets_its_sentence(
             with pytest.raises(QuantcoreError, match="0 bytes"):
                 uploads.receive(name, [content], "me")
             continue
-        view = brought(intakes, uploads, content, name)
+        view = brought(inspections, uploads, content, name)
         told = f"{number}, {family}: {view.problem}"
         assert view.state == "failed", told
         assert view.problem is not None
         assert view.problem.remedy, told
         assert re.search(about, view.problem.reason), told
         assert kept(uploads, view) == set(), told
-        assert intakes._worker is not None
-        workers.add(id(intakes._worker))
+        assert inspections._worker.worker is not None
+        workers.add(id(inspections._worker.worker))
     assert len(workers) == 1, "a worker was lost"
     assert not (folder / malformed.MARK).exists(), "a pickle was obeyed"
 
 
 def test_malformed_files_each_get_their_sentence(
-    intakes: Intakes, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inspections: Inspections, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INTAKE_MARK", str(tmp_path))
-    every_one_gets_its_sentence(intakes, uploads, tmp_path, range(36))
+    every_one_gets_its_sentence(inspections, uploads, tmp_path, range(36))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1_800)
 def test_five_hundred_malformed_files_each_get_their_sentence(
-    intakes: Intakes, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inspections: Inspections, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INTAKE_MARK", str(tmp_path))
-    every_one_gets_its_sentence(intakes, uploads, tmp_path, range(500))
+    every_one_gets_its_sentence(inspections, uploads, tmp_path, range(500))

@@ -191,8 +191,8 @@ def test_a_cell_cancelled_in_mid_conversion_leaves_nothing(
     with pytest.raises(CancelledError):
         stages.convert(cancelled, cell, 0.0, 1.0)
     assert len(reports) == report
-    assert cancelled.store.list() == []
-    found = cancelled.store.verify()
+    assert cancelled.store.maintenance.entries() == []
+    found = cancelled.store.maintenance.verify()
     assert (found.damaged, found.missing) == ((), ())
 
 

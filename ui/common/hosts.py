@@ -93,7 +93,7 @@ def choose() -> Host | None:
         st.fragment(_wait, run_every=LOOK_AGAIN_S)()
         return None
     _say_problem(host_list)
-    hosts = {f"{host.place} {host.digest}": host for host in host_list.hosts}
+    hosts = {f"{host.location} {host.digest}": host for host in host_list.hosts}
     # A machine may have left since it was chosen.
     if st.session_state.get(CHOICE) not in hosts:
         st.session_state[CHOICE] = next(iter(hosts))
@@ -109,7 +109,7 @@ def choose() -> Host | None:
 
 def sentence(host: Host) -> str:
     """Return a machine in words, with its number of workers where it is one of the scheduler's."""
-    if host.place == "here":
+    if host.location == "here":
         return f"This machine: {host.environment.sentence()}"
     return f"{host.environment.sentence()} · {wording.count(host.workers, 'worker')}"
 
@@ -117,7 +117,7 @@ def sentence(host: Host) -> str:
 def _say_problem(host_list: HostList) -> None:
     if host_list.problem:
         st.warning(f"**{theme.plain(host_list.problem.reason)}** You can measure on this machine.")
-    elif all(host.place == "here" for host in host_list.hosts):
+    elif all(host.location == "here" for host in host_list.hosts):
         st.warning(
             f"**The scheduler at {_address()} has no workers.** You can measure on this machine."
         )

@@ -9,12 +9,13 @@ from ui.common import state
 
 VISITORS = Schema(
     name="visitors",
-    version=1,
-    tables="""
-CREATE TABLE IF NOT EXISTS seen (
+    migrations=(
+        """
+CREATE TABLE seen (
     visitor TEXT NOT NULL, what TEXT NOT NULL, PRIMARY KEY (visitor, what)
 ) WITHOUT ROWID;
 """,
+    ),
     probe="SELECT 1 FROM seen LIMIT 1",
 )
 _OPENING = Lock()

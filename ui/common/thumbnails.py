@@ -37,7 +37,7 @@ def addresses(key: str, images: ImageSpec, model: str, places: Sequence[int]) ->
     known, found = st.session_state.get(KEPT, (None, ()))
     if known != asked:
         side = gallery.THUMBNAIL_PX
-        files = state.comparisons().trials.thumbnails(images, model, places, side)
+        files = state.comparisons().playground.thumbnails(images, model, places, side)
         found = tuple(map(gallery.address, files))
         st.session_state[KEPT] = asked, found
     return tuple(found)

@@ -72,7 +72,7 @@ def _missing(info: ModelInfo, workflows: Sequence[str], backends: Sequence[str])
 
 
 def _pressed(host: Host | None, missing: str) -> bool:
-    elsewhere = host is not None and host.place == "cluster"
+    elsewhere = host is not None and host.location == "cluster"
     return st.button(
         "Measure there" if elsewhere else "Measure here",
         type="primary",

@@ -180,7 +180,7 @@ def plot(shown: Shown, limits: Budgets) -> None:
 
 
 def _figure(
-    results: Rows, across: str, up: str, limits: Budgets, files: Sequence[exporting.Made]
+    results: Rows, across: str, up: str, limits: Budgets, files: Sequence[exporting.ExportedRow]
 ) -> go.Figure:
     front = recommended(results, limits).front
     if limits == Budgets() and not files:
@@ -194,12 +194,12 @@ def _figure(
     return figure
 
 
-def _choose_exported(shown: Shown) -> Sequence[exporting.Made]:
+def _choose_exported(shown: Shown) -> Sequence[exporting.ExportedRow]:
     """Draw the choice to see exported files, where this machine may have made some; return them."""
     if shown.comparison.environment != current_environment():
         return ()
     wanted = st.toggle("Exported files", key="exported", help=EXPORTED_HELP)
-    found = exporting.made_of(shown) if wanted else []
+    found = exporting.exported_of(shown) if wanted else []
     if wanted and not found:
         st.caption("None was made of these variants yet. The Export page makes them.")
     return found

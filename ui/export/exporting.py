@@ -1,4 +1,4 @@
-"""An export on a page: what is wanted, how far it is, the file and what is proved of it."""
+"""An export on a page: what is wanted, how far it is, the file and its verification report."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,14 +12,12 @@ from quantcore.cli import arguments
 from quantcore.draw import cards, titles
 from quantcore.engine import variant_of
 from quantcore.errors import QuantcoreError
-from quantcore.exports import Exports, bundle, exports
+from quantcore.exports import Exports, ExportView, bundle, exports
 from quantcore.formats import EXPORTERS, exporter
 from quantcore.models import ModelInfo, find
 from quantcore.report import figures
 from quantcore.schema import (
     ExportSpec,
-    ExportView,
-    Failure,
     ImageSpec,
     MeasureSpec,
     ModelSpec,
@@ -33,8 +31,8 @@ from quantcore.workflows import WORKFLOWS, workflow
 from ui.common import fields, owned_uploads, progress, state, theme, visitor, widgets
 from ui.common.state import Parameter, Shown
 
-# A variant that was measured, and what was proved of a file made from it.
-Made = tuple[VariantResult, VerificationReport]
+# A variant that was measured, and what was verified of a file made from it.
+ExportedRow = tuple[VariantResult, VerificationReport]
 FLOAT = "float32"
 ICON = ":material/download:"
 FORMAT_HELP = "Which runtime takes the file. Every format has its own; none is read by all."
@@ -230,8 +228,8 @@ def _size(info: ModelInfo) -> int | None:
     return size
 
 
-def made_of(shown: Shown) -> list[Made]:
-    """Return the files that were made of what is shown, in any format, with their proofs.
+def exported_of(shown: Shown) -> list[ExportedRow]:
+    """Return the files that were made of what is shown, in any format, with their reports.
 
     None of another machine's comparison: figures of two machines do not go into one plot.
     """
@@ -240,12 +238,12 @@ def made_of(shown: Shown) -> list[Made]:
         return []
     images, threads = comparison.request.images, state.settings().threads
     return [
-        (row, card)
+        (row, report)
         for row in shown.results
         # A file is timed on one image a call, with this server's threads.
         if (row.batch, row.threads) == (1, threads)
         for format in EXPORTERS
-        if (card := _recorded(row, format, images, threads)) is not None
+        if (report := _recorded(row, format, images, threads)) is not None
     ]
 
 
@@ -287,7 +285,7 @@ def _latest(spec: ExportSpec) -> ExportView | None:
 
 
 def answer(spec: ExportSpec, was_running: bool) -> None:
-    """Draw the file and its proof, or how far it is, or the button that makes it.
+    """Draw the file and its report, or how far it is, or the button that makes it.
 
     Args:
         spec: which file.
@@ -304,24 +302,24 @@ def answer(spec: ExportSpec, was_running: bool) -> None:
         return
     try:
         support = exports.supports(spec)
-        card = queue().known(spec) if support.ok else None
+        report = queue().cached(spec) if support.ok else None
     except QuantcoreError as error:
         st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
         return
     if not support.ok:
         st.info(f"**{theme.plain(support.reason)}** {theme.plain(support.remedy)}")
-    elif card is None:
+    elif report is None:
         _offer(spec, view)
     else:
-        _result(card)
+        _result(report)
 
 
 def _offer(spec: ExportSpec, view: ExportView | None) -> None:
     """Draw the button that makes the file, under what became of the last try."""
-    if view is not None and view.failure is not None:
-        _failed(view.failure)
-    elif view is not None and view.state == "cancelled":
+    if view is not None and view.state == "cancelled":
         st.info("**Stopped.** Nothing was written.")
+    elif view is not None and view.problem is not None:
+        _failed(view.problem, view.details)
     again = view is not None
     st.button(
         "Try again" if again else "Make the file",
@@ -334,11 +332,11 @@ def _offer(spec: ExportSpec, view: ExportView | None) -> None:
         st.html(EMPTY)
 
 
-def _failed(failure: Failure) -> None:
-    st.error(f"**{theme.plain(failure.reason)}** {theme.plain(failure.remedy)}")
-    if failure.details:
+def _failed(problem: QuantcoreError, details: str) -> None:
+    st.error(f"**{theme.plain(problem.reason)}** {theme.plain(problem.remedy)}")
+    if details:
         with st.expander("Technical details", type="compact"):
-            st.code(failure.details, language=None)
+            st.code(details, language=None)
 
 
 def _busy(view: ExportView, export_id: str) -> None:
@@ -361,26 +359,26 @@ def _cancel(export_id: str) -> None:
         st.toast("Another visitor waits for this file as well, so it goes on.")
 
 
-def _result(card: VerificationReport) -> None:
-    name = exports.file_name(card.spec)
-    if card.passed:
-        _downloads(card, name, is_primary=True)
-    st.html(cards.card(card, figures(card), name))
-    if not card.passed:
+def _result(report: VerificationReport) -> None:
+    name = exports.file_name(report.spec)
+    if report.passed:
+        _downloads(report, name, is_primary=True)
+    st.html(cards.card(report, figures(report), name))
+    if not report.passed:
         with st.expander(FAILED_FOLD, type="compact", key="anyway"):
             st.caption(FAILED_SENTENCE)
-            _downloads(card, name, is_primary=False)
+            _downloads(report, name, is_primary=False)
         return
-    _sample(card)
-    _code(card, name)
+    _sample(report)
+    _code(report, name)
 
 
-def _downloads(card: VerificationReport, name: str, *, is_primary: bool) -> None:
+def _downloads(report: VerificationReport, name: str, *, is_primary: bool) -> None:
     packed = bundle.pack_name(name)
     with st.container(horizontal=True, key="downloads"):
         st.download_button(
             "Download the bundle",
-            lambda: _packed(card, name),
+            lambda: _packed(report, name),
             packed,
             "application/zip",
             on_click="ignore",
@@ -392,7 +390,7 @@ def _downloads(card: VerificationReport, name: str, *, is_primary: bool) -> None
         )
         st.download_button(
             f"Only {name}",
-            lambda: _content(card),
+            lambda: _content(report),
             name,
             "application/octet-stream",
             on_click="ignore",
@@ -400,7 +398,7 @@ def _downloads(card: VerificationReport, name: str, *, is_primary: bool) -> None
         )
         st.download_button(
             "Proof as JSON",
-            card.to_json,
+            report.to_json,
             f"{name}.proof.json",
             "application/json",
             on_click="ignore",
@@ -408,22 +406,22 @@ def _downloads(card: VerificationReport, name: str, *, is_primary: bool) -> None
         )
 
 
-def _packed(card: VerificationReport, name: str) -> bytes:
-    with queue().files(card) as (file, sample):
-        return bundle.pack(card, name, file, sample)
+def _packed(report: VerificationReport, name: str) -> bytes:
+    with queue().files(report) as (file, sample):
+        return bundle.pack(report, name, file, sample)
 
 
-def _content(card: VerificationReport) -> bytes:
-    with queue().files(card) as (file, _):
+def _content(report: VerificationReport) -> bytes:
+    with queue().files(report) as (file, _):
         return file.read_bytes()
 
 
-def _sample(card: VerificationReport) -> None:
-    if card.sample is None:
+def _sample(report: VerificationReport) -> None:
+    if report.sample is None:
         return
     st.subheader("One picture, and its answer", anchor=False)
     picture, said = st.columns([1, 4], vertical_alignment="center")
-    content = queue().picture(card)
+    content = queue().picture(report)
     if content is not None:
         picture.image(
             content,
@@ -433,14 +431,14 @@ def _sample(card: VerificationReport) -> None:
         )
     lines = (
         f"1. {theme.plain(guess.label)}, {wording.percent(guess.share)}"
-        for guess in card.sample.guesses
+        for guess in report.sample.guesses
     )
     said.markdown("\n".join(lines))
 
 
-def _code(card: VerificationReport, name: str) -> None:
+def _code(report: VerificationReport, name: str) -> None:
     st.subheader("Code that runs it", anchor=False)
-    found = bundle.snippets(card, name)
+    found = bundle.snippets(report, name)
     for tab, language in zip(st.tabs(list(bundle.LANGUAGES.values())), found, strict=True):
         with tab:
             # Wrapped: a box that scrolls sideways could not be reached by keyboard.

@@ -1,4 +1,4 @@
-"""A model taught one's own classes: what is asked for, how far it is, and what came of it."""
+"""A model fine-tuned on one's own classes: what is asked for, how far it is, what came of it."""
 
 from functools import cache
 from typing import Literal
@@ -11,10 +11,10 @@ from quantcore.errors import QuantcoreError
 from quantcore.fine_tuning import (
     MAX_EPOCHS,
     USUAL_EPOCHS,
-    Transfers,
-    TransferSpec,
-    TransferView,
-    teachable,
+    FineTuning,
+    FineTuningSpec,
+    FineTuningView,
+    tunable,
 )
 from quantcore.models import ModelInfo, find
 from quantcore.schema import ModelSpec
@@ -24,7 +24,8 @@ from ui.common.state import Parameter
 from ui.models import pictures
 
 REFRESH_S = 0.5
-BACKBONE, EPOCHS, LESSON = "backbone", "epochs", "lesson"
+# The last stands in links of old.
+BACKBONE, EPOCHS, RUN = "backbone", "epochs", "lesson"
 ICON = ":material/school:"
 EMPTY = (
     '<div class="qw-empty"><h2>Bring images first</h2><p>A zip with a folder of images for each '
@@ -59,15 +60,15 @@ GONE = (
 def parameters() -> tuple[Parameter, ...]:
     """Return everything the address of this page holds."""
     return (
-        Parameter(BACKBONE, (state.DEFAULT_MODEL,), tuple(teachable())),
+        Parameter(BACKBONE, (state.DEFAULT_MODEL,), tuple(tunable())),
         Parameter(state.IMAGES, (), state.UploadNames()),
-        Parameter(LESSON, (), None),
+        Parameter(RUN, (), None),
     )
 
 
-def transfers() -> Transfers:
-    """Return the lessons of this server."""
-    return state.comparisons().transfers
+def fine_tuning() -> FineTuning:
+    """Return the fine-tuning runs of this server."""
+    return state.comparisons().fine_tuning
 
 
 def labelled() -> dict[str, Upload]:
@@ -80,13 +81,13 @@ def labelled() -> dict[str, Upload]:
 
 
 def draw() -> None:
-    """Draw what is asked for, and the lesson that the address names."""
-    lesson = st.session_state.get(LESSON)
-    view = transfers().view(str(lesson)) if lesson else None
+    """Draw what is asked for, and the run that the address names."""
+    run_id = st.session_state.get(RUN)
+    view = fine_tuning().view(str(run_id)) if run_id else None
     if view is not None and view.is_open:
-        st.fragment(_follow, run_every=REFRESH_S)(str(lesson))
+        st.fragment(_follow, run_every=REFRESH_S)(str(run_id))
         return
-    if lesson and view is None:
+    if run_id and view is None:
         st.warning(GONE)
     own = labelled()
     if own:
@@ -103,7 +104,7 @@ def draw() -> None:
 
 def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
     """Draw what is taught to which model, and the button that begins, the main one of the page."""
-    models = teachable()
+    models = tunable()
     if st.session_state.get(state.IMAGES) not in own:
         st.session_state[state.IMAGES] = next(iter(own))
     labels = owned_uploads.told_apart({name: _of(own[name]) for name in own})
@@ -150,19 +151,19 @@ def _of(upload: Upload) -> str:
 
 def _start() -> None:
     def start() -> None:
-        spec = TransferSpec(
+        spec = FineTuningSpec(
             ModelSpec(st.session_state[BACKBONE]),
             st.session_state[state.IMAGES],
             int(st.session_state[EPOCHS]),
         )
-        st.session_state[LESSON] = transfers().start(spec, visitor.current().owner)
+        st.session_state[RUN] = fine_tuning().start(spec, visitor.current().owner)
 
     progress.guarded(start)
 
 
-def _follow(lesson: str) -> None:
-    """Draw how far a lesson is; its end draws the page once more."""
-    view = transfers().view(lesson)
+def _follow(run_id: str) -> None:
+    """Draw how far a run is; its end draws the page once more."""
+    view = fine_tuning().view(run_id)
     if view is None or not view.is_open:
         st.rerun()
     with st.container(border=True, key="busy"):
@@ -173,8 +174,8 @@ def _follow(lesson: str) -> None:
         text.progress(min(max(view.share, 0.0), 1.0), says)
         button.button(
             "Cancel",
-            on_click=transfers().cancel,
-            args=[lesson],
+            on_click=_cancel,
+            args=[run_id],
             width="stretch",
             key="cancel-lesson",
         )
@@ -182,23 +183,27 @@ def _follow(lesson: str) -> None:
     _curve(view)
 
 
-def _what(view: TransferView) -> str:
+def _cancel(run_id: str) -> None:
+    fine_tuning().cancel(run_id, visitor.current().owner)
+
+
+def _what(view: FineTuningView) -> str:
     """Say what is taught to which model."""
     return f"{_model(view)} learns the classes of {_images(view)}."
 
 
-def _model(view: TransferView) -> str:
+def _model(view: FineTuningView) -> str:
     return find(view.spec.backbone).title
 
 
-def _images(view: TransferView) -> str:
+def _images(view: FineTuningView) -> str:
     try:
         return uploads.title(uploads.find(view.spec.images))
     except QuantcoreError:
         return "images that are gone"
 
 
-def _curve(view: TransferView) -> None:
+def _curve(view: FineTuningView) -> None:
     if not view.curve:
         return
     told = curve.text(view.curve)
@@ -211,8 +216,8 @@ def _curve(view: TransferView) -> None:
     st.caption(told)
 
 
-def _over(view: TransferView) -> None:
-    """Draw what came of a lesson."""
+def _over(view: FineTuningView) -> None:
+    """Draw what came of a run."""
     if view.upload is None or view.upload.model is None:
         problem = view.problem
         if problem is not None:

@@ -140,7 +140,7 @@ def facts(job: JobSummary) -> str:
         wording.count(job.cells, "variant"),
         f"asked for by {visitor.called(job.owner, job.asked_by)}",
         wording.ago(time.time() - job.created),
-        ON_SCHEDULER if job.place == "cluster" else "",
+        ON_SCHEDULER if job.location == "cluster" else "",
     ]
     return ", ".join(filter(None, parts))
 

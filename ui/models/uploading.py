@@ -11,7 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRe
 
 from quantcore import wording
 from quantcore.errors import QuantcoreError
-from quantcore.untrusted import Intakes, IntakeView
+from quantcore.untrusted import Inspections, InspectionView
 from quantcore.uploads import Upload, Uploads
 from ui.common import progress, state, theme, visitor
 from ui.models import catalogue, describing, pictures
@@ -53,9 +53,9 @@ def uploads() -> Uploads:
     return state.comparisons().uploads
 
 
-def intakes() -> Intakes:
-    """Return the looks of this server."""
-    return state.comparisons().intakes
+def inspections() -> Inspections:
+    """Return the inspections of this server."""
+    return state.comparisons().inspections
 
 
 def draw() -> None:
@@ -84,7 +84,7 @@ def _without_view(token: str) -> None:
     if upload.model is None and upload.images is None:
         _offer_look(upload)
     else:
-        _done(IntakeView("done", "", 1.0, upload))
+        _done(InspectionView(upload, state="done", share=1.0))
 
 
 def _ask() -> None:
@@ -94,7 +94,7 @@ def _ask() -> None:
         st.subheader("A model", anchor=False)
         st.caption(MODEL_SENTENCE)
         _field("Bring a model", "model")
-        if refused := intakes().programs_refused():
+        if refused := inspections().programs_refused():
             st.info(theme.plain(refused))
     with images, st.container(border=True, key="bring-images", height="stretch"):
         st.subheader("Images", anchor=False)
@@ -122,7 +122,7 @@ def _field(label: str, kind: str) -> None:
 def _receive(filename: str, file: IO[bytes]) -> None:
     upload = uploads().receive(filename, _pieces(file), owner=visitor.current().owner)
     try:
-        intakes().start(upload)
+        inspections().start(upload)
     except QuantcoreError:
         uploads().delete(upload.token)
         raise
@@ -141,9 +141,9 @@ def _let_go(file_id: str) -> None:
         context.uploaded_file_mgr.remove_file(context.session_id, file_id)
 
 
-def _view(token: str) -> IntakeView | None:
+def _view(token: str) -> InspectionView | None:
     """Return how far this process's look at the visitor's own upload is; None without one."""
-    view, owner = intakes().view(token), visitor.current().owner
+    view, owner = inspections().view(token), visitor.current().owner
     if view is None or view.upload.owner != owner:
         return None
     if view.state != "done":
@@ -170,10 +170,10 @@ def follow(token: str) -> None:
 
 
 def _cancel(token: str) -> None:
-    progress.guarded(lambda: intakes().cancel(token))
+    progress.guarded(lambda: inspections().cancel(token))
 
 
-def _done(view: IntakeView) -> None:
+def _done(view: InspectionView) -> None:
     upload = view.upload
     if upload.model is not None:
         describing.draw(upload, view.candidates)
@@ -182,7 +182,7 @@ def _done(view: IntakeView) -> None:
     _offer_another()
 
 
-def _failed(view: IntakeView) -> None:
+def _failed(view: InspectionView) -> None:
     problem, name = view.problem, theme.plain(view.upload.filename)
     reason = problem.reason if problem else "It could not be looked at."
     remedy = problem.remedy if problem else "Bring it again."
@@ -194,7 +194,7 @@ def _failed(view: IntakeView) -> None:
     _offer_another(primary=True)
 
 
-def _cancelled(view: IntakeView) -> None:
+def _cancelled(view: InspectionView) -> None:
     st.info(f"**Stopped.** Nothing of {theme.plain(view.upload.filename)} was kept.")
     _offer_another(primary=True)
 
@@ -218,7 +218,7 @@ def _offer_look(upload: Upload) -> None:
             "Look at it",
             type="primary",
             key="look",
-            on_click=lambda: progress.guarded(lambda: intakes().start(upload)),
+            on_click=lambda: progress.guarded(lambda: inspections().start(upload)),
         )
         st.button("Delete it", key="delete-unread", on_click=_delete, args=[upload.token])
 

@@ -13,10 +13,16 @@ from quantcore.draw import trial as drawn
 from quantcore.errors import QuantcoreError
 from quantcore.images import load_images
 from quantcore.models import find
-from quantcore.playground import Picture, Trials, TrialSpec, TrialView
-from quantcore.playground import run as playground_run
+from quantcore.playground import (
+    MAX_BYTES,
+    Picture,
+    Playground,
+    PlaygroundSpec,
+    PlaygroundView,
+    check,
+)
 from quantcore.schema import ImageSpec, ModelSpec, current_environment
-from ui.common import budgets, owned_uploads, site, state, theme, thumbnails
+from ui.common import budgets, owned_uploads, site, state, theme, thumbnails, visitor
 from ui.common.evaluated import recommended
 from ui.common.once import once
 from ui.common.state import Parameter, Shown
@@ -26,7 +32,7 @@ REFRESH_S = 0.2
 PATIENCE_S = 0.9
 SAMPLES = 12
 CAMERA_PX = 480
-SOURCE, PICTURE, TRIAL, AGAIN = "from", "picture", "trial", "trial_again"
+SOURCE, PICTURE, RUN, AGAIN = "from", "picture", "playground_run", "playground_again"
 SOURCES = {
     "examples": ":material/photo_library: Examples",
     "upload": ":material/upload: Upload",
@@ -61,7 +67,7 @@ PRIVATE = (
     "choose another or when many others have asked."
 )
 # Streamlit reads uploads with this parser, which would put those above 1 MB into a temporary file.
-MultiPartParser.spool_max_size = playground_run.MAX_BYTES
+MultiPartParser.spool_max_size = MAX_BYTES
 
 
 @cache
@@ -96,9 +102,9 @@ def may_ask(shown: Shown) -> bool:
     return info is None or not info.is_program
 
 
-def trials() -> Trials:
-    """Return the trials of this server."""
-    return state.comparisons().trials
+def playground() -> Playground:
+    """Return the playground of this server."""
+    return state.comparisons().playground
 
 
 def draw() -> None:
@@ -112,7 +118,7 @@ def draw() -> None:
     if not may_ask(shown):
         st.info(A_PROGRAM)
         return
-    if not trials().are_here(shown.results):
+    if not playground().are_here(shown.results):
         st.info(NOT_HERE)
         _offer_measuring("Measure here")
         return
@@ -124,15 +130,13 @@ def draw() -> None:
         st.html(NO_PICTURE.format(variants=variants))
         return
     try:
-        trial_id = _started(TrialSpec(shown.results, shown.comparison.request.images, picture))
+        run_id = _started(PlaygroundSpec(shown.results, shown.comparison.request.images, picture))
+        is_open = playground().wait(run_id, PATIENCE_S).is_open
     except QuantcoreError as error:
         _problem(error)
         return
-    trials().wait(trial_id, PATIENCE_S)
-    view = trials().view(trial_id)
-    is_open = view is not None and view.is_open
     follow = st.fragment(_follow, run_every=REFRESH_S if is_open else None)
-    follow(trial_id, is_open, shown)
+    follow(run_id, is_open, shown)
 
 
 def _introduce(shown: Shown) -> None:
@@ -170,11 +174,11 @@ def _choose(shown: Shown) -> Picture | None:
         if source == "examples":
             return _choose_example(shown)
         st.session_state[PICTURE] = None
-        return _brought(str(source), shown)
+        return _uploaded(str(source), shown)
 
 
 def _choose_example(shown: Shown) -> int | None:
-    """Draw the first pictures of the evaluation set; return the place of the one chosen."""
+    """Draw the first pictures of the evaluation set; return the index of the one chosen."""
     request = shown.comparison.request
     if owned_uploads.is_foreign(request.images.source):
         st.info(f"{owned_uploads.PRIVATE_IMAGES} Upload a picture of your own instead.")
@@ -185,12 +189,12 @@ def _choose_example(shown: Shown) -> int | None:
         st.warning(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
         return None
     number = state.whole_number(st.session_state.get(PICTURE))
-    place = None if number is None else number - 1
+    index = None if number is None else number - 1
     with st.container(key="samples"):
         chosen: int | None = st.pills(
             "The first pictures that judged the variants",
             range(len(options)),
-            default=place if place in range(len(options)) else None,
+            default=index if index in range(len(options)) else None,
             format_func=options.__getitem__,
             key=f"try-picture-{state.visit()}",
         )
@@ -203,8 +207,8 @@ def _examples(images: ImageSpec, model: str) -> tuple[str, ...]:
     named = once(_names, images, model)
     shown = thumbnails.addresses("", images, model, range(len(named)))
     return tuple(
-        f"![]({image}) {place + 1}{name}"
-        for place, (image, name) in enumerate(zip(shown, named, strict=True))
+        f"![]({image}) {index + 1}{name}"
+        for index, (image, name) in enumerate(zip(shown, named, strict=True))
     )
 
 
@@ -218,15 +222,15 @@ def _names(images: ImageSpec, model: str) -> tuple[str, ...]:
     return tuple(f" {theme.plain(info.labels[label])}" for label in evaluation.labels[:count])
 
 
-def _brought(source: str, shown: Shown) -> bytes | None:
-    """Draw the camera or the field for files; return the bytes of what was brought."""
+def _uploaded(source: str, shown: Shown) -> bytes | None:
+    """Draw the camera or the field for files; return the bytes of what was uploaded."""
     if source == "camera":
         file = st.camera_input("Take a picture", key="try-camera", width=CAMERA_PX)
     else:
         file = st.file_uploader(
-            f"JPEG, PNG or WebP, at most {playground_run.MAX_BYTES // 10**6} MB",
+            f"JPEG, PNG or WebP, at most {MAX_BYTES // 10**6} MB",
             FILE_TYPES,
-            max_upload_size=playground_run.MAX_BYTES // 10**6,
+            max_upload_size=MAX_BYTES // 10**6,
             key="try-file",
         )
     info = owned_uploads.facts(shown.comparison.request.model)
@@ -236,41 +240,40 @@ def _brought(source: str, shown: Shown) -> bytes | None:
     return None if file is None else file.getvalue()
 
 
-def _started(spec: TrialSpec) -> str:
-    """Return the trial that asks this picture, which is started unless it was before.
+def _started(spec: PlaygroundSpec) -> str:
+    """Return the run that asks this picture, which is started unless it was before.
 
     Raises:
         QuantcoreError: the picture is empty or too large.
     """
     rows = tuple(row.key for row in spec.rows)
     wanted = rows, _name_of(spec.picture), st.session_state.get(AGAIN)
-    known, trial_id = st.session_state.get(TRIAL, (None, ""))
-    if known == wanted and trials().view(trial_id) is not None:
-        return str(trial_id)
+    latest, run_id = st.session_state.get(RUN, (None, ""))
+    if latest == wanted and playground().view(run_id) is not None:
+        return str(run_id)
     _put_away()
-    trial_id = trials().start(spec)
-    st.session_state[TRIAL] = wanted, trial_id
-    return trial_id
+    run_id = playground().start(spec, visitor.current().owner)
+    st.session_state[RUN] = wanted, run_id
+    return run_id
 
 
 def _name_of(picture: Picture) -> str:
     if isinstance(picture, int):
         return str(picture)
-    if not picture:
-        raise playground_run.EMPTY_FILE
+    check(picture)
     return sha256(picture).hexdigest()
 
 
 def _put_away() -> None:
     """Ask nothing more of the picture before."""
-    _, trial_id = st.session_state.pop(TRIAL, (None, ""))
-    if trial_id:
-        trials().forget(trial_id)
+    _, run_id = st.session_state.pop(RUN, (None, ""))
+    if run_id:
+        playground().forget(run_id, visitor.current().owner)
 
 
-def _follow(trial_id: str, was_open: bool, shown: Shown) -> None:
+def _follow(run_id: str, was_open: bool, shown: Shown) -> None:
     """Draw how far it is and what is answered so far; the end draws the page once more."""
-    view = trials().view(trial_id)
+    view = playground().view(run_id)
     if view is None or was_open != view.is_open:
         st.rerun()
     if view.problem is not None:
@@ -279,13 +282,13 @@ def _follow(trial_id: str, was_open: bool, shown: Shown) -> None:
     _answers(view, shown)
 
 
-def _busy(view: TrialView) -> None:
+def _busy(view: PlaygroundView) -> None:
     done, total = len(view.answers), view.total
     count = f", {done} of {total} answered" if done else ""
     st.progress(done / total, f"**{view.stage[:1].upper()}{view.stage[1:]}**{count}")
 
 
-def _answers(view: TrialView, shown: Shown) -> None:
+def _answers(view: PlaygroundView, shown: Shown) -> None:
     ship = recommended(shown.results, budgets.chosen()).ship
     asked = drawn.asked(view, shown.results, ship)
     said, picture = st.columns([1.8, 1], gap="medium")
@@ -327,5 +330,5 @@ def _of_times(shown: Shown) -> str:
 
 def _problem(error: QuantcoreError) -> None:
     st.error(f"**{theme.plain(error.reason)}** {theme.plain(error.remedy)}")
-    if TRIAL in st.session_state:
+    if RUN in st.session_state:
         _offer_again("Try again")

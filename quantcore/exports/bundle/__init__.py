@@ -1,4 +1,4 @@
-"""What goes to the app team: a file, its proof, and the lines of code that run it.
+"""What goes to the app team: a file, its verification report, and the lines of code that run it.
 
 `pack` makes the zip; `snippets` the code alone.
 """

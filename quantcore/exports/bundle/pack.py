@@ -22,11 +22,11 @@ def pack_name(file_name: str) -> str:
     return f"{name.stem}-{name.suffix.removeprefix('.')}.zip"
 
 
-def pack(card: VerificationReport, file_name: str, file: Path, sample: Path | None) -> bytes:
-    """Return the zip: the file, how to run it, a picture to try it with, and what was proved.
+def pack(report: VerificationReport, file_name: str, file: Path, sample: Path | None) -> bytes:
+    """Return the zip: the file, how to run it, a picture to try it with, and what was verified.
 
     Args:
-        card: what was found of the file.
+        report: what was found of the file.
         file_name: what it is called in the zip.
         file: where its bytes are.
         sample: where the picture is; None where the file did not load.
@@ -34,15 +34,15 @@ def pack(card: VerificationReport, file_name: str, file: Path, sample: Path | No
     folder = pack_name(file_name).removesuffix(".zip")
     contents: dict[str, bytes] = {
         file_name: file.read_bytes(),
-        "README.md": readme(card, file_name).encode(),
-        "labels.txt": "".join(f"{label}\n" for label in card.provenance["labels"]).encode(),
-        "proof.json": card.to_json().encode(),
-        "proof.html": to_html(card, file_name).encode(),
+        "README.md": readme(report, file_name).encode(),
+        "labels.txt": "".join(f"{label}\n" for label in report.provenance["labels"]).encode(),
+        "proof.json": report.to_json().encode(),
+        "proof.html": to_html(report, file_name).encode(),
     }
     if sample is not None:
         contents["sample.png"] = sample.read_bytes()
-        contents["expected.json"] = _expected(card).encode()
-        contents["check.py"] = check(card, file_name).encode()
+        contents["expected.json"] = _expected(report).encode()
+        contents["check.py"] = check(report, file_name).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
         for name, content in contents.items():
@@ -53,10 +53,10 @@ def pack(card: VerificationReport, file_name: str, file: Path, sample: Path | No
     return buffer.getvalue()
 
 
-def _expected(card: VerificationReport) -> str:
-    assert card.sample is not None
+def _expected(report: VerificationReport) -> str:
+    assert report.sample is not None
     return json.dumps(
-        {"top5": [dataclasses.asdict(guess) for guess in card.sample.guesses]},
+        {"top5": [dataclasses.asdict(guess) for guess in report.sample.guesses]},
         indent=2,
         ensure_ascii=False,
     )

@@ -10,37 +10,37 @@ from quantcore.schema import VerificationReport
 FENCES = {"kotlin": "kotlin", "swift": "swift", "python": "python"}
 
 
-def readme(card: VerificationReport, file_name: str) -> str:
+def readme(report: VerificationReport, file_name: str) -> str:
     """Return it as Markdown."""
     blocks = [
         f"# {file_name}",
-        _introduction(card),
-        _contents(card, file_name),
+        _introduction(report),
+        _contents(report, file_name),
         "## What was found",
-        _warning(card),
-        _table(card),
-        "\n".join(f"- {_held(check.passed)}: {check.found}" for check in card.checks),
-        *card.notes,
+        _warning(report),
+        _table(report),
+        "\n".join(f"- {_held(check.passed)}: {check.found}" for check in report.checks),
+        *report.notes,
         "## What nobody looked at",
-        "\n".join(f"- {sentence}" for sentence in card.not_verified),
+        "\n".join(f"- {sentence}" for sentence in report.not_verified),
         "## How pictures are prepared",
-        _preparation(card),
+        _preparation(report),
         "## How to run it",
-        *_code(card, file_name),
+        *_code(report, file_name),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _introduction(card: VerificationReport) -> str:
-    spec, kind = card.spec, EXPORTERS[card.spec.format]
+def _introduction(report: VerificationReport) -> str:
+    spec, kind = report.spec, EXPORTERS[report.spec.format]
     title = find(spec.request.model).title
     return (
         f"{title}, {spec.variant.label}, as {kind.title}. {kind.summary} It runs on "
-        f"{card.exported.runs_on}. Made on {wording.day(card.created)}."
+        f"{report.exported.runs_on}. Made on {wording.day(report.created)}."
     )
 
 
-def _contents(card: VerificationReport, file_name: str) -> str:
+def _contents(report: VerificationReport, file_name: str) -> str:
     to_try = {
         "sample.png": "a picture as the model sees it, and in `expected.json` the answer to it",
         "check.py": "run it: it checks the file's digest and its answer to the picture",
@@ -49,19 +49,19 @@ def _contents(card: VerificationReport, file_name: str) -> str:
         file_name: "the model",
         "labels.txt": "its classes, one a line, in the order of its scores",
         # Of a file that does not load there is no answer.
-        **(to_try if card.sample else {}),
+        **(to_try if report.sample else {}),
         "proof.html, proof.json": "everything that was found, to read and for programs",
     }
     return "\n".join(f"- `{name}`: {text}" for name, text in files.items())
 
 
-def _warning(card: VerificationReport) -> str:
-    failed = [check.name for check in card.checks if not check.passed]
+def _warning(report: VerificationReport) -> str:
+    failed = [check.name for check in report.checks if not check.passed]
     return f"**Do not ship it.** What did not hold: {wording.joined(failed)}." if failed else ""
 
 
-def _table(card: VerificationReport) -> str:
-    rows = "\n".join(f"| {name} | {value} |" for name, value in figures(card))
+def _table(report: VerificationReport) -> str:
+    rows = "\n".join(f"| {name} | {value} |" for name, value in figures(report))
     return f"| | |\n|---|---|\n{rows}"
 
 
@@ -69,8 +69,8 @@ def _held(passed: bool) -> str:
     return "held" if passed else "**did not hold**"
 
 
-def _preparation(card: VerificationReport) -> str:
-    made = card.provenance
+def _preparation(report: VerificationReport) -> str:
+    made = report.provenance
     side, resize = made["image_size"], made["resize_size"]
     grey = ", made grey (one channel three times)" if made["greyscale"] else ""
     return (
@@ -81,8 +81,8 @@ def _preparation(card: VerificationReport) -> str:
     )
 
 
-def _code(card: VerificationReport, file_name: str) -> list[str]:
-    found = snippets(card, file_name)
+def _code(report: VerificationReport, file_name: str) -> list[str]:
+    found = snippets(report, file_name)
     return [
         f"### {title}\n\n```{FENCES[name]}\n{found[name].rstrip()}\n```"
         for name, title in LANGUAGES.items()

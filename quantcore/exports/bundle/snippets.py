@@ -107,16 +107,16 @@ PYTHON = {
 }
 
 
-def snippets(card: VerificationReport, file_name: str) -> dict[str, str]:
+def snippets(report: VerificationReport, file_name: str) -> dict[str, str]:
     """Return code that runs the file, by language in `LANGUAGES`."""
-    folder, facts = card.spec.format, _facts(card, file_name)
+    folder, facts = report.spec.format, _facts(report, file_name)
     how = PYTHON[folder]
     python = {
-        "packages": " ".join([*(_pinned(card, name) for name in how.packages), *_ALWAYS]),
+        "packages": " ".join([*(_pinned(report, name) for name in how.packages), *_ALWAYS]),
         "imports": how.imports,
-        "load": _load(card, f'"{file_name}"'),
+        "load": _load(report, f'"{file_name}"'),
         "run": how.run,
-        "picture": SAMPLE if card.sample else OWN_PICTURE,
+        "picture": SAMPLE if report.sample else OWN_PICTURE,
     }
     return {
         "kotlin": _filled(f"{folder}/kotlin.txt", facts),
@@ -125,45 +125,45 @@ def snippets(card: VerificationReport, file_name: str) -> dict[str, str]:
     }
 
 
-def check(card: VerificationReport, file_name: str) -> str:
-    """Return a program that holds the file, beside it, against its proof."""
-    how = PYTHON[card.spec.format]
+def check(report: VerificationReport, file_name: str) -> str:
+    """Return a program that holds the file, beside it, against its report."""
+    how = PYTHON[report.spec.format]
     lines = {
         "imports": how.imports,
-        "check_load": _load(card, "str(file)"),
+        "check_load": _load(report, "str(file)"),
         "run": how.run,
     }
-    return _filled("check.txt", {**_facts(card, file_name), **lines})
+    return _filled("check.txt", {**_facts(report, file_name), **lines})
 
 
-def _load(card: VerificationReport, path: str) -> str:
-    """Return the lines that load the file, as it was loaded for its proof."""
-    load = PYTHON[card.spec.format].load.format(path=path)
-    if card.spec.format != "onnx" or not runtime(card.spec.variant.backend).saturates:
-        return _engine(card) + load
+def _load(report: VerificationReport, path: str) -> str:
+    """Return the lines that load the file, as it was loaded when it was verified."""
+    load = PYTHON[report.spec.format].load.format(path=path)
+    if report.spec.format != "onnx" or not runtime(report.spec.variant.backend).saturates:
+        return _engine(report) + load
     session = load.replace(", providers", ", options, providers")
     return "".join(f"{line}\n" for line in PRECISE_LINES) + session
 
 
-def _pinned(card: VerificationReport, package: str) -> str:
-    """Return what `pip` is told, with the version that the proof was made with, if that is known.
+def _pinned(report: VerificationReport, package: str) -> str:
+    """Return what `pip` is told, with the version that it was verified with, if that is known.
 
     Without where that build came from: `2.13.0+cpu` is on no public index.
     """
-    number = card.environment.libraries.get(package) or card.runtime_version
+    number = report.environment.libraries.get(package) or report.runtime_version
     number = number.partition("+")[0]
     return f"{package}=={number}" if number else package
 
 
-def _engine(card: VerificationReport) -> str:
+def _engine(report: VerificationReport) -> str:
     """Return the line that sets the quantized engine; empty where the file needs none."""
-    is_torch = PYTHON[card.spec.format].packages == ("torch",)
-    engines = card.exported.engines
+    is_torch = PYTHON[report.spec.format].packages == ("torch",)
+    engines = report.exported.engines
     return ENGINE.format(engine=engines[0]) if is_torch and engines else ""
 
 
-def _facts(card: VerificationReport, file_name: str) -> dict[str, str]:
-    made, name = card.provenance, Path(file_name)
+def _facts(report: VerificationReport, file_name: str) -> dict[str, str]:
+    made, name = report.provenance, Path(file_name)
     facts = {
         "file": file_name,
         "stem": name.stem,
@@ -175,9 +175,9 @@ def _facts(card: VerificationReport, file_name: str) -> dict[str, str]:
         "std": _numbers(made["std"]),
         "mean_f": _numbers(made["mean"], "f"),
         "std_f": _numbers(made["std"], "f"),
-        "engine_line": PHONE_ENGINE if card.exported.engines else "",
-        "release": _release(card.runtime_version) or _release(card.exported.runs_on),
-        "pod": _pod(card),
+        "engine_line": PHONE_ENGINE if report.exported.engines else "",
+        "release": _release(report.runtime_version) or _release(report.exported.runs_on),
+        "pod": _pod(report),
         **_channels(is_grey=made["greyscale"], is_bgr=made["channels"] == "BGR"),
     }
     commons = {
@@ -188,12 +188,12 @@ def _facts(card: VerificationReport, file_name: str) -> dict[str, str]:
 
 def _channels(*, is_grey: bool, is_bgr: bool) -> dict[str, str]:
     """Return what each language reads a pixel's three numbers with, in the model's order."""
-    colour_kotlin, place = (BGR_KOTLIN, "2 - channel") if is_bgr else (COLOUR_KOTLIN, "channel")
+    colour_kotlin, index = (BGR_KOTLIN, "2 - channel") if is_bgr else (COLOUR_KOTLIN, "channel")
     return {
         "order": "Blue, green and red" if is_bgr else "Red, green and blue",
         "channels_kotlin": GREY_KOTLIN if is_grey else colour_kotlin,
         "grey_swift": GREY_SWIFT if is_grey else "",
-        "channel_swift": "grey" if is_grey else f"bytes[4 * pixel + {place}]",
+        "channel_swift": "grey" if is_grey else f"bytes[4 * pixel + {index}]",
         "grey_python": GREY_PYTHON if is_grey else "",
         "order_python": BGR_PYTHON if is_bgr else "",
     }
@@ -205,9 +205,9 @@ def _release(text: str) -> str:
     return found[0] if found else ""
 
 
-def _pod(card: VerificationReport) -> str:
+def _pod(report: VerificationReport) -> str:
     """Return where an iPhone's lite interpreter comes from that is new enough for the file."""
-    least = _release(card.exported.runs_on)
+    least = _release(report.exported.runs_on)
     if _parts(least) <= _parts(LAST_POD):
         return POD
     return NO_POD.format(last=LAST_POD, least=least)

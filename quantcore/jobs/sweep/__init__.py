@@ -1,4 +1,4 @@
-"""Many comparisons asked for at once: lists of models and settings, multiplied with one another."""
+"""Many comparisons in one request: lists of models and settings, multiplied with one another."""
 
 from quantcore.jobs.sweep.file import read_sweep, write_sweep
 from quantcore.jobs.sweep.sweep import MAX_VARIANTS, Sweep, cells_of, labels_of

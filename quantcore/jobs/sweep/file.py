@@ -60,21 +60,21 @@ def read_sweep(text: str, threads: int, folder: Path | None, where: str = "The f
             key and the nearest right one.
     """
     content = _parsed(text, where)
-    found: dict[str, Any] = {"threads": (threads,)}
+    values: dict[str, Any] = {"threads": (threads,)}
     settings: dict[str, dict[str, tuple[Setting, ...]]] = {}
     for typed, value in content.items():
         key = _key(typed)
         if key in WORKFLOWS:
             settings[key] = _settings(key, value)
         elif key in KEYS:
-            found[KEYS[key].field] = _READERS[KEYS[key].kind](key, value)
+            values[KEYS[key].field] = _READERS[KEYS[key].kind](key, value)
         else:
             raise _unknown_key(key)
-    if "models" not in found:
+    if "models" not in values:
         raise RequestError(f"{where} names no model.", f"Write models = {KEYS['models'].example}.")
-    if "images" in found:
-        found["images"] = _path(found["images"], folder)
-    return Sweep(**found, settings=settings)
+    if "images" in values:
+        values["images"] = _path(values["images"], folder)
+    return Sweep(**values, settings=settings)
 
 
 def _key(typed: str) -> str:
@@ -102,10 +102,10 @@ def _unknown_key(key: str) -> RequestError:
         return RequestError(
             f"{key!r} is a setting of {' and '.join(owners)}.", f"Write it below [{owners[0]}]."
         )
-    known = [*KEYS, *(name for name in WORKFLOWS if _hints(name))]
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1)
+    keys = [*KEYS, *(name for name in WORKFLOWS if _hints(name))]
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), keys, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
-    return RequestError(f"There is no key {key!r}.{guess}", f"The keys are {', '.join(known)}.")
+    return RequestError(f"There is no key {key!r}.{guess}", f"The keys are {', '.join(keys)}.")
 
 
 def _hints(name: str) -> dict[str, Any]:
@@ -144,24 +144,24 @@ def _setting(name: str, key: str, value: object) -> Setting:
     plain: Any = tuple(value) if isinstance(value, list) else value
     if plain == DEFAULT:
         plain = default(name, key) if key in _hints(name) else None
-    found: Setting = getattr(workflow(name, {key: plain}), key)
-    return found
+    setting: Setting = getattr(workflow(name, {key: plain}), key)
+    return setting
 
 
 def _listed(key: str, value: object) -> list[object]:
-    found = value if isinstance(value, list) else [value]
-    if not found:
+    values = value if isinstance(value, list) else [value]
+    if not values:
         raise RequestError(f"{key} is an empty list.", "Give it a value, or leave it out.")
-    return found
+    return values
 
 
 def _names(key: str, value: object) -> tuple[str, ...]:
-    found = _listed(key, value)
-    for each in found:
+    values = _listed(key, value)
+    for each in values:
         if not isinstance(each, str):
             raise _wrong(key, each, "a name or a list of names")
     registry = REGISTRIES.get(key)
-    return tuple(canonical(registry, n, key[:-1]) if registry else n for n in map(str, found))
+    return tuple(canonical(registry, n, key[:-1]) if registry else n for n in map(str, values))
 
 
 def _numbers(key: str, value: object) -> tuple[int | None, ...]:
@@ -202,11 +202,11 @@ def _path(text: str, folder: Path | None) -> str:
 
 def write_sweep(sweep: Sweep) -> str:
     """Return the file that `read` makes this sweep of."""
-    unless_told = {each.name: each.default for each in fields(Sweep)}
+    defaults = {each.name: each.default for each in fields(Sweep)}
     lines = [
         f"{key} = {_toml(getattr(sweep, spec.field), OWN)}"
         for key, spec in KEYS.items()
-        if spec.field == "threads" or getattr(sweep, spec.field) != unless_told[spec.field]
+        if spec.field == "threads" or getattr(sweep, spec.field) != defaults[spec.field]
     ]
     for name, values in sweep.settings.items():
         if values:

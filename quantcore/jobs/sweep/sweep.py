@@ -1,4 +1,4 @@
-"""What a sweep asks for, and the comparisons that it comes to."""
+"""A sweep: lists of models and settings, and the requests that come of them."""
 
 import itertools
 import math
@@ -30,7 +30,7 @@ Values = Mapping[str, Mapping[str, tuple[Setting, ...]]]
 
 @dataclass(frozen=True)
 class Sweep:
-    """Lists that are multiplied with one another; float32 is always measured too.
+    """Lists that are multiplied with one another; float32 is always among them.
 
     Attributes:
         models: names as a `ModelSpec` has them.
@@ -57,8 +57,8 @@ class Sweep:
     def requests(self) -> tuple[CompareRequest, ...]:
         """Return one request for every model, image size, threads and batch, with float32 in each.
 
-        What comes out equal is asked once: a default that is written out, a size that is the
-        model's own.
+        Equal variants and requests are measured once: a default that is written out, a size that
+        is the model's own.
 
         Raises:
             RequestError: an unknown name, a value out of range, or more variants than are allowed.
@@ -68,7 +68,7 @@ class Sweep:
         return tuple(
             CompareRequest(ModelSpec(model), variants, images, measure)
             for model in _once(self.models)
-            for images, measure in self._grounds(model)
+            for images, measure in self._conditions(model)
         )
 
     def _check(self) -> None:
@@ -122,7 +122,7 @@ class Sweep:
         judged = judged[:1] if model.is_random else judged
         return sizes, judged, _once(self.threads), _once(self.batches)
 
-    def _grounds(self, name: str) -> Iterator[tuple[ImageSpec, MeasureSpec]]:
+    def _conditions(self, name: str) -> Iterator[tuple[ImageSpec, MeasureSpec]]:
         """Yield the conditions under which one model is measured."""
         for size, judged, threads, batch in itertools.product(*self._axes(name)):
             images = ImageSpec(self.images, judged, size)
@@ -131,16 +131,16 @@ class Sweep:
 
 def _changed(name: str, chosen: Mapping[str, Setting]) -> Settings:
     """Return the settings that differ from their defaults, each of the type its workflow wants."""
-    made = workflow(name, dict(chosen))
+    typed = workflow(name, dict(chosen))
     return tuple(
-        (key, getattr(made, key))
+        (key, getattr(typed, key))
         for key in sorted(chosen)
-        if getattr(made, key) != default(name, key)
+        if getattr(typed, key) != default(name, key)
     )
 
 
 def default(name: str, setting: str) -> Any:
-    """Return what a workflow's setting is unless told."""
+    """Return the default of a workflow's setting."""
     return getattr(workflow(name, {}), setting)
 
 
@@ -150,8 +150,8 @@ def _once(values: Iterable[Any]) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A cell that is asked for, as `names` wants it."""
+class SweepCell:
+    """A cell of a request with the fields that its label may need."""
 
     model: str
     workflow: str
@@ -163,10 +163,10 @@ class Asked:
     fidelity_images: int
 
 
-def cells_of(requests: Sequence[CompareRequest]) -> list[Asked]:
-    """Return what each cell of a job asks for, in the order of its cells."""
+def cells_of(requests: Sequence[CompareRequest]) -> list[SweepCell]:
+    """Return the cells of a job's requests, in their order."""
     return [
-        Asked(
+        SweepCell(
             request.model.name,
             variant.workflow,
             variant.backend,
@@ -190,5 +190,5 @@ def _own_size(model: ModelSpec) -> int:
 
 
 def labels_of(requests: Sequence[CompareRequest]) -> list[str]:
-    """Return what each cell of a job is called, in the order of its cells."""
+    """Return the label of each cell of a job's requests, in their order."""
     return labels.names(cells_of(requests))
