@@ -12,7 +12,7 @@ from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore.cache import Store
 from quantcore.engine import Job, stages
 from quantcore.errors import QuantcoreError, UnsupportedError
-from quantcore.export import bundle, exports
+from quantcore.exports import bundle, exports
 from quantcore.formats import EXPORTERS
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (

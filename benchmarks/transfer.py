@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from unittest.mock import patch
 
 from benchmarks.app import cold_settings
 from benchmarks.drawings import KINDS, packed
@@ -31,8 +30,7 @@ QUANTIZED = (Variant("static", "x86"), Variant("qat", "x86"))
 
 def lines() -> Iterator[Figure | str]:
     """Yield the seconds of each step, and how many drawings the 8-bit files name right."""
-    # Uploads are found through the environment, in children and in this process alike.
-    with cold_settings() as settings, patch.dict("os.environ", QUANTCORE_DATA=str(settings.data)):
+    with cold_settings() as settings:
         comparisons = Service(settings)
         try:
             yield from _lines(comparisons, settings.threads)

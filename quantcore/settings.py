@@ -24,12 +24,12 @@ def physical_cores() -> int:
 
 
 def default_threads() -> int:
-    """Return the threads a measurement uses unless told: physical cores less one, at least 1."""
+    """Return the threads a measurement uses by default: physical cores less one, at least 1."""
     return max(1, physical_cores() - 1)
 
 
 def default_memory_gb() -> float:
-    """Return the gigabytes a variant may use unless told: four fifths of the machine's memory."""
+    """Return the gigabytes a variant may use by default: four fifths of the machine's memory."""
     return round(MEMORY_SHARE * psutil.virtual_memory().total / 1e9, 1)
 
 

@@ -16,7 +16,7 @@ from quantcore import wording
 from quantcore.cache import Store
 from quantcore.engine import Job, plan
 from quantcore.errors import QuantcoreError, UnsupportedError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.formats import EXPORTERS
 from quantcore.models import offered
 from quantcore.sandbox import ProcessPool, never_stop
@@ -53,15 +53,15 @@ def main() -> int:
     parser.add_argument("--models", default=",".join(bundled), help="comma-separated")
     parser.add_argument("--images", type=int, default=2_000, help="how many judge each file")
     parser.add_argument("--rows", type=int, help="how many rows to make; all unless given")
-    asked = parser.parse_args()
-    models = asked.models.split(",")
+    options = parser.parse_args()
+    models = options.models.split(",")
     cells = [(model, variant) for model in models for variant in plan(ModelSpec(model)).variants]
     rows = []
-    for row in _rows(cells[: asked.rows], Settings.from_env(), asked.images):
+    for row in _rows(cells[: options.rows], Settings.from_env(), options.images):
         print(_line(row, {}), flush=True)
         rows.append(row)
     if len(rows) == len(cells):
-        TABLE.write_text(text(rows, asked.images))
+        TABLE.write_text(text(rows, options.images))
     return 0 if all(row.is_clean for row in rows) else 1
 
 

@@ -286,8 +286,8 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
     names = [shot.name for scene in SCENES for shot in scene.shots]
     parser.add_argument("--only", nargs="+", choices=names, default=(), metavar="NAME")
-    asked = parser.parse_args()
-    folder: Path = asked.folder
+    options = parser.parse_args()
+    folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     me = secrets.token_urlsafe(ID_BYTES)
     with (
@@ -297,8 +297,8 @@ def main() -> None:
     ):
         context = browser.new_context()
         context.add_cookies([{"name": COOKIE, "value": me, "url": server.url}])
-        written = play(Stage(server, browser, context.new_page(), me), asked.only, folder)
-    if folder == FOLDER and not asked.only:
+        written = play(Stage(server, browser, context.new_page(), me), options.only, folder)
+    if folder == FOLDER and not options.only:
         for old in set(folder.glob("*.png")) - set(written):
             old.unlink()
 

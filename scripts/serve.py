@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from quantcore.errors import QuantcoreError
+from quantcore.schema import untried_torch
 from quantcore.settings import DEFAULT_UPLOAD_MB, Settings
 
 PROJECT = Path(__file__).parents[1]
@@ -75,14 +76,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.serve", description="Serve the pages.")
     parser.add_argument("port", nargs="?", default=str(DEFAULT_PORT))
     parser.add_argument("--host", default="127.0.0.1")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        port = parse_port(asked.port)
-        require_free(asked.host, port)
+        port = parse_port(arguments.port)
+        require_free(arguments.host, port)
     except ValueError as problem:
         sys.exit(str(problem))
     os.chdir(PROJECT)
-    command = streamlit_command(asked.host, port)
+    if warning := untried_torch():
+        print(warning, file=sys.stderr, flush=True)
+    command = streamlit_command(arguments.host, port)
     os.execv(command[0], command)
 
 

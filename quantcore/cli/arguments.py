@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from quantcore.errors import RequestError
-from quantcore.schema import Setting
+from quantcore.schema import Setting, canonical
+from quantcore.workflows import WORKFLOWS
 
 
 def names(text: str) -> list[str]:
@@ -15,7 +16,7 @@ def workflow_settings(assignments: Sequence[str]) -> dict[str, dict[str, Setting
     """Return settings by workflow, as `WORKFLOW.SETTING=VALUE` gives them.
 
     Raises:
-        RequestError: a text is none of these.
+        RequestError: a text is none of these, or there is no such workflow.
     """
     chosen: dict[str, dict[str, Setting]] = {}
     for text in assignments:
@@ -26,7 +27,7 @@ def workflow_settings(assignments: Sequence[str]) -> dict[str, dict[str, Setting
                 f"{text!r} is not a setting.",
                 "Write WORKFLOW.SETTING=VALUE: static.observer=minmax.",
             )
-        chosen.setdefault(name, {})[setting] = value(typed)
+        chosen.setdefault(canonical(WORKFLOWS, name, "workflow"), {})[setting] = value(typed)
     return chosen
 
 

@@ -1,8 +1,7 @@
 """`python -m quantcore export`: one file or one of each format, each with its proof card."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,26 +9,25 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from quantcore import report
-from quantcore.cache import Store
+from quantcore import report, uploads
+from quantcore.api import Exporting, Target
 from quantcore.cli import arguments
-from quantcore.engine import Job, origins
+from quantcore.cli.running import EXIT_INTERRUPTED
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.export import REPORT_SUFFIX, deliver, exports, pack, pack_name, require_free
+from quantcore.exports import exports
 from quantcore.formats import EXPORTERS
-from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
     ExportSpec,
     ImageSpec,
     MeasureSpec,
     ModelSpec,
     Variant,
-    VerificationReport,
+    canonical,
 )
 from quantcore.settings import Settings
+from quantcore.workflows import WORKFLOWS
 
 EXIT_NOTHING_WRITTEN = 1
-EXIT_INTERRUPTED = 130
 Tell = Callable[[str, float], None]
 
 
@@ -69,7 +67,9 @@ def export(
 ) -> None:
     """Export a variant as a file for another runtime, with proof that the file works."""
     settings = Settings.from_env()
-    chosen = arguments.workflow_settings(set_ or []).get(workflow, {})
+    uploads.use(settings.data)
+    name_of_workflow = canonical(WORKFLOWS, workflow, "workflow")
+    chosen = arguments.workflow_settings(set_ or []).get(name_of_workflow, {})
     measure = MeasureSpec(threads=settings.threads if threads is None else threads)
     pictures = ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size)
     specs = [
@@ -84,9 +84,9 @@ def export(
         )
         for name in _formats(format, all_, option)
     ]
-    desk = _Desk(settings, out, bundle, force, anyway)
-    require_free(out, [name for spec in specs for name in desk.names(spec)], force=force)
-    written = desk.serve(specs, is_all=all_)
+    target = Target(out, bundle, force, anyway)
+    target.require_free(*specs)
+    written = _written(settings, specs, target, is_all=all_)
     raise typer.Exit(0 if written else EXIT_NOTHING_WRITTEN)
 
 
@@ -104,62 +104,34 @@ def _formats(format: str | None, all_: bool, option: list[str] | None) -> list[s
     return [format]
 
 
-@dataclass(frozen=True)
-class _Desk:
-    """Makes files and hands them out, one after the other."""
+def _written(
+    settings: Settings, specs: Sequence[ExportSpec], target: Target, *, is_all: bool
+) -> int:
+    """Return how many files were written; with `is_all`, what cannot be is passed over."""
+    try:
+        with Exporting(settings) as exporting:
+            return sum(_is_written(exporting, spec, target, is_all) for spec in specs)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. What was made is kept; the same command goes on from there.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
-    settings: Settings
-    out: Path
-    bundle: bool
-    force: bool
-    anyway: bool
 
-    def names(self, spec: ExportSpec) -> list[str]:
-        """Return what would be written of a spec: the file, its proof, and the zip if wanted."""
-        name = exports.file_name(spec)
-        return [name, f"{name}{REPORT_SUFFIX}", *([pack_name(name)] if self.bundle else [])]
-
-    def serve(self, specs: list[ExportSpec], *, is_all: bool) -> int:
-        """Return how many files were written; with `is_all`, what cannot be is passed over."""
-        limits = self.settings.memory_limit_bytes, self.settings.timeout_s
-        try:
-            with (
-                Store.open(self.settings) as store,
-                ProcessPool(exports.PRELOADED_MODULES, *limits) as pool,
-            ):
-                return sum(self._served(store, pool, spec, is_all) for spec in specs)
-        except KeyboardInterrupt:
-            typer.echo(
-                "Stopped. What was made is kept; the same command goes on from there.", err=True
-            )
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-
-    def _served(self, store: Store, pool: ProcessPool, spec: ExportSpec, is_all: bool) -> bool:
-        try:
-            with _progress(spec) as tell:
-                made = store.made_from(*origins(spec.request))
-                job = Job(spec.request, self.settings, made, pool, tell, never_stop)
-                card = exports.make(job, spec)
-        except UnsupportedError as error:
-            if not is_all:
-                raise
-            typer.echo(f"{spec.format}: {error.reason} {error.remedy}\n")
-            return False
-        typer.echo(report.verification_report_to_text(card))
-        return self._handed_out(store, card)
-
-    def _handed_out(self, store: Store, card: VerificationReport) -> bool:
-        if not (card.passed or self.anyway):
-            typer.echo("\nThe file was not written. To have it all the same, add --anyway.\n")
-            return False
-        name, proof, *packed = self.names(card.spec)
-        with store.using(*exports.stored(card)) as (path, *sample):
-            contents: dict[str, Path | bytes] = {name: path, proof: card.to_json().encode()}
-            if packed:
-                contents[packed[0]] = pack(card, name, path, sample[0] if sample else None)
-            paths = deliver(self.out, contents, force=self.force)
-        typer.echo("".join(f"\nWritten: {path}" for path in paths) + "\n")
-        return True
+def _is_written(exporting: Exporting, spec: ExportSpec, target: Target, is_all: bool) -> bool:
+    try:
+        with _progress(spec) as tell:
+            card = exporting.make(spec, tell)
+    except UnsupportedError as error:
+        if not is_all:
+            raise
+        typer.echo(f"{spec.format}: {error.reason} {error.remedy}\n")
+        return False
+    typer.echo(report.verification_report_to_text(card))
+    paths = target.deliver(exporting.store, card).paths
+    if not paths:
+        typer.echo("\nThe file was not written. To have it all the same, add --anyway.\n")
+        return False
+    typer.echo("".join(f"\nWritten: {path}" for path in paths) + "\n")
+    return True
 
 
 @contextmanager
@@ -184,9 +156,9 @@ class _Lines:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._told = ""
+        self._shown = ""
 
     def __call__(self, stage: str, share: float) -> None:
-        if stage != self._told:
+        if stage != self._shown:
             typer.echo(f"{share:4.0%}  {self._name}: {stage}", err=True)
-            self._told = stage
+            self._shown = stage

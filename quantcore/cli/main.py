@@ -2,21 +2,21 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from pydantic_core import to_json
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from quantcore.api import model_file
 from quantcore.backends import BACKENDS
 from quantcore.cache import Store
-from quantcore.cli import arguments, model_file, outputs
+from quantcore.cli import arguments, outputs
 from quantcore.cli.export import export
+from quantcore.cli.running import OWNER, measured, tell
 from quantcore.decide import Budgets
 from quantcore.engine import plan
 from quantcore.errors import QuantcoreError, RequestError
@@ -26,10 +26,10 @@ from quantcore.schema import (
     CompareRequest,
     Comparison,
     ImageSpec,
-    JobView,
     MeasureSpec,
     ModelSpec,
     current_environment,
+    untried_torch,
 )
 from quantcore.service import Service
 from quantcore.settings import Settings
@@ -46,10 +46,7 @@ app.add_typer(cache_app, name="cache")
 
 EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_REQUEST = 2
-EXIT_INTERRUPTED = 130
 WIDTH = 100
-OWNER = "command line"
-ASKED_BY = "the command line"
 
 
 @app.command()
@@ -81,6 +78,9 @@ def models(
 def environment() -> None:
     """Print what figures measured here are true of, as JSON."""
     typer.echo(to_json(current_environment(), indent=2).decode())
+    # Beside the JSON, not in it.
+    if warning := untried_torch():
+        typer.echo(warning, err=True)
 
 
 @app.command()
@@ -145,7 +145,7 @@ def compare(
         _answer(_measured_file(settings, model, labels, ask), files, budgets)
     if labels is not None:
         raise RequestError(f"{model} has its own class names.", "Leave --labels out.")
-    _answer(_measured(settings, ask(ModelSpec(model))), files, budgets)
+    _answer(measured(settings, ask(ModelSpec(model))), files, budgets)
 
 
 @app.command()
@@ -164,11 +164,11 @@ def sweep(
     settings = Settings.from_env()
     files, budgets = outputs.Files(json, csv, html, markdown, svg), outputs.budgets(budget or [])
     files.require_folders()
-    asked = sweeps.read_sweep(
+    request_file = sweeps.read_sweep(
         _text(request), settings.threads, request.absolute().parent, str(request)
     )
-    name = asked.name or request.stem
-    _answer(_measured(settings, asked.requests(), name), files, budgets, name)
+    name = request_file.name or request.stem
+    _answer(measured(settings, request_file.requests(), name), files, budgets, name)
 
 
 app.command()(export)
@@ -223,9 +223,9 @@ def cache_clear() -> None:
 @cache_app.command("verify")
 def cache_verify() -> None:
     """Read every file again and set aside those whose bytes have changed."""
-    found = _store().maintenance.verify()
-    typer.echo(found.sentence())
-    raise typer.Exit(0 if found.is_clean else 1)
+    verification = _store().maintenance.verify()
+    typer.echo(verification.sentence())
+    raise typer.Exit(0 if verification.is_clean else 1)
 
 
 def main() -> None:
@@ -268,89 +268,10 @@ def _measured_file(
 ) -> Comparison:
     """Return the comparison of a model file, which is looked at first."""
 
-    def asked(comparisons: Service) -> list[CompareRequest]:
-        return ask(model_file.model(comparisons, file, OWNER, labels, _tell))
+    def requests(comparisons: Service) -> list[CompareRequest]:
+        return ask(model_file.model(comparisons, file, OWNER, labels, tell))
 
-    return _measured(settings, asked)
-
-
-def _tell(stage: str) -> None:
-    typer.echo(stage, err=True)
-
-
-def _measured(
-    settings: Settings,
-    requests: Sequence[CompareRequest] | Callable[[Service], list[CompareRequest]],
-    name: str = "",
-) -> Comparison:
-    try:
-        with _comparisons(settings) as comparisons:
-            found = requests(comparisons) if callable(requests) else requests
-            job_id = comparisons.start(found, owner=OWNER, asked_by=ASKED_BY, name=name)
-            try:
-                return _run(comparisons, job_id).comparison
-            except KeyboardInterrupt:
-                # Else a server on the same data folder would go on with it.
-                comparisons.cancel(job_id)
-                raise
-    except KeyboardInterrupt:
-        typer.echo(
-            "Stopped. What was measured is kept; the same command goes on from there.", err=True
-        )
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-@contextmanager
-def _comparisons(settings: Settings) -> Iterator[Service]:
-    comparisons = Service(settings)
-    try:
-        yield comparisons
-    finally:
-        comparisons.close()
-
-
-def _run(comparisons: Service, job_id: str) -> JobView:
-    console = Console(stderr=True)
-    if console.is_terminal:
-        return _run_with_bar(comparisons, job_id, console)
-    return _run_with_lines(comparisons, job_id)
-
-
-def _run_with_bar(comparisons: Service, job_id: str, console: Console) -> JobView:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        view = comparisons.view(job_id)
-        names = _cell_names(view)
-        bar = progress.add_task("starting", total=1.0)
-        while view.is_open:
-            progress.update(bar, completed=view.share, description=_stage(view, names))
-            view = comparisons.wait(job_id, timeout_s=0.25)
-    return view
-
-
-def _run_with_lines(comparisons: Service, job_id: str) -> JobView:
-    view, told = comparisons.view(job_id), ""
-    names = _cell_names(view)
-    while view.is_open:
-        stage = _stage(view, names)
-        if stage != told:
-            left = f", about {view.seconds_left:.0f} s left" if view.seconds_left else ""
-            typer.echo(f"{view.share:4.0%}  {stage}{left}", err=True)
-            told = stage
-        view = comparisons.wait(job_id, timeout_s=1.0)
-    return view
-
-
-def _cell_names(view: JobView) -> list[str]:
-    comparison = view.comparison
-    return sweeps.labels_of((comparison.request, *comparison.also))
-
-
-def _stage(view: JobView, names: Sequence[str]) -> str:
-    for cell, name in zip(view.cells, names, strict=True):
-        if cell.state == "running":
-            return f"{name}: {cell.stage}"
-    return "waiting"
+    return measured(settings, requests)
 
 
 def _store() -> Store:

@@ -1,4 +1,4 @@
-"""What the command line leaves behind: files in the forms that were asked for, and a text."""
+"""What the command line writes: files in the forms that its options name, and a text."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ BUDGETS = {
 }
 
 JsonFile = Annotated[
-    str | None, typer.Option("--json", help="Write JSON (schema 1) here; - for standard output.")
+    str | None, typer.Option("--json", help="Write JSON (schema 2) here; - for standard output.")
 ]
 CsvFile = Annotated[
     str | None, typer.Option("--csv", help="Write CSV here; - for standard output.")
@@ -68,7 +68,7 @@ class Files:
                 )
 
     def write(self, comparison: Comparison, budgets: Budgets, name: str = "") -> None:
-        """Write every form that was asked for; else a text to standard output.
+        """Write every form that has a target; else a text to standard output.
 
         Args:
             comparison: what was measured.
@@ -108,12 +108,12 @@ def budgets(texts: Sequence[str]) -> Budgets:
 
 def _number(text: str, number: str) -> float:
     try:
-        found = float(number)
+        limit = float(number)
     except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
+        limit = math.nan
+    if not math.isfinite(limit):
         raise RequestError(f"{text!r} is not a budget.", "Write NAME=NUMBER: size=5, latency=2.5.")
-    return found
+    return limit
 
 
 def _save(target: str, text: str) -> None:

@@ -18,6 +18,7 @@ from quantcore.schema import (
     Setting,
     Settings,
     Variant,
+    canonical,
     current_environment,
     digest,
 )
@@ -41,7 +42,10 @@ def plan(
         RequestError: an unknown model, workflow, backend or setting, or a value that does not fit.
     """
     find(model)
-    settings = settings or {}
+    workflows = [canonical(WORKFLOWS, name, "workflow") for name in workflows]
+    settings = {
+        canonical(WORKFLOWS, name, "workflow"): values for name, values in (settings or {}).items()
+    }
     chosen = {name: _chosen(name, settings.get(name, {})) for name in (*workflows, *settings)}
     names = [runtime(name).name for name in backends]
     variants = float_cells(names)

@@ -23,7 +23,7 @@ from quantcore.sandbox import Progress, discard, not_an_answer, outbox, sandboxe
 from quantcore.schema import file_digest
 from quantcore.settings import Settings
 from quantcore.untrusted import check
-from quantcore.uploads import Upload, UploadedModel, Uploads, title, token_of
+from quantcore.uploads import Upload, UploadedModel, Uploads, title, token_of, use_call
 
 LIMITS = Limits("models are being taught", per_owner=5, in_all=20)
 PRELOADED_MODULES = ("quantcore.engine.preload", "quantcore.fine_tuning.training")
@@ -122,9 +122,10 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
         if spec.backbone.source == "torchvision":
             # Here, where there may be a network: in the child there is none.
             torchvision.weights_path(find(spec.backbone))
-        reads = (self._uploads.place(token_of(spec.images)), *weights_files(spec.backbone))
+        reads = (self._uploads.folder(token_of(spec.images)), *weights_files(spec.backbone))
+        calls = [use_call(self._settings.data)]
         with (
-            sandboxed.start(self._settings, PRELOADED_MODULES).pool as pool,
+            sandboxed.start(self._settings, PRELOADED_MODULES, calls).pool as pool,
             pool.spawn(
                 "quantcore.fine_tuning.training:run_fine_tuning_child",
                 *(spec, folder),
@@ -149,7 +150,7 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
         )
         try:
             # Another disk than that of the folder, it may be; never whole in this process's memory.
-            shutil.copyfile(weights, uploads.place(upload.token) / WEIGHTS)
+            shutil.copyfile(weights, uploads.folder(upload.token) / WEIGHTS)
             task.update(upload=uploads.describe(upload.token, model=model))
         except BaseException:
             uploads.delete(upload.token)

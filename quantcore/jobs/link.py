@@ -6,6 +6,7 @@ resource of which it has one, and every cell asks for one.
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from quantcore.errors import ChildDiedError, SchedulerError
 from quantcore.jobs import worker
 from quantcore.jobs.records import Host
-from quantcore.sandbox import PROJECT
+from quantcore.sandbox import import_path
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -120,8 +121,9 @@ class Link:
     def _start_cluster(self) -> str:
         """Start a cluster of our own, and return its scheduler's address."""
         self.cluster = subprocess.Popen(
-            [sys.executable, "-m", "quantcore.jobs.cluster"],
-            cwd=PROJECT,
+            # `-P`: a file in the current folder must not stand in for a module.
+            [sys.executable, "-P", "-m", "quantcore.jobs.cluster"],
+            env=os.environ | import_path(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -68,7 +68,9 @@ def run_task(
     Raises:
         CancelledError: `cancel` was called with this attempt id.
     """
-    job = _job(attempt_id, request, settings or Settings.from_env())
+    settings = settings or Settings.from_env()
+    uploads.use(settings.data)
+    job = _job(attempt_id, request, settings)
     try:
         with _ONE_AT_A_TIME, _without_deleted_uploads(job):
             return task(job)
@@ -128,9 +130,10 @@ def _pool(settings: Settings, is_locked: bool) -> tuple[ProcessPool, str]:
 
 def _start_pool(settings: Settings, is_locked: bool) -> sandboxed.SandboxedPool:
     if is_locked:
-        return sandboxed.start(settings, PRELOADED_MODULES)
+        return sandboxed.start(settings, PRELOADED_MODULES, [uploads.use_call(settings.data)])
     limits = settings.memory_limit_bytes, settings.timeout_s
-    return sandboxed.SandboxedPool(ProcessPool(PRELOADED_MODULES, *limits, data=settings.data), "")
+    pool = ProcessPool(PRELOADED_MODULES, *limits, calls=[uploads.use_call(settings.data)])
+    return sandboxed.SandboxedPool(pool, "")
 
 
 class _Reporter:

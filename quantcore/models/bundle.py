@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
-BUNDLE = Path(__file__).parents[2] / "bundled"
-# A folder laid over the shipped one, file by file: how tests bring checkpoints of their own, also
-# to child processes.
+_PACKAGE = Path(__file__).parents[1]
+# Installed, it lies in the package; in a checkout, beside it.
+BUNDLE = next((f for f in [_PACKAGE / "bundled"] if f.is_dir()), _PACKAGE.parent / "bundled")
+# A folder laid over the shipped one, file by file: how tests give checkpoints of their own to this
+# process and its children.
 OVERLAY = "QUANTCORE_BUNDLED"
 
 

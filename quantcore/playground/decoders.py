@@ -32,7 +32,9 @@ class Decoders:
     def __init__(self, settings: Settings, should_stop: ShouldStop) -> None:
         memory_gb = min(settings.memory_gb, DECODER_MEMORY_BYTES / 1e9)
         limited = replace(settings, memory_gb=memory_gb)
-        self.kept = KeptWorker(limited, ["quantcore.playground.picture"])
+        self.kept = KeptWorker(
+            limited, ["quantcore.playground.picture"], [uploads.use_call(settings.data)]
+        )
         self._should_stop = should_stop
         self._turn = threading.Lock()
 

@@ -37,7 +37,8 @@ class Readers:
         self._should_stop = should_stop
         self.pool: ProcessPool | None = None
         self.children: dict[str | None, Child] = {}
-        self.locked = KeptWorker(settings, PRELOADED_MODULES)
+        self._calls = [uploads.use_call(settings.data)]
+        self.locked = KeptWorker(settings, PRELOADED_MODULES, self._calls)
 
     @property
     def is_started(self) -> bool:
@@ -124,7 +125,8 @@ class Readers:
     def _started(self) -> ProcessPool:
         if self.pool is None or not self.pool.is_alive:
             self.close()
-            self.pool = ProcessPool(PRELOADED_MODULES, self._settings.memory_limit_bytes)
+            limit = self._settings.memory_limit_bytes
+            self.pool = ProcessPool(PRELOADED_MODULES, limit, calls=self._calls)
         return self.pool
 
 

@@ -8,13 +8,14 @@ Markdown what there is to decide.
 
 from quantcore.report.page import to_html, to_svg
 from quantcore.report.rows import Row, method, summary_rows
-from quantcore.report.sheet import to_csv
+from quantcore.report.sheet import COLUMNS, to_csv, to_records
 from quantcore.report.summary import to_summary
 from quantcore.report.text import to_markdown, to_text
 from quantcore.report.verification import figures, verification_report_to_text
 from quantcore.schema import Comparison
 
 __all__ = [
+    "COLUMNS",
     "Row",
     "figures",
     "method",
@@ -23,6 +24,7 @@ __all__ = [
     "to_html",
     "to_json",
     "to_markdown",
+    "to_records",
     "to_summary",
     "to_svg",
     "to_text",
@@ -31,5 +33,5 @@ __all__ = [
 
 
 def to_json(comparison: Comparison) -> str:
-    """Return the comparison in the public format, schema 1."""
+    """Return the comparison in the public format, schema 2."""
     return comparison.to_json()

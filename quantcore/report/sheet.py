@@ -53,20 +53,25 @@ SOURCE = ("key", "created", "cpu")
 COLUMNS = (*WHAT, *ACCURACY, "accuracy_lost_points", *FIGURES, *WHY, *SOURCE)
 
 
+def to_records(comparison: Comparison) -> list[dict[str, Cell]]:
+    """Return a record per result and per failure, by names of `COLUMNS`, which carry the units."""
+    own = references(comparison.results)
+    records = [
+        _shared(row, comparison) | _figures(row, own.get(row.key)) for row in comparison.results
+    ]
+    return records + [_shared(row, comparison) | _why(row) for row in comparison.failures]
+
+
 def to_csv(comparison: Comparison) -> str:
-    """Return a line per result and per failure, under a header whose names carry the units.
+    """Return a line per result and per failure, under a header.
 
     Text that a spreadsheet would run as a formula gets an apostrophe before it.
     """
-    own = references(comparison.results)
-    lines = [
-        _shared(row, comparison) | _figures(row, own.get(row.key)) for row in comparison.results
-    ]
-    lines += [_shared(row, comparison) | _why(row) for row in comparison.failures]
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _safe(value) for name, value in line.items()} for line in lines)
+    for record in to_records(comparison):
+        writer.writerow({name: _safe(value) for name, value in record.items()})
     return out.getvalue()
 
 

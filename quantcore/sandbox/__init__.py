@@ -1,10 +1,12 @@
 """Child processes: the pool they are forked in, their outbox of files, and the lock around them."""
 
 from quantcore.sandbox.child import Child
+from quantcore.sandbox.fork_server import Call
 from quantcore.sandbox.kept_worker import KeptWorker
+from quantcore.sandbox.lockdown.runtime import PROJECT, import_path
 from quantcore.sandbox.lockdown.scratch import discard
 from quantcore.sandbox.outbox import Outbox
-from quantcore.sandbox.process_pool import PROJECT, ProcessPool
+from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.sandbox.protocol import (
     Progress,
     ShouldStop,
@@ -18,6 +20,7 @@ from quantcore.sandbox.sandboxed import SandboxedPool
 
 __all__ = [
     "PROJECT",
+    "Call",
     "Child",
     "KeptWorker",
     "Outbox",
@@ -28,6 +31,7 @@ __all__ = [
     "Watch",
     "discard",
     "ignore_progress",
+    "import_path",
     "never_stop",
     "not_an_answer",
     "progress_sender",

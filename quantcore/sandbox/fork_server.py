@@ -12,7 +12,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,13 +20,17 @@ from quantcore.errors import ChildDiedError
 from quantcore.sandbox.protocol import JsonConnection, Raised
 
 MAX_REQUEST_BYTES = 65_536
+# `module:function`, and the text it is called with.
+Call = tuple[str, str]
 
 
 def main() -> None:
-    """Import the modules named on the command line, then serve until the control socket closes."""
-    control = socket.socket(fileno=int(sys.argv[1]))
-    for module in sys.argv[2:]:
+    """Do the imports and calls named on the command line, then serve until the socket closes."""
+    control, start = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
+    for module in start["modules"]:
         importlib.import_module(module)
+    for function, *arguments in start["calls"]:
+        _function(function)(*arguments)
     _serve(control)
 
 
@@ -97,14 +101,20 @@ def _run(function: str, connection: Connection) -> None:
     """Call the function with the arguments received; send back its answer or its exception."""
     import traceback
 
-    module, _, name = function.partition(":")
     try:
-        answer = getattr(importlib.import_module(module), name)(connection, *connection.recv())
+        answer = _function(function)(connection, *connection.recv())
     # The one place where any failure is caught: it becomes an answer, with its traceback.
     except Exception as error:
         connection.send(Raised(_picklable(error), traceback.format_exc()))
     else:
         connection.send(answer)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """Return the function that `module:function` names."""
+    module, _, attribute = name.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return function
 
 
 def _picklable(error: Exception) -> Exception:

@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 
 from quantcore.sandbox import sandboxed
+from quantcore.sandbox.fork_server import Call
 from quantcore.settings import Settings
 
 
 class KeptWorker:
     """Starts a worker when it is needed. For one thread at a time, but for `close`."""
 
-    def __init__(self, settings: Settings, modules: Sequence[str]) -> None:
+    def __init__(
+        self, settings: Settings, modules: Sequence[str], calls: Sequence[Call] = ()
+    ) -> None:
         self._settings = settings
         self._modules = modules
+        self._calls = calls
         self.worker: sandboxed.SandboxedPool | None = None
 
     @property
@@ -23,7 +27,7 @@ class KeptWorker:
         """Return the worker that is there, or a new one where that must not be kept."""
         if self.worker is None or not self.worker.is_to_be_kept:
             self.close()
-            self.worker = sandboxed.start(self._settings, self._modules)
+            self.worker = sandboxed.start(self._settings, self._modules, self._calls)
         return self.worker
 
     def close(self) -> None:

@@ -25,11 +25,10 @@ from typing import Any
 
 from quantcore.errors import ChildDiedError
 from quantcore.sandbox.child import Child, Limits
-from quantcore.sandbox.fork_server import MAX_REQUEST_BYTES
+from quantcore.sandbox.fork_server import MAX_REQUEST_BYTES, Call
 from quantcore.sandbox.lockdown.lock import Lock
-from quantcore.sandbox.lockdown.runtime import quiet_environment
+from quantcore.sandbox.lockdown.runtime import import_path, quiet_environment
 
-PROJECT = Path(__file__).parents[2]
 # Dask sets these in its workers. Inherited, they would pin every child to one thread, and hand a
 # float model's large buffers back to the kernel after every call, which doubles its latency.
 _DASK_VARIABLES = (
@@ -55,7 +54,7 @@ class ProcessPool:
         memory_limit_bytes: int | None = None,
         timeout_s: float | None = None,
         *,
-        data: Path | None = None,
+        calls: Sequence[Call] = (),
         locked: bool = False,
     ) -> None:
         """Start the fork server.
@@ -64,22 +63,22 @@ class ProcessPool:
             modules: imported once, for every child.
             memory_limit_bytes: of each child's data; None for no limit.
             timeout_s: seconds a child may take for each answer; None for no limit.
-            data: the data folder in which children find uploads; None leaves the environment's.
+            calls: done once, after the imports, for every child.
             locked: whether children are locked in, for untrusted files.
         """
         self._limits = Limits(memory_limit_bytes, timeout_s, locked)
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair()
         environment = _environment(locked)
-        if data is not None:
-            environment["QUANTCORE_DATA"] = str(data)
         # torch.ao.quantization warns at every call that it is deprecated; the pins answer that.
-        environment |= {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
+        environment |= {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
         # ONNX Runtime's wheel sends telemetry, from a thread that would keep a child from its lock.
-        environment |= {"TORCH_CPP_LOG_LEVEL": "ERROR", "ORT_DISABLE_TELEMETRY": "1"}
+        environment |= {"ORT_DISABLE_TELEMETRY": "1"}
+        start = json.dumps({"modules": [*modules, *_lock_modules(locked)], "calls": calls})
         self._process = subprocess.Popen(
             # Not `-m`: what a child pickles must not belong to a module named __main__.
-            [sys.executable, "-c", _ENTRY, str(theirs.fileno()), *modules, *_lock_modules(locked)],
+            # `-P`: a file in the current folder must not stand in for a module.
+            [sys.executable, "-P", "-c", _ENTRY, str(theirs.fileno()), start],
             pass_fds=[theirs.fileno()],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -191,6 +190,5 @@ def _lock_modules(locked: bool) -> tuple[str, ...]:
 
 def _environment(locked: bool) -> dict[str, str]:
     """Return the fork server's environment; where children are locked in, without secrets."""
-    if locked:
-        return quiet_environment(os.environ)
-    return {key: text for key, text in os.environ.items() if key not in _DASK_VARIABLES}
+    inherited = {key: text for key, text in os.environ.items() if key not in _DASK_VARIABLES}
+    return (quiet_environment(os.environ) if locked else inherited) | import_path(os.environ)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantcore.sandbox import lockdown
+from quantcore.sandbox.fork_server import Call
 from quantcore.sandbox.process_pool import ProcessPool
 from quantcore.settings import Settings
 
@@ -33,11 +34,17 @@ class SandboxedPool:
         return self.pool.is_alive and (not self.refusal or bool(cannot()))
 
 
-def start(settings: Settings, modules: Sequence[str]) -> SandboxedPool:
-    """Start a sandboxed process pool, after proving that the lock holds on this machine."""
+def start(settings: Settings, modules: Sequence[str], calls: Sequence[Call]) -> SandboxedPool:
+    """Start a sandboxed process pool, after proving that the lock holds on this machine.
+
+    Args:
+        settings: what its children may use.
+        modules: imported once, for every child.
+        calls: done once, after the imports, for every child.
+    """
     limits = settings.memory_limit_bytes, settings.timeout_s
     refusal = cannot() or _sentence(_proof())
-    pool = ProcessPool(modules, *limits, data=settings.data, locked=not refusal)
+    pool = ProcessPool(modules, *limits, calls=calls, locked=not refusal)
     return SandboxedPool(pool, refusal)
 
 

@@ -1,6 +1,12 @@
-from quantcore.schema.choices import built, picked
+from quantcore.schema.choices import built, canonical, picked
 from quantcore.schema.digests import canonical_json, digest, file_digest
-from quantcore.schema.environment import Environment, current_environment, library_versions
+from quantcore.schema.environment import (
+    TRIED_TORCH,
+    Environment,
+    current_environment,
+    library_versions,
+    untried_torch,
+)
 from quantcore.schema.progress import CellProgress, CellState, JobState, JobView
 from quantcore.schema.request import (
     RANDOM,
@@ -40,6 +46,7 @@ __all__ = [
     "RANDOM",
     "SOURCES",
     "TORCH_FLOAT",
+    "TRIED_TORCH",
     "YES",
     "Accuracy",
     "Artifact",
@@ -71,6 +78,7 @@ __all__ = [
     "VariantResult",
     "VerificationReport",
     "built",
+    "canonical",
     "canonical_json",
     "current_environment",
     "digest",
@@ -78,4 +86,5 @@ __all__ = [
     "json_schema",
     "library_versions",
     "picked",
+    "untried_torch",
 ]

@@ -2,7 +2,8 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -14,13 +15,34 @@ Kind = TypeVar("Kind")
 
 
 def picked(kinds: Mapping[str, Kind], name: str, noun: str) -> Kind:
-    """Return what the dict has under the name.
+    """Return what the dict has under the name or one of its aliases.
 
     Raises:
-        RequestError: it has none; the sentence names the nearest. `noun` says what they are.
+        RequestError: as `canonical`.
+    """
+    return kinds[canonical(kinds, name, noun)]
+
+
+def canonical(kinds: Mapping[str, Any], name: str, noun: str) -> str:
+    """Return the dict's key for a name that somebody typed: `mobile` for `.ptl`.
+
+    Case, a leading dot, and whether words are parted by blanks, hyphens or underscores make no
+    difference. An entry may declare more names as its attribute `aliases`.
+
+    Args:
+        kinds: a registry.
+        name: a key of it or an alias.
+        noun: what its entries are called.
+
+    Raises:
+        RequestError: there is none; the sentence names the nearest.
     """
     if name in kinds:
-        return kinds[name]
+        return name
+    typed = _plain(name)
+    for key, kind in kinds.items():
+        if typed in map(_plain, (key, *getattr(kind, "aliases", ()))):
+            return key
     raise RequestError(
         f"There is no {noun} {name!r}.{_guess(name, kinds)}",
         f"The {noun}s are {', '.join(kinds)}.",
@@ -39,11 +61,11 @@ def built(kind: type[Any], settings: Mapping[str, Any], what: str, noun: str = "
     Raises:
         RequestError: an unknown setting, or a value that does not fit.
     """
-    known = [field.name for field in dataclasses.fields(kind)]
+    names = [field.name for field in dataclasses.fields(kind)]
     for key in settings:
-        if key not in known:
-            has = f"It has {', '.join(known)}." if known else "It has none."
-            raise RequestError(f"The {what} has no {noun} {key!r}.{_guess(key, known)}", has)
+        if key not in names:
+            has = f"It has {', '.join(names)}." if names else "It has none."
+            raise RequestError(f"The {what} has no {noun} {key!r}.{_guess(key, names)}", has)
     try:
         return _reader(kind).validate_python(dict(settings))  # type: ignore[arg-type]
     except ValidationError as error:
@@ -52,8 +74,12 @@ def built(kind: type[Any], settings: Mapping[str, Any], what: str, noun: str = "
         raise RequestError(f"{where} cannot be {first['input']!r}.", f"{first['msg']}.") from error
 
 
-def _guess(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name.strip().removeprefix(".").lower())
+
+
+def _guess(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

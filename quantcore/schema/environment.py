@@ -33,6 +33,8 @@ ENGINES_BY_MACHINE = {
 }
 LIBRARIES = ("torch", "torchvision", "numpy", "onnx", "onnxruntime")
 MISSING = "missing"
+# The versions of torch with which whole comparisons were run.
+TRIED_TORCH = ("2.13.0", "2.14.1")
 # Where Linux has the name of a board that carries it (ARM, RISC-V).
 BOARD = Path("/proc/device-tree/model")
 
@@ -88,6 +90,21 @@ def current_environment() -> Environment:
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that affect a conversion, by name."""
     return {name: _version(name) for name in LIBRARIES}
+
+
+def untried_torch(installed: str | None = None) -> str:
+    """Return a warning if another torch is installed than those tried; else nothing.
+
+    Args:
+        installed: its version, `2.13.0+cpu`; None asks the installed package.
+    """
+    number = (installed or _version("torch")).partition("+")[0]
+    if number in TRIED_TORCH:
+        return ""
+    return (
+        f"torch {number} is installed; this project was tried with {' and '.join(TRIED_TORCH)}. "
+        "If something fails, install one of those."
+    )
 
 
 def _version(name: str) -> str:

@@ -4,13 +4,13 @@ import threading
 from contextlib import suppress
 
 from quantcore.errors import QuantcoreError
-from quantcore.export import Exports
+from quantcore.exports import Exports
 from quantcore.fine_tuning import FineTuning
 from quantcore.jobs import Comparisons
 from quantcore.playground import Playground
 from quantcore.settings import Settings
 from quantcore.untrusted import Inspections
-from quantcore.uploads import PREFIX, Uploads, token_of
+from quantcore.uploads import PREFIX, Uploads, token_of, use
 
 SWEEP_EVERY_S = 3_600.0
 
@@ -28,6 +28,7 @@ class Service(Comparisons):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        use(settings.data)
         self.uploads = Uploads(settings)
         self.inspections = Inspections(settings, self.uploads)
         self.exports = Exports(settings, self.workers)
@@ -63,7 +64,7 @@ class Service(Comparisons):
         self.uploads.remove_unfinished()
         for source in self.store.maintenance.source_uploads():
             # Whoever deleted it was killed, or a file of it was in use.
-            if not self.uploads.place(token_of(source)).is_dir():
+            if not self.uploads.folder(token_of(source)).is_dir():
                 self.store.maintenance.delete_upload(source)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from quantcore.sandbox import KeptWorker, Progress, SandboxedPool, discard, not_
 from quantcore.settings import Settings
 from quantcore.untrusted.kept import keep_model
 from quantcore.untrusted.look import Found
-from quantcore.uploads import Upload, Uploads
+from quantcore.uploads import Upload, Uploads, use_call
 
 # Two large files would need the memory of both, so they are read one after the other. Reading one
 # takes seconds; a program that never ends is not waited for.
@@ -50,7 +50,7 @@ class Inspections(BackgroundTasks[str, InspectionView]):
         super().__init__(LIMITS)
         self._settings = settings
         self._uploads = uploads
-        self._worker = KeptWorker(settings, PRELOADED_MODULES)
+        self._worker = KeptWorker(settings, PRELOADED_MODULES, [use_call(settings.data)])
 
     def start(self, upload: Upload) -> None:
         """Begin to inspect a file that was received; `view` tells how far it is.
@@ -77,7 +77,7 @@ class Inspections(BackgroundTasks[str, InspectionView]):
         """Let a locked child look at the file, and keep what it made of it."""
         task.update(state="running", stage=READING if self._worker.worker else STARTING)
         worker = self._worker.started()
-        folder = self._uploads.place(task.spec) / SCRATCH
+        folder = self._uploads.folder(task.spec) / SCRATCH
         # Whoever looked before may have been killed in the middle of it.
         discard(folder)
         folder.mkdir()
@@ -120,7 +120,7 @@ class Inspections(BackgroundTasks[str, InspectionView]):
     def _keep(self, task: Task[str, InspectionView], found: Found, folder: Path) -> None:
         token, uploads = task.spec, self._uploads
         if found.model is not None:
-            model, candidates = keep_model(found.model, folder, uploads.place(token))
+            model, candidates = keep_model(found.model, folder, uploads.folder(token))
             uploads.content(token).unlink()
             task.update(upload=uploads.describe(token, model=model), candidates=candidates)
         elif found.images is not None:

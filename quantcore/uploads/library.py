@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from quantcore.errors import RequestError, StoreError
-from quantcore.sandbox import discard
+from quantcore.sandbox import Call, discard
 from quantcore.settings import Settings
 from quantcore.uploads.records import PREFIX, Upload, UploadedImages, UploadedModel
 
@@ -40,9 +40,24 @@ def token_of(name: str) -> str:
     return token
 
 
-def home() -> Path:
-    """Return the folder of all uploads of this process's data folder."""
-    return Settings.from_env().data / "uploads"
+# The folder of this process's uploads, as `use` set it.
+_folder: Path | None = None
+
+
+def use(data: Path | str) -> None:
+    """Let `find`, `folder` and `is_kept` look into this data folder, in all of this process."""
+    global _folder  # noqa: PLW0603
+    _folder = uploads_folder(Path(data))
+
+
+def use_call(data: Path) -> Call:
+    """Return the call by which the children of a process pool use this data folder as well."""
+    return "quantcore.uploads:use", str(data)
+
+
+def uploads_folder(data: Path) -> Path:
+    """Return where a data folder keeps its uploads."""
+    return data / "uploads"
 
 
 def folder(name: str) -> Path:
@@ -51,7 +66,10 @@ def folder(name: str) -> Path:
     Raises:
         RequestError: it names no upload.
     """
-    return home() / token_of(name)
+    token = token_of(name)
+    if _folder is None:
+        raise RuntimeError("This process looks for an upload before `uploads.use` was called.")
+    return _folder / token
 
 
 def is_kept(name: str) -> bool:
@@ -69,20 +87,20 @@ def find(name: str) -> Upload:
     Raises:
         RequestError: it is gone: deleted, or its time was up.
     """
-    found = _read(folder(name))
-    if found is None or found.expires_s < time.time():
+    upload = _read(folder(name))
+    if upload is None or upload.expires_s < time.time():
         raise RequestError(
             "This upload is no longer here: it was deleted, or its time was up.",
             "Bring the file again.",
         )
-    return found
+    return upload
 
 
 class Uploads:
     """The uploads of one data folder."""
 
     def __init__(self, settings: Settings) -> None:
-        self._root = settings.data / "uploads"
+        self._root = uploads_folder(settings.data)
         self._settings = settings
 
     def receive(self, filename: str, chunks: Iterable[bytes], owner: str = "") -> Upload:
@@ -94,10 +112,10 @@ class Uploads:
         """
         self._require_room()
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        place = self._root / token
+        folder = self._root / token
         try:
-            place.mkdir(mode=0o700, parents=True)
-            size_bytes, content = _write(place / CONTENT, chunks, self._max_bytes)
+            folder.mkdir(mode=0o700, parents=True)
+            size_bytes, content = _write(folder / CONTENT, chunks, self._max_bytes)
             now = time.time()
             record = Upload(
                 token=token,
@@ -108,14 +126,14 @@ class Uploads:
                 expires_s=now + self._settings.upload_days * DAY_S,
                 content=content,
             )
-            _save(place, record)
+            _save(folder, record)
         except OSError as error:
-            _remove(place)
+            _remove(folder)
             raise StoreError(
                 f"The file could not be kept ({error.strerror}).", "Make room, then bring it again."
             ) from error
         except BaseException:
-            _remove(place)
+            _remove(folder)
             raise
         return record
 
@@ -126,14 +144,14 @@ class Uploads:
             RequestError: there is none such, or it is somebody else's: the two look alike.
         """
         token_of(PREFIX + token)
-        found = _read(self._root / token)
-        is_theirs = found is not None and owner in (None, found.owner)
-        if found is None or not is_theirs or found.expires_s < time.time():
+        upload = _read(self._root / token)
+        is_theirs = upload is not None and owner in (None, upload.owner)
+        if upload is None or not is_theirs or upload.expires_s < time.time():
             raise RequestError(
                 "This upload is no longer here: it was deleted, or its time was up.",
                 "Bring the file again.",
             )
-        return found
+        return upload
 
     def of(self, owner: str) -> list[Upload]:
         """Return a visitor's uploads that were read and have not expired, the newest first."""
@@ -145,14 +163,14 @@ class Uploads:
         ]
         return sorted(mine, key=lambda upload: -upload.created_s)
 
-    def place(self, token: str) -> Path:
+    def folder(self, token: str) -> Path:
         """Return where an upload's files lie."""
         token_of(PREFIX + token)
         return self._root / token
 
     def content(self, token: str) -> Path:
-        """Return the file as it was brought."""
-        return self.place(token) / CONTENT
+        """Return the file as it was uploaded."""
+        return self.folder(token) / CONTENT
 
     def describe(
         self,
@@ -161,19 +179,19 @@ class Uploads:
         model: UploadedModel | None = None,
         images: UploadedImages | None = None,
     ) -> Upload:
-        """Write down what an upload was found to be, or what its owner changed; return it."""
-        place = self.place(token)
-        record = replace(self.get(token), size_bytes=_bytes_in(place))
+        """Record what an upload holds, or what its owner changed; return its record."""
+        folder = self.folder(token)
+        record = replace(self.get(token), size_bytes=_bytes_in(folder))
         if model is not None:
             record = replace(record, model=model)
         if images is not None:
             record = replace(record, images=images)
-        _save(place, record)
+        _save(folder, record)
         return record
 
     def delete(self, token: str) -> None:
         """Remove an upload's files. What it produced is for `Service` to remove."""
-        _remove(self.place(token))
+        _remove(self.folder(token))
 
     def expired(self) -> list[Upload]:
         """Return the uploads whose time is up."""
@@ -183,12 +201,12 @@ class Uploads:
     def remove_unfinished(self) -> None:
         """Remove what a process that was killed left of receiving a file: it has no record."""
         with suppress(FileNotFoundError):
-            for place in list(self._root.iterdir()):
-                if _TOKEN.fullmatch(place.name) and _is_forsaken(place):
-                    _remove(place)
+            for folder in list(self._root.iterdir()):
+                if _TOKEN.fullmatch(folder.name) and _is_forsaken(folder):
+                    _remove(folder)
 
     def _require_room(self) -> None:
-        """Refuse a file where all that visitors brought takes as much as the cache may."""
+        """Refuse a file where all uploads together take as much as the cache may."""
         held_bytes = sum(upload.size_bytes for upload in self._all())
         if held_bytes >= self._settings.quota_gb * 1e9:
             raise RequestError(
@@ -202,25 +220,25 @@ class Uploads:
 
     def _all(self) -> list[Upload]:
         with suppress(FileNotFoundError):
-            places = [place for place in self._root.iterdir() if _TOKEN.fullmatch(place.name)]
-            return [found for place in places if (found := _read(place)) is not None]
+            folders = [folder for folder in self._root.iterdir() if _TOKEN.fullmatch(folder.name)]
+            return [upload for each in folders if (upload := _read(each)) is not None]
         return []
 
 
-def _is_forsaken(place: Path) -> bool:
+def _is_forsaken(folder: Path) -> bool:
     """Return whether a folder has no record, and nobody wrote in it for a day."""
     try:
-        times = [each.stat().st_mtime for each in (place, *place.iterdir())]
-        return not (place / RECORD).exists() and max(times) < time.time() - DAY_S
+        times = [each.stat().st_mtime for each in (folder, *folder.iterdir())]
+        return not (folder / RECORD).exists() and max(times) < time.time() - DAY_S
     # Another process removed it at this moment.
     except OSError:
         return False
 
 
-def _remove(place: Path) -> None:
+def _remove(folder: Path) -> None:
     # Another process may be removing it at this moment.
     with suppress(OSError):
-        discard(place)
+        discard(folder)
 
 
 def _harmless(filename: str) -> str:
@@ -249,18 +267,18 @@ def _write(path: Path, chunks: Iterable[bytes], max_bytes: int) -> tuple[int, st
     return size_bytes, total.hexdigest()
 
 
-def _save(place: Path, record: Upload) -> None:
-    draft = place / f"{RECORD}.{secrets.token_hex(4)}"
+def _save(folder: Path, record: Upload) -> None:
+    draft = folder / f"{RECORD}.{secrets.token_hex(4)}"
     draft.write_bytes(record.to_json())
-    draft.replace(place / RECORD)
+    draft.replace(folder / RECORD)
 
 
-def _bytes_in(place: Path) -> int:
-    return sum(each.stat().st_size for each in place.rglob("*") if each.is_file())
+def _bytes_in(folder: Path) -> int:
+    return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
 
-def _read(place: Path) -> Upload | None:
-    path = place / RECORD
+def _read(folder: Path) -> Upload | None:
+    path = folder / RECORD
     try:
         return _parsed(path, path.stat().st_mtime_ns)
     except (OSError, ValueError):

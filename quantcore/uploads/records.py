@@ -1,4 +1,4 @@
-"""What is kept of an upload: whose it is, how long it stays, and what it was found to be."""
+"""The record of an upload: its owner, how long it stays, and what was recognised in it."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -82,14 +82,14 @@ class Upload:
 
     Attributes:
         token: names it; who does not have it cannot guess it.
-        owner: the visitor who brought it; empty for the command line.
+        owner: the visitor who uploaded it; empty for the command line.
         filename: as its owner called it, which is only ever shown.
         size_bytes: of everything in its folder when it was read.
         created_s: seconds since 1970.
         expires_s: when it goes, seconds since 1970.
         model: what was recognised, where it is a model.
-        images: what was found, where it is pictures.
-        content: SHA-256 of the file as it was brought.
+        images: what was recognised, where it is pictures.
+        content: SHA-256 of the file as it was uploaded.
     """
 
     token: str

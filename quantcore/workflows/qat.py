@@ -32,6 +32,7 @@ class Qat(Workflow):
 
     name: ClassVar[str] = "qat"
     title: ClassVar[str] = "QAT"
+    aliases: ClassVar[tuple[str, ...]] = ("quantization-aware training",)
     summary: ClassVar[str] = (
         "Fine-tunes on labelled pictures with 8-bit rounding in the loop. Minutes, best accuracy."
     )

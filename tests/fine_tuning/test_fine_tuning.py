@@ -23,7 +23,7 @@ from quantcore.models.torchvision_import import torchvision
 from quantcore.sandbox import Progress
 from quantcore.schema import ImageSpec, ModelSpec
 from quantcore.settings import Settings
-from quantcore.uploads import Upload, UploadedImages, Uploads
+from quantcore.uploads import Upload, UploadedImages, Uploads, use
 from tests.support.processes import soon
 
 BACKBONE = ModelSpec("bundled/mobilenet_v2")
@@ -32,14 +32,13 @@ TIMEOUT_S = 240
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QUANTCORE_DATA", str(tmp_path_factory.mktemp("data")))
-        yield Settings.from_env()
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(data=tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
 def uploads(settings: Settings) -> Uploads:
+    use(settings.data)
     return Uploads(settings)
 
 

@@ -9,7 +9,7 @@ import pytest
 from quantcore.engine import FLOAT32, provenance
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import QuantcoreError, RequestError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.formats import EXPORTERS, exporter
 from quantcore.models import find, weights_digest
 from quantcore.schema import ModelSpec, Setting, Variant, library_versions
@@ -158,7 +158,7 @@ def test_a_file_that_is_no_such_thing_is_told_in_the_runtimes_words(bench: Bench
         path = bench.settings.data / f"rotten{EXPORTERS[name].suffix}"
         path.write_bytes(b"not a model" * 100)
         with pytest.raises(QuantcoreError, match=f"{EXPORTERS[name].runtime} says"):
-            bench.take("quantcore.export.answers:run_answers_child", spec, path)
+            bench.take("quantcore.exports.answers:run_answers_child", spec, path)
 
 
 # The registry

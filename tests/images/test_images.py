@@ -524,9 +524,9 @@ def test_classes_of_the_model_that_no_picture_shows_are_said(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploads:
-    monkeypatch.setenv("QUANTCORE_DATA", str(tmp_path / "data"))
-    return Uploads(Settings.from_env())
+def library(settings: Settings) -> Uploads:
+    uploads.use(settings.data)
+    return Uploads(settings)
 
 
 def upload(library: Uploads, members: dict[str, bytes], **said: str) -> ImageSpec:

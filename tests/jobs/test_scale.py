@@ -16,7 +16,7 @@ COMPOSE = yaml.safe_load((PROJECT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 COMMANDS = typer.main.get_command(main.app).commands  # type: ignore[attr-defined]
 IMAGE = (PROJECT / "Dockerfile").read_text()
-TEXTS = ("README.md", "docs/scale.md", "compose.yaml")
+TEXTS = ("docs/command-line.md", "docs/jobs.md", "docs/settings.md", "compose.yaml", "README.md")
 
 
 def read(arguments: list[str]) -> dict[str, Any]:
@@ -65,16 +65,16 @@ def test_only_what_serves_pages_is_asked_for_them_and_only_from_this_machine() -
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_documents_name_commands_and_settings_that_exist(name: str) -> None:
     text = (PROJECT / name).read_text()
-    commands = set(re.findall(r"-m quantcore ([a-z]+)", text))
+    commands = set(re.findall(r"(?:-m |^ +)quantcore ([a-z]+)", text, re.M))
     assert commands - set(COMMANDS) == set()
     source = (PROJECT / "quantcore" / "settings.py").read_text()
     named = set(re.findall(r"\bQUANTCORE_[A-Z_]+", text))
-    assert named
+    assert commands or named
     assert {setting for setting in named if f'"{setting}"' not in source} == set()
 
 
-def test_the_readmes_lines_start_what_they_say() -> None:
-    section = (PROJECT / "README.md").read_text().partition("## More machines")[2]
+def test_the_documents_lines_start_what_they_say() -> None:
+    section = (PROJECT / "docs" / "jobs.md").read_text().partition("## More machines")[2]
     scheduler, worker, pages = re.findall(r"^    (.+)$", section, re.M)[:3]
     port = read(scheduler.split()[3:])["port"]
     address = read(worker.split()[3:])["address"]

@@ -203,10 +203,9 @@ def test_the_example_asks_for_what_it_says() -> None:
     assert cells(sweep.requests()) == 44
 
 
-def test_the_readme_shows_a_sweep_that_can_be_asked_for() -> None:
-    (text,) = re.findall(
-        r"^```toml\n(models.*?)^```", (PROJECT / "README.md").read_text(), re.M | re.S
-    )
+def test_the_documents_show_a_sweep_that_can_be_asked_for() -> None:
+    document = (PROJECT / "docs" / "command-line.md").read_text()
+    (text,) = re.findall(r"^```toml\n(models.*?)^```", document, re.M | re.S)
     assert cells(requests(text)) == 44
 
 

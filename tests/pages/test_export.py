@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import ChildDiedError, StoreError
-from quantcore.export import ExportView
+from quantcore.exports import ExportView
 from quantcore.formats import EXPORTERS
 from quantcore.schema import ExportSpec, ImageSpec, Variant, VerificationReport
 from tests.pages.fakes import FakeComparisons

@@ -17,13 +17,13 @@ from streamlit.testing.v1 import AppTest
 from quantcore.draw import titles
 from quantcore.engine import predictions
 from quantcore.errors import RequestError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.images import preview, unmatched
 from quantcore.jobs import TaskState
 from quantcore.models import find, offered
 from quantcore.schema import CompareRequest, Comparison, ImageSpec, ModelSpec, Variant
 from quantcore.untrusted import InspectionView
-from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
+from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads, use
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.pages.test_export import FakeExports
@@ -62,6 +62,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeComparisons:
     monkeypatch.setenv("QUANTCORE_DATA", str(tmp_path))
     fake = FakeComparisons(new=view(fixtures.typical()))
     fake.uploads = Uploads(state.settings())
+    use(tmp_path)
     monkeypatch.setattr(state, "comparisons", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
@@ -591,7 +592,7 @@ def test_an_upload_is_deleted_when_asked_twice(open_page: Open, fake: FakeCompar
     assert "its comparisons included" in said(page)
     page.button(key=f"delete-{mine.token}").click().run()
     assert "You have not brought anything yet" in said(page)
-    assert not fake.uploads.place(mine.token).exists()
+    assert not fake.uploads.folder(mine.token).exists()
 
 
 # On the other pages

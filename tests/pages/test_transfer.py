@@ -14,7 +14,7 @@ from quantcore.fine_tuning import FineTuningSpec, FineTuningView, Point
 from quantcore.jobs import TaskState
 from quantcore.schema import ModelSpec
 from quantcore.settings import Settings
-from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads
+from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads, use
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons
 from ui.common import site, state
@@ -53,6 +53,7 @@ class FakeFineTuning:
 @pytest.fixture
 def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploads:
     monkeypatch.setenv("QUANTCORE_DATA", str(tmp_path))
+    use(tmp_path)
     return Uploads(Settings(data=tmp_path))
 
 

@@ -18,6 +18,14 @@ HEAVY = ("torch", "torchvision", "distributed", "onnx", "onnxruntime")
 PAGES = ("app.py", "pages", "ui")
 # What stands in `quantcore/` beside its rooms.
 FLAT = {"__init__", "__main__", "errors", "settings", "wording"}
+# Where a process begins, and its settings are read; whatever lies deeper is given them.
+EDGES = {
+    "quantcore.api.comparing",
+    "quantcore.cli.export",
+    "quantcore.cli.main",
+    "quantcore.jobs.worker",
+    "ui.common.state",
+}
 
 IMPORT_EACH = """
 import importlib, sys
@@ -90,6 +98,15 @@ def test_the_architecture_names_every_room_and_no_other() -> None:
     rows = re.findall(r"^\| `quantcore/(\w+)/` \|", ARCHITECTURE.read_text(), re.M)
     rooms = {path.parent.name for path in (PROJECT / "quantcore").glob("*/__init__.py")}
     assert set(rows) == rooms
+
+
+def test_only_the_edges_read_settings_from_the_environment() -> None:
+    readers = {
+        module_name(path)
+        for path in python_files("quantcore", *PAGES)
+        if re.search(r"\bfrom_env\(", path.read_text().replace("def from_env(", ""))
+    }
+    assert readers == EDGES
 
 
 def test_only_pages_and_what_they_share_import_streamlit() -> None:

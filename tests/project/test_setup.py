@@ -1,4 +1,4 @@
-"""Set-up: pins, the Makefile, the set-up and serving scripts, the image, and the README's facts."""
+"""Set-up: pins, the Makefile, the scripts, the image, and what the documents say of the code."""
 
 import os
 import re
@@ -16,10 +16,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from quantcore.backends import BACKENDS
+import quantcore
+from quantcore.backends import BACKENDS, float_backends
 from quantcore.engine import FLOAT32, plan
+from quantcore.formats import EXPORTERS
 from quantcore.models import Subject, catalogue, find
-from quantcore.schema import ModelSpec, current_environment
+from quantcore.schema import ModelSpec, Variant, current_environment
 from quantcore.workflows import WORKFLOWS, workflow
 from quantcore.workflows.dynamic import LAYER_TYPES
 from scripts import schema, serve
@@ -45,6 +47,10 @@ def pins(name: str) -> dict[str, str]:
 RUNTIME, CONSTRAINTS = pins("requirements.txt"), pins("constraints.txt")
 DEVELOPMENT = RUNTIME | pins("requirements-dev.txt")
 MODEL = ModelSpec("bundled/mobilenet_v2")
+DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
+# What stands in `docs/` and is no document.
+UNLISTED = {"README.md", "bench.txt"}
+WORDS_IN_TWO_MINUTES = 480
 
 
 def needed_by(names: set[str]) -> set[str]:
@@ -100,9 +106,9 @@ def test_what_is_installed_is_what_is_pinned() -> None:
 def test_every_imported_package_is_pinned_by_name(
     places: tuple[str, ...], pinned: dict[str, str]
 ) -> None:
-    imported = {root for path in python_files(*places) for root in roots(path)}
+    names = {name for path in python_files(*places) for name in roots(path)}
     sources = packages_distributions()
-    third_party = {root: {canonicalize_name(x) for x in sources.get(root, ())} for root in imported}
+    third_party = {root: {canonicalize_name(x) for x in sources.get(root, ())} for root in names}
     unpinned = [root for root, names in third_party.items() if names and not names & set(pinned)]
     assert unpinned == []
 
@@ -281,13 +287,14 @@ def test_the_written_schema_is_the_one_of_the_code() -> None:
     assert schema.SCHEMA.read_text() == schema.text(), "run `make docs`"
 
 
-def readme() -> str:
-    return (PROJECT / "README.md").read_text()
+def document(name: str) -> str:
+    return (PROJECT / name).read_text()
 
 
 def said_of(name: str, backend: str) -> str:
-    """Return the cell of the README's table; `as x86` stands for what that cell says."""
-    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in readme().splitlines()]
+    """Return the cell of the table of workflows; `as x86` stands for what that cell says."""
+    table = document("docs/workflows.md").splitlines()
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table]
     header = next(row for row in rows if row and row[0] == "workflow")
     row = next(row for row in rows if row and row[0] == f"`{name}`")
     cell = row[header.index(backend)]
@@ -295,17 +302,19 @@ def said_of(name: str, backend: str) -> str:
 
 
 @pytest.mark.parametrize(("name", "backend"), list(product(WORKFLOWS, BACKENDS)))
-def test_the_readme_says_what_each_workflow_is_on_each_backend(name: str, backend: str) -> None:
+def test_the_documents_say_what_each_workflow_is_on_each_backend(name: str, backend: str) -> None:
     assert said_of(name, backend)
 
 
-def test_float32_is_one_row_as_the_readme_says() -> None:
-    assert plan(MODEL, ["float32"]).variants == (FLOAT32,)
+def test_float32_is_one_row_for_each_runtime_as_the_documents_say() -> None:
+    rows = [Variant(FLOAT32.workflow, backend) for backend in float_backends(BACKENDS)]
+    assert plan(MODEL, ["float32"]).variants == tuple(rows)
+    assert rows[0] == FLOAT32
     assert all("row" in said_of("float32", backend) for backend in BACKENDS)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_readme_says_who_has_a_ready_quantized_checkpoint(backend: str) -> None:
+def test_the_documents_say_who_has_a_ready_quantized_checkpoint(backend: str) -> None:
     models = catalogue().values()
     having = [info for info in models if BACKENDS[backend].engine in info.pretrained_engines]
     own = {info.name for info in having if info.source == "bundled"}
@@ -316,7 +325,7 @@ def test_the_readme_says_who_has_a_ready_quantized_checkpoint(backend: str) -> N
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_readme_says_which_types_dynamic_quantization_has(backend: str) -> None:
+def test_the_documents_say_which_types_dynamic_quantization_has(backend: str) -> None:
     engines = tuple(str(each.engine) for each in BACKENDS.values())
     everywhere = replace(current_environment(), engines=engines)
     subject = Subject(MODEL, find(MODEL), True, everywhere)
@@ -331,22 +340,45 @@ def test_the_readme_says_which_types_dynamic_quantization_has(backend: str) -> N
 
 
 @pytest.mark.parametrize(("name", "backend"), list(product(["static", "qat"], BACKENDS)))
-def test_the_readme_says_how_finely_weights_are_scaled(name: str, backend: str) -> None:
+def test_the_documents_say_how_finely_weights_are_scaled(name: str, backend: str) -> None:
     usual = "per channel" if BACKENDS[backend].per_channel else "per tensor"
     assert said_of(name, backend).partition(";")[0] == usual
 
 
-def test_the_readme_names_every_bundled_model() -> None:
+def test_the_documents_name_every_bundled_model() -> None:
+    text = document("docs/command-line.md")
     bundled = [info.architecture for info in catalogue().values() if info.source == "bundled"]
-    assert [name for name in bundled if f"`{name}`" not in readme()] == []
+    assert [name for name in bundled if f"`{name}`" not in text] == []
 
 
-def test_the_readme_names_every_setting() -> None:
+def test_the_documents_name_every_format_with_its_suffix() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\.\w+)` \|", document("docs/command-line.md"), re.M)
+    assert dict(rows) == {name: kind.suffix for name, kind in EXPORTERS.items()}
+
+
+def test_the_documents_name_every_setting() -> None:
     source = (PROJECT / "quantcore" / "settings.py").read_text()
-    assert all(f"`{name}`" in readme() for name in re.findall(r"\bQUANTCORE_[A-Z_]+", source))
+    text = document("docs/settings.md")
+    assert all(f"`{name}`" in text for name in re.findall(r"\bQUANTCORE_[A-Z_]+", source))
 
 
-def test_the_readme_links_to_files_that_exist() -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", readme())
-    assert links
-    assert [link for link in links if not (PROJECT / link).exists()] == []
+def test_the_documents_name_all_of_the_api() -> None:
+    text = document("docs/python.md")
+    assert [name for name in quantcore.__all__ if f"`{name}" not in text] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_documents_link_to_files_that_exist(name: str) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document(name))
+    folder = (PROJECT / name).parent
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_every_document_is_in_the_table_of_contents() -> None:
+    listed = set(re.findall(r"\]\(([\w.-]+)\)", document("docs/README.md")))
+    assert listed == {path.name for path in (PROJECT / "docs").glob("*.*")} - UNLISTED
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    text, _, _ = document("README.md").partition("## Licence")
+    assert len(text.split()) <= WORDS_IN_TWO_MINUTES

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import site
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import dask
 import pytest
 
 from quantcore.errors import CancelledError, ChildDiedError, RequestError
-from quantcore.sandbox import PROJECT, Child, ProcessPool, Progress
+from quantcore.sandbox import PROJECT, Child, ProcessPool, Progress, import_path
 from tests.support.processes import is_gone, soon
 
 # What starts tests may have told them to ignore Ctrl-C, which a process passes on to its own.
@@ -195,6 +196,20 @@ def test_nothing_that_dask_sets_in_its_workers_is_handed_down(
         pool.spawn("tests.support.child_functions:look_around") as child,
     ):
         assert not set(child.receive()["environment"]) & set(set_by_dask)
+
+
+def test_calls_are_done_once_for_every_child() -> None:
+    functions = "tests.support.child_functions"
+    with ProcessPool([functions], calls=[(f"{functions}:note", "a folder")]) as pool:
+        for _ in range(2):
+            with pool.spawn(f"{functions}:noted") as child:
+                assert child.receive() == ["a folder"]
+
+
+def test_children_find_the_package_and_installed_ones_come_after_the_standard_library() -> None:
+    mine = os.pathsep.join(["/mine", *site.getsitepackages()])
+    assert import_path({}) == {"PYTHONPATH": str(PROJECT)}
+    assert import_path({"PYTHONPATH": mine}) == {"PYTHONPATH": f"{PROJECT}{os.pathsep}/mine"}
 
 
 def test_a_child_that_needs_too_much_memory_names_the_limit() -> None:

@@ -7,12 +7,14 @@ import pytest
 from quantcore.engine import keys
 from quantcore.jobs import worker
 from quantcore.schema import (
+    TRIED_TORCH,
     CompareRequest,
     ImageSpec,
     MeasureSpec,
     ModelSpec,
     Variant,
     current_environment,
+    untried_torch,
 )
 from quantcore.schema.environment import cpu_name
 
@@ -66,3 +68,10 @@ def test_the_key_of_a_machine_elsewhere_is_the_one_it_gives_itself(
     monkeypatch.setattr(keys, "library_versions", lambda: libraries)
     assert keys.result_key(request, variant, board) == asked
     assert keys.conversion_key(request, variant, libraries) == keys.conversion_key(request, variant)
+
+
+def test_a_torch_that_was_not_tried_is_told_of() -> None:
+    assert [untried_torch(f"{number}+cpu") for number in TRIED_TORCH] == ["", ""]
+    warning = untried_torch("2.99.0")
+    assert all(number in warning for number in ("2.99.0", *TRIED_TORCH))
+    assert untried_torch() == ""

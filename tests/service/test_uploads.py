@@ -18,7 +18,7 @@ from torch import nn
 from quantcore.cache import Store
 from quantcore.engine import Job, plan
 from quantcore.errors import RequestError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.jobs import worker
 from quantcore.models.torchvision_import import torchvision
 from quantcore.playground import Answer, PlaygroundSpec
@@ -117,8 +117,7 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     settings = Settings(data=tmp_path_factory.mktemp("data"))
-    with pytest.MonkeyPatch.context() as patch, closing(Service(settings)) as comparisons:
-        patch.setenv("QUANTCORE_DATA", str(settings.data))
+    with closing(Service(settings)) as comparisons:
         yield Desk(comparisons, settings)
 
 

@@ -65,6 +65,19 @@ def look_around(_: Connection) -> dict[str, object]:
     }
 
 
+_noted: list[str] = []
+
+
+def note(text: str) -> None:
+    """Keep a text in this process."""
+    _noted.append(text)
+
+
+def noted(_: Connection) -> list[str]:
+    """Return the texts that a child found kept when it was forked."""
+    return _noted
+
+
 def multiply(_: Connection, threads: int) -> tuple[int, float]:
     """Return the threads in use and the corner of a product that is worth more than one."""
     import torch

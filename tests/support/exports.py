@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from quantcore.cache import Store
 from quantcore.engine import Conversion, Job, context, load_logits, stages
 from quantcore.errors import CancelledError
-from quantcore.export import exports
-from quantcore.export.answers import Answers
-from quantcore.export.write import Export, run_export_child
+from quantcore.exports import exports
+from quantcore.exports.answers import Answers
+from quantcore.exports.write import Export, run_export_child
 from quantcore.models import Subject, find
 from quantcore.sandbox import ProcessPool, Watch, ignore_progress, never_stop, outbox
 from quantcore.schema import (
@@ -102,7 +102,7 @@ class Bench:
     def write(self, spec: ExportSpec, report: context.ReportStage = ignore) -> Export:
         """Write the file, whether it is there already or not."""
         conversion, files = self.conversion(spec), self.files(spec)
-        function = "quantcore.export.write:run_export_child"
+        function = "quantcore.exports.write:run_export_child"
         watch = self.job(spec, report).watch(0.0, 1.0)
         made: Export = self.take(function, spec, conversion, files, watch=watch)
         return made
@@ -113,7 +113,7 @@ class Bench:
     def answers(self, spec: ExportSpec) -> Answers:
         """Return what the file says of itself in a child that did not make it."""
         if spec not in self.answered:
-            function = "quantcore.export.answers:run_answers_child"
+            function = "quantcore.exports.answers:run_answers_child"
             self.answered[spec] = self.take(function, spec, self.path(spec))
         return self.answered[spec]
 
@@ -125,7 +125,7 @@ class Bench:
         own = replace(spec, format="torchscript", options=())
         if own not in self.variants:
             path = self.store.checked_path(self.conversion(spec).artifact.sha256)
-            found = self.take("quantcore.export.answers:run_answers_child", own, path)
+            found = self.take("quantcore.exports.answers:run_answers_child", own, path)
             self.variants[own] = load_logits(self.store.checked_path(found.predictions))
         return self.variants[own]
 

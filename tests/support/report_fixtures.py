@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from quantcore.engine import metrics
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.formats import EXPORTERS
 from quantcore.models import find
 from quantcore.schema import (

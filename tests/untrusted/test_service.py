@@ -59,7 +59,7 @@ def looked_at(inspections: Inspections, uploads: Uploads, path: Path) -> Inspect
 
 
 def kept(uploads: Uploads, view: InspectionView) -> set[str]:
-    place = uploads.place(view.upload.token)
+    place = uploads.folder(view.upload.token)
     return {path.name for path in place.rglob("*")} if place.exists() else set()
 
 
@@ -158,7 +158,7 @@ def test_a_cancelled_look_leaves_nothing(
     inspections.cancel(upload.token)
     view = inspections.wait(upload.token, WAIT_S)
     assert view.state == "cancelled"
-    assert not uploads.place(upload.token).exists()
+    assert not uploads.folder(upload.token).exists()
 
 
 def test_a_file_that_was_taken_is_not_looked_at_again_and_can_be_forgotten(

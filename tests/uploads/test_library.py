@@ -11,7 +11,7 @@ import pytest
 
 from quantcore.errors import RequestError, StoreError
 from quantcore.settings import Settings
-from quantcore.uploads import UploadedImages, UploadedModel, Uploads, find, title, token_of
+from quantcore.uploads import UploadedImages, UploadedModel, Uploads, find, title, token_of, use
 
 MODEL = UploadedModel(
     form="state_dict",
@@ -103,10 +103,8 @@ def test_what_was_found_is_listed_for_its_owner_alone(uploads: Uploads) -> None:
         uploads.get(theirs.token, "me")
 
 
-def test_the_name_finds_it_for_whoever_has_it(
-    uploads: Uploads, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("QUANTCORE_DATA", str(settings.data))
+def test_the_name_finds_it_for_whoever_has_it(uploads: Uploads, settings: Settings) -> None:
+    use(settings.data)
     upload = uploads.receive("Our net.v2.pt", [b"1"], "me")
     assert find(upload.name) == upload
     assert title(upload) == "Our net.v2"
@@ -145,7 +143,7 @@ def test_what_a_killed_process_left_of_receiving_goes_after_a_day(
     for place in (begun, old):
         place.mkdir()
         (place / "content").write_bytes(b"half a fi")
-    for place in (old, old / "content", uploads.place(kept.token)):
+    for place in (old, old / "content", uploads.folder(kept.token)):
         os.utime(place, (time.time() - 100_000,) * 2)
     uploads.remove_unfinished()
     assert begun.exists()

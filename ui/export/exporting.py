@@ -12,7 +12,7 @@ from quantcore.cli import arguments
 from quantcore.draw import titles, verification
 from quantcore.engine import variant_of
 from quantcore.errors import QuantcoreError
-from quantcore.export import Exports, ExportView, bundle, exports
+from quantcore.exports import Exports, ExportView, bundle, exports
 from quantcore.formats import EXPORTERS, exporter
 from quantcore.models import ModelInfo, find
 from quantcore.report import figures

@@ -3,13 +3,16 @@
 import difflib
 import json
 import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
 
+from quantcore.backends import BACKENDS
 from quantcore.errors import RequestError
 from quantcore.jobs.sweep.sweep import Sweep, default
-from quantcore.schema import Setting
+from quantcore.schema import Setting, canonical
 from quantcore.workflows import WORKFLOWS, workflow
 
 # What stands for the model's own image size, and for a setting's default, which may be nothing.
@@ -40,6 +43,9 @@ KEYS = {
 }
 
 
+REGISTRIES: dict[str, Mapping[str, object]] = {"workflows": WORKFLOWS, "backends": BACKENDS}
+
+
 def read_sweep(text: str, threads: int, folder: Path | None, where: str = "The file") -> Sweep:
     """Return the sweep that a file's text asks for.
 
@@ -56,7 +62,8 @@ def read_sweep(text: str, threads: int, folder: Path | None, where: str = "The f
     content = _parsed(text, where)
     values: dict[str, Any] = {"threads": (threads,)}
     settings: dict[str, dict[str, tuple[Setting, ...]]] = {}
-    for key, value in content.items():
+    for typed, value in content.items():
+        key = _key(typed)
         if key in WORKFLOWS:
             settings[key] = _settings(key, value)
         elif key in KEYS:
@@ -68,6 +75,13 @@ def read_sweep(text: str, threads: int, folder: Path | None, where: str = "The f
     if "images" in values:
         values["images"] = _path(values["images"], folder)
     return Sweep(**values, settings=settings)
+
+
+def _key(typed: str) -> str:
+    """Return the workflow whose settings a table holds, by its own name; else the key as it is."""
+    with suppress(RequestError):
+        return canonical(WORKFLOWS, typed, "workflow")
+    return typed
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
@@ -146,7 +160,8 @@ def _names(key: str, value: object) -> tuple[str, ...]:
     for each in values:
         if not isinstance(each, str):
             raise _wrong(key, each, "a name or a list of names")
-    return tuple(map(str, values))
+    registry = REGISTRIES.get(key)
+    return tuple(canonical(registry, n, key[:-1]) if registry else n for n in map(str, values))
 
 
 def _numbers(key: str, value: object) -> tuple[int | None, ...]:

@@ -18,7 +18,7 @@ from quantcore.errors import LockError
 from quantcore.sandbox.lockdown.actions import ALLOWED, FORBIDDEN, Attempt, attempts
 from quantcore.sandbox.lockdown.enter import enter
 from quantcore.sandbox.lockdown.lock import Lock
-from quantcore.sandbox.lockdown.runtime import PROJECT, quiet_environment
+from quantcore.sandbox.lockdown.runtime import import_path, quiet_environment
 
 _TIMEOUT_S = 60.0
 _ENTRY = "from quantcore.sandbox.lockdown.proof import main; main()"
@@ -71,7 +71,7 @@ def prove() -> Proof:
             # The parent of the locked process is what it tries to reach, so it is not this one.
             done = subprocess.run(
                 [sys.executable, "-c", _ENTRY, folder],
-                env=quiet_environment(os.environ) | {"PYTHONPATH": str(PROJECT)},
+                env=quiet_environment(os.environ) | import_path(os.environ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=_TIMEOUT_S,

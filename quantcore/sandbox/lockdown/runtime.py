@@ -1,5 +1,6 @@
 """Paths that every locked process may read: what Python and torch need to run."""
 
+import os
 import site
 import sys
 import sysconfig
@@ -7,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+# The folder that holds the package: a checkout, or where it was installed.
 PROJECT = Path(__file__).parents[3]
 # The project's own code and what ships with it; never the whole folder, in which a data folder, a
 # repository's history or a settings file may lie.
@@ -32,8 +34,6 @@ _KEPT_VARIABLES = (
     "ORT_DISABLE_TELEMETRY",
     "PYTHONPATH",
     "PYTHONWARNINGS",
-    # Where the uploads are of which a locked process may read its own.
-    "QUANTCORE_DATA",
     "TORCH_CPP_LOG_LEVEL",
 )
 
@@ -64,6 +64,18 @@ def _python() -> Iterator[Path]:
 def own_paths() -> tuple[Path, ...]:
     """Return the files in which the kernel describes the calling process, of those it may read."""
     return tuple(Path("/proc/self", name) for name in _ITSELF)
+
+
+def import_path(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the `PYTHONPATH` by which a child finds the package; none where it needs none.
+
+    Python's own folders are left out: on `PYTHONPATH`, installed packages would come before the
+    standard library.
+    """
+    folders = [str(PROJECT), *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    own = {*site.getsitepackages(), ""}
+    path = os.pathsep.join(dict.fromkeys(each for each in folders if each not in own))
+    return {"PYTHONPATH": path} if path else {}
 
 
 def quiet_environment(environment: Mapping[str, str]) -> dict[str, str]:

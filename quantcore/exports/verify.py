@@ -23,10 +23,10 @@ from quantcore.engine import (
     time_in_turns,
 )
 from quantcore.errors import DoesNotRunError
-from quantcore.export import checks
-from quantcore.export.answers import Answers
-from quantcore.export.checks import Evidence
-from quantcore.export.write import Export
+from quantcore.exports import checks
+from quantcore.exports.answers import Answers
+from quantcore.exports.checks import Evidence
+from quantcore.exports.write import Export
 from quantcore.formats import exporter
 from quantcore.images import load_labels
 from quantcore.models import find
@@ -102,7 +102,7 @@ class _Verification:
             return self._logits(self._answers(own, path, start, end).predictions)
 
     def _answers(self, spec: ExportSpec, path: Path, start: float, end: float) -> Answers:
-        function, share = "quantcore.export.answers:run_answers_child", (start, end)
+        function, share = "quantcore.exports.answers:run_answers_child", (start, end)
         return self.job.run(
             Answers, function, spec, path, files=Answers.files, share=share, reads=(path,)
         )
@@ -173,7 +173,7 @@ class _Verification:
         images = replace(self.spec.request.images, evaluation_images=count)
         spec = replace(self.spec, request=replace(self.spec.request, images=images))
         with job.store.using(self.export.exported.artifact.sha256) as (path,):
-            function, share = "quantcore.export.answers:run_elsewhere_child", (0.85, 0.9)
+            function, share = "quantcore.exports.answers:run_elsewhere_child", (0.85, 0.9)
             arguments = spec, path, backend
             return job.run(
                 str, function, *arguments, files=lambda made: [made], share=share, reads=(path,)

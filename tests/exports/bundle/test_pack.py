@@ -18,8 +18,8 @@ from PIL import Image
 
 from quantcore.cache import Store
 from quantcore.engine.convert import preparation
-from quantcore.export import bundle, exports
-from quantcore.export.bundle.snippets import check
+from quantcore.exports import bundle, exports
+from quantcore.exports.bundle.snippets import check
 from quantcore.formats import EXPORTERS
 from quantcore.images import prepare
 from quantcore.models import ModelInfo, find

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import typer
 
+from quantcore.api import exporting
 from quantcore.cache import Store
 from quantcore.cli import export
 from quantcore.engine import FLOAT32, Job
@@ -25,8 +26,8 @@ from quantcore.errors import (
     RequestError,
     StoreError,
 )
-from quantcore.export import Exports, answers, checks, exports, verify
-from quantcore.export.checks import Evidence, Logits
+from quantcore.exports import Exports, answers, checks, exports, verify
+from quantcore.exports.checks import Evidence, Logits
 from quantcore.formats import EXPORTERS, Format
 from quantcore.jobs import Workers
 from quantcore.sandbox import ProcessPool, never_stop
@@ -583,7 +584,7 @@ def command(
     """The command with the module's data folder and a process pool that is there already."""
     monkeypatch.setenv("QUANTCORE_DATA", str(settings.data))
     monkeypatch.setenv("QUANTCORE_THREADS", "1")
-    monkeypatch.setattr(export, "ProcessPool", lambda *_: nullcontext(pool))
+    monkeypatch.setattr(exporting, "ProcessPool", lambda *_, **__: nullcontext(pool))
 
     def run(**asked: Any) -> int:
         with pytest.raises(typer.Exit) as ended:

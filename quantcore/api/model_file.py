@@ -15,7 +15,7 @@ CHUNK = 2**20
 
 
 def is_file(name: str) -> bool:
-    """Return whether what was given as a model is a file rather than a name."""
+    """Return whether a model is named by a file."""
     return Path(name).is_file() or name.startswith((".", "/", "~")) or _ends_like_one(name)
 
 
@@ -37,8 +37,8 @@ def model(
         comparisons: whose uploads it joins.
         name: path of the file.
         owner: whose it is.
-        labels: file with a class name a line, or a JSON list of them; None keeps those found.
-        tell: called with each stage, and with what was found.
+        labels: file with a class name a line, or a JSON list of them; None keeps the file's own.
+        tell: called with each stage, and with what was recognised.
 
     Raises:
         RequestError: it is no model that can be taken, or the labels do not fit it.
@@ -46,19 +46,19 @@ def model(
     path = Path(name).expanduser()
     if not path.is_file():
         raise RequestError(f"There is no file {name!r}.", "Check the path.")
-    upload = _known(comparisons, path, owner) or _looked_at(comparisons, path, owner, tell)
+    upload = _uploaded_before(comparisons, path, owner) or _examined(comparisons, path, owner, tell)
     if labels is not None:
         upload = _labelled(comparisons, upload, labels)
     return ModelSpec(upload.name)
 
 
-def _known(comparisons: Service, path: Path, owner: str) -> Upload | None:
+def _uploaded_before(comparisons: Service, path: Path, owner: str) -> Upload | None:
     content = file_digest(path)
     mine = (each for each in comparisons.uploads.of(owner) if each.content == content)
     return next((each for each in mine if each.model is not None), None)
 
 
-def _looked_at(
+def _examined(
     comparisons: Service, path: Path, owner: str, tell: Callable[[str], object]
 ) -> Upload:
     upload = comparisons.uploads.receive(path.name, _chunks(path), owner)
@@ -76,13 +76,13 @@ def _looked_at(
         raise
     if view.problem is not None:
         raise RequestError(view.problem.reason, view.problem.remedy)
-    found = view.upload.model
-    if found is None:
+    recognised = view.upload.model
+    if recognised is None:
         comparisons.delete_upload(upload.token)
         raise RequestError(f"{path.name} is not a model.", "Name pictures with --images.")
-    what = found.architecture or "a program (TorchScript)"
-    tell(f"{path.name}: {what}, {found.classes} classes, {found.image_size} px")
-    for note in found.notes:
+    what = recognised.architecture or "a program (TorchScript)"
+    tell(f"{path.name}: {what}, {recognised.classes} classes, {recognised.image_size} px")
+    for note in recognised.notes:
         tell(note)
     return view.upload
 

@@ -34,9 +34,9 @@ from quantcore.errors import (
     RequestError,
     UnsupportedError,
 )
-from quantcore.export.verify import runtime_version, verify
-from quantcore.export.write import Export
-from quantcore.formats import Format, exporter
+from quantcore.exports.verify import runtime_version, verify
+from quantcore.exports.write import Export
+from quantcore.formats import EXPORTERS, Format, exporter
 from quantcore.images import images_digest, is_labelled
 from quantcore.models import Subject, find
 from quantcore.schema import (
@@ -53,16 +53,17 @@ from quantcore.schema import (
     Variant,
     VariantResult,
     VerificationReport,
+    canonical,
     current_environment,
     digest,
 )
-from quantcore.workflows import settings_of, workflow
+from quantcore.workflows import WORKFLOWS, settings_of, workflow
 
 # Imported once by the process pool, so that its children start with everything at hand.
 PRELOADED_MODULES = (
     *pipeline.PRELOADED_MODULES,
-    "quantcore.export.write",
-    "quantcore.export.answers",
+    "quantcore.exports.write",
+    "quantcore.exports.answers",
 )
 # Raised when the code that writes or verifies a file changes what it gives for the same spec.
 EXPORT_VERSION = 3
@@ -91,7 +92,7 @@ def planned(
     Args:
         model: the float model.
         variant: what is exported.
-        format: a name in `EXPORTERS`.
+        format: a name in `EXPORTERS`, or an alias.
         options: of the format; text is read as numbers and truth where those are wanted.
         images: the pictures it is calibrated on and judged by.
         measure: how it is timed.
@@ -101,16 +102,18 @@ def planned(
         RequestError: an unknown model, workflow, backend, format, setting or option.
     """
     find(model)
+    format = canonical(EXPORTERS, format, "format")
+    variant = replace(variant, workflow=canonical(WORKFLOWS, variant.workflow, "workflow"))
     if variant.workflow != FLOAT32.workflow and variant.backend is None:
         raise RequestError(
             f"{variant.workflow} needs a backend.", f"Name one of {', '.join(BACKENDS)}."
         )
-    runtime(variant.backend)
+    backend = None if variant.backend is None else runtime(variant.backend).name
     settings = _typed(workflow(variant.workflow, dict(variant.settings)), variant.settings)
     if variant.workflow == FLOAT32.workflow:
-        variant = Variant(FLOAT32.workflow, runtime(variant.backend).float_backend)
+        variant = Variant(FLOAT32.workflow, runtime(backend).float_backend)
     else:
-        variant = replace(variant, settings=settings)
+        variant = replace(variant, backend=backend, settings=settings)
     given = tuple((options or {}).items())
     chosen = _typed(exporter(format, dict(given)), given)
     request = CompareRequest(model, (variant,), images or ImageSpec(), measure or MeasureSpec())
@@ -355,7 +358,7 @@ def _exported(job: Job, spec: ExportSpec, conversion: Conversion) -> Export:
     with _files(job.store, conversion) as files:
         export = job.run(
             Export,
-            "quantcore.export.write:run_export_child",
+            "quantcore.exports.write:run_export_child",
             spec,
             conversion,
             files,

@@ -1,7 +1,7 @@
 """The README of a bundle: what the file is, what was found of it, and how to run it."""
 
 from quantcore import wording
-from quantcore.export.bundle.snippets import LANGUAGES, snippets
+from quantcore.exports.bundle.snippets import LANGUAGES, snippets
 from quantcore.formats import EXPORTERS
 from quantcore.models import find
 from quantcore.report import figures

@@ -6,9 +6,9 @@ import json
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from quantcore.export.bundle.page import to_html
-from quantcore.export.bundle.readme import readme
-from quantcore.export.bundle.snippets import check
+from quantcore.exports.bundle.page import to_html
+from quantcore.exports.bundle.readme import readme
+from quantcore.exports.bundle.snippets import check
 from quantcore.schema import VerificationReport
 
 # The same content makes the same bytes, whenever it is packed.

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from quantcore.cli import model_file
+from quantcore.api import model_file
 from quantcore.errors import RequestError
 from quantcore.models.torchvision_import import torchvision
 from quantcore.sandbox import PROJECT

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from quantcore.backends import runtime
 from quantcore.engine import evaluation_logits, store_logits
 from quantcore.errors import DoesNotRunError, QuantcoreError
-from quantcore.export import sample
+from quantcore.exports import sample
 from quantcore.formats import Format, Predictor, exporter
 from quantcore.images import load_images
 from quantcore.models import find

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quantcore.errors import RequestError, StoreError
-from quantcore.export import deliver, require_free
+from quantcore.exports import deliver, require_free
 from tests.cache.test_damage import mounted
 
 PAIR: dict[str, Path | bytes] = {"model.ptl": b"weights" * 100, "model.ptl.proof.json": b"{}"}

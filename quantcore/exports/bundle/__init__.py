@@ -3,8 +3,8 @@
 `pack` makes the zip; `snippets` the code alone.
 """
 
-from quantcore.export.bundle.pack import pack, pack_name
-from quantcore.export.bundle.page import to_html
-from quantcore.export.bundle.snippets import LANGUAGES, snippets
+from quantcore.exports.bundle.pack import pack, pack_name
+from quantcore.exports.bundle.page import to_html
+from quantcore.exports.bundle.snippets import LANGUAGES, snippets
 
 __all__ = ["LANGUAGES", "pack", "pack_name", "snippets", "to_html"]

@@ -12,7 +12,7 @@ from typing import Literal
 from quantcore.cache import Store
 from quantcore.engine import origins
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, UnsupportedError
-from quantcore.export import exports
+from quantcore.exports import exports
 from quantcore.jobs import BackgroundTasks, Claim, Host, Limits, Task, TaskView, Workers
 from quantcore.schema import ExportSpec, Failure, VerificationReport, current_environment
 from quantcore.settings import Settings

@@ -1,0 +1,13 @@
+from quantcore.exports.bundle import pack, pack_name
+from quantcore.exports.delivery import REPORT_SUFFIX, deliver, require_free
+from quantcore.exports.service import Exports, ExportView
+
+__all__ = [
+    "REPORT_SUFFIX",
+    "ExportView",
+    "Exports",
+    "deliver",
+    "pack",
+    "pack_name",
+    "require_free",
+]

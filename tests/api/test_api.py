@@ -1,0 +1,104 @@
+"""What `import quantcore` offers."""
+
+import dataclasses
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import quantcore
+from quantcore import report
+from quantcore.api import model_file
+from quantcore.decide import decide
+from quantcore.sandbox import PROJECT
+from tests.support import fixtures
+
+EXAMPLE = PROJECT / "examples" / "compare.py"
+SMALLEST = ("--backends=x86", "--calibration-images=4", "--images=4", "--image-size=48")
+LIGHT = """
+import sys, quantcore
+assert dir(quantcore) == quantcore.__all__
+heavy = ("pydantic", "numpy", "typer")
+assert not [name for name in heavy if name in sys.modules]
+for name in quantcore.__all__:
+    getattr(quantcore, name)
+# The room of exports and the function have names of their own, whatever is imported first.
+import quantcore.exports
+assert callable(quantcore.export) and callable(quantcore.compare)
+heavy = ("torch", "torchvision", "distributed", "pandas", "streamlit")
+assert not [name for name in heavy if name in sys.modules]
+"""
+
+
+def test_importing_it_is_light_and_using_its_names_brings_no_torch() -> None:
+    subprocess.run([sys.executable, "-c", LIGHT], cwd=PROJECT, check=True)
+
+
+@pytest.mark.parametrize("name", quantcore.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(quantcore, name))
+
+
+@pytest.mark.parametrize("function", [quantcore.compare, quantcore.export])
+def test_every_argument_is_explained(function: object) -> None:
+    explained = inspect.getdoc(function) or ""
+    assert all(f"    {name}: " in explained for name in inspect.signature(function).parameters)
+
+
+def test_there_is_nothing_else() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'plan'"):
+        quantcore.plan  # noqa: B018
+
+
+def test_a_comparison_gives_its_verdict_within_budgets() -> None:
+    source = fixtures.typical()
+    comparison = quantcore.Comparison.from_json(source.to_json())
+    assert dataclasses.asdict(comparison) == dataclasses.asdict(source)
+    assert comparison.to_json() == source.to_json()
+    budgets = quantcore.Budgets(size_bytes=1.0)
+    assert comparison.verdict() == decide(source)
+    assert comparison.verdict(budgets) == decide(source, budgets) != decide(source)
+
+
+def test_a_table_has_the_rows_and_columns_of_the_csv() -> None:
+    source = fixtures.typical()
+    table = quantcore.Comparison.of(source).to_dataframe()
+    assert list(table.columns) == list(report.COLUMNS)
+    assert len(table) == len(source.results) + len(source.failures)
+    measured = table[table.outcome == "measured"]
+    assert measured.latency_p50_ms.tolist() == [row.latency_ms.p50 for row in source.results]
+    assert pd.api.types.is_numeric_dtype(measured.size_bytes)
+
+
+def test_the_example_compares_and_exports(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLE, *SMALLEST, f"--out={tmp_path / 'files'}"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "QUANTCORE_DATA": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "static" in done.stdout
+    (proof,) = (tmp_path / "files").glob("*.proof.json")
+    assert json.loads(proof.read_text())["exported"]
+    assert proof.with_name(proof.name.removesuffix(".proof.json")).is_file()
+
+
+def test_an_unknown_name_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(quantcore.RequestError, match="Did you mean 'static'"):
+        quantcore.compare("bundled/mobilenet_v2", ["statik"], data=tmp_path)
+    with pytest.raises(quantcore.RequestError, match="no format"):
+        quantcore.export("bundled/mobilenet_v2", "tflite", data=tmp_path)
+
+
+def test_a_model_file_is_told_from_a_name() -> None:
+    assert model_file.is_file("ours.pt")
+    assert not model_file.is_file("bundled/mobilenet_v2")
