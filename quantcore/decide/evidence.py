@@ -22,6 +22,7 @@ from quantcore.decide.reference_groups import (
     reference_group,
     timed_alike,
 )
+from quantcore.decide.speed import against_best, has_several_floats
 from quantcore.engine import metrics
 from quantcore.schema import VariantResult
 
@@ -43,6 +44,7 @@ class Evidence:
             picture by picture.
         z: the normal quantile a difference has to reach after correction for the number of pairs.
         several: there is more than one reference group.
+        several_floats: speed-ups are over the best of several float32 rows.
     """
 
     candidates: tuple[Candidate, ...]
@@ -56,6 +58,7 @@ class Evidence:
     images: NDArray[np.int64]
     z: float
     several: bool
+    several_floats: bool
 
     def reference(self, i: int) -> int | None:
         """Return the index of a candidate's own float32."""
@@ -105,7 +108,7 @@ def weigh(rows: Sequence[VariantResult], correctness: Correctness | None = None)
             their errors count as independent. Both err on the side of calling a tie.
     """
     right = {**_own_answers(rows), **(correctness or {})}
-    ordered = sorted(candidates(rows, right), key=preference)
+    ordered = sorted(candidates(against_best(rows), right), key=preference)
     ordered_rows = [candidate.row for candidate in ordered]
     only_i, images = discordant(ordered_rows, right)
     faster, more_accurate = real_differences(ordered_rows, only_i)
@@ -127,6 +130,7 @@ def weigh(rows: Sequence[VariantResult], correctness: Correctness | None = None)
         images=images,
         z=NormalDist().inv_cdf(1 - ALPHA / pairs / 2),
         several=len({reference_group(row) for row in ordered_rows}) > 1,
+        several_floats=has_several_floats(rows),
     )
 
 

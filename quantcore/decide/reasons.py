@@ -8,6 +8,7 @@ from quantcore.decide.budgets import Budgets, broken_budgets, over
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
 from quantcore.decide.reference_groups import reference_group
+from quantcore.schema import TORCH_FLOAT
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,21 @@ def describe(evidence: Evidence, i: int) -> str:
     size, latency = one.row.artifact.size_bytes, one.row.latency_ms.p50
     parts = (
         f"{wording.smaller(one.size_ratio)} ({wording.megabytes(size)})",
-        f"{wording.faster(one.row.speedup.ratio)} ({wording.milliseconds(latency)})",
+        f"{_speed(evidence, one)} ({wording.milliseconds(latency)})",
         _accuracy(evidence, i),
     )
     against = "against its own float32 " if evidence.several else ""
     return against + ", ".join(parts)
+
+
+def _speed(evidence: Evidence, one: Candidate) -> str:
+    """Return how much faster a candidate is, and than which float32 where there are several."""
+    if not evidence.several_floats:
+        return wording.faster(one.row.speedup.ratio)
+    if one.is_float and TORCH_FLOAT in one.row.speedups:
+        return f"{wording.faster(one.row.speedups[TORCH_FLOAT].ratio)} than torch's float32"
+    faster = wording.faster(one.row.speedup.ratio)
+    return f"{faster}{'' if faster.startswith('as ') else ' than'} the best float32"
 
 
 def _alone(one: Candidate) -> str:

@@ -97,7 +97,7 @@ def _sentence(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tupl
         nearest = _misses(evidence.candidates, budgets)[0]
         return "Nothing keeps these budgets", nearest.sentence.rstrip(".")
     best = evidence.candidates[kept[0]]
-    if best.is_float and not evidence.several:
+    if best.is_float and best.row.backend is None and not evidence.several:
         return "Keep float32", _why_float(evidence, kept)
     return f"Ship {best.label}", describe(evidence, kept[0])
 

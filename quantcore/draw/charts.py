@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from quantcore import wording
-from quantcore.decide import KINDS, Budgets, reference_group, references
+from quantcore.decide import KINDS, Budgets, best_floats, reference_group, references
 from quantcore.draw import marks, titles
 from quantcore.draw.axes import AXES, Axis
 from quantcore.draw.templating import render
@@ -206,7 +206,7 @@ def _hover(row: VariantResult, name: str) -> str:
         if (value := axis.value(row)) is not None
     ]
     if row.workflow != "float32":
-        figures.append(f"Against float32: {wording.faster(row.speedup.ratio)}")
+        figures.append(f"Against its own float32: {wording.faster(row.speedup.ratio)}")
     # plotly reads tags in its texts.
     return render("hover.html", name=name, figures=figures)
 
@@ -237,7 +237,7 @@ def _axis_layout(axis: Axis) -> dict[str, Any]:
 
 def _mark_float(figure: go.Figure, drawn: Sequence[VariantResult], x: Axis, y: Axis) -> None:
     """Show what every variant is held against: one float32 as dotted lines, several by spokes."""
-    floats = {reference_group(row): row for row in drawn if row.workflow == "float32"}
+    floats = best_floats(drawn)
     if len({reference_group(row) for row in drawn}) > 1:
         if len(floats) <= MAX_NAMED_RINGS:
             _draw_spokes(figure, drawn, x, y)

@@ -7,10 +7,18 @@ from typing import Any
 from markupsafe import Markup
 
 from quantcore import wording
-from quantcore.decide import ReferenceGroup, labels, reference_group, references
+from quantcore.decide import (
+    ReferenceGroup,
+    best_floats,
+    has_several_floats,
+    labels,
+    over_best,
+    reference_group,
+    references,
+)
 from quantcore.draw import marks, titles
 from quantcore.draw.templating import render
-from quantcore.schema import VariantResult
+from quantcore.schema import Speedup, VariantResult
 from quantcore.wording import NONE
 
 
@@ -44,10 +52,25 @@ def _latency(result: VariantResult, _: VariantResult | None) -> Cell:
     return Cell(wording.figure(latency.p50, "ms"), wording.figure(latency.p90, "ms"))
 
 
-def _speedup(result: VariantResult, base: VariantResult | None) -> Cell:
-    if base is result:
-        return Cell(NONE)
-    speedup = result.speedup
+def _speedup(result: VariantResult, _: VariantResult | None) -> Cell:
+    return Cell(NONE) if result.workflow == "float32" else _ratio(result.speedup)
+
+
+def _over_best(
+    best: Mapping[ReferenceGroup, VariantResult],
+) -> Callable[[VariantResult, VariantResult | None], Cell]:
+    """Return the cell of a row's speed-up over the fastest float32 of its group."""
+
+    def cell(result: VariantResult, _: VariantResult | None) -> Cell:
+        reference = best.get(reference_group(result))
+        if reference is None or reference.key == result.key:
+            return Cell(NONE)
+        return _ratio(over_best(result, reference))
+
+    return cell
+
+
+def _ratio(speedup: Speedup) -> Cell:
     unsettled = "" if speedup.settled else ", unsettled"
     return Cell(
         wording.times(speedup.ratio), f"{speedup.low:.2f} to {speedup.high:.2f}×{unsettled}"
@@ -100,7 +123,7 @@ COLUMNS = (
     Column(
         "Speed-up",
         "95 % interval",
-        "How many times faster than float32, timed in turn with it on the same machine.",
+        "How many times faster than float32 on the same backend, timed in turn with it.",
         _speedup,
     ),
     Column("Top-1", "95 % interval", "Share of images labelled right.", _accuracy),
@@ -139,7 +162,7 @@ def results(
         ship: key of the row that the verdict says to ship, which is marked.
         more: columns that stand after the usual ones.
     """
-    columns = (*COLUMNS, *more)
+    columns = (*_columns(rows), *more)
     bases, headings = references(rows), titles.reference_groups(rows)
     groups: dict[ReferenceGroup, list[VariantResult]] = {}
     for row in rows:
@@ -153,6 +176,20 @@ def results(
             for group, members in groups.items()
         ],
     )
+
+
+def _columns(rows: Sequence[VariantResult]) -> tuple[Column, ...]:
+    """Return the usual columns; with the best float32's where there is more than one float32."""
+    if not has_several_floats(rows):
+        return COLUMNS
+    at = 1 + [column.cell for column in COLUMNS].index(_speedup)
+    best = Column(
+        "Over the best float32",
+        "95 % interval",
+        "How many times faster than the fastest float32 measured, whatever runs it.",
+        _over_best(best_floats(rows)),
+    )
+    return (*COLUMNS[:at], best, *COLUMNS[at:])
 
 
 def _rows(

@@ -4,8 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from quantcore import wording
-from quantcore.decide import labels, references
-from quantcore.schema import Comparison, Failure, VariantResult
+from quantcore.decide import (
+    best_floats,
+    has_several_floats,
+    labels,
+    over_best,
+    reference_group,
+    references,
+)
+from quantcore.schema import Comparison, Failure, Speedup, VariantResult
 from quantcore.wording import NONE
 
 Pairs = tuple[tuple[str, str], ...]
@@ -31,6 +38,7 @@ class Row:
     size: str = NONE
     latency: str = NONE
     speedup: str = NONE
+    over_best: str = NONE
     top1: str = NONE
     against_float: str = NONE
     int8_share: str = NONE
@@ -50,8 +58,10 @@ def summary_rows(comparison: Comparison) -> tuple[Row, ...]:
     cells: tuple[VariantResult | Failure, ...] = (*comparison.results, *comparison.failures)
     bases, names = references(comparison.results), labels.names(cells)
     outer, settings = labels.columns(cells)
+    several = has_several_floats(comparison.results)
+    best = best_floats(comparison.results) if several else {}
     rows = (
-        _measured(cell, bases.get(cell.key), label)
+        _measured(cell, bases.get(cell.key), best.get(reference_group(cell)), label)
         if isinstance(cell, VariantResult)
         else _not_measured(cell, label)
         for cell, label in zip(cells, names, strict=True)
@@ -66,7 +76,9 @@ def _pairs(columns: labels.Columns, index: int) -> Pairs:
     return tuple((heading, texts[index]) for heading, texts in columns.items())
 
 
-def _measured(row: VariantResult, reference: VariantResult | None, label: str) -> Row:
+def _measured(
+    row: VariantResult, reference: VariantResult | None, best: VariantResult | None, label: str
+) -> Row:
     return Row(
         key=row.key,
         label=label,
@@ -76,7 +88,8 @@ def _measured(row: VariantResult, reference: VariantResult | None, label: str) -
         settings=_settings(row.settings),
         size=wording.figure(row.artifact.size_bytes / 1e6, "MB"),
         latency=wording.figure(row.latency_ms.p50, "ms"),
-        speedup=_speedup(row),
+        speedup="1.0×" if row.workflow == "float32" else _ratio(row.speedup),
+        over_best=NONE if best is None else _ratio(over_best(row, best)),
         top1=_top1(row),
         against_float=_against(row, reference),
         int8_share=wording.percent(row.int8_share, 0),
@@ -105,10 +118,9 @@ def _settings(settings: Mapping[str, object]) -> str:
     return ", ".join(labels.setting(name, value) for name, value in sorted(settings.items()))
 
 
-def _speedup(row: VariantResult) -> str:
-    speed = row.speedup
-    if row.workflow == "float32":
-        return "1.0×"
+def _ratio(speed: Speedup) -> str:
+    if speed.low == speed.high:
+        return f"{speed.ratio:.1f}×"
     places = 1 if speed.low >= 1 else 2
     return f"{speed.ratio:.{places}f}× ({speed.low:.{places}f}-{speed.high:.{places}f})"
 

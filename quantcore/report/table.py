@@ -14,6 +14,7 @@ FIGURES = {
     "size": "size",
     "latency": "latency",
     "speed-up": "speedup",
+    "vs best float": "over_best",
     "top-1": "top1",
     "vs float": "against_float",
     "int8": "int8_share",
@@ -87,6 +88,7 @@ def _figures(rows: Sequence[Row]) -> list[Column]:
     return [
         Column((heading,), tuple(str(getattr(row, name)) for row in rows), words=False)
         for heading, name in FIGURES.items()
+        if name != "over_best" or any(row.over_best != NONE for row in rows)
     ]
 
 
