@@ -43,7 +43,7 @@ from quantcore.schema import (
     current_environment,
     digest,
 )
-from quantcore.workflows import settings_of, settings_told
+from quantcore.workflows import settings_if_known, settings_of
 
 # Imported once by the process pool, so that its children start with everything at hand.
 PRELOADED_MODULES = (
@@ -102,7 +102,7 @@ def failure(
         model=request.model.name,
         workflow=variant.workflow,
         backend=variant.backend,
-        settings=settings_told(variant),
+        settings=settings_if_known(variant),
         reason=reason,
         remedy=remedy,
         details=details,

@@ -10,7 +10,7 @@ from quantcore.backends import runtime
 from quantcore.engine.grid import refusals
 from quantcore.engine.keys import FLOAT32
 from quantcore.schema import CompareRequest, Environment, Setting, Variant, VariantResult
-from quantcore.workflows import workflow
+from quantcore.workflows import settings_of, workflow
 
 MAX_CALIBRATION_IMAGES = 1_024
 MAX_STEPS = 2_000
@@ -130,6 +130,9 @@ def variant_of(row: VariantResult) -> Variant:
 
 
 def _changed(row: VariantResult) -> dict[str, Setting]:
-    usual = workflow(row.workflow, {})
-    settings = row.settings.items()
-    return {name: value for name, value in settings if value != getattr(usual, name, value)}
+    usual, plain = settings_of(Variant(row.workflow, row.backend)), workflow(row.workflow, {})
+    return {
+        name: value
+        for name, value in row.settings.items()
+        if value not in (usual.get(name, value), getattr(plain, name, value))
+    }

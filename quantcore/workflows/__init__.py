@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from quantcore.backends import entry
 from quantcore.errors import RequestError
 from quantcore.schema import Setting, Variant, built, picked
 from quantcore.workflows.base import Workflow
@@ -11,7 +12,7 @@ from quantcore.workflows.pretrained import Pretrained
 from quantcore.workflows.qat import Qat
 from quantcore.workflows.static import Static
 
-__all__ = ["WORKFLOWS", "Qat", "Workflow", "settings_of", "settings_told", "workflow"]
+__all__ = ["WORKFLOWS", "Qat", "Workflow", "settings_if_known", "settings_of", "workflow"]
 
 WORKFLOWS: dict[str, type[Workflow]] = {
     "float32": Float32,
@@ -28,17 +29,21 @@ def workflow(name: str, settings: dict[str, Setting]) -> Workflow:
     Raises:
         RequestError: an unknown workflow or setting, or a value that does not fit.
     """
-    made: Workflow = built(picked(WORKFLOWS, name, "workflow"), settings, f"workflow {name}")
-    return made
+    chosen: Workflow = built(picked(WORKFLOWS, name, "workflow"), settings, f"workflow {name}")
+    return chosen
 
 
 def settings_of(variant: Variant) -> dict[str, Setting]:
-    """Return every setting of the variant's workflow, defaults filled in."""
-    made = workflow(variant.workflow, dict(variant.settings))
-    return dataclasses.asdict(made)  # type: ignore[call-overload, no-any-return]
+    """Return every setting of the variant's workflow, defaults filled in.
+
+    What is left to the backend is told as the backend does it, where today's version knows it.
+    """
+    chosen, backend = workflow(variant.workflow, dict(variant.settings)), entry(variant.backend)
+    resolved = chosen.resolved(backend) if backend else chosen
+    return dataclasses.asdict(resolved)  # type: ignore[call-overload, no-any-return]
 
 
-def settings_told(variant: Variant) -> dict[str, Setting]:
+def settings_if_known(variant: Variant) -> dict[str, Setting]:
     """Return the same; as they were asked for where a workflow of today knows them no more."""
     try:
         return settings_of(variant)

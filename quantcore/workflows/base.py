@@ -4,7 +4,7 @@ How a model is converted belongs to the backend's toolchain: a workflow asks it 
 """
 
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 from quantcore.backends import Backend, ConvertedModel, Step
 from quantcore.images import ConversionInput
@@ -36,6 +36,10 @@ class Workflow(Protocol):
     uses: ClassVar[tuple[str, ...]] = ()
     weight: ClassVar[float] = 1.0
     absence: ClassVar[str] = "{backend} has no such way to quantize."
+
+    def resolved(self, backend: Backend) -> Self:
+        """Return the workflow with what it leaves to a backend filled in."""
+        return self
 
     def step(self, backend: Backend) -> Step | None:
         """Return how the backend's toolchain does it; None where it does not."""

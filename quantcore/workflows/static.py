@@ -1,8 +1,9 @@
 """Post-training static quantization: weights and activations, calibrated on pictures."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
+from quantcore.backends import Backend
 from quantcore.errors import RequestError
 from quantcore.workflows.base import Workflow
 
@@ -34,6 +35,10 @@ class Static(Workflow):
     color: ClassVar[str] = "#0072b2"
     uses: ClassVar[tuple[str, ...]] = ("calibration",)
     weight: ClassVar[float] = 2.0
+
+    def resolved(self, backend: Backend) -> Self:
+        """Return it with the backend's way of finding ranges, unless one was chosen."""
+        return replace(self, observer=self.observer or backend.observer)
 
     def __post_init__(self) -> None:
         if self.calibration_images < 1:

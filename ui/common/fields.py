@@ -36,7 +36,7 @@ FIELDS = {
         "Range from",
         "How a layer's range is found. A histogram ignores rare outliers; "
         "minimum and maximum keep them, at the price of coarser steps.",
-        values={"histogram": "Histogram", "minmax": "Min and max"},
+        values={None: "Backend's", "histogram": "Histogram", "minmax": "Min and max"},
     ),
     "per_channel": Words(
         "Weight scales",
@@ -127,13 +127,14 @@ def _draw(key: str, setting: Field[Any], shown: Any, hint: Any) -> Setting:
 
 
 def choices(hint: Any) -> list[Any]:
-    """Return the values a Literal or a `bool | None` may take; nothing for free text."""
+    """Return the values a bool or a Literal may take, or either with None; else nothing."""
     if hint is bool:
         return [True, False]
     if get_origin(hint) is Literal:
         return list(get_args(hint))
-    parts = get_args(hint)
-    return [None, True, False] if set(parts) == {bool, type(None)} else []
+    parts = [part for part in get_args(hint) if part is not type(None)]
+    values = [value for part in parts for value in choices(part)]
+    return [None, *values] if values and len(parts) < len(get_args(hint)) else []
 
 
 def _number(words: Words, default: Any, shown: Any, hint: Any, key: str) -> Setting:

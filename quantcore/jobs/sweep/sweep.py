@@ -20,7 +20,7 @@ from quantcore.schema import (
     Settings,
     Variant,
 )
-from quantcore.workflows import WORKFLOWS, settings_told, workflow
+from quantcore.workflows import WORKFLOWS, settings_if_known, workflow
 
 # A machine measures a few hundred in an hour; a table of more is read by nobody.
 MAX_VARIANTS = 500
@@ -170,7 +170,7 @@ def cells_of(requests: Sequence[CompareRequest]) -> list[SweepCell]:
             request.model.name,
             variant.workflow,
             variant.backend,
-            settings_told(variant),
+            settings_if_known(variant),
             request.images.image_size or _own_size(request.model),
             request.measure.threads,
             request.measure.batch,
