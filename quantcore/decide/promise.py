@@ -7,6 +7,7 @@ from quantcore import wording
 from quantcore.backends import entry
 from quantcore.decide.evidence import Evidence, weigh
 from quantcore.decide.reference_groups import references
+from quantcore.decide.speed import over_own
 from quantcore.schema import Comparison, VariantResult
 
 State = Literal["kept", "half kept", "broken", "unknown"]
@@ -83,9 +84,10 @@ def _stayed_float(row: VariantResult) -> str:
 
 def _speed(evidence: Evidence, index: int, comparison: Comparison) -> Promise:
     row = evidence.candidates[index].row
-    state = _state(row.speedup.ratio, 2.0, 1.3)
+    ratio = over_own(row).ratio
+    state = _state(ratio, 2.0, 1.3)
     cause = "" if state == "kept" else _speed_cause(evidence, row, comparison)
-    return Promise("2 to 4× faster", wording.faster(row.speedup.ratio), state, cause)
+    return Promise("2 to 4× faster", wording.faster(ratio), state, cause)
 
 
 def _speed_cause(evidence: Evidence, row: VariantResult, comparison: Comparison) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from quantcore.backends import entry
 from quantcore.decide.reference_groups import ReferenceGroup, reference_group
-from quantcore.schema import Speedup, VariantResult
+from quantcore.schema import TORCH_FLOAT, Speedup, VariantResult
 
 
 def is_its_own_reference(row: VariantResult) -> bool:
@@ -34,6 +35,13 @@ def _over(base: VariantResult) -> Callable[[VariantResult], float]:
 def over_best(row: VariantResult, best: VariantResult | None) -> Speedup:
     """Return a row's speed-up over the best float32, over its own where they never took turns."""
     return row.speedup if best is None else row.speedups.get(best.float_name, row.speedup)
+
+
+def over_own(row: VariantResult) -> Speedup:
+    """Return a row's speed-up over the float32 of its own backend: what 8 bits bring there."""
+    backend = entry(row.backend)
+    own = backend.float_backend if backend else None
+    return row.speedups.get(own or TORCH_FLOAT, row.speedup)
 
 
 def against_best(rows: Sequence[VariantResult]) -> list[VariantResult]:

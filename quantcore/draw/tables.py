@@ -42,7 +42,7 @@ class Column:
 
 def _size(result: VariantResult, base: VariantResult | None) -> Cell:
     size = result.artifact.size_bytes
-    if base is None or base is result:
+    if base is None or base.key == result.key:
         return Cell(_megabytes(size))
     return Cell(_megabytes(size), wording.smaller(base.artifact.size_bytes / size))
 
@@ -86,7 +86,7 @@ def _accuracy(result: VariantResult, _: VariantResult | None) -> Cell:
 
 
 def _against_float(result: VariantResult, base: VariantResult | None) -> Cell:
-    if base is result:
+    if base is not None and base.key == result.key:
         return Cell(NONE)
     same = "" if result.agreement is None else f"{wording.percent(result.agreement)} same"
     if base is None or base.accuracy is None or result.accuracy is None:

@@ -6,7 +6,16 @@ from pathlib import Path
 from markupsafe import Markup
 
 from quantcore import wording
-from quantcore.decide import KINDS, Candidate, broken_budgets, references
+from quantcore.decide import (
+    KINDS,
+    Candidate,
+    best_floats,
+    broken_budgets,
+    has_several_floats,
+    over_best,
+    reference_group,
+    references,
+)
 from quantcore.draw import lists, method, tables, templating, titles
 from quantcore.draw import promises as promise_cards
 from quantcore.report.context import ReportContext
@@ -28,12 +37,16 @@ def verdict(context: ReportContext) -> Markup:
     return TEMPLATES.render(
         "verdict.html",
         verdict=lists.verdict(context.verdict, context.rows),
-        tiles=list(_key_figures(row, None if base is row else base)) if row else [],
+        tiles=list(_key_figures(row, base, context)) if row else [],
     )
 
 
-def _key_figures(row: VariantResult, base: VariantResult | None) -> Iterable[tuple[str, str, str]]:
+def _key_figures(
+    row: VariantResult, base: VariantResult | None, context: ReportContext
+) -> Iterable[tuple[str, str, str]]:
     size, memory = row.artifact.size_bytes, row.peak_memory_bytes
+    # float32 itself is told without a comparison.
+    base = None if base is not None and base.key == row.key else base
     yield (
         "File size",
         wording.figure(size / 1e6, "MB"),
@@ -44,7 +57,7 @@ def _key_figures(row: VariantResult, base: VariantResult | None) -> Iterable[tup
     yield (
         "Latency",
         wording.figure(row.latency_ms.p50, "ms"),
-        _than(wording.faster(row.speedup.ratio)) if base else "a call (median)",
+        _faster(row, context) if base else "a call (median)",
     )
     if row.accuracy is not None:
         small = "of the images labelled right"
@@ -61,6 +74,15 @@ def _key_figures(row: VariantResult, base: VariantResult | None) -> Iterable[tup
         if base and memory and base.peak_memory_bytes
         else "above the runtime’s own",
     )
+
+
+def _faster(row: VariantResult, context: ReportContext) -> str:
+    """Return how much faster a row is than the float32 that decides."""
+    rows = context.comparison.results
+    speedup = over_best(row, best_floats(rows).get(reference_group(row)))
+    faster = _than(wording.faster(speedup.ratio))
+    best = has_several_floats(rows)
+    return faster.replace("float32", "the best float32") if best else faster
 
 
 def _than(ratio: str) -> str:
@@ -128,7 +150,9 @@ def promises(context: ReportContext) -> Markup:
     if row is None:
         return Markup()
     name = context.names()[row.key]
-    return promise_cards.promises(context.promises(), row, name, ships=row is context.ships)
+    return promise_cards.promises(
+        context.promises(), row, name, ships=row.key == context.verdict.ship
+    )
 
 
 def table(context: ReportContext) -> Markup:
