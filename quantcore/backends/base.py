@@ -158,6 +158,9 @@ class Backend(Protocol):
     def float_multiply_adds(self, path: Path, image_size: int, scratch: Path) -> int:
         """Return the multiply-adds that a file of it runs in float for one picture."""
 
+    def overflows(self, environment: Environment) -> bool:
+        """Return whether its 8-bit sums can overflow on that machine."""
+
     def speed_cause(self, environment: Environment) -> str:
         """Return why its files may be slow on that machine, in a sentence; else nothing."""
 
@@ -172,6 +175,10 @@ class _HasFormat(Kernels, Protocol):
 
 class RunsFormat:
     """The half of a backend that its format does."""
+
+    def overflows(self, environment: Environment) -> bool:
+        """Return whether its 8-bit sums can overflow on that machine: not unless it says so."""
+        return False
 
     def load(self: _HasFormat, path: Path, threads: int) -> Predictor:
         """Return a file of it as a function from `[N, 3, H, W]` pictures to logits."""

@@ -60,6 +60,11 @@ class TorchEngine(RunsFormat):
             f"Choose {' or '.join(environment.engines)}.",
         )
 
+    def overflows(self, environment: Environment) -> bool:
+        """Return whether its 8-bit sums can overflow on that machine."""
+        on_x86 = environment.machine in SERVERS and environment.machine in self.made_for
+        return self.saturates and on_x86 and not environment.has_vnni
+
     def speed_cause(self, environment: Environment) -> str:
         """Return why its files may be slow on that machine; empty where nothing is known."""
         if environment.machine not in SERVERS or self.engine is None:
@@ -77,11 +82,7 @@ class TorchEngine(RunsFormat):
         coarse = per_channel is False or (per_channel is None and not own)
         sentences = {
             "Its weights share one scale per layer (per-tensor), which is coarse.": coarse,
-            f"Without VNNI, {self.name}'s 8-bit sums can overflow.": (
-                self.saturates
-                and environment.machine in set(self.made_for) & set(SERVERS)
-                and not environment.has_vnni
-            ),
+            f"Without VNNI, {self.name}'s 8-bit sums can overflow.": self.overflows(environment),
         }
         return " ".join(sentence for sentence, holds in sentences.items() if holds)
 

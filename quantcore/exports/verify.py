@@ -231,8 +231,7 @@ def overflows(spec: ExportSpec) -> tuple[str, ...]:
     """Return a note where the variant itself, rather than the file, may compute wrongly here."""
     made = exporter(spec.format, dict(spec.options))
     backend = runtime(spec.variant.backend)
-    overflowing = backend.saturates and backend.accuracy_cause({}, current_environment())
-    if not overflowing or made.is_exact:
+    if made.is_exact or not backend.overflows(current_environment()):
         return ()
     return (
         f"Without VNNI, as here, {backend.title}'s 8-bit sums can overflow, and those of "
