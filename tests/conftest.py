@@ -2,18 +2,20 @@
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings as hypothesis_settings
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from quantcore.engine import PRELOADED_MODULES
 from quantcore.sandbox import ProcessPool
 from quantcore.settings import Settings
 from scripts.live import LiveServer, live_browser, live_server
+from tests.support.looks import PATIENCE_MS
 
 SEED = 20_231
 SCREEN = {"width": 1_440, "height": 900}
@@ -65,14 +67,31 @@ def server(live: LiveServer) -> str:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """One headless Chromium for all tests."""
+    """One headless Chromium for all tests, and patience for what it shows."""
+    expect.set_options(timeout=PATIENCE_MS)
     with live_browser() as running:
         yield running
 
 
+@pytest.fixture(scope="module")
+def open_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """A function that opens a fresh window without cookies or storage: a visitor of its own."""
+    contexts = []
+
+    def opened(**options: Any) -> BrowserContext:
+        context = browser.new_context(**{"viewport": SCREEN} | options)
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        return context
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh, wide browser window without cookies or storage."""
-    context = browser.new_context(viewport=SCREEN)
+def page(open_context: Callable[..., BrowserContext]) -> Iterator[Page]:
+    """A page of a fresh, wide window."""
+    context = open_context()
     yield context.new_page()
     context.close()
