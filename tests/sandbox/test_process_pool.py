@@ -16,16 +16,19 @@ from quantcore.errors import CancelledError, ChildDiedError, RequestError
 from quantcore.sandbox import PROJECT, Child, ProcessPool, Progress, import_path
 from tests.support.processes import is_gone, soon
 
+# Far less than the child would take, far more than a busy machine needs.
+SOON_S = 20
 # What starts tests may have told them to ignore Ctrl-C, which a process passes on to its own.
 OWNER = """
-import signal, time
+import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from quantcore.sandbox import ProcessPool
+from tests.support.processes import hang
 pool = ProcessPool(["tests.support.child_functions"])
 child = pool.spawn("tests.support.child_functions:sleep")
 child.receive()
 print(pool._process.pid, child.pid, flush=True)
-time.sleep(600)
+hang()
 """
 
 
@@ -114,12 +117,12 @@ def test_a_child_that_leaves_without_a_word_is_noticed(bare: ProcessPool) -> Non
         child.receive(timeout_s=30)
 
 
-def test_cancel_ends_the_child_within_a_second(bare: ProcessPool) -> None:
+def test_cancel_ends_the_child_soon(bare: ProcessPool) -> None:
     with asleep(bare) as child:
         started = time.monotonic()
         with pytest.raises(CancelledError):
             child.receive(should_stop=lambda: True)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < SOON_S
     assert is_gone(child.pid)
 
 
