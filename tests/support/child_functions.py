@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from quantcore.errors import RequestError
-<<<<<<< HEAD
 from quantcore.sandbox import progress_sender
-=======
-from quantcore.sandbox.process_pool import progress_sender
 from tests.support.processes import hang
->>>>>>> 4ea792e (Wait for conditions instead of fixed times, and hold tests to it)
 
 
 class StubbornError(Exception):
