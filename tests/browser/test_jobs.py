@@ -63,7 +63,7 @@ def test_a_job_outlives_its_page_and_a_killed_server(
     other.goto("about:blank")
     with live_server(tmp_path) as second:
         # No browser has asked anything of this server.
-        assert soon(lambda: state_of(tmp_path, job_id) == "done", within_s=120)
+        assert soon(lambda: state_of(tmp_path, job_id) == "done")
         page.goto(f"{second.url}/Jobs")
         page.get_by_role("link", name="ShuffleNet").click()
         expect(page.locator(".qw-table tbody tr")).to_have_count(2)

@@ -26,7 +26,7 @@ from quantcore.sandbox import PROJECT
 from quantcore.schema import CompareRequest, Comparison
 from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS
-from tests.support.processes import descendants, is_gone, soon
+from tests.support.processes import PATIENCE_S, descendants, is_gone, soon
 
 # What is ended by Ctrl-C ends long before it would have been done.
 SOON_S = 45
@@ -469,7 +469,7 @@ def test_ctrl_c_leaves_no_process_and_no_half_file(
     assert len(pids) >= 4
     started = time.monotonic()
     begun.send_signal(signal.SIGINT)
-    _, told = begun.communicate(timeout=60)
+    _, told = begun.communicate(timeout=PATIENCE_S)
     assert time.monotonic() - started < SOON_S
     assert begun.returncode == 130
     assert "What was measured is kept" in told

@@ -29,7 +29,7 @@ from quantcore.schema import (
 from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.support import fixtures
-from tests.support.processes import descendants, is_gone, soon
+from tests.support.processes import PATIENCE_S, descendants, is_gone, soon
 
 SIDE = 32
 MEASURE = MeasureSpec(threads=1, min_rounds=2, time_budget_s=0.2)
@@ -218,7 +218,7 @@ def complete_in_turn(workers: OneAtATime, count: int) -> list[str]:
     """Complete as many cells, one after the other; return the names of their models."""
     names: list[str] = []
     for _ in range(count):
-        name, on_done = workers.submitted.get(timeout=30)
+        name, on_done = workers.submitted.get(timeout=PATIENCE_S)
         names.append(name)
         on_done(fixtures.result(tag=str(len(names))))
     return names
@@ -240,7 +240,7 @@ def test_users_take_turns_cell_by_cell(handed: tuple[Service, OneAtATime]) -> No
     # Two comparisons do not give the first user two turns.
     comparisons.start(long, owner="first")
     comparisons.start(replace(long, images=replace(long.images, seed=1)), owner="first")
-    first, on_done = workers.submitted.get(timeout=30)
+    first, on_done = workers.submitted.get(timeout=PATIENCE_S)
     comparisons.start(request(RANDOM, Variant("dynamic", "x86")), owner="second")
     on_done(fixtures.result())
     own, other = TRAINED.name, RANDOM.name
@@ -252,7 +252,7 @@ def test_two_users_share_what_both_ask_for(handed: tuple[Service, OneAtATime]) -
     asked = request(TRAINED, Variant("dynamic", "x86"))
     jobs = [comparisons.start(asked, owner=owner) for owner in ("first", "second")]
     assert jobs[0] != jobs[1]
-    _, on_done = workers.submitted.get(timeout=30)
+    _, on_done = workers.submitted.get(timeout=PATIENCE_S)
     assert soon(lambda: comparisons.view(jobs[1]).cells[0].elsewhere)
     on_done(fixtures.result())
     complete_in_turn(workers, 1)
@@ -338,7 +338,7 @@ def test_what_cannot_be_written_down_is_written_later(
 ) -> None:
     comparisons, workers = handed
     job_id = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
-    _, on_done = workers.submitted.get(timeout=30)
+    _, on_done = workers.submitted.get(timeout=PATIENCE_S)
     claims, refused = comparisons._queue.claims, []
     complete = claims.complete
 
@@ -360,7 +360,7 @@ def test_a_comparison_deleted_under_way_ends_and_the_next_goes_on(
 ) -> None:
     comparisons, workers = handed
     gone = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
-    _, on_done = workers.submitted.get(timeout=30)
+    _, on_done = workers.submitted.get(timeout=PATIENCE_S)
     kept = comparisons.start(request(RANDOM, Variant("dynamic", "x86")))
     comparisons.delete(gone)
     on_done(fixtures.failure("float32", None, refused=False))

@@ -5,10 +5,9 @@ import re
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.support.processes import soon
+from tests.support.processes import PATIENCE_S, soon
 
-# A page that draws for the first time on a busy machine takes its time.
-PATIENCE_MS = 120_000
+PATIENCE_MS = 1_000 * PATIENCE_S
 SERIOUS = ("serious", "critical")
 _OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
 # Spinners turn for ever; everything else fades or slides and ends.

@@ -7,6 +7,9 @@ from typing import NoReturn
 
 import psutil
 
+# What a busy machine may need for what takes seconds on an idle one.
+PATIENCE_S = 120.0
+
 
 def is_gone(pid: int) -> bool:
     """Return whether the process has ended, reaped or not."""
@@ -16,7 +19,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def soon(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
+def soon(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> bool:
     """Wait until the condition holds; return whether it did in time.
 
     Patient by default: it ends as soon as the condition holds, and a machine may be busy.
