@@ -27,6 +27,7 @@ SLOW = (
     "cli/",
     "engine/test_latency.py",
     "engine/test_pipeline.py",
+    "export/bundle/",
     "export/test_exports.py",
     "fine_tuning/",
     "formats/",
@@ -38,6 +39,8 @@ SLOW = (
     "playground/",
     "project/test_benchmarks.py",
     "service/",
+    "untrusted/test_examine.py",
+    "untrusted/test_service.py",
     "workflows/",
 )
 SCREEN = {"width": 1_440, "height": 900}
