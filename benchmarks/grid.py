@@ -17,15 +17,17 @@ from quantcore.schema import Comparison
 MODEL = "bundled/mobilenet_v2"
 CELLS = 17
 REPEATS = 3
+# The backends that the recipe knows: torch's engines.
+OPTIONS = ("--backends=x86,fbgemm,onednn,qnnpack",)
 
 
 def lines(
-    options: Sequence[str] = (), recipe_options: Sequence[str] = (), repeats: int = REPEATS
+    options: Sequence[str] = OPTIONS, recipe_options: Sequence[str] = (), repeats: int = REPEATS
 ) -> Iterator[Figure | str]:
     """Yield both wall times, their ratio, and the time of the same command all cached.
 
     Args:
-        options: of the app's command line; none means its default settings.
+        options: of the app's command line.
         recipe_options: of the recipe's.
         repeats: how often what is cached is timed.
     """
@@ -69,10 +71,10 @@ def _cells(comparison: Comparison) -> Iterator[Figure | str]:
 
 def _side_by_side(comparison: Comparison, by_hand: list[dict[str, Any]]) -> Iterator[str]:
     """Yield each row's accuracy and latency in both, so that neither is seen to cut corners."""
-    recipe = {(row["workflow"], row["engine"]): row for row in by_hand}
+    rows = {(row["workflow"], row["engine"]): row for row in by_hand}
     for mine in comparison.results:
         text = _row(mine.accuracy.top1 if mine.accuracy else 0.0, mine.latency_ms.p50)
-        other = recipe.get((mine.workflow, mine.backend))
+        other = rows.get((mine.workflow, mine.backend))
         theirs = _row(other["top1"], other["latency_ms"]) if other else "none"
         label = f"{mine.workflow} {mine.backend or ''}"
         yield note(f"{label:<20} app {text}   recipe {theirs}")
