@@ -23,6 +23,7 @@ SEED = 20_231
 TESTS = Path(__file__).parent
 # Folders and files whose tests convert models, start workers, or kill them.
 SLOW = (
+    "backends/test_new_backend.py",
     "browser/",
     "cli/",
     "engine/test_latency.py",
@@ -35,6 +36,7 @@ SLOW = (
     "jobs/test_faults.py",
     "jobs/test_serving.py",
     "jobs/test_sweep.py",
+    "jobs/test_terminal.py",
     "jobs/test_workers.py",
     "playground/",
     "project/test_benchmarks.py",

@@ -50,6 +50,7 @@ LOOKS_AFTER_A_WAIT = {
         "browser/test_report.py",
         "test_a_change_of_theme_redraws_the_plot_and_its_texts_stand_out",
     ),
+    ("ui/test_markdown.py", "test_a_browser_shows_the_text_and_nothing_else"),
 }
 
 Find = Callable[[str], Iterator[tuple[str, str]]]
