@@ -21,10 +21,11 @@ from tests.support.looks import PATIENCE_MS
 
 SEED = 20_231
 TESTS = Path(__file__).parent
-# Folders and files whose tests convert models, start workers, or kill them.
+# Folders and files whose tests convert models, start workers, or kill them, for seconds each.
 SLOW = (
     "backends/test_new_backend.py",
     "browser/",
+    "cache/test_remote.py",
     "cli/",
     "engine/test_latency.py",
     "engine/test_pipeline.py",
@@ -40,6 +41,7 @@ SLOW = (
     "jobs/test_workers.py",
     "playground/",
     "project/test_benchmarks.py",
+    "sandbox/lockdown/test_lock.py",
     "service/",
     "untrusted/test_examine.py",
     "untrusted/test_service.py",
