@@ -1,11 +1,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev setup-executorch chromium debian-torch check test soak bench bundle screenshots docs clean
+.PHONY: help run setup setup-dev setup-executorch chromium debian-torch check lint test test-fast soak bench bundle screenshots docs clean
 
 PORT ?= 8501
 HOST ?= 127.0.0.1
 export PYTHON ?= python3
 python := .venv/bin/python
+WORKERS ?= 2
+# The tests of a module share what they make, so a module runs in one process.
+side_by_side = $(python) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,15 +31,21 @@ chromium:
 debian-torch:
 	@scripts/debian-package python3-torch /usr/lib/python3/dist-packages/torch/__init__.py
 
-check: setup-dev  ## Lint, formatting, types, layering
+lint: setup-dev
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 	.venv/bin/lint-imports --no-logo
+
+check: lint  ## Lint, formatting, types, layering
 	$(python) -m pytest -q tests/project/test_layering.py -m "not browser"
 
-test: chromium debian-torch check  ## Every check and test (half an hour on two cores)
-	$(python) -m pytest -m "not soak"
+test: chromium debian-torch lint  ## Every check and test (12 minutes on two cores)
+	$(side_by_side) -m "not soak and not timed"
+	$(python) -m pytest -m "timed and not soak"
+
+test-fast: setup-dev  ## What neither converts, nor times, nor opens a browser (2 minutes)
+	$(side_by_side) -m "not soak and not timed and not slow and not browser"
 
 soak: setup-dev chromium  ## The long tests: many repetitions, many faults
 	$(python) -m pytest -m soak

@@ -1,4 +1,4 @@
-"""Run benchmarks one after the other: `python -m benchmarks [NAME ...] [--write]`.
+"""Run benchmarks one after the other: `python -m benchmarks [NAME ...] [--write] [--small]`.
 
 Each runs in a process of its own, so that none colours another's figures or takes it along when
 it dies. Exit 0 when every figure was measured and reached its limit.
@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from benchmarks import (
     accuracy,
     exports,
     grid,
+    house,
     lists,
     page,
     recovery,
@@ -30,7 +31,7 @@ from benchmarks import (
     uploads,
 )
 from benchmarks.lines import Figure, absent, count
-from quantcore.schema import current_environment
+from quantcore.schema import Variant, current_environment
 
 PROJECT = Path(__file__).parents[1]
 REPORT = PROJECT / "docs" / "bench.txt"
@@ -51,27 +52,89 @@ SHELL_SETTINGS = (
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is measured, in words, and the function that yields its lines as they are known."""
+    """One question to the app.
+
+    Attributes:
+        title: what is measured, in words.
+        lines: yields its lines as they are known.
+        small: what `lines` is given to run at its smallest size: whether it runs at all.
+    """
 
     title: str
-    lines: Callable[[], Iterator[Figure | str]]
+    lines: Callable[..., Iterator[Figure | str]]
+    small: Mapping[str, object] = field(default_factory=dict)
 
 
+X86 = ("x86",)
+FEW = {"calibration_images": 8}
+STATIC = Variant("static", "x86", tuple(FEW.items()))
 BENCHMARKS = {
-    "grid": Benchmark("The full grid, beside the recipe written by hand", grid.lines),
-    "speed": Benchmark("Faster and smaller than the best float, beside a peer", speed.lines),
-    "sizes": Benchmark("The recipe's own table of sizes", sizes.lines),
-    "accuracy": Benchmark("Accuracy kept on the 10,000 test images", accuracy.lines),
-    "repeat": Benchmark("The same speed-up twice, also on a busy machine", repeat.lines),
-    "transfer": Benchmark("New classes from 400 pictures, to 8-bit", transfer.lines),
-    "exports": Benchmark("Exported files: how small, how faithful, how long", exports.lines),
-    "scaling": Benchmark(
-        "A sweep on 1, 2 and 4 workers, its stages replaced by sleeps", scaling.lines
+    "house": Benchmark("The code itself: rooms, floors, lines", house.lines),
+    "grid": Benchmark(
+        "The full grid, beside the recipe written by hand",
+        grid.lines,
+        {
+            "options": ("--workflows=dynamic", "--backends=x86", "--evaluation-images=8"),
+            "recipe_options": ("--small",),
+            "repeats": 1,
+        },
     ),
-    "recovery": Benchmark("After a worker's death", recovery.lines),
-    "sessions": Benchmark("Fifty visitors while a comparison runs", sessions.lines),
-    "lists": Benchmark("Pages on a full job queue", lists.lines),
-    "uploads": Benchmark("A model that is brought: recognised, and what it costs", uploads.lines),
+    "speed": Benchmark(
+        "Faster and smaller than the best float, beside a peer",
+        speed.lines,
+        {
+            "limits": {"shufflenet_v2_x0_5": 1.0},
+            "rounds": 2,
+            "calibration_images": 2,
+            "backends": X86,
+        },
+    ),
+    "sizes": Benchmark(
+        "The recipe's own table of sizes",
+        sizes.lines,
+        {"evaluation_images": 8, "calibration_images": 8},
+    ),
+    "accuracy": Benchmark(
+        "Accuracy kept on the 10,000 test images",
+        accuracy.lines,
+        {"images": 8, "limits": {STATIC: 1.5}, "models": ("bundled/mobilenet_v2",)},
+    ),
+    "repeat": Benchmark(
+        "The same speed-up twice, also on a busy machine",
+        repeat.lines,
+        {"time_budget_s": 0.1, "backends": X86, "options": {"static": FEW}},
+    ),
+    "transfer": Benchmark(
+        "New classes from 400 pictures, to 8-bit",
+        transfer.lines,
+        {"pictures": 60, "epochs": 1, "variants": (STATIC,)},
+    ),
+    "exports": Benchmark(
+        "Exported files: how small, how faithful, how long",
+        exports.lines,
+        {"models": (), "backends": X86, "formats": ("torchscript",)},
+    ),
+    "scaling": Benchmark(
+        "A sweep on 1, 2 and 4 workers, its stages replaced by sleeps",
+        scaling.lines,
+        {"variants": 2, "workers": (1,)},
+    ),
+    "recovery": Benchmark("After a worker's death", recovery.lines, {"repeats": 1}),
+    "sessions": Benchmark(
+        "Fifty visitors while a comparison runs",
+        sessions.lines,
+        {"visitors": 2, "settled_s": 0.0, "backends": X86, "every_s": 0.5},
+    ),
+    "lists": Benchmark(
+        "Pages on a full job queue",
+        lists.lines,
+        {"jobs": 2, "rows_a_job": 3, "large": 3, "reruns": 2},
+    ),
+    "uploads": Benchmark(
+        "A model that is brought: recognised, and what it costs",
+        uploads.lines,
+        {"small": "shufflenet_v2_x0_5", "large": "shufflenet_v2_x1_0"},
+    ),
     "page": Benchmark("The first page: time to chart, memory, delay", page.lines),
 }
 
@@ -82,11 +145,12 @@ def main() -> int:
     # Ended from outside, it still ends the servers and workers it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if asked.alone:
-        for line in BENCHMARKS[asked.alone].lines():
+        benchmark = BENCHMARKS[asked.alone]
+        for line in benchmark.lines(**benchmark.small if asked.small else {}):
             print(line, flush=True)
         return 0
     printed: list[str] = []
-    for line in _report(asked.names or list(BENCHMARKS)):
+    for line in _report(asked.names or list(BENCHMARKS), asked.small):
         print(line, flush=True)
         printed.append(line)
     if asked.write:
@@ -97,6 +161,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--small", action="store_true", help="only see whether they run")
     parser.add_argument("--write", action="store_true", help="also write docs/bench.txt")
     # How this module runs one benchmark in a process of its own.
     parser.add_argument("--alone", choices=list(BENCHMARKS), help=argparse.SUPPRESS)
@@ -107,20 +172,20 @@ def _arguments() -> argparse.Namespace:
     return asked
 
 
-def _report(names: list[str]) -> Iterator[str]:
+def _report(names: list[str], small: bool) -> Iterator[str]:
     yield f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC. {current_environment().sentence()}"
     yield f"Load when it began: {os.getloadavg()[0]:.1f}. Columns: reached, figure, limit, what."
     lines: list[str] = []
     for name in names:
         yield f"\n{name.upper()}. {BENCHMARKS[name].title}"
-        for line in _run(name):
+        for line in run(name, small=small):
             yield line
             lines.append(line)
     reached, missed = count(lines)
     yield f"\n{reached} of {reached + missed} figures reached."
 
 
-def _run(name: str) -> Iterator[str]:
+def run(name: str, *, small: bool = False) -> Iterator[str]:
     """Yield the lines of one benchmark as its process prints them."""
     environment = {
         key: text
@@ -129,6 +194,8 @@ def _run(name: str) -> Iterator[str]:
     }
     environment |= {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     command = [sys.executable, "-m", "benchmarks", "--alone", name]
+    if small:
+        command.append("--small")
     with subprocess.Popen(
         command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -1,6 +1,6 @@
 """What quantization costs in accuracy, on all test images, through the app's own engine."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from benchmarks.app import FLOAT32, absence, cold_settings, compared, convolutional_models, row
@@ -19,25 +19,31 @@ LIMITS = {
 }
 
 
-def lines(images: int = TEST_IMAGES) -> Iterator[Figure | str]:
-    """Yield the points lost by each variant of each bundled convolutional model."""
+def lines(
+    images: int = TEST_IMAGES,
+    limits: Mapping[Variant, float] = LIMITS,
+    models: Sequence[str] | None = None,
+) -> Iterator[Figure | str]:
+    """Yield the points lost by each variant of the models: every bundled convolutional one."""
     with cold_settings() as settings:
-        for name in convolutional_models():
+        for name in convolutional_models() if models is None else models:
             missing = absence(name)
             if missing:
                 yield note(missing)
             else:
-                yield from _losses(name, images, settings)
+                yield from _losses(name, images, limits, settings)
 
 
-def _losses(name: str, images: int, settings: Settings) -> Iterator[Figure | str]:
+def _losses(
+    name: str, images: int, limits: Mapping[Variant, float], settings: Settings
+) -> Iterator[Figure | str]:
     # Latency is not the question here, so that little time goes into it.
     brief = MeasureSpec(threads=settings.threads, min_rounds=2, time_budget_s=0.1)
     request = plan(ModelSpec(name), images=ImageSpec(evaluation_images=images), measure=brief)
-    comparison = compared(replace(request, variants=(FLOAT32, *LIMITS)), settings)
+    comparison = compared(replace(request, variants=(FLOAT32, *limits)), settings)
     whole = _top1(comparison, FLOAT32)
     yield note(f"{name}: float32 top-1 {whole:.2f} % of {images:,} images")
-    for variant, limit in LIMITS.items():
+    for variant, limit in limits.items():
         what = f"{name}, {variant.label}: top-1 lost"
         try:
             lost = whole - _top1(comparison, variant)

@@ -3,7 +3,7 @@
 import io
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from quantcore.settings import Settings
 
 WIDE = "torchvision/mobilenet_v2@random"
 TRAINED = "bundled/mobilenet_v2"
+BACKENDS = ("x86", "qnnpack")
 PTL_MB, BUNDLE_MB, OVERHEAD_PERCENT = 3.75, 3.6, 10.0
 ORT_AGREEMENT = 99.5
 EXPORT_S = {"executorch": 40.0}
@@ -91,16 +92,26 @@ def _desk() -> Iterator[Desk]:
         yield Desk(settings, store, pool)
 
 
-def lines() -> Iterator[Figure | str]:
-    """Yield sizes, agreements and times of exported files."""
+def lines(
+    models: Sequence[str] | None = None,
+    backends: Sequence[str] = BACKENDS,
+    formats: Sequence[str] = tuple(EXPORTERS),
+) -> Iterator[Figure | str]:
+    """Yield sizes, agreements and times of exported files.
+
+    Args:
+        models: whose overhead is weighed; every bundled convolutional one unless named.
+        backends: of the variants that are exported.
+        formats: they are exported to.
+    """
     with _desk() as desk:
         yield from _sizes(desk)
-        yield from _overheads(desk)
+        yield from _overheads(desk, convolutional_models() if models is None else models)
         missing = absence(TRAINED)
         if missing:
             yield note(missing)
             return
-        yield from _faithful(desk)
+        yield from _faithful(desk, backends, formats)
 
 
 def _sizes(desk: Desk) -> Iterator[Figure | str]:
@@ -117,8 +128,8 @@ def _sizes(desk: Desk) -> Iterator[Figure | str]:
     )
 
 
-def _overheads(desk: Desk) -> Iterator[Figure | str]:
-    for model in convolutional_models():
+def _overheads(desk: Desk, models: Sequence[str]) -> Iterator[Figure | str]:
+    for model in models:
         if absence(model):
             continue
         spec = desk.planned(model, Variant("static", "x86"), "mobile")
@@ -127,11 +138,13 @@ def _overheads(desk: Desk) -> Iterator[Figure | str]:
         yield at_most(f".ptl beyond its state dict, {model} on x86", percent, "%", OVERHEAD_PERCENT)
 
 
-def _faithful(desk: Desk) -> Iterator[Figure | str]:
+def _faithful(
+    desk: Desk, backends: Sequence[str], formats: Sequence[str]
+) -> Iterator[Figure | str]:
     """Yield how each format agrees with its variant on 2,000 images, and how long it takes."""
-    for backend in ("x86", "qnnpack"):
+    for backend in backends:
         variant = Variant("static", backend)
-        for format in EXPORTERS:
+        for format in formats:
             spec = desk.planned(TRAINED, variant, format)
             what = f"{format} of {TRAINED}, static on {backend}"
             try:

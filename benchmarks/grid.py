@@ -17,13 +17,19 @@ from quantcore.schema import Comparison
 MODEL = "bundled/mobilenet_v2"
 CELLS = 17
 REPEATS = 3
-OPTIONS: tuple[str, ...] = ()
+# The backends that the recipe knows: torch's engines.
+OPTIONS = ("--backends=x86,fbgemm,onednn,qnnpack",)
 
 
-def lines(options: Sequence[str] = OPTIONS) -> Iterator[Figure | str]:
+def lines(
+    options: Sequence[str] = OPTIONS, recipe_options: Sequence[str] = (), repeats: int = REPEATS
+) -> Iterator[Figure | str]:
     """Yield both wall times, their ratio, and the time of the same command all cached.
 
-    `options` go to the app's command line; none means its default settings.
+    Args:
+        options: of the app's command line.
+        recipe_options: of the recipe's.
+        repeats: how often what is cached is timed.
     """
     missing = absence(MODEL)
     if missing:
@@ -36,7 +42,7 @@ def lines(options: Sequence[str] = OPTIONS) -> Iterator[Figure | str]:
         # The libraries' files are read once before, so that whoever is first does not pay for both.
         _seconds(["-c", "import quantcore.engine.preload"])
         app_s = _seconds(command, environment)
-        recipe_s = _seconds(["-m", "benchmarks.recipe", "--json", str(by_hand)])
+        recipe_s = _seconds(["-m", "benchmarks.recipe", "--json", str(by_hand), *recipe_options])
         comparison = Comparison.from_json(answer.read_bytes())
         yield from _cells(comparison)
         yield from _side_by_side(comparison, json.loads(by_hand.read_text()))
@@ -49,7 +55,7 @@ def lines(options: Sequence[str] = OPTIONS) -> Iterator[Figure | str]:
             0.5,
             "benchmarks/recipe.py on the same machine in the same run",
         )
-        yield from _cached(command, environment)
+        yield from _cached(command, environment, repeats)
 
 
 def _cells(comparison: Comparison) -> Iterator[Figure | str]:
@@ -65,10 +71,10 @@ def _cells(comparison: Comparison) -> Iterator[Figure | str]:
 
 def _side_by_side(comparison: Comparison, by_hand: list[dict[str, Any]]) -> Iterator[str]:
     """Yield each row's accuracy and latency in both, so that neither is seen to cut corners."""
-    recipe = {(row["workflow"], row["engine"]): row for row in by_hand}
+    rows = {(row["workflow"], row["engine"]): row for row in by_hand}
     for mine in comparison.results:
         text = _row(mine.accuracy.top1 if mine.accuracy else 0.0, mine.latency_ms.p50)
-        other = recipe.get((mine.workflow, mine.backend))
+        other = rows.get((mine.workflow, mine.backend))
         theirs = _row(other["top1"], other["latency_ms"]) if other else "none"
         label = f"{mine.workflow} {mine.backend or ''}"
         yield note(f"{label:<20} app {text}   recipe {theirs}")
@@ -78,10 +84,14 @@ def _row(top1: float, latency_ms: float) -> str:
     return f"{top1:.4f} {latency_ms:7.2f} ms"
 
 
-def _cached(command: Sequence[str], environment: dict[str, str]) -> Iterator[Figure | str]:
-    whole_s = _median_seconds(command, environment)
-    interpreter_s = _median_seconds(["-c", "pass"], environment)
-    libraries_s = _median_seconds(["-c", "import typer, rich, pydantic"], environment)
+def _cached(
+    command: Sequence[str], environment: dict[str, str], repeats: int
+) -> Iterator[Figure | str]:
+    libraries = ["-c", "import typer, rich, pydantic"]
+    whole_s, interpreter_s, libraries_s = (
+        statistics.median(_seconds(each, environment) for _ in range(repeats))
+        for each in (command, ["-c", "pass"], libraries)
+    )
     yield shown("the same command, all cached", whole_s, "s")
     yield shown("of that, starting the interpreter", interpreter_s, "s", "python -c pass")
     yield shown(
@@ -93,10 +103,6 @@ def _cached(command: Sequence[str], environment: dict[str, str]) -> Iterator[Fig
     yield at_most(
         "all cached, after the interpreter's start", whole_s - interpreter_s, "s", 1.0, "the aim"
     )
-
-
-def _median_seconds(command: Sequence[str], environment: dict[str, str]) -> float:
-    return statistics.median(_seconds(command, environment) for _ in range(REPEATS))
 
 
 def _seconds(command: Sequence[str], environment: dict[str, str] | None = None) -> float:

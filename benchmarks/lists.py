@@ -20,25 +20,27 @@ RERUNS = 20
 JOBS_LIMIT_MS, COMPARE_LIMIT_MS, MOVED_LIMIT_MS = 300.0, 500.0, 150.0
 
 
-def lines() -> Iterator[Figure | str]:
+def lines(
+    jobs: int = JOBS, rows_a_job: int = ROWS_A_JOB, large: int = LARGE, reruns: int = RERUNS
+) -> Iterator[Figure | str]:
     """Yield the median time of a rerun of both pages."""
     with cold_folder() as data:
         queue = JobQueue.open(replace(Settings.from_env(), data=data))
-        for number in range(JOBS):
-            _add(queue, f"{number:03d}", ROWS_A_JOB)
-        large = _add(queue, "large", LARGE)
+        for number in range(jobs):
+            _add(queue, f"{number:03d}", rows_a_job)
+        job = _add(queue, "large", large)
         queue.close()
         with live_server(data) as server:
-            listed = rerun_seconds(server.url, Visit(page="Jobs"), RERUNS)
-            drawn = rerun_seconds(server.url, Visit(query=f"job={large}"), RERUNS)
+            listed = rerun_seconds(server.url, Visit(page="Jobs"), reruns)
+            drawn = rerun_seconds(server.url, Visit(query=f"job={job}"), reruns)
             limits = [
-                Visit(query=f"job={large}&max_latency={1 + place / 10}") for place in range(RERUNS)
+                Visit(query=f"job={job}&max_latency={1 + place / 10}") for place in range(reruns)
             ]
-            moved = rerun_seconds(server.url, limits, RERUNS)
-    yield note(f"{JOBS} comparisons with {JOBS * ROWS_A_JOB:,} results, and one with {LARGE}.")
+            moved = rerun_seconds(server.url, limits, reruns)
+    yield note(f"{jobs} comparisons with {jobs * rows_a_job:,} results, and one with {large}.")
     yield _limit("the jobs page, median rerun", listed, JOBS_LIMIT_MS)
-    yield _limit(f"Compare on {LARGE} variants, median rerun", drawn, COMPARE_LIMIT_MS)
-    yield _limit(f"a budget moved, {LARGE} variants, median", moved, MOVED_LIMIT_MS)
+    yield _limit(f"Compare on {large} variants, median rerun", drawn, COMPARE_LIMIT_MS)
+    yield _limit(f"a budget moved, {large} variants, median", moved, MOVED_LIMIT_MS)
 
 
 def _limit(what: str, times_s: list[float], limit_ms: float) -> Figure:

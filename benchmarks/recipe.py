@@ -197,21 +197,35 @@ def rows(effort: Effort, engines: tuple[str, ...] = ENGINES) -> Iterator[Row]:
                 yield examined("pretrained", engine, ready_quantized(engine, path), effort)
 
 
+SMALL = Effort(
+    calibration_images=8,
+    calibration_batch=8,
+    qat_steps=2,
+    qat_batch=2,
+    evaluation_images=8,
+    evaluation_batch=8,
+    warm_up_runs=1,
+    timed_runs=2,
+)
+
+
 def main() -> None:
     """Print the grid row by row; write it to a file as JSON where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe")
     parser.add_argument("--json", type=Path)
-    target: Path | None = parser.parse_args().json
-    found = []
-    for row in rows(Effort()):
-        found.append(row)
+    parser.add_argument("--small", action="store_true", help="one engine, few pictures")
+    options = parser.parse_args()
+    target: Path | None = options.json
+    done = []
+    for row in rows(SMALL, ENGINES[:1]) if options.small else rows(Effort()):
+        done.append(row)
         print(
             f"{row.workflow:<10} {row.engine or '':<8} {row.state_dict_bytes / 1e6:6.2f} MB "
             f"{row.latency_ms:8.2f} ms {row.top1:8.4f}",
             flush=True,
         )
     if target:
-        target.write_text(json.dumps([asdict(row) for row in found]))
+        target.write_text(json.dumps([asdict(row) for row in done]))
 
 
 if __name__ == "__main__":

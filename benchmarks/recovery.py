@@ -25,11 +25,11 @@ REQUEST = CompareRequest(
 )
 
 
-def lines() -> Iterator[Figure | str]:
+def lines(repeats: int = REPEATS) -> Iterator[Figure | str]:
     """Yield the slowest of some repetitions."""
-    times = [_recovered(seed) for seed in range(REPEATS)]
+    times = [_recovered(seed) for seed in range(repeats)]
     yield at_most(
-        f"from the worker's death to the next variant running, the slowest of {REPEATS}",
+        f"from the worker's death to the next variant running, the slowest of {repeats}",
         max(times),
         "s",
         LIMIT_S,

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from benchmarks.app import absence, cold_settings, compared, row
 from benchmarks.lines import Figure, at_most, note
 from quantcore.engine import plan
-from quantcore.schema import ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 
 MODEL = "bundled/mobilenet_v2"
 BACKENDS = ("x86", "onednn", "qnnpack")
@@ -19,16 +20,27 @@ QUIET_LIMIT, BUSY_LIMIT = 5.0, 10.0
 Speedups = dict[str, float]
 
 
-def lines(time_budget_s: float | None = None) -> Iterator[Figure | str]:
-    """Yield how far the speed-ups of cold runs lie apart; the app's time budget unless told."""
+def lines(
+    time_budget_s: float | None = None,
+    backends: Sequence[str] = BACKENDS,
+    options: Mapping[str, dict[str, Setting]] | None = None,
+) -> Iterator[Figure | str]:
+    """Yield how far the speed-ups of cold runs lie apart.
+
+    Args:
+        time_budget_s: of each measurement; the app's own without one.
+        backends: that run the variants.
+        options: of the workflow.
+    """
     missing = absence(MODEL)
     if missing:
         yield note(missing)
         return
-    first, second = _speedups(time_budget_s), _speedups(time_budget_s)
+    measured = partial(_speedups, time_budget_s, backends, options)
+    first, second = measured(), measured()
     with _busy_core():
-        busy = _speedups(time_budget_s)
-    for backend in BACKENDS:
+        busy = measured()
+    for backend in backends:
         yield note(
             f"static on {backend}: {first[backend]:.2f} x, {second[backend]:.2f} x, "
             f"beside a busy core {busy[backend]:.2f} x"
@@ -42,16 +54,20 @@ def _apart(what: str, one: Speedups, other: Speedups, backend: str, limit: float
     return at_most(f"{what}: speed-ups apart", apart, "%", limit, "the first run")
 
 
-def _speedups(time_budget_s: float | None) -> Speedups:
+def _speedups(
+    time_budget_s: float | None,
+    backends: Sequence[str],
+    options: Mapping[str, dict[str, Setting]] | None,
+) -> Speedups:
     """Return the speed-ups of one cold run with the default threads, by backend."""
     with cold_settings() as settings:
         measure = MeasureSpec(threads=settings.threads)
         if time_budget_s is not None:
             measure = MeasureSpec(threads=settings.threads, time_budget_s=time_budget_s)
         images = ImageSpec(evaluation_images=EVALUATION_IMAGES)
-        request = plan(ModelSpec(MODEL), ["static"], BACKENDS, images=images, measure=measure)
+        request = plan(ModelSpec(MODEL), ["static"], backends, options, images, measure)
         comparison = compared(request, settings)
-        return {each: row(comparison, Variant("static", each)).speedup.ratio for each in BACKENDS}
+        return {each: row(comparison, Variant("static", each)).speedup.ratio for each in backends}
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,39 +22,39 @@ WORKERS = (1, 2, 4)
 START_S = 60.0
 
 
-def lines() -> Iterator[Figure | str]:
+def lines(variants: int = VARIANTS, workers: Sequence[int] = WORKERS) -> Iterator[Figure | str]:
     """Yield, for each number of workers, the share of linear speed that was reached."""
-    yield note(f"{VARIANTS} variants of {CELL_S:g} s each; ideal is their sum over the workers.")
-    for count in WORKERS:
-        elapsed_s = _swept(count)
+    yield note(f"{variants} variants of {CELL_S:g} s each; ideal is their sum over the workers.")
+    for count in workers:
+        elapsed_s = _swept(count, variants)
         yield at_least(
             f"{count} workers: {elapsed_s:.1f} s, of linear",
-            VARIANTS * CELL_S / count / elapsed_s,
+            variants * CELL_S / count / elapsed_s,
             "",
             0.9,
             "the aim",
         )
 
 
-def _request() -> CompareRequest:
-    others = (Variant("static", "x86", (("calibration_images", n),)) for n in range(1, VARIANTS))
+def _request(count: int) -> CompareRequest:
+    others = (Variant("static", "x86", (("calibration_images", n),)) for n in range(1, count))
     return CompareRequest(ModelSpec("bundled/mobilenet_v2"), (FLOAT32, *others))
 
 
-def _swept(count: int) -> float:
+def _swept(count: int, variants: int) -> float:
     """Return the seconds a sweep takes on so many workers that are there already."""
     with cold_settings() as settings, _cluster(count, settings) as address:
         comparisons = Service(replace(settings, scheduler=address))
         try:
             _wait_for_workers(comparisons, count)
             started = time.monotonic()
-            job = comparisons.start(_request())
+            job = comparisons.start(_request(variants))
             while (view := comparisons.wait(job)).is_open:
                 pass
             elapsed_s = time.monotonic() - started
         finally:
             comparisons.close()
-    if len(view.comparison.results) != VARIANTS:
+    if len(view.comparison.results) != variants:
         raise RuntimeError(f"not every variant came back: {view.comparison.failures[:1]}")
     return elapsed_s
 

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +25,12 @@ MOVED_LIMIT_PERCENT, MEMORY_LIMIT_MB = 10.0, 600.0
 BACKENDS = ("x86", "fbgemm", "onednn", "qnnpack")
 
 
-def lines() -> Iterator[Figure | str]:
+def lines(
+    visitors: int = VISITORS,
+    settled_s: float = SETTLED_S,
+    backends: Sequence[str] = BACKENDS,
+    every_s: float = EVERY_S,
+) -> Iterator[Figure | str]:
     """Yield the rerun times, how far speed-ups moved against a quiet run, and the server's memory.
 
     The comparison is asked for by this process and measured by a worker of its own, as a second
@@ -33,14 +38,14 @@ def lines() -> Iterator[Figure | str]:
     """
     with cold_folder() as data, live_server(data) as server:
         settings = replace(Settings.from_env(), data=data)
-        quiet = _speedups(settings, seed=0)
-        visits = [Visit(query=f"job={quiet[0]}") for _ in range(VISITORS)]
-        with crowd(server.url, visits, EVERY_S) as times:
-            time.sleep(SETTLED_S)
+        quiet = _speedups(settings, backends, seed=0)
+        visits = [Visit(query=f"job={quiet[0]}") for _ in range(visitors)]
+        with crowd(server.url, visits, every_s) as times:
+            time.sleep(settled_s)
             times.clear()
-            busy = _speedups(settings, seed=1)
+            busy = _speedups(settings, backends, seed=1)
         rss_mb = psutil.Process(server.pid).memory_info().rss / 1e6
-    yield note(f"{len(times)} reruns by {VISITORS} visitors, one every {EVERY_S:g} s each.")
+    yield note(f"{len(times)} reruns by {visitors} visitors, one every {every_s:g} s each.")
     yield _limit("a rerun, median", 1_000 * statistics.median(times), "ms", MEDIAN_LIMIT_MS)
     yield _limit("a rerun, p99", 1_000 * float(np.percentile(times, 99)), "ms", P99_LIMIT_MS)
     moved = {name: 100 * abs(busy[1][name] / ratio - 1) for name, ratio in quiet[1].items()}
@@ -54,12 +59,14 @@ def _limit(what: str, value: float, unit: str, limit: float) -> Figure:
     return at_most(what, value, unit, limit, "the aim")
 
 
-def _speedups(settings: Settings, seed: int) -> tuple[str, Mapping[str, float]]:
+def _speedups(
+    settings: Settings, backends: Sequence[str], seed: int
+) -> tuple[str, Mapping[str, float]]:
     """Measure a comparison; return its id and the speed-up of each variant."""
     request = CompareRequest(
         ModelSpec("bundled/mobilenet_v2"),
         # Another seed is another question, so that nothing comes from the cache.
-        (FLOAT32, *(Variant("static", backend) for backend in BACKENDS)),
+        (FLOAT32, *(Variant("static", backend) for backend in backends)),
         ImageSpec(None, 256, seed=seed),
         MeasureSpec(threads=settings.threads),
     )

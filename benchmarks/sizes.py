@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from benchmarks.app import FLOAT32, Workshop, absence, cold_settings, compared, row
 from benchmarks.lines import Figure, near, note, shown
 from quantcore.engine import plan
-from quantcore.schema import ImageSpec, MeasureSpec, ModelSpec, Variant
+from quantcore.schema import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 
 PLAIN = "torchvision/mobilenet_v2@random"
 TRAINED = "bundled/mobilenet_v2"
@@ -19,7 +19,9 @@ TOLERANCE_MB = 0.02
 TIMEOUT_S = 1_800.0
 
 
-def lines(evaluation_images: int = 2_000) -> Iterator[Figure | str]:
+def lines(
+    evaluation_images: int = 2_000, calibration_images: int | None = None
+) -> Iterator[Figure | str]:
     """Yield the three published sizes beside ours, and the accuracy of the snippet's shortcut."""
     with cold_settings() as settings:
         # No size depends on how many pictures calibrate.
@@ -33,7 +35,10 @@ def lines(evaluation_images: int = 2_000) -> Iterator[Figure | str]:
     yield _size("8 bits, fused and calibrated, qnnpack", small.state_dict_bytes, 3.63)
     yield _size("the static snippet to the letter, plain model", snippet_bytes, 3.98)
     yield note(f"The snippet's model asked for one answer: {problem}")
-    yield from _shortcut(evaluation_images)
+    static: dict[str, Setting] = {}
+    if calibration_images:
+        static["calibration_images"] = calibration_images
+    yield from _shortcut(evaluation_images, {"static": static})
 
 
 def _size(what: str, size_bytes: int, published_mb: float) -> Figure:
@@ -48,7 +53,9 @@ def _size(what: str, size_bytes: int, published_mb: float) -> Figure:
     )
 
 
-def _shortcut(evaluation_images: int) -> Iterator[Figure | str]:
+def _shortcut(
+    evaluation_images: int, options: dict[str, dict[str, Setting]]
+) -> Iterator[Figure | str]:
     missing = absence(TRAINED)
     if missing:
         yield note(missing)
@@ -56,7 +63,7 @@ def _shortcut(evaluation_images: int) -> Iterator[Figure | str]:
     with cold_settings() as settings:
         images = ImageSpec(evaluation_images=evaluation_images)
         brief = MeasureSpec(threads=settings.threads, min_rounds=2, time_budget_s=0.1)
-        request = plan(ModelSpec(TRAINED), ["static"], ["qnnpack"], images=images, measure=brief)
+        request = plan(ModelSpec(TRAINED), ["static"], ["qnnpack"], options, images, brief)
         comparison = compared(request, settings)
         with (
             Workshop(request, settings) as workshop,

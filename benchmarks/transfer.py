@@ -7,7 +7,7 @@ from benchmarks.app import cold_settings
 from benchmarks.drawings import KINDS, packed
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore.engine import FLOAT32
-from quantcore.fine_tuning import FineTuningSpec, FineTuningView
+from quantcore.fine_tuning import USUAL_EPOCHS, FineTuningSpec, FineTuningView
 from quantcore.schema import (
     CompareRequest,
     ImageSpec,
@@ -28,18 +28,24 @@ WAIT_S = 900.0
 QUANTIZED = (Variant("static", "x86"), Variant("qat", "x86"))
 
 
-def lines() -> Iterator[Figure | str]:
+def lines(
+    pictures: int = PICTURES,
+    epochs: int = USUAL_EPOCHS,
+    variants: tuple[Variant, ...] = QUANTIZED,
+) -> Iterator[Figure | str]:
     """Yield the seconds of each step, and how many drawings the 8-bit files name right."""
     with cold_settings() as settings:
         comparisons = Service(settings)
         try:
-            yield from _lines(comparisons, settings.threads)
+            yield from _lines(comparisons, pictures, epochs, variants, settings.threads)
         finally:
             comparisons.close()
 
 
-def _lines(comparisons: Service, threads: int) -> Iterator[Figure | str]:
-    drawings = comparisons.uploads.receive("drawings.zip", [packed(PICTURES)], OWNER)
+def _lines(
+    comparisons: Service, pictures: int, epochs: int, variants: tuple[Variant, ...], threads: int
+) -> Iterator[Figure | str]:
+    drawings = comparisons.uploads.receive("drawings.zip", [packed(pictures)], OWNER)
     began = time.monotonic()
     comparisons.inspections.start(drawings)
     inspected = comparisons.inspections.wait(drawings.token, WAIT_S)
@@ -47,9 +53,9 @@ def _lines(comparisons: Service, threads: int) -> Iterator[Figure | str]:
         yield absent("the look at the drawings", str(inspected.problem))
         return
     looked_s = time.monotonic() - began
-    yield shown(f"looking through {PICTURES} drawings", looked_s, "s")
+    yield shown(f"looking through {pictures} drawings", looked_s, "s")
     fine_tuning = comparisons.fine_tuning
-    run_id = fine_tuning.start(FineTuningSpec(BACKBONE, drawings.name), OWNER)
+    run_id = fine_tuning.start(FineTuningSpec(BACKBONE, drawings.name, epochs), OWNER)
     view = fine_tuning.wait(run_id, WAIT_S)
     if view.upload is None:
         yield absent("the fine-tuning run", str(view.problem))
@@ -57,7 +63,7 @@ def _lines(comparisons: Service, threads: int) -> Iterator[Figure | str]:
     fine_tuned_s = time.monotonic() - began
     yield shown("teaching them to MobileNet v2", fine_tuned_s - looked_s, "s")
     yield note(_described(view))
-    rows = _compared(comparisons, view.upload, drawings, threads)
+    rows = _compared(comparisons, view.upload, drawings, variants, threads)
     total_s = time.monotonic() - began
     for row in rows:
         if row.accuracy is None:
@@ -81,11 +87,15 @@ def _described(view: FineTuningView) -> str:
 
 
 def _compared(
-    comparisons: Service, model: Upload, drawings: Upload, threads: int
+    comparisons: Service,
+    model: Upload,
+    drawings: Upload,
+    variants: tuple[Variant, ...],
+    threads: int,
 ) -> tuple[VariantResult, ...]:
     request = CompareRequest(
         ModelSpec(model.name),
-        (FLOAT32, *QUANTIZED),
+        (FLOAT32, *variants),
         ImageSpec(drawings.name),
         MeasureSpec(threads=threads),
     )

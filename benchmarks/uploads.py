@@ -30,16 +30,16 @@ SLOW_MS = 300_000
 CHUNK = 2**20
 
 
-def lines() -> Iterator[Figure | str]:
+def lines(small: str = SMALL, large: str = LARGE) -> Iterator[Figure | str]:
     """Yield the time until a model is recognised, and what the web process grows by."""
     with cold_folder() as folder:
-        yield from _recognition(folder)
-        yield from _large_upload(folder)
+        yield from _recognition(folder, small)
+        yield from _large_upload(folder, large)
 
 
-def _recognition(folder: Path) -> Iterator[Figure | str]:
+def _recognition(folder: Path, architecture: str) -> Iterator[Figure | str]:
     settings = replace(Settings.from_env(), data=folder / "looks")
-    file = weights(SMALL, folder / f"{SMALL}.safetensors")
+    file = weights(architecture, folder / f"{architecture}.safetensors")
     with closing(Inspections(settings, Uploads(settings))) as inspections:
         first_s = _looked_at(inspections, settings, file)
         yield note(
@@ -60,8 +60,8 @@ def _looked_at(inspections: Inspections, settings: Settings, file: Path) -> floa
     return time.monotonic() - began
 
 
-def _large_upload(folder: Path) -> Iterator[Figure | str]:
-    file = weights(LARGE, folder / f"{LARGE}.safetensors")
+def _large_upload(folder: Path, architecture: str) -> Iterator[Figure | str]:
+    file = weights(architecture, folder / f"{architecture}.safetensors")
     size_mb = file.stat().st_size / 1e6
     with live_server(folder / "server") as server, peak_mb(server) as peak:
         before_mb = peak()

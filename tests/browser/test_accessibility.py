@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from quantcore.cache import Store
 from quantcore.images import load_labels
@@ -22,16 +21,19 @@ from scripts.live import LiveServer, live_server
 from scripts.screenshots import wait_until_drawn
 from tests.conftest import SCREEN
 from tests.support import fixtures, queues
+from tests.support.looks import (
+    expect_accessible,
+    expect_no_overflow,
+    expect_scheme,
+)
 from ui.common import visitor
 from ui.common.server import COOKIE
 
 pytestmark = pytest.mark.browser
 
-SLOW_MS = 60_000
 NARROW = {"width": 390, "height": 844}
 ME = "an-id-of-thirty-two-characters-0"
 MAX_TABS = 60
-THEMED_MS = 400
 # What is there once a page is drawn to its end.
 ENDS = {
     "": "How was this measured?",
@@ -89,27 +91,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 @pytest.fixture(scope="module")
-def window(browser: Browser, site: LiveServer) -> Iterator[Page]:
+def window(open_context: Callable[..., BrowserContext], site: LiveServer) -> Page:
     """One window for all of these tests, of one browser that has been here before."""
-    context = browser.new_context(viewport=SCREEN)
+    context = open_context()
     context.add_cookies([{"name": COOKIE, "value": ME, "url": site.url}])
-    yield context.new_page()
-    context.close()
-
-
-def issues(page: Page) -> list[str]:
-    """Return what axe finds serious or critical: the rule, and where."""
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{issue['id']}: {node['target']} {node.get('failureSummary', '')}"
-        for issue in found
-        if issue["impact"] in {"serious", "critical"}
-        for node in issue["nodes"]
-    ]
-
-
-def overflow_px(page: Page) -> int:
-    return int(page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+    return context.new_page()
 
 
 def focused(page: Page) -> str:
@@ -139,40 +125,36 @@ def test_nobody_is_shut_out(window: Page, site: LiveServer, address: str) -> Non
     page.set_viewport_size(SCREEN)
     page.emulate_media(color_scheme="light")
     page.goto(f"{site.url}/{address}")
-    expect(page.get_by_text(ENDS[address]).first).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text(ENDS[address]).first).to_be_visible()
     wait_until_drawn(page)
     for fold in FOLDS:
         if page.get_by_text(fold, exact=True).count():
             page.get_by_text(fold, exact=True).click()
     # What opens fades in, and is pale until then.
-    page.wait_for_timeout(THEMED_MS)
-    assert issues(page) == []
+    expect_accessible(page)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(THEMED_MS)
-    assert issues(page) == []
-    dark = "getComputedStyle(document.querySelector('.stApp')).colorScheme"
-    assert page.evaluate(dark) == "dark"
+    expect_scheme(page, "dark")
+    expect_accessible(page)
     page.set_viewport_size(NARROW)
-    page.wait_for_timeout(THEMED_MS)
-    assert overflow_px(page) <= 0
+    expect_no_overflow(page)
 
 
 def test_the_first_steps_are_for_everybody_and_never_return(page: Page, site: LiveServer) -> None:
     page.goto(site.url)
     card = page.get_by_role("region", name="First steps")
-    expect(card).to_contain_text("1 of 3", timeout=SLOW_MS)
+    expect(card).to_contain_text("1 of 3")
     tab_to(page, lambda name: name == "BUTTON Next")
     page.keyboard.press("Enter")
-    expect(card).to_contain_text("2 of 3", timeout=SLOW_MS)
-    expect(page.locator(".st-key-plot")).to_be_in_viewport(timeout=SLOW_MS)
+    expect(card).to_contain_text("2 of 3")
+    expect(page.locator(".st-key-plot")).to_be_in_viewport()
     page.keyboard.press("Enter")
-    expect(card).to_contain_text("3 of 3", timeout=SLOW_MS)
+    expect(card).to_contain_text("3 of 3")
     page.set_viewport_size(NARROW)
-    assert overflow_px(page) <= 0
+    expect_no_overflow(page)
     page.keyboard.press("Enter")
-    expect(card).to_have_count(0, timeout=SLOW_MS)
+    expect(card).to_have_count(0)
     page.reload()
-    expect(page.get_by_role("region", name="Verdict")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
     expect(card).to_have_count(0)
 
 
@@ -181,20 +163,20 @@ def test_a_keyboard_is_enough_and_the_plot_has_words(window: Page, site: LiveSer
     page.set_viewport_size(SCREEN)
     page.goto(f"{site.url}/?job=whole")
     figure = page.get_by_role("figure", name=re.compile("14 variants: latency"))
-    expect(figure).to_be_visible(timeout=SLOW_MS)
+    expect(figure).to_be_visible()
     tab_to(page, lambda name: name.endswith("Measure here"))
     tab_to(page, lambda name: name.startswith("INPUT Size, at most"))
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
-    expect(page).to_have_url(re.compile("max_size="), timeout=SLOW_MS)
-    expect(page.get_by_role("button", name="Clear the budgets")).to_be_visible(timeout=SLOW_MS)
+    expect(page).to_have_url(re.compile("max_size="))
+    expect(page.get_by_role("button", name="Clear the budgets")).to_be_visible()
 
 
 def test_a_word_is_found_and_linked_to(window: Page, site: LiveServer) -> None:
     page = window
     page.goto(f"{site.url}/Words#opset")
-    expect(page.locator("#opset")).to_be_in_viewport(timeout=SLOW_MS)
+    expect(page.locator("#opset")).to_be_in_viewport()
     page.get_by_role("textbox", name="Find a word").fill("pareto")
     page.keyboard.press("Enter")
-    expect(page.locator("#opset")).to_have_count(0, timeout=SLOW_MS)
+    expect(page.locator("#opset")).to_have_count(0)
     expect(page.get_by_role("link", name="Pareto front")).to_be_visible()

@@ -6,14 +6,13 @@ import re
 import zipfile
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from scripts.live import LiveServer
+from tests.support.looks import expect_accessible
 
 pytestmark = pytest.mark.browser
 
-SLOW_MS = 120_000
 TINY = "/Export?model=torchvision/shufflenet_v2_x0_5&weights=random&workflow=dynamic&backend=x86"
 
 
@@ -21,11 +20,12 @@ def test_a_file_is_made_downloaded_and_is_the_one_that_was_proved(
     page: Page, live: LiveServer
 ) -> None:
     page.goto(live.url + TINY)
-    page.get_by_role("button", name="Make the file").click(timeout=SLOW_MS)
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("button", name="Make the file").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
     card = page.get_by_role("region", name="Proof card")
-    expect(card).to_contain_text("Every check held", timeout=SLOW_MS)
-    digest = re.search(r"[0-9a-f]{64}", card.inner_text())
+    expect(card).to_contain_text("Every check held")
+    expect(card).to_contain_text(re.compile("[0-9a-f]{64}"))
+    digest = re.search("[0-9a-f]{64}", card.inner_text())
     assert digest
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Only shufflenet").click()
@@ -41,18 +41,16 @@ def test_a_file_is_made_downloaded_and_is_the_one_that_was_proved(
     assert known == digest[0]
     # The address asks for the same file, which is there at once.
     page.reload()
-    expect(card).to_contain_text(digest[0], timeout=SLOW_MS)
-    expect(page.get_by_role("heading", name="Code that runs it")).to_be_visible(timeout=SLOW_MS)
-    expect(page.get_by_test_id("stCode").first).to_be_visible(timeout=SLOW_MS)
-    found = Axe().run(page).response["violations"]
-    serious = [each for each in found if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
+    expect(card).to_contain_text(digest[0])
+    expect(page.get_by_role("heading", name="Code that runs it")).to_be_visible()
+    expect(page.get_by_test_id("stCode").first).to_be_visible()
+    expect_accessible(page)
 
 
 def test_the_verdict_leads_to_its_export(page: Page, live: LiveServer) -> None:
     page.goto(live.url)
-    page.get_by_role("link", name=re.compile("Export .* for an app")).click(timeout=SLOW_MS)
-    expect(page).to_have_url(re.compile("/Export"), timeout=SLOW_MS)
-    expect(page.get_by_role("button", name="Make the file")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("link", name=re.compile("Export .* for an app")).click()
+    expect(page).to_have_url(re.compile("/Export"))
+    expect(page.get_by_role("button", name="Make the file")).to_be_visible()
     page.go_back()
-    expect(page.get_by_role("region", name="Verdict")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()

@@ -3,23 +3,22 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from quantcore.jobs import JobQueue
 from quantcore.schema import JobState
 from quantcore.settings import Settings
 from scripts.live import live_server
+from tests.support.looks import expect_accessible, expect_no_overflow, named_in_address
 from tests.support.processes import is_gone, soon
 
 pytestmark = pytest.mark.browser
 
-SLOW_MS = 60_000
 NARROW = {"width": 390, "height": 844}
 TINY = "?model=torchvision/shufflenet_v2_x0_5&weights=random&workflows=dynamic&backends=x86&x=size"
 
@@ -38,32 +37,25 @@ def state_of(data: Path, job_id: str) -> JobState:
         return queue.jobs.get(job_id).state
 
 
-def named_in(page: Page) -> str:
-    """Return the comparison that the address names."""
-    expect(page).to_have_url(re.compile("job="), timeout=SLOW_MS)
-    found = re.search(r"job=([\w-]+)", page.url)
-    assert found
-    return found[1]
-
-
-def test_a_job_outlives_its_page_and_a_killed_server(browser: Browser, tmp_path: Path) -> None:
-    mine, theirs = browser.new_context(), browser.new_context(viewport=NARROW)
-    page, other = mine.new_page(), theirs.new_page()
+def test_a_job_outlives_its_page_and_a_killed_server(
+    open_context: Callable[..., BrowserContext], tmp_path: Path
+) -> None:
+    page, other = open_context().new_page(), open_context(viewport=NARROW).new_page()
     with live_server(tmp_path) as first:
         page.goto(first.url + TINY)
-        page.get_by_role("button", name="Measure here").click(timeout=SLOW_MS)
-        job_id = named_in(page)
-        expect(page.get_by_role("link", name="Jobs · 1")).to_be_visible(timeout=SLOW_MS)
+        page.get_by_role("button", name="Measure here").click()
+        job_id = named_in_address(page, "job")
+        expect(page.get_by_role("link", name="Jobs · 1")).to_be_visible()
         page.reload()
-        expect(page.get_by_role("button", name="Cancel")).to_be_visible(timeout=SLOW_MS)
+        expect(page.get_by_role("button", name="Cancel")).to_be_visible()
         # Somebody else has the link.
         other.goto(f"{first.url}?job={job_id}")
-        expect(other.get_by_text("Asked for by another visitor")).to_be_visible(timeout=SLOW_MS)
+        expect(other.get_by_text("Asked for by another visitor")).to_be_visible()
         expect(other.get_by_role("button", name="Cancel")).to_have_count(0)
         other.goto(f"{first.url}/Jobs")
-        expect(other.get_by_text("asked for by another visitor")).to_be_visible(timeout=SLOW_MS)
+        expect(other.get_by_text("asked for by another visitor")).to_be_visible()
         expect(other.get_by_role("button", name="Cancel")).to_have_count(0)
-        assert other.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+        expect_no_overflow(other)
         os.kill(first.pid, signal.SIGKILL)
         assert soon(lambda: is_gone(first.pid))
         assert state_of(tmp_path, job_id) == "running"
@@ -71,34 +63,30 @@ def test_a_job_outlives_its_page_and_a_killed_server(browser: Browser, tmp_path:
     other.goto("about:blank")
     with live_server(tmp_path) as second:
         # No browser has asked anything of this server.
-        assert soon(lambda: state_of(tmp_path, job_id) == "done", within_s=120)
+        assert soon(lambda: state_of(tmp_path, job_id) == "done")
         page.goto(f"{second.url}/Jobs")
-        page.get_by_role("link", name="ShuffleNet").click(timeout=SLOW_MS)
-        expect(page.locator(".qw-table tbody tr")).to_have_count(2, timeout=SLOW_MS)
+        page.get_by_role("link", name="ShuffleNet").click()
+        expect(page.locator(".qw-table tbody tr")).to_have_count(2)
         expect(page.get_by_text("Asked for by")).to_have_count(0)
-        assert named_in(page) == job_id
-    mine.close()
-    theirs.close()
+        assert named_in_address(page, "job") == job_id
 
 
 def test_the_list_names_deletes_and_is_accessible(page: Page, tmp_path: Path) -> None:
     with live_server(tmp_path) as server:
         page.goto(server.url + TINY)
-        page.get_by_role("button", name="Measure here").click(timeout=SLOW_MS)
-        job_id = named_in(page)
-        page.get_by_role("button", name="Cancel").click(timeout=SLOW_MS)
+        page.get_by_role("button", name="Measure here").click()
+        job_id = named_in_address(page, "job")
+        page.get_by_role("button", name="Cancel").click()
         page.get_by_test_id("stMain").get_by_role("link", name=re.compile("^Jobs")).click()
-        expect(page.get_by_role("heading", name="Done · 1")).to_be_visible(timeout=SLOW_MS)
-        found = Axe().run(page).response["violations"]
-        bad = [issue["id"] for issue in found if issue["impact"] in {"serious", "critical"}]
-        assert bad == []
+        expect(page.get_by_role("heading", name="Done · 1")).to_be_visible()
+        expect_accessible(page)
         page.get_by_role("button", name="Name").press("Enter")
         page.get_by_label("Name of this comparison").fill("For Friday")
         page.get_by_label("Name of this comparison").press("Enter")
-        expect(page.get_by_role("link", name="For Friday")).to_be_visible(timeout=SLOW_MS)
+        expect(page.get_by_role("link", name="For Friday")).to_be_visible()
         page.keyboard.press("Escape")
         page.get_by_role("button", name="Delete").press("Enter")
-        page.get_by_role("button", name="Delete it").press("Enter", timeout=SLOW_MS)
-        expect(page.get_by_text("Nothing has been asked for yet")).to_be_visible(timeout=SLOW_MS)
+        page.get_by_role("button", name="Delete it").press("Enter")
+        expect(page.get_by_text("Nothing has been asked for yet")).to_be_visible()
         page.goto(f"{server.url}?job={job_id}")
-        expect(page.get_by_text("no longer on this server")).to_be_visible(timeout=SLOW_MS)
+        expect(page.get_by_text("no longer on this server")).to_be_visible()

@@ -3,23 +3,23 @@
 import io
 import re
 import zipfile
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from quantcore.jobs import JobQueue
 from quantcore.models.torchvision_import import torchvision
 from quantcore.settings import Settings
 from scripts.live import LiveServer
 from tests.conftest import SCREEN
+from tests.support.looks import expect_accessible, expect_no_overflow, named_in_address
 
 pytestmark = pytest.mark.browser
 
-SLOW_MS = 120_000
 CLASSES = ("cat", "dog", "owl")
 PICTURES_EACH = 12
 NARROW = {"width": 390, "height": 844}
@@ -49,89 +49,77 @@ def pictures() -> bytes:
 def bring(page: Page, server: str, place: int, name: str, content: bytes) -> str:
     """Bring a file to one of the two fields; return its token once it is received."""
     page.goto(f"{server}/Models?part=bring")
-    expect(page.get_by_text("Only you see it.")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("Only you see it.")).to_be_visible()
     page.locator("input[type=file]").nth(place).set_input_files(
         {"name": name, "mimeType": "application/octet-stream", "buffer": content}
     )
-    page.wait_for_url(re.compile("upload="), timeout=SLOW_MS)
-    found = re.search(r"upload=([\w-]+)", page.url)
-    assert found
-    return found[1]
+    return named_in_address(page, "upload")
 
 
-def issues(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [each["id"] for each in found if each["impact"] in ("serious", "critical")]
-
-
-def wide_px(page: Page) -> int:
+def expect_open_to_everybody(page: Page) -> None:
+    """Wait until nothing is wrong for those who hear a page, or who read it on a phone."""
+    expect_accessible(page)
     page.set_viewport_size(NARROW)
-    page.wait_for_timeout(500)
-    over = int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+    expect_no_overflow(page)
     page.set_viewport_size(SCREEN)
-    return over
 
 
 def test_what_is_brought_is_ones_own_from_the_file_to_the_last_trace(
-    page: Page, browser: Browser, live: LiveServer
+    page: Page, open_context: Callable[..., BrowserContext], live: LiveServer
 ) -> None:
     model = bring(page, live.url, 0, "pets.pt", state_dict())
-    expect(page.get_by_text("ShuffleNet v2 x0.5 with 3 classes")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("ShuffleNet v2 x0.5 with 3 classes")).to_be_visible()
     labels = page.get_by_role("textbox", name="Labels")
     labels.fill("\n".join(CLASSES))
     labels.press("Control+Enter")
-    page.get_by_role("button", name="Save", exact=True).click(timeout=SLOW_MS)
-    expect(page.get_by_role("button", name="Compare it")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("button", name="Compare it")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("numbers run from"))).to_be_visible()
-    assert issues(page) == []
-    assert wide_px(page) <= 0
+    expect_open_to_everybody(page)
 
     images = bring(page, live.url, 1, "pets.zip", pictures())
-    expect(page.get_by_text("36 pictures of 3 classes")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("36 pictures of 3 classes")).to_be_visible()
     expect(page.get_by_text("Every class of these pictures fits a label")).to_be_visible()
     expect(page.get_by_role("list", name="Some of the pictures").locator("img")).not_to_have_count(
         0
     )
-    assert issues(page) == []
-    assert wide_px(page) <= 0
+    expect_open_to_everybody(page)
 
     narrow = f"model=upload/{model}&images=upload/{images}&workflows=dynamic&backends=x86"
     page.goto(f"{live.url}/?{narrow}")
-    page.get_by_role("button", name="Measure here").click(timeout=SLOW_MS)
-    expect(page.get_by_role("region", name="Verdict")).to_be_visible(timeout=SLOW_MS)
-    expect(page.get_by_role("button", name="Cancel")).to_be_hidden(timeout=SLOW_MS)
+    page.get_by_role("button", name="Measure here").click()
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
     expect(page.locator(".qw-table tbody tr")).to_have_count(2)
     shared = page.url
 
-    another = browser.new_context(viewport=SCREEN)
-    look_as_somebody_else(another.new_page(), live.url, shared, model)
-    another.close()
+    look_as_somebody_else(open_context().new_page(), live.url, shared, model)
 
     page.goto(f"{live.url}/Models?part=mine")
     for left in (1, 0):
-        page.get_by_role("button", name="Delete", exact=True).first.click(timeout=SLOW_MS)
-        page.get_by_role("button", name="Delete it").click(timeout=SLOW_MS)
-        expect(page.get_by_role("button", name="Edit")).to_have_count(left, timeout=SLOW_MS)
-    expect(page.get_by_text("You have not brought anything yet")).to_be_visible(timeout=SLOW_MS)
+        page.get_by_role("button", name="Delete", exact=True).first.click()
+        page.get_by_role("button", name="Delete it").click()
+        expect(page.get_by_role("button", name="Edit")).to_have_count(left)
+    expect(page.get_by_text("You have not brought anything yet")).to_be_visible()
     assert not list((live.data / "uploads").iterdir())
     queue = JobQueue.open(Settings(data=live.data))
     assert queue.listing.summaries() == []
     queue.close()
     page.goto(shared)
-    expect(page.get_by_text("no longer on this server")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("no longer on this server")).to_be_visible()
 
 
 def look_as_somebody_else(page: Page, server: str, shared: str, model: str) -> None:
     """Find nothing of what was brought, but for the figures whose link one was given."""
     page.goto(f"{server}/Models?part=mine")
-    expect(page.get_by_text("You have not brought anything yet")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("You have not brought anything yet")).to_be_visible()
     page.goto(f"{server}/Models?part=bring&upload={model}")
-    expect(page.get_by_text("This upload is not here")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("This upload is not here")).to_be_visible()
     page.goto(f"{server}/Jobs")
-    expect(page.get_by_text("Nothing has been asked for yet")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("Nothing has been asked for yet")).to_be_visible()
     page.goto(f"{server}/?model=upload/{model}")
-    expect(page.get_by_text("names something unknown")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("names something unknown")).to_be_visible()
     page.goto(shared)
-    expect(page.get_by_text("Somebody else brought this model")).to_be_visible(timeout=SLOW_MS)
-    expect(page.get_by_role("region", name="Verdict")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("Somebody else brought this model")).to_be_visible()
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
     expect(page.get_by_role("button", name="Measure here")).to_be_disabled()

@@ -1,17 +1,18 @@
 """The report opened from a disk, in a browser that reaches no network, and on paper."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from quantcore import report
 from quantcore.decide import Budgets
 from quantcore.schema import Comparison
 from tests.support import fixtures
+from tests.support.looks import expect_accessible, expect_no_overflow
+from tests.support.processes import soon
 
 pytestmark = pytest.mark.browser
 
@@ -20,6 +21,11 @@ NARROW = {"width": 390, "height": 844}
 # A4 less the margins of the style sheet, at 96 px an inch.
 PAPER = {"width": 703, "height": 1000}
 MIN_CONTRAST = 4.5
+BACKGROUND = "getComputedStyle(document.body).backgroundColor"
+NOT_CLIPPED = """part => {
+  const box = document.querySelector(part);
+  return box.scrollWidth <= box.clientWidth + 1;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +59,9 @@ class Opened:
 
 
 @pytest.fixture
-def offline(browser: Browser) -> Iterator[object]:
+def offline(open_context: Callable[..., BrowserContext]) -> Callable[..., Opened]:
     """What opens a report in a fresh browser context that has no network."""
-    contexts = []
-
-    def opened(file: Path, **settings: object) -> Opened:
-        context = browser.new_context(offline=True, **settings)  # type: ignore[arg-type]
-        contexts.append(context)
-        return Opened(context.new_page(), file)
-
-    yield opened
-    for context in contexts:
-        context.close()
-
-
-def overflow_px(page: Page) -> int:
-    return int(page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+    return lambda file, **options: Opened(open_context(offline=True, **options).new_page(), file)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +76,13 @@ def test_it_opens_without_a_network(offline, folder, name, scheme):
     assert opened.from_elsewhere == []
     assert len([url for url in opened.asked if url.startswith("file:")]) == 1
     assert opened.complaints == []
-    assert overflow_px(opened.page) <= 0
+    expect_no_overflow(opened.page)
 
 
 @pytest.mark.parametrize("name", ["many", "all_failed"])
 def test_it_is_read_on_a_telephone(offline, folder, name):
     opened = offline(folder / f"{name}.html", viewport=NARROW)
-    assert overflow_px(opened.page) <= 0
+    expect_no_overflow(opened.page)
     assert opened.complaints == []
     expect(opened.page.locator(".qw-table thead")).to_be_hidden()
 
@@ -105,9 +98,7 @@ def test_it_is_read_on_a_telephone(offline, folder, name):
 )
 def test_no_accessibility_issue(offline, folder, name, scheme, viewport):
     opened = offline(folder / f"{name}.html", viewport=viewport, color_scheme=scheme)
-    found = Axe().run(opened.page).response["violations"]
-    told = [(issue["id"], [node["target"] for node in issue["nodes"]]) for issue in found]
-    assert told == []
+    expect_accessible(opened.page, seriously=False)
 
 
 def luminance(color: str) -> float:
@@ -119,18 +110,18 @@ def luminance(color: str) -> float:
 def test_a_change_of_theme_redraws_the_plot_and_its_texts_stand_out(offline, folder):
     page = offline(folder / "typical.html", viewport=WIDE, color_scheme="light").page
     tick = "getComputedStyle(document.querySelector('#plot .xtick text')).fill"
+    label = page.locator("#plot .xtick text").first
+    expect(label).to_be_visible()
     before = page.evaluate(tick)
-    assert contrast(page, tick) >= MIN_CONTRAST
+    assert soon(lambda: contrast(page, tick) >= MIN_CONTRAST)
     page.emulate_media(color_scheme="dark")
-    # Not by a script that waits: the page's own policy forbids what that is made of.
-    expect(page.locator("#plot .xtick text").first).not_to_have_css("fill", before)
-    assert contrast(page, tick) >= MIN_CONTRAST
+    expect(label).not_to_have_css("fill", before)
+    assert soon(lambda: contrast(page, tick) >= MIN_CONTRAST)
 
 
 def contrast(page: Page, color: str) -> float:
     """Return the contrast of a colour, given as a script, with the page's background."""
-    reference_group = "getComputedStyle(document.body).backgroundColor"
-    dark, light = sorted(luminance(page.evaluate(each)) for each in (color, reference_group))
+    dark, light = sorted(luminance(page.evaluate(each)) for each in (color, BACKGROUND))
     return (light + 0.05) / (dark + 0.05)
 
 
@@ -172,19 +163,15 @@ def test_pictures_and_figures_are_saved_without_a_network(offline, folder, tmp_p
 def test_on_paper_nothing_is_clipped(offline, folder, name):
     page = offline(folder / f"{name}.html", viewport=PAPER, color_scheme="dark").page
     page.emulate_media(media="print")
-    assert overflow_px(page) <= 0
+    expect_no_overflow(page)
     for part in (".qw-scroll", ".rp-picture:not([hidden])", ".qw-verdict", ".rp-method"):
-        assert page.evaluate(
-            "part => { const box = document.querySelector(part);"
-            " return box.scrollWidth <= box.clientWidth + 1 }",
-            part,
-        )
+        assert soon(lambda part=part: page.evaluate(NOT_CLIPPED, part)), part
     expect(page.locator(".qw-table thead")).to_be_visible()
     expect(page.locator(".rp-picture svg").first).to_be_visible()
     expect(page.locator("#plot")).to_be_hidden()
     expect(page.get_by_role("button")).to_have_count(0)
     # Paper is white, whatever the screen is.
-    assert luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) == 1
+    assert soon(lambda: luminance(page.evaluate(BACKGROUND)) == 1)
 
 
 def test_it_is_printed_on_a4(offline, folder, tmp_path):

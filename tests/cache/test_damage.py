@@ -5,7 +5,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.cache.helpers import (
     convert_in,
     files_under,
 )
+from tests.support.processes import hang
 
 
 def test_a_damaged_file_is_moved_aside_with_the_facts_about_it(
@@ -125,7 +125,7 @@ def test_a_corrupt_database_that_another_process_uses_is_left_alone(settings: Se
         with Store.open(settings), closing(sqlite3.connect(settings.data / "facts.sqlite")) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             ready()
-            time.sleep(60)
+            hang()
 
     with child_that(use):
         (settings.data / "facts.sqlite").write_bytes(b"not a database" * 400)

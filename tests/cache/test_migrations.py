@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from quantcore.errors import StoreError
 from quantcore.settings import Settings
 from tests.cache.helpers import CONTENT, SHA256, add, child_that
 from tests.support import databases
+from tests.support.processes import hang
 
 DUMP = Path(__file__).parent / "data" / "facts_2.sql"
 UPLOAD = "upload/" + "b" * 32
@@ -102,12 +102,13 @@ def test_a_step_that_fails_leaves_the_file_at_the_version_before(tmp_path: Path)
 def test_a_folder_that_an_older_version_works_on_is_left_alone(
     old: Path, settings: Settings
 ) -> None:
+    older = Schema("facts", FACTS.migrations[:2], FACTS.probe)
+
     def serve(ready: Callable[[], None]) -> None:
         (settings.data / "locks").mkdir()
-        older = Database.open(settings.data, Schema("facts", FACTS.migrations[:2], FACTS.probe))
-        ready()
-        time.sleep(60)
-        older.close()
+        with closing(Database.open(settings.data, older)):
+            ready()
+            hang()
 
     with child_that(serve):
         with pytest.raises(StoreError, match="older version") as error:

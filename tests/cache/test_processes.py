@@ -31,6 +31,7 @@ from tests.cache.helpers import (
     files_under,
     in_child,
 )
+from tests.support.processes import hang
 
 PACKAGE = str(Path(store_module.__file__).parent)
 
@@ -159,7 +160,7 @@ def test_the_work_of_a_living_process_is_not_swept(settings: Settings) -> None:
         def write_slowly(path: Path) -> None:
             path.write_bytes(CONTENT)
             ready()
-            time.sleep(60)
+            hang()
 
         Store.open(settings).add(write_slowly, "test")
 
@@ -225,7 +226,7 @@ def test_the_death_of_who_works_lets_the_next_one_in(store: Store, settings: Set
     def work(ready: Callable[[], None]) -> None:
         with Store.open(settings).once("key"):
             ready()
-            time.sleep(60)
+            hang()
 
     def give_up() -> None:
         raise CancelledError("Waited long enough.")
@@ -303,12 +304,18 @@ def test_a_forked_child_does_not_keep_its_parents_lease(settings: Settings) -> N
     with Store.open(settings) as store:
         add(store)
 
+        # The grandchild outlives its parent, and ends when this test lets go of the pipe.
+        reading, writing = os.pipe()
+
         def parent(ready: Callable[[], None]) -> None:
+            os.close(writing)
             with Store.open(settings).using(SHA256):
-                in_child(lambda: time.sleep(2))
+                in_child(os.read, reading, 1)
                 ready()
-                time.sleep(60)
+                hang()
 
         with child_that(parent):
             assert store.maintenance.clear().in_use == 1
         assert store.maintenance.clear().artifacts == 1
+        os.close(reading)
+        os.close(writing)

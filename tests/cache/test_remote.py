@@ -32,10 +32,13 @@ from tests.cache.helpers import (
 )
 from tests.cache.test_damage import mounted
 from tests.cache.test_processes import kill_at_line
+from tests.support.processes import hang, soon
 
 BUCKET, FOLDER = "figures", "quantcore/files"
 ADDRESS = f"s3://{BUCKET}/{FOLDER}"
 DAMAGED = b"W" + CONTENT[1:]
+# Less than any number of tries at full length would take; more than a busy machine needs.
+SOON_S = 40
 
 
 @dataclass(frozen=True)
@@ -62,18 +65,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     """An S3 server of this module's own."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with suppress(OSError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            time.sleep(0.05)
+        assert soon(lambda: listens(port))
         yield f"http://127.0.0.1:{port}"
         server.kill()
 
@@ -267,7 +271,7 @@ def test_a_file_being_fetched_is_not_evicted_by_another_process(
     def use(ready: Callable[[], None]) -> None:
         with Store.open(settings).using(sha256):
             ready()
-            time.sleep(60)
+            hang()
 
     with child_that(use), Store.open(settings) as store:
         age(settings, sha256, 60)
@@ -289,7 +293,7 @@ def test_a_storage_that_does_not_answer_is_named_soon_and_nothing_here_is_lost(
             work()
         assert not isinstance(e.value, DamagedArtifactError)
         assert "credentials" in e.value.remedy
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < SOON_S
     assert here.path(kept).read_bytes() == b"kept"
     assert here.maintenance.verify().is_clean
     # The answer was not lost with the storage: the next try has only to bring it.

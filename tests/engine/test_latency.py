@@ -20,7 +20,7 @@ SIDE = 48
 QUICK = MeasureSpec(threads=1, min_rounds=3, time_budget_s=0.5)
 SPIN = "while True: pass"
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.timed, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 @pytest.fixture(scope="module")

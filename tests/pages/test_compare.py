@@ -14,6 +14,7 @@ from quantcore.jobs import Forecast
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, running, view, waiting
 from tests.support import fixtures
+from tests.support.processes import PATIENCE_S
 from ui.common import progress, state
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -46,7 +47,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
 @pytest.fixture
 def open_page(fake: FakeComparisons) -> Open:
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=30)
+        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
         page.query_params.update(address)
         return page.run()
 

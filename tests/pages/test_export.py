@@ -14,6 +14,7 @@ from quantcore.formats import EXPORTERS
 from quantcore.schema import ExportSpec, ImageSpec, Variant, VerificationReport
 from tests.pages.fakes import FakeComparisons
 from tests.support import fixtures, report_fixtures
+from tests.support.processes import PATIENCE_S
 from ui.common import state
 from ui.export import exporting
 
@@ -78,7 +79,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeExports:
 @pytest.fixture
 def open_page(fake: FakeExports) -> Open:
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=30)
+        page = AppTest.from_file(str(PAGE), default_timeout=PATIENCE_S)
         page.query_params.update(address)
         return page.run()
 

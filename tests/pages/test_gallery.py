@@ -16,6 +16,7 @@ from quantcore.schema import Comparison, ImageSpec, ModelSpec, VariantResult
 from quantcore.settings import Settings
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures, report_fixtures
+from tests.support.processes import PATIENCE_S
 from ui.common import state
 from ui.common.once import Rows
 from ui.common.state import Shown
@@ -68,7 +69,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, answered: tuple[Store, Comparison]) ->
 @pytest.fixture
 def open_page(fake: FakeComparisons) -> Open:
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=60)
+        page = AppTest.from_file(str(PAGE), default_timeout=PATIENCE_S)
         page.query_params.update({"job": "mine", **address})
         return page.run()
 

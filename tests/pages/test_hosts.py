@@ -12,7 +12,7 @@ from quantcore.errors import SchedulerError
 from quantcore.jobs import Host
 from tests.pages.fakes import FakeComparisons, view
 from tests.support import fixtures, queues
-from tests.support.processes import soon
+from tests.support.processes import PATIENCE_S, soon
 from ui.common import hosts, state
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -36,7 +36,7 @@ def known(fake: FakeComparisons, answer: Answer) -> AppTest:
     fake.hosts = answer
     hosts.lookout().seen()
     assert soon(lambda: hosts.lookout().seen() is not None)
-    return AppTest.from_file(str(APP), default_timeout=30).run()
+    return AppTest.from_file(str(APP), default_timeout=PATIENCE_S).run()
 
 
 def cluster(*environments: fixtures.Environment, workers: int = 1) -> Answer:
@@ -52,7 +52,7 @@ def test_without_a_scheduler_nothing_is_chosen(
     fake: FakeComparisons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("QUANTCORE_SCHEDULER")
-    page = AppTest.from_file(str(APP), default_timeout=30).run()
+    page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S).run()
     assert "Measure on" not in [box.label for box in page.selectbox]
     measure(page)
     assert fake.asked["host"] == hosts.here()
@@ -127,7 +127,7 @@ def test_a_scheduler_that_keeps_one_waiting_keeps_no_page_waiting(
         return [hosts.here()]
 
     fake.hosts = wait
-    page = AppTest.from_file(str(APP), default_timeout=10).run()
+    page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S).run()
     assert any("Asking the scheduler at" in caption.value for caption in page.caption)
     assert page.button(key="measure").disabled
     page.run()

@@ -16,6 +16,7 @@ from quantcore.settings import Settings
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME
 from tests.support import fixtures, queues
+from tests.support.processes import PATIENCE_S
 from ui.common import state
 from ui.common.markdown import markdown
 
@@ -42,7 +43,7 @@ def queue(comparisons: Service, settings: Settings) -> Iterator[JobQueue]:
 @pytest.fixture
 def open_page(comparisons: Service) -> Open:
     def open_page() -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=30).run()
+        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S).run()
         return page.switch_page("pages/Jobs.py").run()
 
     return open_page

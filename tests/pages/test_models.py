@@ -29,6 +29,7 @@ from tests.pages.fakes import ME, FakeComparisons, view
 from tests.pages.test_export import FakeExports
 from tests.pages.test_try import FakePlayground
 from tests.support import fixtures
+from tests.support.processes import PATIENCE_S
 from ui.common import hosts, owned_uploads, state, widgets
 from ui.export import exporting
 from ui.models import catalogue, describing, own_uploads
@@ -71,7 +72,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeComparisons:
 @pytest.fixture
 def open_page(fake: FakeComparisons) -> Open:
     def open_page(path: Path = PAGE, **address: str) -> AppTest:
-        page = AppTest.from_file(str(path), default_timeout=60)
+        page = AppTest.from_file(str(path), default_timeout=PATIENCE_S)
         page.query_params.update(address)
         return page.run()
 

@@ -15,6 +15,7 @@ from quantcore.jobs.sweep import read_sweep, write_sweep
 from quantcore.schema import CellProgress, ModelSpec
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.support import fixtures
+from tests.support.processes import PATIENCE_S
 from ui.common import state
 from ui.sweep import sweeps
 
@@ -35,7 +36,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
 @pytest.fixture
 def open_page(fake: FakeComparisons) -> Open:
     def open_page() -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=60).run()
+        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S).run()
         return page.switch_page("pages/Sweep.py").run()
 
     return open_page
@@ -204,7 +205,7 @@ def test_a_refusal_says_what_to_do(open_page: Open, fake: FakeComparisons) -> No
 
 
 def test_its_results_open_on_the_first_page(fake: FakeComparisons) -> None:
-    page = AppTest.from_file(str(APP), default_timeout=60)
+    page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
     page.query_params["job"] = "new"
     page.run()
     html = "\n".join(element.proto.body for element in page.html)
@@ -228,7 +229,7 @@ def test_while_it_runs_each_cell_says_which_it_is(fake: FakeComparisons) -> None
         for place, (_, variant) in enumerate(asked)
     ]
     fake.views["busy"] = view(replace(source, results=()), "running", cells=cells)
-    page = AppTest.from_file(str(APP), default_timeout=60)
+    page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
     page.query_params["job"] = "busy"
     page.run()
     html = "\n".join(element.proto.body for element in page.html)
@@ -243,7 +244,7 @@ def test_variants_that_are_not_drawn_are_counted(fake: FakeComparisons) -> None:
     rows = fixtures.two_models().results
     bare = [replace(row, accuracy=None) for row in rows[3:]]
     fake.views["new"] = view(fixtures.swept([*rows[:3], *bare]))
-    page = AppTest.from_file(str(APP), default_timeout=60)
+    page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
     page.query_params["job"] = "new"
     page.run()
     said = [caption.value for caption in page.caption]

@@ -11,6 +11,7 @@ from quantcore.settings import Settings
 from tests.pages.conftest import Browse
 from tests.pages.fakes import FakeComparisons, running, view
 from tests.support import fixtures
+from tests.support.processes import PATIENCE_S
 from ui.common import seen, state
 from ui.compare import tour
 
@@ -34,7 +35,7 @@ def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture
 def open_page(data: Path, unseen: None) -> Open:
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=30)
+        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
         page.query_params.update(address)
         return page.run()
 

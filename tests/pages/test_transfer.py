@@ -17,6 +17,7 @@ from quantcore.settings import Settings
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads, use
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons
+from tests.support.processes import PATIENCE_S
 from ui.common import site, state
 
 PROJECT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ def fake(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> FakeFineTuning:
 @pytest.fixture
 def open_page(fake: FakeFineTuning) -> Open:
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=30)
+        page = AppTest.from_file(str(PAGE), default_timeout=PATIENCE_S)
         page.query_params.update(address)
         return page.run()
 

@@ -22,6 +22,7 @@ from quantcore.playground import (
 from quantcore.schema import Comparison, Guess, VariantResult
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.support import fixtures
+from tests.support.processes import PATIENCE_S
 from ui.common import state
 from ui.playground import playground
 
@@ -99,7 +100,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakePlayground:
 @pytest.fixture
 def open_page(fake: FakePlayground) -> Open:
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=30)
+        page = AppTest.from_file(str(PAGE), default_timeout=PATIENCE_S)
         page.query_params.update({"job": "job"} | address)
         return page.run()
 

@@ -11,6 +11,7 @@ from quantcore.engine import plan
 from quantcore.schema import Comparison, ModelSpec, Variant
 from tests.pages.fakes import FakeComparisons, running, view
 from tests.support import fixtures
+from tests.support.processes import PATIENCE_S
 from ui.common import state
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -37,7 +38,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
 @pytest.fixture
 def open_page(fake: FakeComparisons) -> Open:
     def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=60)
+        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
         page.query_params.update(address)
         page.session_state["what-if"] = True
         return page.run()

@@ -7,6 +7,7 @@ from quantcore.backends import BACKENDS
 from quantcore.draw import tables
 from quantcore.formats import EXPORTERS
 from quantcore.workflows import WORKFLOWS
+from tests.support.processes import PATIENCE_S
 from ui.common import glossary
 
 PAGE = Path(__file__).parents[2] / "pages" / "Words.py"
@@ -22,7 +23,7 @@ MAX_CHARACTERS = 220
 
 
 def page(**address: str) -> AppTest:
-    opened = AppTest.from_file(PAGE, default_timeout=60)
+    opened = AppTest.from_file(PAGE, default_timeout=PATIENCE_S)
     opened.query_params.update(address)
     return opened.run()
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import grid, recipe
-from benchmarks.__main__ import BENCHMARKS
-from benchmarks.lines import Figure, absent, at_least, at_most, count, near, note, shown
+from benchmarks import grid, house, recipe
+from benchmarks.__main__ import BENCHMARKS, run
+from benchmarks.lines import INDENT, Figure, absent, at_least, at_most, count, near, note, shown
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,32 @@ def test_only_figures_with_a_limit_are_counted() -> None:
 
 def test_every_benchmark_has_a_title_of_its_own() -> None:
     assert len({each.title for each in BENCHMARKS.values()}) == len(BENCHMARKS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(each, marks=[pytest.mark.browser] if each in ("page", "uploads") else [])
+        for each in BENCHMARKS
+    ],
+)
+def test_every_benchmark_runs(name: str) -> None:
+    printed = list(run(name, small=True))
+    marks = {line.split(maxsplit=1)[0] for line in printed if not line.startswith(INDENT)}
+    assert marks <= {"yes", "no", "-"}
+    assert marks, printed
+    assert not [line for line in printed if line.split()[1:2] == ["none"]]
+
+
+def test_a_benchmark_that_ends_early_would_be_seen() -> None:
+    assert absent("scaling", "ended early").split()[1] == "none"
+
+
+def test_the_house_has_a_floor_for_every_room() -> None:
+    floors = house.floors_by_room()
+    assert floors["errors"] == 0
+    assert floors["cli"] == max(floors.values())
+    assert set(range(max(floors.values()))) <= set(floors.values())
 
 
 def test_the_recipe_sees_pictures_as_the_app_does() -> None:

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from scripts.live import LiveServer
 
@@ -154,7 +154,7 @@ def test_a_server_that_has_drawn_every_page_holds_no_torch(live: LiveServer, pag
         page.goto(f"{live.url}/{address}")
         page.get_by_test_id("stAppViewContainer").get_by_role("heading").first.wait_for()
         page.get_by_test_id("stStatusWidget").wait_for(state="detached")
-        assert page.get_by_test_id("stException").count() == 0, f"the page {address!r} broke"
+        expect(page.get_by_test_id("stException")).to_have_count(0)
     loaded = {Path(line.split()[-1]).name for line in _memory_map(live.pid)}
     assert "libtorch_cpu.so" not in loaded
     assert any(name.startswith("libpython") or name.startswith("python") for name in loaded)

@@ -231,9 +231,9 @@ def test_raw_samples_too_many_for_a_mail_are_left_out():
 def test_a_report_of_200_variants_is_soon_written():
     source = fixtures.many()
     report.to_html(fixtures.one_variant())
-    began = time.perf_counter()
+    began = time.process_time()
     report.to_html(source)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_it_is_printed_on_a4_with_the_table_whole():

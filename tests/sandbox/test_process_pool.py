@@ -14,18 +14,21 @@ import pytest
 
 from quantcore.errors import CancelledError, ChildDiedError, RequestError
 from quantcore.sandbox import PROJECT, Child, ProcessPool, Progress, import_path
-from tests.support.processes import is_gone, soon
+from tests.support.processes import PATIENCE_S, is_gone, soon
 
+# Far less than the child would take, far more than a busy machine needs.
+SOON_S = 20
 # What starts tests may have told them to ignore Ctrl-C, which a process passes on to its own.
 OWNER = """
-import signal, time
+import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from quantcore.sandbox import ProcessPool
+from tests.support.processes import hang
 pool = ProcessPool(["tests.support.child_functions"])
 child = pool.spawn("tests.support.child_functions:sleep")
 child.receive()
 print(pool._process.pid, child.pid, flush=True)
-time.sleep(600)
+hang()
 """
 
 
@@ -43,7 +46,7 @@ def asleep(pool: ProcessPool) -> Child:
 
 def test_a_child_answers(bare: ProcessPool) -> None:
     with bare.spawn("tests.support.child_functions:add", 2, 3) as child:
-        assert child.receive(timeout_s=30) == 5
+        assert child.receive(timeout_s=PATIENCE_S) == 5
 
 
 def test_progress_arrives_in_order_before_the_answer(bare: ProcessPool) -> None:
@@ -93,7 +96,7 @@ def test_a_killed_child_is_reported_by_the_signals_name(bare: ProcessPool) -> No
     with asleep(bare) as child:
         os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(ChildDiedError, match=r"SIGKILL.*memory runs out") as caught:
-            child.receive(timeout_s=30)
+            child.receive(timeout_s=PATIENCE_S)
     assert caught.value.remedy
     with bare.spawn("tests.support.child_functions:add", 1, 1) as another:
         assert another.receive() == 2
@@ -103,7 +106,7 @@ def test_a_crashed_child_is_reported_by_the_signals_name(bare: ProcessPool) -> N
     with asleep(bare) as child:
         os.kill(child.pid, signal.SIGSEGV)
         with pytest.raises(ChildDiedError, match="SIGSEGV"):
-            child.receive(timeout_s=30)
+            child.receive(timeout_s=PATIENCE_S)
 
 
 def test_a_child_that_leaves_without_a_word_is_noticed(bare: ProcessPool) -> None:
@@ -111,15 +114,15 @@ def test_a_child_that_leaves_without_a_word_is_noticed(bare: ProcessPool) -> Non
         bare.spawn("tests.support.child_functions:leave") as child,
         pytest.raises(ChildDiedError, match="ended before it answered"),
     ):
-        child.receive(timeout_s=30)
+        child.receive(timeout_s=PATIENCE_S)
 
 
-def test_cancel_ends_the_child_within_a_second(bare: ProcessPool) -> None:
+def test_cancel_ends_the_child_soon(bare: ProcessPool) -> None:
     with asleep(bare) as child:
         started = time.monotonic()
         with pytest.raises(CancelledError):
             child.receive(should_stop=lambda: True)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < SOON_S
     assert is_gone(child.pid)
 
 
@@ -167,16 +170,16 @@ def test_nothing_outlives_an_owner_that_dies(how: signal.Signals) -> None:
         assert owner.stdout is not None
         pids = [int(pid) for pid in owner.stdout.readline().split()]
         owner.send_signal(how)
-        owner.wait(timeout=30)
+        owner.wait(timeout=PATIENCE_S)
     assert len(pids) == 2
     assert soon(lambda: all(map(is_gone, pids)))
 
 
 def test_children_start_with_torch_at_hand_and_nothing_running(pool: ProcessPool) -> None:
     with pool.spawn("tests.support.child_functions:look_around") as child:
-        state = child.receive(timeout_s=120)
+        state = child.receive(timeout_s=PATIENCE_S)
     with pool.spawn("tests.support.child_functions:multiply", 2) as child:
-        threads, corner = child.receive(timeout_s=120)
+        threads, corner = child.receive(timeout_s=PATIENCE_S)
     assert state["torch"]
     assert (state["threads"], state["python_threads"], state["server_threads"]) == (1, 1, 1)
     assert (threads, corner) == (2, 513)
@@ -217,12 +220,12 @@ def test_a_child_that_needs_too_much_memory_names_the_limit() -> None:
         ["torch", "tests.support.child_functions"], memory_limit_bytes=1_500_000_000
     ) as small:
         with small.spawn("tests.support.child_functions:hoard", 0.5) as child:
-            assert child.receive(timeout_s=60) == 500_000_000
+            assert child.receive(timeout_s=PATIENCE_S) == 500_000_000
         with (
             small.spawn("tests.support.child_functions:hoard", 3.0) as child,
             pytest.raises(ChildDiedError, match=r"more memory than the 1\.5 GB a variant may use"),
         ):
-            child.receive(timeout_s=60)
+            child.receive(timeout_s=PATIENCE_S)
 
 
 def test_a_child_that_takes_too_long_names_the_setting(pool: ProcessPool) -> None:
@@ -268,7 +271,7 @@ def test_a_message_without_end_is_no_answer(
         locked.spawn("tests.support.child_functions:dribble") as child,
         pytest.raises(ChildDiedError, match="no answer"),
     ):
-        child.receive(timeout_s=30)
+        child.receive(timeout_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,7 @@ def test_what_is_no_answer_ends_a_locked_child(locked: ProcessPool, content: byt
         locked.spawn("tests.support.child_functions:say", content) as child,
         pytest.raises(ChildDiedError, match="no answer"),
     ):
-        child.receive(timeout_s=30)
+        child.receive(timeout_s=PATIENCE_S)
     assert is_gone(child.pid)
 
 
@@ -298,12 +301,12 @@ def test_a_message_that_would_be_too_long_is_not_read(locked: ProcessPool) -> No
         locked.spawn("tests.support.child_functions:boast") as child,
         pytest.raises(ChildDiedError, match="no answer"),
     ):
-        child.receive(timeout_s=30)
+        child.receive(timeout_s=PATIENCE_S)
 
 
 def test_a_long_answer_of_a_locked_child_arrives_whole(locked: ProcessPool) -> None:
     with locked.spawn("tests.support.child_functions:send_much", 3_000_000) as child:
-        assert child.receive(timeout_s=30) == "x" * 3_000_000
+        assert child.receive(timeout_s=PATIENCE_S) == "x" * 3_000_000
 
 
 def test_a_locked_child_cannot_say_that_it_was_cancelled(locked: ProcessPool) -> None:
@@ -319,7 +322,7 @@ def test_a_locked_child_cannot_say_that_it_was_cancelled(locked: ProcessPool) ->
         locked.spawn("tests.support.child_functions:say", message) as child,
         pytest.raises(RuntimeError, match="CancelledError"),
     ):
-        child.receive(timeout_s=30)
+        child.receive(timeout_s=PATIENCE_S)
 
 
 def test_a_child_may_end_by_a_signal_that_has_no_name(bare: ProcessPool) -> None:
@@ -328,4 +331,4 @@ def test_a_child_may_end_by_a_signal_that_has_no_name(bare: ProcessPool) -> None
         bare.spawn("tests.support.child_functions:end_by", number) as child,
         pytest.raises(ChildDiedError, match=f"ended by signal {number}"),
     ):
-        child.receive(timeout_s=30)
+        child.receive(timeout_s=PATIENCE_S)

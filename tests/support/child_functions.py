@@ -11,6 +11,7 @@ from typing import Any
 
 from quantcore.errors import RequestError
 from quantcore.sandbox import progress_sender
+from tests.support.processes import hang
 
 
 class StubbornError(Exception):
@@ -51,7 +52,7 @@ def leave(_: Connection) -> None:
 def sleep(connection: Connection) -> None:
     """Say that it has begun, and never answer."""
     connection.send("asleep")
-    time.sleep(600)
+    hang()
 
 
 def look_around(_: Connection) -> dict[str, object]:
@@ -113,13 +114,13 @@ def dribble(connection: Any) -> None:
 def boast(connection: Any) -> None:
     """Promise a message that is longer than any answer."""
     os.write(connection._connection.fileno(), struct.pack("!iQ", -1, 2**40))
-    time.sleep(600)
+    hang()
 
 
 def say(connection: Any, content: bytes) -> None:
     """Send these very bytes as a message."""
     connection._connection.send_bytes(content)
-    time.sleep(600)
+    hang()
 
 
 def send_much(connection: Connection, characters: int) -> str:
@@ -128,4 +129,4 @@ def send_much(connection: Connection, characters: int) -> str:
 
 def end_by(_: Connection, number: int) -> None:
     os.kill(os.getpid(), number)
-    time.sleep(600)
+    hang()

@@ -1,9 +1,14 @@
-"""Which processes are there, and whether they are gone."""
+"""Which processes are there, whether they are gone, and how a test waits for that."""
 
+import threading
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import psutil
+
+# What a busy machine may need for what takes seconds on an idle one.
+PATIENCE_S = 120.0
 
 
 def is_gone(pid: int) -> bool:
@@ -14,14 +19,23 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def soon(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
-    """Wait until the condition holds; return whether it did in time."""
+def soon(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> bool:
+    """Wait until the condition holds; return whether it did in time.
+
+    Patient by default: it ends as soon as the condition holds, and a machine may be busy.
+    """
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
     return True
+
+
+def hang() -> NoReturn:
+    """Do nothing for ever, as a process does that a test is going to kill."""
+    threading.Event().wait()
+    raise AssertionError("nobody sets this event")
 
 
 def descendants(pid: int) -> dict[str, list[int]]:

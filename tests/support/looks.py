@@ -1,0 +1,62 @@
+"""What a test sees of a page in a browser, once it has come to rest."""
+
+import re
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.support.processes import PATIENCE_S, soon
+
+PATIENCE_MS = 1_000 * PATIENCE_S
+SERIOUS = ("serious", "critical")
+_OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
+# Spinners turn for ever; everything else fades or slides and ends.
+_MOVING = """document.getAnimations().filter(
+  each => each.playState === "running" && each.effect.getComputedTiming().endTime !== Infinity
+).length"""
+
+
+def expect_at_rest(page: Page) -> None:
+    """Wait until nothing fades or slides any more."""
+    assert soon(lambda: page.evaluate(_MOVING) == 0), "something goes on moving"
+
+
+def expect_no_overflow(page: Page) -> None:
+    """Wait until the page is no wider than its window."""
+    assert soon(lambda: page.evaluate(_OVERFLOW) <= 0), f"{page.evaluate(_OVERFLOW)} px too wide"
+
+
+def expect_accessible(page: Page, *, seriously: bool = True) -> None:
+    """Wait until axe finds nothing, or nothing serious, on a page that is at rest."""
+    expect_at_rest(page)
+    issues: list[str] = []
+
+    def is_clean() -> bool:
+        issues[:] = _issues(page, seriously)
+        return not issues
+
+    assert soon(is_clean, within_s=20), issues
+
+
+def expect_scheme(page: Page, scheme: str) -> None:
+    """Wait until the app is drawn in the light or the dark theme."""
+    scheme_of = "getComputedStyle(document.querySelector('.stApp')).colorScheme"
+    assert soon(lambda: page.evaluate(scheme_of) == scheme)
+
+
+def named_in_address(page: Page, parameter: str) -> str:
+    """Return the value of a parameter once the address has it."""
+    page.wait_for_url(re.compile(rf"[?&]{parameter}="))
+    found = re.search(rf"[?&]{parameter}=([\w-]+)", page.url)
+    assert found
+    return found[1]
+
+
+def _issues(page: Page, seriously: bool) -> list[str]:
+    """Return what axe finds: the rule, and where."""
+    return [
+        f"{issue['id']}: {node['target']} {node.get('failureSummary', '')}"
+        for issue in Axe().run(page).response["violations"]
+        if not seriously or issue["impact"] in SERIOUS
+        for node in issue["nodes"]
+    ]
