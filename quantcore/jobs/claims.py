@@ -9,6 +9,7 @@ from quantcore.cache import Database
 from quantcore.jobs.effects import apply_effects, fail_waiting
 from quantcore.jobs.records import Claim, Host, Location
 from quantcore.jobs.tables import (
+    add_host,
     cell_variants,
     fetch_all,
     fetch_job,
@@ -70,6 +71,15 @@ class Claims:
             attempt_id = _start_attempt(db, row)
         request, variant = cell_variants(row["requests"])[row["cell_index"]]
         return Claim(attempt_id, row["id"], row["cell_index"], request, variant, host)
+
+    def move(self, old: Host, new: Host) -> None:
+        """Let every job of one host belong to another: the same machine, described anew."""
+        with self._database.writing() as db:
+            add_host(db, new)
+            db.execute(
+                "UPDATE jobs SET host = ? WHERE host = ? AND location = ?",
+                (new.digest, old.digest, old.location),
+            )
 
     def progress(self, attempt_id: str, stage: str, share: float, worker: str = "") -> None:
         """Store how far a claimed cell is; its share never falls."""

@@ -80,6 +80,7 @@ class Dispatcher:
         with self._mutex:
             held = set(self._running)
         self._claims.recover(but=held)
+        self._take_over_earlier_environments()
         last_version: object = None
         while not self._closed.is_set():
             self._wake_up.clear()
@@ -96,6 +97,23 @@ class Dispatcher:
                 self._fill()
             self._wake_up.wait(POLL_S)
         self._release_all()
+
+    def _take_over_earlier_environments(self) -> None:
+        """Take on what waits for this machine as it was described before, or fail it if changed."""
+        here = Host(current_environment())
+        for host in self._claims.waiting_hosts():
+            if host.location != here.location or host.digest == here.digest:
+                continue
+            if host.environment.is_continued_by(here.environment):
+                self._claims.move(host, here)
+                continue
+            changed = QuantcoreError(
+                "It waited for this machine as it was before, and the machine or its libraries "
+                "have changed since.",
+                "Start the comparison again.",
+            )
+            while claim := self._claims.claim(host):
+                self._claims.complete(claim.attempt_id, self._fail_job(claim, changed))
 
     def _stop_if_closed(self) -> None:
         if self._closed.is_set():

@@ -7,8 +7,9 @@ from sqlite3 import Connection
 
 from quantcore.cache import Database
 from quantcore.jobs.effects import apply_effects
-from quantcore.jobs.records import ENVIRONMENT, REQUESTS, Host, JobRecord, NewCell, NewJob
+from quantcore.jobs.records import REQUESTS, Host, JobRecord, NewCell, NewJob
 from quantcore.jobs.tables import (
+    add_host,
     cell_record,
     fetch_all,
     fetch_job,
@@ -132,10 +133,7 @@ class JobTable:
 def _insert_job(db: Connection, job: NewJob) -> int:
     """Insert a job with its host and owner, and return its number."""
     host = job.host
-    db.execute(
-        "INSERT OR IGNORE INTO hosts VALUES (?, ?)",
-        (host.digest, ENVIRONMENT.dump_json(host.environment).decode()),
-    )
+    add_host(db, host)
     db.execute("INSERT OR IGNORE INTO owners (owner) VALUES (?)", (job.owner,))
     columns = {
         "id": job.id,

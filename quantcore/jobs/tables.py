@@ -122,6 +122,12 @@ def cell_variants(requests: str) -> list[tuple[CompareRequest, Variant]]:
     ]
 
 
+def add_host(db: Connection, host: Host) -> None:
+    """Insert a host unless it is there."""
+    environment = ENVIRONMENT.dump_json(host.environment).decode()
+    db.execute("INSERT OR IGNORE INTO hosts VALUES (?, ?)", (host.digest, environment))
+
+
 @lru_cache(maxsize=MAX_PARSED_ROWS)
 def parse_environment(text: str) -> Environment:
     """Return a host's environment."""

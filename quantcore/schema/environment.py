@@ -3,7 +3,7 @@
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -61,6 +61,14 @@ class Environment:
     def has(self, library: str) -> bool:
         """Return whether a library of `LIBRARIES` is installed there."""
         return self.libraries.get(library, MISSING) != MISSING
+
+    def is_continued_by(self, later: "Environment") -> bool:
+        """Return whether a later version of the app describes the same machine and software.
+
+        It may tell of more libraries than were told of before.
+        """
+        libraries = {name: later.libraries.get(name, "") for name in self.libraries}
+        return replace(later, libraries=libraries) == self
 
     def sentence(self) -> str:
         """Return the machine in words, for a line under figures."""

@@ -335,7 +335,7 @@ def test_a_program_whose_file_is_cached_is_not_timed_without_a_lock(
     job = replace(own, request=replace(TRAINED, variants=(FLOAT32,)))
     assert isinstance(run_cell(job, FLOAT32), VariantResult)
     of_a_program(monkeypatch)
-    monkeypatch.setattr(pipeline, "convert", lambda *_: pytest.fail("went on without a lock"))
+    monkeypatch.setattr(stages, "convert", lambda *_: pytest.fail("went on without a lock"))
     # Another way of timing: all but the timing is known.
     other = replace(job, request=replace(job.request, measure=replace(MEASURE, batch=2)))
     row = run_cell(other, FLOAT32)

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from quantcore.engine import FLOAT32, plan
 from quantcore.errors import RequestError, SchedulerError, StoreError
-from quantcore.jobs import Claim, Host
+from quantcore.jobs import Claim, Host, JobQueue, NewCell, NewJob
 from quantcore.jobs.attempts import Outcome
 from quantcore.schema import (
     CompareRequest,
@@ -189,6 +190,38 @@ def test_a_killed_scheduler_is_replaced_and_nothing_is_lost(running: Service) ->
     assert states(view) == ["done", "done"]
     assert view.cells[1].attempts == 2
     assert soon(lambda: all(map(is_gone, (*before["worker"], *before["pool"]))))
+
+
+def waiting_job(settings: Settings, host: Host) -> None:
+    cells = [NewCell("a", 1.0), NewCell("b", 1.0)]
+    variants = (FLOAT32, Variant("static", "x86"))
+    asked = CompareRequest(ModelSpec("bundled/mobilenet_v2"), variants)
+    with closing(JobQueue.open(settings)) as queue:
+        queue.jobs.add(NewJob("old", "", "somebody", (asked,), host), cells)
+
+
+def test_what_waited_before_more_libraries_were_told_of_goes_on(settings: Settings) -> None:
+    environment = current_environment()
+    fewer = {"torch": environment.libraries["torch"]}
+    waiting_job(settings, Host(replace(environment, libraries=fewer)))
+    comparisons, workers = Service(settings), OneAtATime()
+    comparisons._dispatcher._workers = workers  # type: ignore[assignment]
+    with closing(comparisons):
+        comparisons.resume()
+        assert workers.submitted.get(timeout=PATIENCE_S)
+        assert comparisons.view("old").comparison.environment == environment
+
+
+@pytest.mark.parametrize("change", [{"cpu": "Another"}, {"libraries": {"torch": "1.0"}}])
+def test_what_waited_for_a_machine_that_has_changed_says_so(
+    settings: Settings, change: dict[str, Any]
+) -> None:
+    waiting_job(settings, Host(replace(current_environment(), **change)))
+    with closing(Service(settings)) as comparisons:
+        comparisons.resume()
+        view = finished(comparisons, "old")
+    assert [cell.state for cell in view.cells] == ["failed", "failed"]
+    assert all("changed since" in row.reason for row in view.comparison.failures)
 
 
 class OneAtATime:
