@@ -325,7 +325,7 @@ def of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     def find_program(spec: ModelSpec) -> ModelInfo:
         return replace(find(spec), is_program=True)
 
-    for module in (pipeline, keys):
+    for module in (context, keys, pipeline):
         monkeypatch.setattr(module, "find", find_program)
 
 
