@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantcore.cache import Store
-from quantcore.engine import PRELOADED_MODULES, Conversion, Job, stages
+from quantcore.engine import PRELOADED_MODULES, CellContext, Conversion, stages
 from quantcore.errors import QuantcoreError
 from quantcore.models import catalogue, weights_digest
 from quantcore.sandbox import ProcessPool, never_stop
@@ -66,7 +66,7 @@ class Workshop:
     def __init__(self, request: CompareRequest, settings: Settings) -> None:
         self.pool = ProcessPool(PRELOADED_MODULES)
         self._store = Store.open(settings)
-        self._job = Job(
+        self._job = CellContext(
             request, settings, self._store, self.pool, lambda _stage, _share: None, never_stop
         )
 

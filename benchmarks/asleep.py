@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcore.engine import Job, keys, metrics, pipeline
+from quantcore.engine import CellContext, keys, metrics, pipeline
 from quantcore.jobs import worker
 from quantcore.schema import (
     Artifact,
@@ -23,7 +23,7 @@ STAGE_S = 0.25
 CELL_S = len(STAGES) * STAGE_S
 
 
-def sleep_through(job: Job, variant: Variant) -> VariantResult:
+def sleep_through(job: CellContext, variant: Variant) -> VariantResult:
     """Report each stage, sleep as long as it is said to take, and answer with made-up figures."""
     for index, stage in enumerate(STAGES):
         job.report(stage, index / len(STAGES))

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from benchmarks.app import absence, cold_settings, convolutional_models
 from benchmarks.lines import Figure, absent, at_least, at_most, note, shown
 from quantcore.cache import Store
-from quantcore.engine import Job, stages
+from quantcore.engine import CellContext, stages
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.exports import bundle, exports
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
     ExportSpec,
@@ -49,9 +49,9 @@ class Desk:
         measure = MeasureSpec(threads=self.settings.threads)
         return exports.planned(ModelSpec(model), variant, format, measure=measure)
 
-    def job(self, spec: ExportSpec) -> Job:
+    def job(self, spec: ExportSpec) -> CellContext:
         """Return a job that reports to nobody."""
-        return Job(
+        return CellContext(
             spec.request,
             self.settings,
             self.store,
@@ -95,7 +95,7 @@ def _desk() -> Iterator[Desk]:
 def lines(
     models: Sequence[str] | None = None,
     backends: Sequence[str] = BACKENDS,
-    formats: Sequence[str] = tuple(EXPORTERS),
+    formats: Sequence[str] = tuple(FORMATS),
 ) -> Iterator[Figure | str]:
     """Yield sizes, agreements and times of exported files.
 
@@ -168,9 +168,9 @@ def _faithful(
 def _agreement(what: str, card: VerificationReport) -> Iterator[Figure | str]:
     percent = 100 * (card.agreement or 0.0)
     over = f"same class as the variant on {card.images:,} images, {what}"
-    if EXPORTERS[card.spec.format].is_exact:
+    if FORMATS[card.spec.format].is_exact:
         yield at_least(over, percent, "%", 100.0)
-    elif EXPORTERS[card.spec.format].converts:
+    elif FORMATS[card.spec.format].converts:
         yield shown(over, percent, "%")
         for check in card.checks:
             yield note(f"{'held' if check.passed else 'did not hold'}: {check.found}")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from quantcore import wording
 from quantcore.cache import Store
-from quantcore.engine import Job, plan
+from quantcore.engine import CellContext, plan
 from quantcore.errors import QuantcoreError, UnsupportedError
 from quantcore.exports import exports
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.models import offered
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
@@ -70,7 +70,7 @@ def _rows(cells: list[tuple[str, Variant]], settings: Settings, images: int) -> 
         for model, variant in cells:
             made = {
                 name: _cell(store, pool, settings, ModelSpec(model), variant, name, images)
-                for name in EXPORTERS
+                for name in FORMATS
             }
             yield Row(model, variant, made)
 
@@ -87,7 +87,7 @@ def _cell(
     # How fast a file is stands on its card; here few rounds do.
     measure = MeasureSpec(threads=settings.threads, min_rounds=2)
     spec = exports.planned(model, variant, name, measure=measure, count=images)
-    job = Job(spec.request, settings, store, pool, lambda _stage, _share: None, never_stop)
+    job = CellContext(spec.request, settings, store, pool, lambda _stage, _share: None, never_stop)
     try:
         return exports.make(job, spec)
     except UnsupportedError as error:
@@ -99,7 +99,7 @@ def _cell(
 def text(rows: list[Row], images: int) -> str:
     """Return the document."""
     reasons: dict[str, int] = {}
-    titles = [EXPORTERS[name].title for name in EXPORTERS]
+    titles = [FORMATS[name].title for name in FORMATS]
     blocks = [
         "# What can be exported",
         "Each model below, in every workflow and backend and in every format: the size of the "
@@ -117,7 +117,7 @@ def text(rows: list[Row], images: int) -> str:
 
 
 def _line(row: Row, reasons: dict[str, int]) -> str:
-    cells = [_written(row.cells[name], reasons) for name in EXPORTERS]
+    cells = [_written(row.cells[name], reasons) for name in FORMATS]
     return f"| {row.variant.label} | {' | '.join(cells)} |"
 
 

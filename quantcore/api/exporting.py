@@ -8,7 +8,7 @@ from pathlib import Path
 from quantcore import uploads
 from quantcore.api.comparing import Progress, process_settings
 from quantcore.cache import Store
-from quantcore.engine import Job, origins
+from quantcore.engine import CellContext, origins
 from quantcore.exports import REPORT_SUFFIX, deliver, exports, pack, pack_name, require_free
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
@@ -97,7 +97,7 @@ class Exporting:
             QuantcoreError: the variant could not be made.
         """
         store = self.store.made_from(*origins(spec.request))
-        job = Job(spec.request, self._settings, store, self._pool, progress, never_stop)
+        job = CellContext(spec.request, self._settings, store, self._pool, progress, never_stop)
         return exports.make(job, spec)
 
     def __enter__(self) -> "Exporting":

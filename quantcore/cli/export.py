@@ -15,7 +15,7 @@ from quantcore.cli import arguments
 from quantcore.cli.running import EXIT_INTERRUPTED
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.exports import exports
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.schema import (
     ExportSpec,
     ImageSpec,
@@ -39,7 +39,7 @@ def export(
     backend: Annotated[
         str | None, typer.Option(help="The kernels it is made for; float32 needs none.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help=", ".join(EXPORTERS))] = None,
+    format: Annotated[str | None, typer.Option(help=", ".join(FORMATS))] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every format, one after the other.")] = False,
     option: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE of the format: opset=18, bytecode=7.")
@@ -96,10 +96,10 @@ def _formats(format: str | None, all_: bool, option: list[str] | None) -> list[s
             "Options belong to one format.", "Name it: --format onnx, without --all."
         )
     if all_:
-        return list(EXPORTERS)
+        return list(FORMATS)
     if format is None:
         raise RequestError(
-            "No format was asked for.", f"Take --format {', '.join(EXPORTERS)}, or --all."
+            "No format was asked for.", f"Take --format {', '.join(FORMATS)}, or --all."
         )
     return [format]
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from quantcore import wording
 from quantcore.draw import marks, titles
 from quantcore.draw.templating import render
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.schema import VariantResult, VerificationReport
 from quantcore.wording import NONE
 
@@ -24,7 +24,7 @@ def named(pairs: Sequence[tuple[VariantResult, VerificationReport]]) -> dict[str
     """
     names = titles.names([row for row, _ in pairs])
     return {
-        f"{name} as {EXPORTERS[report.spec.format].title}": row
+        f"{name} as {FORMATS[report.spec.format].title}": row
         for name, (base, report) in zip(names, pairs, strict=True)
         if (row := _row(base, report)) is not None
     }
@@ -61,7 +61,7 @@ def _file(name: str, row: VariantResult, report: VerificationReport) -> dict[str
     return {
         "name": name,
         "mark": marks.glyph(row.workflow, row.backend),
-        "format": EXPORTERS[report.spec.format].title,
+        "format": FORMATS[report.spec.format].title,
         "runtime": report.latency[0].runtime,
         "figures": {
             "Size": wording.megabytes(report.exported.artifact.size_bytes, 3),

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.draw.templating import render
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.schema import VerificationReport
 
 PASSED_SIGN, FAILED_SIGN = "✓", "✗"
@@ -48,4 +48,4 @@ def _verdict(report: VerificationReport) -> tuple[str, str]:
             f"{FAILED_SIGN} Do not ship this file",
             f"What did not hold: {wording.joined(failed)}.",
         )
-    return f"{PASSED_SIGN} Every check held", EXPORTERS[report.spec.format].summary
+    return f"{PASSED_SIGN} Every check held", FORMATS[report.spec.format].summary

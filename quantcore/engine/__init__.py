@@ -1,4 +1,4 @@
-from quantcore.engine.context import Job, is_locked, origins
+from quantcore.engine.context import CellContext, is_locked, origins
 from quantcore.engine.convert import Conversion, conversion_input, module_again, provenance
 from quantcore.engine.grid import float_cells, plan, refusals
 from quantcore.engine.keys import FLOAT32, image_size
@@ -28,8 +28,8 @@ __all__ = [
     "PRELOADED_MODULES",
     "SHIPPED",
     "Z_95",
+    "CellContext",
     "Conversion",
-    "Job",
     "TimedFile",
     "Timing",
     "answer_rounds",

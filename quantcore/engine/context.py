@@ -35,7 +35,7 @@ ReportStage = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Job:
+class CellContext:
     """All that the steps of one cell need. `refusal` says why this machine runs no program."""
 
     request: CompareRequest
@@ -139,7 +139,7 @@ def is_locked(request: CompareRequest) -> bool:
     return uploads.is_named(request.images.source) or find(request.model).is_program
 
 
-def stop_if_asked(job: Job) -> None:
-    """Raise `CancelledError` if the job's asker wants it to stop."""
-    if job.should_stop():
+def stop_if_asked(context: CellContext) -> None:
+    """Raise `CancelledError` if whoever asked for the cell wants it to stop."""
+    if context.should_stop():
         raise CancelledError("The work was cancelled.", "Start it again when you like.")

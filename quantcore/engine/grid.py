@@ -15,8 +15,8 @@ from quantcore.schema import (
     ImageSpec,
     MeasureSpec,
     ModelSpec,
+    Options,
     Setting,
-    Settings,
     Variant,
     canonical,
     current_environment,
@@ -62,7 +62,7 @@ def float_cells(backends: Sequence[str]) -> list[Variant]:
     return [Variant(FLOAT32.workflow, each) for each in float_backends(backends)]
 
 
-def _chosen(name: str, settings: Mapping[str, Setting]) -> Settings:
+def _chosen(name: str, settings: Mapping[str, Setting]) -> Options:
     """Return the settings in order, each of the type its workflow wants: 16, not "16"."""
     made = workflow(name, dict(settings))
     return tuple((key, getattr(made, key)) for key in sorted(settings))

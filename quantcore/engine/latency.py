@@ -19,9 +19,9 @@ from pydantic import Field, PositiveFloat, TypeAdapter
 
 from quantcore.backends import runtime
 from quantcore.engine import metrics
-from quantcore.formats import Predictor, exporter
+from quantcore.formats import Predictor, file_format
 from quantcore.sandbox import Child, ProcessPool, Progress, ShouldStop, Watch, not_an_answer
-from quantcore.schema import Latency, MeasureSpec, Settings, Speedup
+from quantcore.schema import Latency, MeasureSpec, Options, Speedup
 
 T = TypeVar("T")
 ROUND_S = 0.12
@@ -43,21 +43,21 @@ class TimedFile:
     backend: str | None
     image_size: int
     format: str | None = None
-    options: Settings = ()
+    options: Options = ()
 
     def loaded(self, threads: int) -> Predictor:
         """Return the file in its runtime. Runs in a child process."""
         backend = runtime(self.backend)
         if self.format is None:
             return backend.load(self.path, threads)
-        return exporter(self.format, dict(self.options)).load(self.path, backend, threads)
+        return file_format(self.format, dict(self.options)).load(self.path, backend, threads)
 
     @property
     def modules(self) -> tuple[str, ...]:
         """Return what its runtime imports, which is not counted as the file's memory."""
         if self.format is None:
             return runtime(self.backend).format.modules
-        return exporter(self.format, dict(self.options)).modules
+        return file_format(self.format, dict(self.options)).modules
 
 
 @dataclass(frozen=True)

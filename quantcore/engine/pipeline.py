@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from quantcore.backends import runtime
 from quantcore.cache import Store, locks
 from quantcore.engine import keys, metrics, stages
-from quantcore.engine.context import Job, stop_if_asked
+from quantcore.engine.context import CellContext, stop_if_asked
 from quantcore.engine.convert import Conversion
 from quantcore.engine.keys import FLOAT32
 from quantcore.engine.latency import TimedFile, Timing, time_in_turns
@@ -58,30 +58,32 @@ MACHINE_LOCK = Path(tempfile.gettempdir()) / f"quantcore-measures-{os.getuid()}.
 _RESULT = TypeAdapter(VariantResult)
 
 
-def run_cell(job: Job, variant: Variant) -> VariantResult | Failure:
+def run_cell(context: CellContext, variant: Variant) -> VariantResult | Failure:
     """Return the cell's figures, or why there are none. Only a cancelled cell raises.
 
     Raises:
         CancelledError: `should_stop` said so.
     """
     try:
-        return _known_or_measured(job, variant)
+        return _known_or_measured(context, variant)
     except CancelledError:
         raise
     except Exception as error:
-        return failure(job.request, variant, error)
+        return failure(context.request, variant, error)
 
 
-def _known_or_measured(job: Job, variant: Variant) -> VariantResult:
+def _known_or_measured(context: CellContext, variant: Variant) -> VariantResult:
     """Return the cell's figures; who asks while another process measures them waits for those."""
-    job.report("waiting for this machine", 0.0)
+    context.report("waiting for this machine", 0.0)
     # Nothing runs beside a measurement, whichever worker or server of this machine asks for it.
     with (
-        locks.exclusive(MACHINE_LOCK, check=lambda: stop_if_asked(job)),
-        job.store.once(cell_key(job.request, variant), check=lambda: stop_if_asked(job)),
+        locks.exclusive(MACHINE_LOCK, check=lambda: stop_if_asked(context)),
+        context.store.once(
+            cell_key(context.request, variant), check=lambda: stop_if_asked(context)
+        ),
     ):
-        known = cached_results(job.store, job.request, only=(variant,))
-        return known[variant] if variant in known else _measured(job, variant)
+        known = cached_results(context.store, context.request, only=(variant,))
+        return known[variant] if variant in known else _measured(context, variant)
 
 
 def failure(
@@ -154,32 +156,32 @@ def cached_results(
     }
 
 
-def _measured(job: Job, variant: Variant) -> VariantResult:
+def _measured(context: CellContext, variant: Variant) -> VariantResult:
     # What is cached needs no child, and timing starts its own.
-    job.require_lock()
-    job.report("preparing float32", 0.0)
-    floats = _float_conversions(job, variant, 0.0, 0.1)
-    conversion = floats.get(variant) or stages.convert(job, variant, 0.1, 0.55)
-    evaluations = _evaluations(job, {**_judged_floats(variant, floats), variant: conversion})
-    timing = _time(job, variant, conversion, floats)
-    result = _result(job, variant, conversion, evaluations, timing, floats)
+    context.require_lock()
+    context.report("preparing float32", 0.0)
+    floats = _float_conversions(context, variant, 0.0, 0.1)
+    conversion = floats.get(variant) or stages.convert(context, variant, 0.1, 0.55)
+    evaluations = _evaluations(context, {**_reference_floats(variant, floats), variant: conversion})
+    timing = _time(context, variant, conversion, floats)
+    result = _result(context, variant, conversion, evaluations, timing, floats)
     artifacts = [conversion.artifact.sha256]
     predictions = evaluations[variant].predictions
     artifacts += [predictions] if predictions else []
-    job.store.put("result", result.key, _RESULT.dump_json(result).decode(), artifacts)
-    job.report("done", 1.0)
+    context.store.put("result", result.key, _RESULT.dump_json(result).decode(), artifacts)
+    context.report("done", 1.0)
     return result
 
 
 def _float_conversions(
-    job: Job, variant: Variant, start: float, end: float
+    context: CellContext, variant: Variant, start: float, end: float
 ) -> dict[Variant, Conversion]:
     """Return the files of the float32 variants that a variant is timed against, its own first."""
     conversions: dict[Variant, Conversion] = {}
     environment = current_environment()
-    for each in keys.float_variants(job.request, variant, environment):
+    for each in keys.float_variants(context.request, variant, environment):
         try:
-            conversions[each] = stages.convert(job, each, start, end)
+            conversions[each] = stages.convert(context, each, start, end)
         except UnsupportedError:
             # Another runtime's float32 is only one more thing to compare with.
             if each.backend in (None, runtime(variant.backend).float_backend):
@@ -187,18 +189,20 @@ def _float_conversions(
     return conversions
 
 
-def _evaluations(job: Job, conversions: Mapping[Variant, Conversion]) -> dict[Variant, Evaluation]:
+def _evaluations(
+    context: CellContext, conversions: Mapping[Variant, Conversion]
+) -> dict[Variant, Evaluation]:
     """Return how each file answers, one after the other."""
     start, share = 0.55, 0.2 / len(conversions)
     return {
-        variant: stages.judge(
-            job, variant, conversion, start + index * share, start + (index + 1) * share
+        variant: stages.evaluate(
+            context, variant, conversion, start + index * share, start + (index + 1) * share
         )
         for index, (variant, conversion) in enumerate(conversions.items())
     }
 
 
-def _judged_floats(
+def _reference_floats(
     variant: Variant, floats: Mapping[Variant, Conversion]
 ) -> dict[Variant, Conversion]:
     """Return the floats that a variant's answers and 8-bit share are held against."""
@@ -207,20 +211,23 @@ def _judged_floats(
 
 
 def _time(
-    job: Job, variant: Variant, conversion: Conversion, floats: Mapping[Variant, Conversion]
+    context: CellContext,
+    variant: Variant,
+    conversion: Conversion,
+    floats: Mapping[Variant, Conversion],
 ) -> Timing:
     """Return the file's time in turns with the float32 files, each in its own runtime."""
-    size = keys.image_size(job.request, find(job.request.model))
+    size = keys.image_size(context.request, find(context.request.model))
     others = {each: made for each, made in floats.items() if each != variant}
     digests = [made.artifact.sha256 for made in (conversion, *others.values())]
-    with job.store.using(*digests) as paths:
+    with context.store.using(*digests) as paths:
         subject, *references = (
             TimedFile(path, each.backend, size)
             for path, each in zip(paths, (variant, *others), strict=True)
         )
-        watch = job.watch(0.75, 1.0)
+        watch = context.watch(0.75, 1.0)
         return time_in_turns(
-            job.pool, subject, references, job.request.measure, watch, job.should_stop
+            context.pool, subject, references, context.request.measure, watch, context.should_stop
         )
 
 
@@ -238,17 +245,17 @@ def _speedups(
 
 
 def _result(
-    job: Job,
+    context: CellContext,
     variant: Variant,
     conversion: Conversion,
     evaluations: Mapping[Variant, Evaluation],
     timing: Timing,
     floats: Iterable[Variant],
 ) -> VariantResult:
-    request = job.request
+    request = context.request
     info = find(request.model)
     evaluation = evaluations[variant]
-    accuracy, agreement, sqnr_db, images = _fidelity(job, evaluation, evaluations[FLOAT32])
+    accuracy, agreement, sqnr_db, images = _fidelity(context, evaluation, evaluations[FLOAT32])
     speedup, speedups = _speedups(variant, floats, timing)
     return VariantResult(
         key=keys.result_key(request, variant, current_environment()),
@@ -279,13 +286,13 @@ def _result(
 
 
 def _fidelity(
-    job: Job, evaluation: Evaluation, reference: Evaluation
+    context: CellContext, evaluation: Evaluation, reference: Evaluation
 ) -> tuple[Accuracy | None, float | None, float | None, int]:
     if evaluation.predictions is None or reference.predictions is None:
         return None, None, None, 0
-    with job.store.using(evaluation.predictions, reference.predictions) as paths:
+    with context.store.using(evaluation.predictions, reference.predictions) as paths:
         logits, float_logits = (load_logits(path) for path in paths)
-    labels = load_labels(job.request.images, find(job.request.model))
+    labels = load_labels(context.request.images, find(context.request.model))
     accuracy = None
     if labels is not None:
         accuracy = metrics.accuracy(logits.argmax(axis=1), labels[: len(logits)])

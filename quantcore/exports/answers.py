@@ -11,7 +11,7 @@ from quantcore.backends import runtime
 from quantcore.engine import evaluation_logits, store_logits
 from quantcore.errors import DoesNotRunError, QuantcoreError
 from quantcore.exports import sample
-from quantcore.formats import Format, Predictor, exporter
+from quantcore.formats import Format, Predictor, file_format
 from quantcore.images import load_images
 from quantcore.models import find
 from quantcore.sandbox import Outbox, progress_sender
@@ -41,7 +41,7 @@ def run_answers_child(
     connection: Connection, spec: ExportSpec, path: Path, folder: Path
 ) -> Answers:
     """Load the file in its runtime and store its answers on the evaluation pictures."""
-    made = exporter(spec.format, dict(spec.options))
+    made = file_format(spec.format, dict(spec.options))
     predict, logits = _asked(connection, made, spec, path, spec.variant.backend)
     info = find(spec.request.model)
     evaluation = load_images(spec.request.images, info).evaluation
@@ -57,7 +57,7 @@ def run_elsewhere_child(
     connection: Connection, spec: ExportSpec, path: Path, backend: str, folder: Path
 ) -> str:
     """Return the digest of the file's answers by the kernels of another backend."""
-    made = exporter(spec.format, dict(spec.options))
+    made = file_format(spec.format, dict(spec.options))
     _, logits = _asked(connection, made, spec, path, backend)
     return store_logits(Outbox(folder), logits)
 

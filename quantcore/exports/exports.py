@@ -19,8 +19,8 @@ from quantcore.cache import Store, locks
 from quantcore.engine import (
     FLOAT32,
     MACHINE_LOCK,
+    CellContext,
     Conversion,
-    Job,
     context,
     keys,
     pipeline,
@@ -36,7 +36,7 @@ from quantcore.errors import (
 )
 from quantcore.exports.verify import runtime_version, verify
 from quantcore.exports.write import Export
-from quantcore.formats import EXPORTERS, Format, exporter
+from quantcore.formats import FORMATS, Format, file_format
 from quantcore.images import images_digest, is_labelled
 from quantcore.models import Subject, find
 from quantcore.schema import (
@@ -47,8 +47,8 @@ from quantcore.schema import (
     ImageSpec,
     MeasureSpec,
     ModelSpec,
+    Options,
     Setting,
-    Settings,
     Support,
     Variant,
     VariantResult,
@@ -92,7 +92,7 @@ def planned(
     Args:
         model: the float model.
         variant: what is exported.
-        format: a name in `EXPORTERS`, or an alias.
+        format: a name in `FORMATS`, or an alias.
         options: of the format; text is read as numbers and truth where those are wanted.
         images: the pictures it is calibrated on and judged by.
         measure: how it is timed.
@@ -102,7 +102,7 @@ def planned(
         RequestError: an unknown model, workflow, backend, format, setting or option.
     """
     find(model)
-    format = canonical(EXPORTERS, format, "format")
+    format = canonical(FORMATS, format, "format")
     variant = replace(variant, workflow=canonical(WORKFLOWS, variant.workflow, "workflow"))
     if variant.workflow != FLOAT32.workflow and variant.backend is None:
         raise RequestError(
@@ -115,12 +115,12 @@ def planned(
     else:
         variant = replace(variant, backend=backend, settings=settings)
     given = tuple((options or {}).items())
-    chosen = _typed(exporter(format, dict(given)), given)
+    chosen = _typed(file_format(format, dict(given)), given)
     request = CompareRequest(model, (variant,), images or ImageSpec(), measure or MeasureSpec())
     return ExportSpec(request, variant, format, chosen, count)
 
 
-def _typed(made: object, given: Settings) -> Settings:
+def _typed(made: object, given: Options) -> Options:
     """Return the given settings in order, with the values that were read from them."""
     return tuple((name, getattr(made, name)) for name in sorted(name for name, _ in given))
 
@@ -231,7 +231,7 @@ def spec_of(row: VariantResult, format: str, images: ImageSpec, threads: int) ->
 
     Args:
         row: what was measured.
-        format: a name in `EXPORTERS`; its options are the defaults.
+        format: a name in `FORMATS`; its options are the defaults.
         images: what it was judged by.
         threads: how many it is timed with.
 
@@ -242,7 +242,7 @@ def spec_of(row: VariantResult, format: str, images: ImageSpec, threads: int) ->
     return planned(ModelSpec(row.model), variant_of(row), format, {}, images, measure)
 
 
-def make(job: Job, spec: ExportSpec) -> VerificationReport:
+def make(job: CellContext, spec: ExportSpec) -> VerificationReport:
     """Return the report of the file, which then lies in the store under its digest.
 
     A report that did not pass is returned as well: whether to take the file is for people to say.
@@ -268,7 +268,7 @@ def make(job: Job, spec: ExportSpec) -> VerificationReport:
         return cached(job.store, spec) or _verified(job, spec)
 
 
-def attempt(job: Job, spec: ExportSpec) -> VerificationReport | Failure:
+def attempt(job: CellContext, spec: ExportSpec) -> VerificationReport | Failure:
     """Return the file's report, or why there is no file. Only a cancelled export raises.
 
     Raises:
@@ -296,7 +296,7 @@ def _request(spec: ExportSpec) -> CompareRequest:
 
 
 def _exporter(spec: ExportSpec) -> Format:
-    return exporter(spec.format, dict(spec.options))
+    return file_format(spec.format, dict(spec.options))
 
 
 def _export_key(spec: ExportSpec, request: CompareRequest) -> str:
@@ -335,7 +335,7 @@ def _pictures(request: CompareRequest) -> list[object]:
     return [images_digest(images, info), images.evaluation_images, images.seed]
 
 
-def _verified(job: Job, spec: ExportSpec) -> VerificationReport:
+def _verified(job: CellContext, spec: ExportSpec) -> VerificationReport:
     job.require_lock()
     conversion = stages.convert(job, spec.variant, 0.0, 0.3)
     narrowed = replace(spec, request=job.request)
@@ -347,7 +347,7 @@ def _verified(job: Job, spec: ExportSpec) -> VerificationReport:
     return report
 
 
-def _exported(job: Job, spec: ExportSpec, conversion: Conversion) -> Export:
+def _exported(job: CellContext, spec: ExportSpec, conversion: Conversion) -> Export:
     """Return the file, from the store or made now."""
     key = _export_key(spec, job.request)
     text = job.store.get("export", key)

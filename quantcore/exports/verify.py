@@ -12,8 +12,8 @@ from pathlib import Path
 from quantcore import wording
 from quantcore.backends import runtime
 from quantcore.engine import (
+    CellContext,
     Conversion,
-    Job,
     TimedFile,
     Timing,
     keys,
@@ -27,7 +27,7 @@ from quantcore.exports import checks
 from quantcore.exports.answers import Answers
 from quantcore.exports.checks import Evidence
 from quantcore.exports.write import Export
-from quantcore.formats import exporter
+from quantcore.formats import file_format
 from quantcore.images import load_labels
 from quantcore.models import find
 from quantcore.schema import (
@@ -47,7 +47,7 @@ CHUNK = 1 << 20
 
 
 def verify(
-    job: Job, spec: ExportSpec, conversion: Conversion, export: Export
+    job: CellContext, spec: ExportSpec, conversion: Conversion, export: Export
 ) -> VerificationReport:
     """Return what is found of the file, which lies in the store.
 
@@ -69,7 +69,7 @@ def verify(
 class _Verification:
     """All that the steps of a verification need."""
 
-    job: Job
+    job: CellContext
     spec: ExportSpec
     conversion: Conversion
     export: Export
@@ -94,7 +94,7 @@ class _Verification:
         """Return the answers of the variant's own file, as a comparison stores them."""
         job = self.job
         if not job.request.model.is_random:
-            judged = stages.judge(job, self.spec.variant, self.conversion, start, end)
+            judged = stages.evaluate(job, self.spec.variant, self.conversion, start, end)
             assert judged.predictions is not None
             return self._logits(judged.predictions)
         own = replace(self.spec, format=self.conversion.artifact.format, options=())
@@ -116,7 +116,7 @@ class _Verification:
         return Evidence(
             spec=self.spec,
             exported=self.export.exported,
-            is_exact=exporter(self.spec.format, dict(self.spec.options)).is_exact,
+            is_exact=file_format(self.spec.format, dict(self.spec.options)).is_exact,
             expected=self.export.provenance,
             found=answers.provenance,
             logits=self._logits(answers.predictions),
@@ -151,7 +151,7 @@ class _Verification:
     def _phone_kernels(self, evidence: Evidence) -> tuple[str, ...]:
         backend, made = (
             self.spec.variant.backend,
-            exporter(self.spec.format, dict(self.spec.options)),
+            file_format(self.spec.format, dict(self.spec.options)),
         )
         if made.elsewhere is None or backend in (None, made.elsewhere):
             return ()
@@ -209,7 +209,7 @@ class _Verification:
         )
 
     def _latency(self, timing: Timing | None) -> RuntimeLatency:
-        name = exporter(self.spec.format, dict(self.spec.options)).runtime
+        name = file_format(self.spec.format, dict(self.spec.options)).runtime
         if timing is None:
             return RuntimeLatency(name, None, "The file does not load there.")
         speedup = None if self._is_own else timing.speedup
@@ -218,7 +218,7 @@ class _Verification:
 
 def runtime_version(spec: ExportSpec) -> str:
     """Return the version of what runs the file here; empty where that is not installed."""
-    modules = exporter(spec.format, dict(spec.options)).modules
+    modules = file_format(spec.format, dict(spec.options)).modules
     # Without modules of its own a format is torch's.
     package = modules[0].partition(".")[0] if modules else "torch"
     try:
@@ -229,7 +229,7 @@ def runtime_version(spec: ExportSpec) -> str:
 
 def overflows(spec: ExportSpec) -> tuple[str, ...]:
     """Return a note where the variant itself, rather than the file, may compute wrongly here."""
-    made = exporter(spec.format, dict(spec.options))
+    made = file_format(spec.format, dict(spec.options))
     backend = runtime(spec.variant.backend)
     if made.is_exact or not backend.overflows(current_environment()):
         return ()
@@ -259,7 +259,7 @@ def _zipped_bytes(path: Path) -> int:
 
 def _not_verified(spec: ExportSpec, evidence: Evidence | None) -> tuple[str, ...]:
     """Return what nobody looked at, in sentences."""
-    made = exporter(spec.format, dict(spec.options))
+    made = file_format(spec.format, dict(spec.options))
     ran_in = f"{made.runtime} {runtime_version(spec)}".rstrip() if made.modules else made.runtime
     told = [
         "No phone ran this file: how fast it is there, and how much memory it takes, is unknown.",

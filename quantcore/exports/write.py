@@ -15,7 +15,7 @@ from quantcore.engine import (
     provenance,
     store_logits,
 )
-from quantcore.formats import Source, Written, exporter, torchscript
+from quantcore.formats import Source, Written, file_format, torchscript
 from quantcore.sandbox import Outbox, progress_sender
 from quantcore.schema import Artifact, Exported, ExportSpec
 from quantcore.settings import physical_cores
@@ -56,7 +56,7 @@ def run_export_child(
 
     torch.set_num_threads(physical_cores())
     tell = progress_sender(connection)
-    chosen = exporter(spec.format, dict(spec.options))
+    chosen = file_format(spec.format, dict(spec.options))
     written: list[Written] = []
     outbox = Outbox(folder)
     with TemporaryDirectory(dir=folder) as scratch:

@@ -1,4 +1,4 @@
-"""What a file is. `EXPORTERS` is the list of formats; `exporter` builds one from its options."""
+"""What a file is. `FORMATS` is the list of formats; `file_format` builds one from its options."""
 
 from quantcore.formats.base import (
     METADATA,
@@ -16,7 +16,7 @@ from quantcore.formats.torchscript import TorchScript
 from quantcore.schema import Setting, built, picked
 
 __all__ = [
-    "EXPORTERS",
+    "FORMATS",
     "METADATA",
     "Format",
     "Kernels",
@@ -26,10 +26,10 @@ __all__ = [
     "Source",
     "TorchScript",
     "Written",
-    "exporter",
+    "file_format",
 ]
 
-EXPORTERS: dict[str, type[Format]] = {
+FORMATS: dict[str, type[Format]] = {
     "torchscript": TorchScript,
     "mobile": Mobile,
     "onnx": Onnx,
@@ -37,12 +37,12 @@ EXPORTERS: dict[str, type[Format]] = {
 }
 
 
-def exporter(name: str, options: dict[str, Setting]) -> Format:
+def file_format(name: str, options: dict[str, Setting]) -> Format:
     """Return the format of that name with these options, the others at their defaults.
 
     Raises:
         RequestError: an unknown format or option, or a value that does not fit.
     """
-    kind = picked(EXPORTERS, name, "format")
+    kind = picked(FORMATS, name, "format")
     chosen: Format = built(kind, options, f"format {name}", "option")
     return chosen

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from quantcore import uploads
 from quantcore.cache import Store
-from quantcore.engine import PRELOADED_MODULES, Job, is_locked, origins
+from quantcore.engine import PRELOADED_MODULES, CellContext, is_locked, origins
 from quantcore.sandbox import ProcessPool, sandboxed
 from quantcore.schema import CompareRequest, Environment, current_environment, digest
 from quantcore.settings import Settings
@@ -60,7 +60,7 @@ async def cancel(attempt_id: str) -> None:
 def run_task(
     attempt_id: str,
     request: CompareRequest,
-    task: Callable[[Job], Outcome],
+    task: Callable[[CellContext], Outcome],
     settings: Settings | None,
 ) -> Outcome:
     """Run one task; called by Dask. Without settings, this machine's own are used.
@@ -79,7 +79,7 @@ def run_task(
 
 
 @contextmanager
-def _without_deleted_uploads(job: Job) -> Iterator[None]:
+def _without_deleted_uploads(job: CellContext) -> Iterator[None]:
     """Delete what was made of an upload if that was deleted meanwhile."""
     try:
         yield
@@ -98,9 +98,9 @@ def dask_setup(_: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _job(attempt_id: str, request: CompareRequest, settings: Settings) -> Job:
+def _job(attempt_id: str, request: CompareRequest, settings: Settings) -> CellContext:
     pool, refusal = _pool(settings, is_locked(request))
-    job = Job(
+    job = CellContext(
         request=request,
         settings=settings,
         store=_store(settings).made_from(*origins(request)),

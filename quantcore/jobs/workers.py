@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from quantcore.engine import Job, run_cell
+from quantcore.engine import CellContext, run_cell
 from quantcore.errors import CancelledError
 from quantcore.jobs import worker
 from quantcore.jobs.attempts import Attempt, OnDone, OnFree, OnProgress, Outcome
@@ -50,7 +50,7 @@ class Workers:
     def submit_task(
         self,
         claim: Claim,
-        task: Callable[[Job], Any],
+        task: Callable[[CellContext], Any],
         on_progress: OnProgress,
         on_done: Callable[[Any], None],
         on_free: OnFree = lambda: None,

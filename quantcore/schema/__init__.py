@@ -15,8 +15,8 @@ from quantcore.schema.request import (
     ImageSpec,
     MeasureSpec,
     ModelSpec,
+    Options,
     Setting,
-    Settings,
     Variant,
 )
 from quantcore.schema.result import (
@@ -66,12 +66,12 @@ __all__ = [
     "Latency",
     "MeasureSpec",
     "ModelSpec",
+    "Options",
     "Pass",
     "Report",
     "RuntimeLatency",
     "Sample",
     "Setting",
-    "Settings",
     "Speedup",
     "Support",
     "Variant",

@@ -11,7 +11,7 @@ from quantcore.errors import RequestError
 from quantcore.schema.digests import canonical_json
 
 Setting = bool | int | float | str | None | tuple[str, ...]
-Settings = tuple[tuple[str, Setting], ...]
+Options = tuple[tuple[str, Setting], ...]
 
 RANDOM = "@random"
 SOURCES = ("bundled", "torchvision", "upload")
@@ -58,7 +58,7 @@ class Variant:
 
     workflow: str
     backend: str | None
-    settings: Settings = ()
+    settings: Options = ()
 
     @property
     def label(self) -> str:

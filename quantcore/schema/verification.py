@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from quantcore.errors import RequestError
 from quantcore.schema.environment import Environment
-from quantcore.schema.request import CompareRequest, Settings, Variant
+from quantcore.schema.request import CompareRequest, Options, Variant
 from quantcore.schema.result import Accuracy, Artifact, Latency, Speedup
 
 
@@ -22,7 +22,7 @@ class ExportSpec:
     Attributes:
         request: the model, its pictures and how it is timed; of its variants only float32 matters.
         variant: to export.
-        format: a name in `EXPORTERS`.
+        format: a name in `FORMATS`.
         options: the format's own settings, by name, sorted: `(("bytecode", 8),)`.
         images: how many evaluation pictures it is verified on, at most.
     """
@@ -30,7 +30,7 @@ class ExportSpec:
     request: CompareRequest
     variant: Variant
     format: str
-    options: Settings = ()
+    options: Options = ()
     images: int = 2_000
 
 

@@ -11,7 +11,7 @@ from quantcore.backends import BACKENDS
 from quantcore.cache import Store
 from quantcore.decide import Budgets, decide
 from quantcore.draw import charts, tables, titles
-from quantcore.engine import PRELOADED_MODULES, Job, plan, refusals, run_cell
+from quantcore.engine import PRELOADED_MODULES, CellContext, plan, refusals, run_cell
 from quantcore.sandbox import ProcessPool
 from quantcore.schema import (
     Comparison,
@@ -111,7 +111,9 @@ def measured(tmp_path: Path) -> Comparison:
     refused = refusals(request)
     modules = [*PRELOADED_MODULES, "tests.support.new_backend"]
     with ProcessPool(modules) as pool, Store.open(settings) as store:
-        job = Job(request, settings, store, pool, lambda _stage, _share: None, lambda: False)
+        job = CellContext(
+            request, settings, store, pool, lambda _stage, _share: None, lambda: False
+        )
         rows = [run_cell(job, each) for each in request.variants if each not in refused]
     results = tuple(row for row in rows if isinstance(row, VariantResult))
     assert len(results) == len(rows), rows

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore.cache import Store
-from quantcore.engine import FLOAT32, Job, context, keys, pipeline, run_cell, stages
+from quantcore.engine import FLOAT32, CellContext, context, keys, pipeline, run_cell, stages
 from quantcore.engine.predict import are_logits
 from quantcore.errors import CancelledError
 from quantcore.models import ModelInfo, bundled_file, find
@@ -61,18 +61,18 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def shared(pool: ProcessPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
+def shared(pool: ProcessPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CellContext]:
     """The job of a trained model, in a store that the tests of this module share."""
     settings = Settings(tmp_path_factory.mktemp("store"))
     with Store.open(settings) as store:
-        yield Job(TRAINED, settings, store, pool, _hush, lambda: False)
+        yield CellContext(TRAINED, settings, store, pool, _hush, lambda: False)
 
 
 @pytest.fixture
-def own(pool: ProcessPool, settings: Settings) -> Iterator[Job]:
+def own(pool: ProcessPool, settings: Settings) -> Iterator[CellContext]:
     """A job in a store of the test's own."""
     with Store.open(settings) as store:
-        yield Job(RANDOM, settings, store, pool, _hush, lambda: False)
+        yield CellContext(RANDOM, settings, store, pool, _hush, lambda: False)
 
 
 def _hush(_stage: str, _share: float) -> None:
@@ -80,17 +80,17 @@ def _hush(_stage: str, _share: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def results(shared: Job) -> dict[Variant, VariantResult]:
+def results(shared: CellContext) -> dict[Variant, VariantResult]:
     return {variant: measured(shared, variant) for variant in (FLOAT32, STATIC, DYNAMIC)}
 
 
-def measured(job: Job, variant: Variant) -> VariantResult:
+def measured(job: CellContext, variant: Variant) -> VariantResult:
     row = run_cell(job, variant)
     assert isinstance(row, VariantResult), row
     return row
 
 
-def nothing_spawns(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_spawns(job: CellContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         pytest.fail("a child was started")
 
@@ -109,7 +109,7 @@ def evaluation_pictures() -> tuple[Any, NDArray[np.int64]]:
     return ((scaled - 0.2860) / 0.3530).repeat(1, 3, 1, 1), labels.astype(np.int64)
 
 
-def answers(job: Job, row: VariantResult) -> NDArray[np.float64]:
+def answers(job: CellContext, row: VariantResult) -> NDArray[np.float64]:
     """Return the logits of a stored file, by plain torch."""
     import torch
 
@@ -125,7 +125,7 @@ def answers(job: Job, row: VariantResult) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("variant", [FLOAT32, STATIC, DYNAMIC], ids=lambda each: each.label)
 def test_accuracy_is_what_plain_torch_finds_in_the_file(
-    shared: Job, results: dict[Variant, VariantResult], variant: Variant
+    shared: CellContext, results: dict[Variant, VariantResult], variant: Variant
 ) -> None:
     row = results[variant]
     right = int((answers(shared, row).argmax(1) == evaluation_pictures()[1]).sum())
@@ -136,7 +136,7 @@ def test_accuracy_is_what_plain_torch_finds_in_the_file(
 
 
 def test_agreement_and_noise_are_those_of_the_two_files(
-    shared: Job, results: dict[Variant, VariantResult]
+    shared: CellContext, results: dict[Variant, VariantResult]
 ) -> None:
     reference, found = (answers(shared, results[each]) for each in (FLOAT32, STATIC))
     noise = ((reference - found) ** 2).sum()
@@ -147,7 +147,7 @@ def test_agreement_and_noise_are_those_of_the_two_files(
 
 
 def test_sizes_are_those_of_the_files(
-    shared: Job, results: dict[Variant, VariantResult], tmp_path: Path
+    shared: CellContext, results: dict[Variant, VariantResult], tmp_path: Path
 ) -> None:
     import torch
 
@@ -169,7 +169,9 @@ def test_the_share_of_int8_is_told(results: dict[Variant, VariantResult]) -> Non
     assert 0 < results[DYNAMIC].int8_share < 0.05
 
 
-def test_a_row_says_what_it_is_of(shared: Job, results: dict[Variant, VariantResult]) -> None:
+def test_a_row_says_what_it_is_of(
+    shared: CellContext, results: dict[Variant, VariantResult]
+) -> None:
     row = results[STATIC]
     assert (row.model, row.workflow, row.backend) == ("bundled/mobilenet_v2", "static", "x86")
     assert row.settings == {
@@ -185,7 +187,7 @@ def test_a_row_says_what_it_is_of(shared: Job, results: dict[Variant, VariantRes
     assert set(pipeline.cached_results(shared.store, TRAINED)) == {FLOAT32, STATIC}
 
 
-def test_progress_rises_and_names_its_stages(own: Job) -> None:
+def test_progress_rises_and_names_its_stages(own: CellContext) -> None:
     told: list[tuple[str, float]] = []
     measured(replace(own, report=lambda stage, share: told.append((stage, share))), FLOAT32)
     shares = [share for _, share in told]
@@ -197,7 +199,7 @@ def test_progress_rises_and_names_its_stages(own: Job) -> None:
 # What is not offered
 
 
-def test_random_weights_have_size_and_latency_only(own: Job) -> None:
+def test_random_weights_have_size_and_latency_only(own: CellContext) -> None:
     variant = Variant("static", "qnnpack", (("calibration_images", 2),))
     row = measured(own, variant)
     assert (row.accuracy, row.agreement, row.sqnr_db, row.fidelity_images) == (None, None, None, 0)
@@ -208,7 +210,7 @@ def test_random_weights_have_size_and_latency_only(own: Job) -> None:
     assert any("Random weights" in note for note in row.notes)
 
 
-def test_loose_pictures_give_agreement_and_no_accuracy(own: Job, tmp_path: Path) -> None:
+def test_loose_pictures_give_agreement_and_no_accuracy(own: CellContext, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for index in range(6):
@@ -227,7 +229,7 @@ def test_loose_pictures_give_agreement_and_no_accuracy(own: Job, tmp_path: Path)
 
 
 def test_a_second_call_starts_no_child(
-    shared: Job, results: dict[Variant, VariantResult], monkeypatch: pytest.MonkeyPatch
+    shared: CellContext, results: dict[Variant, VariantResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing_spawns(shared, monkeypatch)
     for variant, row in results.items():
@@ -235,7 +237,7 @@ def test_a_second_call_starts_no_child(
 
 
 def test_what_shares_its_numbers_shares_conversion_and_answers(
-    shared: Job, results: dict[Variant, VariantResult]
+    shared: CellContext, results: dict[Variant, VariantResult]
 ) -> None:
     spawned: list[str] = []
     spawn = shared.pool.spawn
@@ -256,7 +258,7 @@ def test_what_shares_its_numbers_shares_conversion_and_answers(
 
 
 def test_more_evaluation_pictures_convert_nothing_again(
-    shared: Job, results: dict[Variant, VariantResult]
+    shared: CellContext, results: dict[Variant, VariantResult]
 ) -> None:
     fewer = replace(TRAINED, images=ImageSpec(None, 10, SIDE))
     row = measured(replace(shared, request=fewer), FLOAT32)
@@ -266,7 +268,7 @@ def test_more_evaluation_pictures_convert_nothing_again(
     assert row.conversion_s == results[FLOAT32].conversion_s
 
 
-def test_a_damaged_file_is_set_aside_and_made_anew(own: Job) -> None:
+def test_a_damaged_file_is_set_aside_and_made_anew(own: CellContext) -> None:
     first = stages.convert(own, FLOAT32, 0.0, 1.0)
     path = own.store.path(first.artifact.sha256)
     content = path.read_bytes()
@@ -280,7 +282,7 @@ def test_a_damaged_file_is_set_aside_and_made_anew(own: Job) -> None:
     assert isinstance(run_cell(own, FLOAT32), VariantResult)
 
 
-def test_an_evicted_file_is_made_anew(own: Job) -> None:
+def test_an_evicted_file_is_made_anew(own: CellContext) -> None:
     first = stages.convert(own, FLOAT32, 0.0, 1.0)
     own.store.path(first.artifact.sha256).unlink()
     again = stages.convert(own, FLOAT32, 0.0, 1.0)
@@ -302,7 +304,7 @@ def test_two_processes_measure_one_cell_once(settings: Settings) -> None:
 # Trouble
 
 
-def test_a_cell_that_breaks_is_a_row_with_reason_and_details(own: Job) -> None:
+def test_a_cell_that_breaks_is_a_row_with_reason_and_details(own: CellContext) -> None:
     row = run_cell(own, Variant("dynamic", "x86", (("layers", ("no.such.layer",)),)))
     assert isinstance(row, Failure)
     assert "no submodule 'no.such.layer'" in row.reason
@@ -312,7 +314,7 @@ def test_a_cell_that_breaks_is_a_row_with_reason_and_details(own: Job) -> None:
     json.dumps(row.settings)
 
 
-def test_a_cell_that_is_cancelled_raises_and_keeps_what_was_made(own: Job) -> None:
+def test_a_cell_that_is_cancelled_raises_and_keeps_what_was_made(own: CellContext) -> None:
     stages.convert(own, FLOAT32, 0.0, 1.0)
     with pytest.raises(CancelledError):
         run_cell(replace(own, should_stop=lambda: True), FLOAT32)
@@ -330,7 +332,7 @@ def of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_program_whose_file_is_cached_is_not_timed_without_a_lock(
-    own: Job, monkeypatch: pytest.MonkeyPatch
+    own: CellContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = replace(own, request=replace(TRAINED, variants=(FLOAT32,)))
     assert isinstance(run_cell(job, FLOAT32), VariantResult)

@@ -16,7 +16,7 @@ import typer
 from quantcore.api import exporting
 from quantcore.cache import Store
 from quantcore.cli import export
-from quantcore.engine import FLOAT32, Job
+from quantcore.engine import FLOAT32, CellContext
 from quantcore.errors import (
     CancelledError,
     ChildDiedError,
@@ -28,7 +28,7 @@ from quantcore.errors import (
 )
 from quantcore.exports import Exports, answers, checks, exports, verify
 from quantcore.exports.checks import Evidence, Logits
-from quantcore.formats import EXPORTERS, Format
+from quantcore.formats import FORMATS, Format
 from quantcore.jobs import Workers
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
@@ -85,10 +85,10 @@ def make(store: Store, pool: ProcessPool, settings: Settings) -> Make:
 
 
 @pytest.fixture
-def idle(store: Store, settings: Settings) -> Callable[[ExportSpec], Job]:
+def idle(store: Store, settings: Settings) -> Callable[[ExportSpec], CellContext]:
     """Jobs that could not start a child."""
     nobody = cast(ProcessPool, None)
-    return lambda spec: Job(spec.request, settings, store, nobody, ignore, never_stop)
+    return lambda spec: CellContext(spec.request, settings, store, nobody, ignore, never_stop)
 
 
 # What is asked for
@@ -219,7 +219,7 @@ def test_a_variant_that_may_overflow_here_is_told_of(
 
 
 def test_what_was_made_before_is_given_without_a_child(
-    make: Make, store: Store, idle: Callable[[ExportSpec], Job]
+    make: Make, store: Store, idle: Callable[[ExportSpec], CellContext]
 ) -> None:
     card = make(ONNX)
     assert exports.make(idle(ONNX), ONNX) == card
@@ -345,7 +345,9 @@ def test_only_what_a_runtime_says_of_a_file_is_held_against_it(
     assert type(caught.value) is becomes
 
 
-def test_what_cannot_be_is_a_failure_with_the_remedy(idle: Callable[[ExportSpec], Job]) -> None:
+def test_what_cannot_be_is_a_failure_with_the_remedy(
+    idle: Callable[[ExportSpec], CellContext],
+) -> None:
     spec = planned(LSTM, dynamic(), "onnx")
     failed = exports.attempt(idle(spec), spec)
     assert isinstance(failed, Failure)
@@ -354,7 +356,9 @@ def test_what_cannot_be_is_a_failure_with_the_remedy(idle: Callable[[ExportSpec]
     assert "TorchScript" in failed.remedy
 
 
-def test_a_crash_is_a_failure_that_was_not_refused(idle: Callable[[ExportSpec], Job]) -> None:
+def test_a_crash_is_a_failure_that_was_not_refused(
+    idle: Callable[[ExportSpec], CellContext],
+) -> None:
     spec = planned(LSTM, FLOAT32, "onnx", opset=14)
     failed = exports.attempt(idle(spec), spec)
     assert isinstance(failed, Failure)
@@ -690,4 +694,4 @@ def test_a_file_that_failed_a_check_is_written_only_anyway(
 
 def test_every_format_is_offered_by_the_command() -> None:
     hints = export.export.__annotations__["format"]
-    assert all(name in str(hints.__metadata__[0].help) for name in EXPORTERS)
+    assert all(name in str(hints.__metadata__[0].help) for name in FORMATS)

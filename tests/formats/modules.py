@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quantcore.backends import FLOAT
 from quantcore.engine import FLOAT32
 from quantcore.errors import UnsupportedError
-from quantcore.formats import Source, Written, exporter, lite, mobile
+from quantcore.formats import Source, Written, file_format, lite, mobile
 from quantcore.formats.torchscript import captured
 from quantcore.images import ConversionInput
 from quantcore.schema import Setting
@@ -92,7 +92,7 @@ def export(
     _: Connection, name: str, format: str, options: dict[str, Setting], path: Path
 ) -> Written:
     """Write a module to `path`."""
-    return exporter(format, options).write(source(name), path, lambda _stage, _share: None)
+    return file_format(format, options).write(source(name), path, lambda _stage, _share: None)
 
 
 def sizes(_: Connection, name: str) -> dict[bool, int]:
@@ -146,7 +146,7 @@ def refuse(_: Connection, path: Path, fault: str) -> UnsupportedError:
     else:
         lite.loaded = broken
     try:
-        exporter("mobile", {"bytecode": 5}).write(source("Bare"), path, lambda *_: None)
+        file_format("mobile", {"bytecode": 5}).write(source("Bare"), path, lambda *_: None)
     except UnsupportedError as error:
         return error
     raise AssertionError("It was not refused.")
@@ -158,7 +158,7 @@ def overheard(_: Connection, name: str, path: Path) -> tuple[UnsupportedError, s
         for descriptor in (1, 2):
             os.dup2(heard.fileno(), descriptor)
         try:
-            exporter("onnx", {}).write(source(name), path, lambda *_: None)
+            file_format("onnx", {}).write(source(name), path, lambda *_: None)
         except UnsupportedError as error:
             heard.seek(0)
             return error, heard.read().decode()

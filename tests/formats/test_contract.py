@@ -10,7 +10,7 @@ from quantcore.engine import FLOAT32, provenance
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.exports import exports
-from quantcore.formats import EXPORTERS, exporter
+from quantcore.formats import FORMATS, file_format
 from quantcore.models import find, weights_digest
 from quantcore.schema import ModelSpec, Setting, Variant, library_versions
 from tests.support.exports import (
@@ -26,7 +26,7 @@ from tests.support.exports import (
 )
 
 # ExecuTorch has numbers of its own, and tests of its own.
-FORMATS = [name for name, kind in EXPORTERS.items() if not kind.converts]
+FORMATS = [name for name, kind in FORMATS.items() if not kind.converts]
 # The share of a static model's operators that run in 8 bits. ShuffleNet's channel shuffle asks for
 # sizes 32 times, which is arithmetic on no picture: 216 of 248.
 STATIC_INT8 = {MOBILENET: 1.0, SHUFFLENET: 216 / 248}
@@ -66,9 +66,9 @@ def test_the_file_answers_in_a_fresh_process_as_its_variant(bench: Bench, case: 
     spec = planned(case.model, case.variant, case.format)
     expected, found = bench.variant_logits(spec), bench.logits(spec)
     assert agreement(expected, found) == 1.0
-    if exporter(case.format, {}).is_exact and case.variant.workflow == "static":
+    if file_format(case.format, {}).is_exact and case.variant.workflow == "static":
         np.testing.assert_array_equal(found, expected)
-    elif exporter(case.format, {}).is_exact:
+    elif file_format(case.format, {}).is_exact:
         # Float layers are fused after loading, and a dynamic layer's range follows what they give.
         np.testing.assert_allclose(found, expected, atol=0.005 * np.abs(expected).max())
 
@@ -127,7 +127,7 @@ def test_the_file_says_what_it_needs(bench: Bench, case: Case) -> None:
     spec = planned(case.model, case.variant, case.format)
     made, answers = bench.export(spec).exported, bench.answers(spec)
     assert made.artifact.size_bytes == bench.path(spec).stat().st_size
-    assert made.suffix == EXPORTERS[case.format].suffix
+    assert made.suffix == FORMATS[case.format].suffix
     assert list(made.operators) == sorted(set(made.operators))
     needs_engine = case.format != "onnx" and case.variant != FLOAT32
     assert made.engines == ((case.variant.backend,) if needs_engine else ())
@@ -155,9 +155,9 @@ def _files(folder: Path) -> set[Path]:
 def test_a_file_that_is_no_such_thing_is_told_in_the_runtimes_words(bench: Bench) -> None:
     for name in FORMATS:
         spec = planned(LSTM, FLOAT32, name)
-        path = bench.settings.data / f"rotten{EXPORTERS[name].suffix}"
+        path = bench.settings.data / f"rotten{FORMATS[name].suffix}"
         path.write_bytes(b"not a model" * 100)
-        with pytest.raises(QuantcoreError, match=f"{EXPORTERS[name].runtime} says"):
+        with pytest.raises(QuantcoreError, match=f"{FORMATS[name].runtime} says"):
             bench.take("quantcore.exports.answers:run_answers_child", spec, path)
 
 
@@ -165,10 +165,10 @@ def test_a_file_that_is_no_such_thing_is_told_in_the_runtimes_words(bench: Bench
 
 
 def test_formats_can_be_told_apart() -> None:
-    kinds = EXPORTERS.values()
-    assert all(name == kind.name for name, kind in EXPORTERS.items())
+    kinds = FORMATS.values()
+    assert all(name == kind.name for name, kind in FORMATS.items())
     for facts in ([kind.suffix for kind in kinds], [kind.title for kind in kinds]):
-        assert len(set(facts)) == len(EXPORTERS)
+        assert len(set(facts)) == len(FORMATS)
     assert all(kind.suffix.startswith(".") and kind.summary.endswith(".") for kind in kinds)
 
 
@@ -184,7 +184,7 @@ def test_formats_can_be_told_apart() -> None:
 def test_what_a_format_cannot_carry_is_refused_with_why_and_what_instead(
     format: str, model: ModelSpec, variant: Variant, reason: str, remedy: str
 ) -> None:
-    support = exporter(format, {}).supports(subject(model), variant)
+    support = file_format(format, {}).supports(subject(model), variant)
     assert not support.ok
     assert support.reason.endswith(".")
     assert support.remedy.endswith(".")
@@ -216,6 +216,6 @@ def test_what_a_format_does_not_know_is_told_with_the_nearest(
     format: str, options: dict[str, Setting], reason: str, remedy: str
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        exporter(format, options)
+        file_format(format, options)
     assert reason in caught.value.reason
     assert remedy in caught.value.remedy

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.errors import ChildDiedError, StoreError
 from quantcore.exports import ExportView
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.schema import ExportSpec, ImageSpec, Variant, VerificationReport
 from tests.pages.fakes import FakeComparisons
 from tests.support import fixtures, report_fixtures
@@ -294,7 +294,7 @@ def test_the_link_from_a_row_asks_for_that_row() -> None:
     assert exporting.link(random, ImageSpec())["weights"] == "random"
 
 
-@pytest.mark.parametrize("format", EXPORTERS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_every_format_has_its_page(open_page: Open, fake: FakeExports, format: str) -> None:
     page = open_page(format=format)
-    assert EXPORTERS[format].summary in [each.value for each in page.caption]
+    assert FORMATS[format].summary in [each.value for each in page.caption]

@@ -5,7 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from quantcore.backends import BACKENDS
 from quantcore.draw import tables
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.workflows import WORKFLOWS
 from tests.support.processes import PATIENCE_S
 from ui.common import glossary
@@ -55,7 +55,7 @@ def test_what_registries_and_tooltips_say_is_what_the_glossary_says() -> None:
         for meanings in glossary.groups().values()
         for word, meaning in meanings.items()
     }
-    for entry in (*WORKFLOWS.values(), *BACKENDS.values(), *EXPORTERS.values()):
+    for entry in (*WORKFLOWS.values(), *BACKENDS.values(), *FORMATS.values()):
         assert known[entry.title] == entry.summary
     for column in tables.COLUMNS:
         assert known[column.title] == column.help

@@ -19,7 +19,7 @@ from packaging.version import Version
 import quantcore
 from quantcore.backends import BACKENDS, float_backends
 from quantcore.engine import FLOAT32, plan
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.models import Subject, catalogue, find
 from quantcore.schema import ModelSpec, Variant, current_environment
 from quantcore.workflows import WORKFLOWS, workflow
@@ -356,7 +356,7 @@ def test_the_documents_name_every_bundled_model() -> None:
 
 def test_the_documents_name_every_format_with_its_suffix() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `(\.\w+)` \|", document("docs/command-line.md"), re.M)
-    assert dict(rows) == {name: kind.suffix for name, kind in EXPORTERS.items()}
+    assert dict(rows) == {name: kind.suffix for name, kind in FORMATS.items()}
 
 
 def test_the_documents_name_every_setting() -> None:

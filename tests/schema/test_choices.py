@@ -10,7 +10,7 @@ from quantcore.backends import BACKENDS, runtime
 from quantcore.engine import plan
 from quantcore.errors import RequestError
 from quantcore.exports import exports
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.jobs import sweep
 from quantcore.schema import ModelSpec, Variant, canonical, picked
 from quantcore.workflows import WORKFLOWS
@@ -26,7 +26,7 @@ observer = "minmax"
 REGISTRIES: dict[str, Mapping[str, Any]] = {
     "workflow": WORKFLOWS,
     "backend": BACKENDS,
-    "format": EXPORTERS,
+    "format": FORMATS,
 }
 
 
@@ -41,9 +41,9 @@ def test_every_name_and_alias_means_one_entry(noun: str) -> None:
     assert set(counts.values()) == {1}
 
 
-@pytest.mark.parametrize("format", EXPORTERS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_a_format_is_known_by_its_suffix(format: str) -> None:
-    suffix = EXPORTERS[format].suffix
+    suffix = FORMATS[format].suffix
     for typed in (suffix, suffix.upper(), suffix.removeprefix(".")):
         assert exports.planned(MODEL, Variant("float32", None), typed).format == format
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from quantcore.cache import Store
-from quantcore.engine import Job, plan
+from quantcore.engine import CellContext, plan
 from quantcore.errors import RequestError
 from quantcore.exports import exports
 from quantcore.jobs import worker
@@ -206,7 +206,7 @@ def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> 
         for upload, left in ((kept, [kept.name]), (gone, [])):
             request = CompareRequest(ModelSpec(upload.name), ())
             job = SimpleNamespace(request=request, store=store.made_from(upload.name))
-            with worker._without_deleted_uploads(cast(Job, job)):
+            with worker._without_deleted_uploads(cast(CellContext, job)):
                 job.store.put("result", upload.token, "{}")
                 if upload is gone:
                     desk.comparisons.delete_upload(upload.token)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.cache import Store
-from quantcore.engine import Conversion, Job, context, load_logits, stages
+from quantcore.engine import CellContext, Conversion, context, load_logits, stages
 from quantcore.errors import CancelledError
 from quantcore.exports import exports
 from quantcore.exports.answers import Answers
@@ -72,8 +72,8 @@ def job_of(
     settings: Settings,
     report: context.ReportStage = ignore,
     should_stop: Callable[[], bool] = never_stop,
-) -> Job:
-    return Job(spec.request, settings, store, pool, report, should_stop)
+) -> CellContext:
+    return CellContext(spec.request, settings, store, pool, report, should_stop)
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Bench:
     answered: dict[ExportSpec, Answers] = field(default_factory=dict)
     variants: dict[ExportSpec, Logits] = field(default_factory=dict)
 
-    def job(self, spec: ExportSpec, report: context.ReportStage = ignore) -> Job:
+    def job(self, spec: ExportSpec, report: context.ReportStage = ignore) -> CellContext:
         return job_of(spec, self.store, self.pool, self.settings, report)
 
     def conversion(self, spec: ExportSpec) -> Conversion:

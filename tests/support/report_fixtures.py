@@ -9,7 +9,7 @@ from PIL import Image
 
 from quantcore.engine import metrics
 from quantcore.exports import exports
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.models import find
 from quantcore.schema import (
     Accuracy,
@@ -50,7 +50,7 @@ def spec(
 def card(wanted: ExportSpec | None = None, file: Path | None = None) -> VerificationReport:
     """Return what was proved of a file whose every check held; of `file` where one is given."""
     wanted = wanted or spec()
-    info, kind = find(wanted.request.model), EXPORTERS[wanted.format]
+    info, kind = find(wanted.request.model), FORMATS[wanted.format]
     sha256, size = "ab" * 32, 2_320_942
     if file is not None:
         sha256, size = file_digest(file), file.stat().st_size

@@ -12,7 +12,7 @@ from PIL import Image
 
 from quantcore.backends import BACKENDS, float_backends, runtime
 from quantcore.cache import Store
-from quantcore.engine import FLOAT32, Job, context, plan, refusals, stages
+from quantcore.engine import FLOAT32, CellContext, context, plan, refusals, stages
 from quantcore.engine.keys import recipe_key
 from quantcore.errors import CancelledError, RequestError
 from quantcore.models import Subject, bundled_file, find
@@ -114,10 +114,10 @@ def bench(
 @pytest.fixture
 def job(
     pool: ProcessPool, request_: CompareRequest, settings: Settings
-) -> Iterator[Callable[[context.ReportStage], Job]]:
+) -> Iterator[Callable[[context.ReportStage], CellContext]]:
     """A function that makes the job of one cell with a progress function of its own."""
     with Store.open(settings) as store:
-        yield lambda report: Job(request_, settings, store, pool, report, lambda: False)
+        yield lambda report: CellContext(request_, settings, store, pool, report, lambda: False)
 
 
 # Which cells there are
@@ -177,7 +177,7 @@ def test_what_a_progress_report_raises_ends_the_conversion(
 @pytest.mark.parametrize("report", [1, 2])
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_cell_cancelled_in_mid_conversion_leaves_nothing(
-    job: Callable[[context.ReportStage], Job], name: str, report: int
+    job: Callable[[context.ReportStage], CellContext], name: str, report: int
 ) -> None:
     cell = next(each for each in POSSIBLE if each.workflow == name)
     reports: list[str] = []

@@ -13,7 +13,7 @@ from quantcore.draw import titles, verification
 from quantcore.engine import variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.exports import Exports, ExportView, bundle, exports
-from quantcore.formats import EXPORTERS, exporter
+from quantcore.formats import FORMATS, file_format
 from quantcore.models import ModelInfo, find
 from quantcore.report import figures
 from quantcore.schema import (
@@ -64,7 +64,7 @@ def parameters() -> tuple[Parameter, ...]:
         Parameter("weights", ("trained",), ("trained", "random")),
         Parameter("workflow", ("static",), tuple(WORKFLOWS)),
         Parameter("backend", ("qnnpack",), tuple(titles.backends())),
-        Parameter("format", ("mobile",), tuple(EXPORTERS)),
+        Parameter("format", ("mobile",), tuple(FORMATS)),
         Parameter(SIZE_KEY, (), None),
         Parameter(state.IMAGES, (), state.UploadNames()),
         Parameter(SETTINGS_KEY, (), None, many=True),
@@ -121,7 +121,7 @@ def ask() -> ExportSpec | None:
         format = _format()
         with st.expander("Settings", type="compact", key="export-settings"):
             settings = _fields(name, WORKFLOWS[name], SETTINGS_KEY)
-            options = _fields(format, EXPORTERS[format], OPTIONS_KEY)
+            options = _fields(format, FORMATS[format], OPTIONS_KEY)
             side, source, *_ = st.columns(fields.COLUMNS)
             with side:
                 size = _size(info)
@@ -163,14 +163,14 @@ def _format() -> str:
     format = str(
         st.segmented_control(
             "Format",
-            list(EXPORTERS),
+            list(FORMATS),
             key="format",
             required=True,
-            format_func=lambda name: markdown(f"{EXPORTERS[name].title} {EXPORTERS[name].suffix}"),
+            format_func=lambda name: markdown(f"{FORMATS[name].title} {FORMATS[name].suffix}"),
             help=FORMAT_HELP,
         )
     )
-    st.caption(markdown(EXPORTERS[format].summary))
+    st.caption(markdown(FORMATS[format].summary))
     return format
 
 
@@ -178,7 +178,7 @@ def _fields(name: str, kind: type, key: str) -> dict[str, Setting]:
     """Draw the settings of a workflow or format, at first as the address has them."""
     if not fields.of(kind):
         return {}
-    title = titles.workflow(name) if name in WORKFLOWS else EXPORTERS[name].title
+    title = titles.workflow(name) if name in WORKFLOWS else FORMATS[name].title
     st.markdown(Markdown("**{}**").format(title))
     changed = fields.draw(name, kind, _named(name, key), f"@{state.visit()}")
     st.session_state[key] = _written(changed)
@@ -190,7 +190,7 @@ def _named(name: str, key: str) -> dict[str, Setting]:
     pairs = [text.partition(":") for text in st.session_state.get(key) or ()]
     found = {part: arguments.value(value.replace("+", ",")) for part, _, value in pairs}
     try:
-        made = workflow(name, found) if name in WORKFLOWS else exporter(name, found)
+        made = workflow(name, found) if name in WORKFLOWS else file_format(name, found)
     except QuantcoreError:
         return {}
     values = {part: getattr(made, part) for part in found}
@@ -247,7 +247,7 @@ def exported_of(shown: Shown) -> list[ExportedRow]:
         for row in shown.results
         # A file is timed on one image a call, with this server's threads.
         if (row.batch, row.threads) == (1, threads)
-        for format in EXPORTERS
+        for format in FORMATS
         if (report := _recorded(row, format, images, threads)) is not None
     ]
 

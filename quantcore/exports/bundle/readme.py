@@ -2,7 +2,7 @@
 
 from quantcore import wording
 from quantcore.exports.bundle.snippets import LANGUAGES, snippets
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.models import find
 from quantcore.report import figures
 from quantcore.schema import VerificationReport
@@ -32,7 +32,7 @@ def readme(report: VerificationReport, file_name: str) -> str:
 
 
 def _introduction(report: VerificationReport) -> str:
-    spec, kind = report.spec, EXPORTERS[report.spec.format]
+    spec, kind = report.spec, FORMATS[report.spec.format]
     title = find(spec.request.model).title
     return (
         f"{title}, {spec.variant.label}, as {kind.title}. {kind.summary} It runs on "

@@ -16,8 +16,8 @@ from quantcore.schema import (
     ImageSpec,
     MeasureSpec,
     ModelSpec,
+    Options,
     Setting,
-    Settings,
     Variant,
 )
 from quantcore.workflows import WORKFLOWS, settings_if_known, workflow
@@ -129,7 +129,7 @@ class Sweep:
             yield images, MeasureSpec(threads=threads, batch=batch)
 
 
-def _changed(name: str, chosen: Mapping[str, Setting]) -> Settings:
+def _changed(name: str, chosen: Mapping[str, Setting]) -> Options:
     """Return the settings that differ from their defaults, each of the type its workflow wants."""
     typed = workflow(name, dict(chosen))
     return tuple(

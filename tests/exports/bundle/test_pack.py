@@ -20,7 +20,7 @@ from quantcore.cache import Store
 from quantcore.engine.convert import preparation
 from quantcore.exports import bundle, exports
 from quantcore.exports.bundle.snippets import check
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.images import prepare
 from quantcore.models import ModelInfo, find
 from quantcore.sandbox import ProcessPool
@@ -55,7 +55,7 @@ def names(archive: zipfile.ZipFile) -> set[str]:
     return {Path(name).name for name in archive.namelist()}
 
 
-@pytest.mark.parametrize("format", EXPORTERS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_the_zip_holds_file_code_picture_and_proof_in_one_folder(
     format: str, tmp_path: Path
 ) -> None:
@@ -93,7 +93,7 @@ def test_a_file_that_does_not_load_has_no_picture_and_nothing_to_rerun(tmp_path:
         assert name.encode() not in text, "the README speaks of what is not there"
 
 
-@pytest.mark.parametrize("format", EXPORTERS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_code_names_the_file_its_size_and_its_numbers(format: str) -> None:
     card = report_fixtures.card(report_fixtures.spec(format))
     name = exports.file_name(card.spec)
@@ -111,7 +111,7 @@ def test_code_names_the_file_its_size_and_its_numbers(format: str) -> None:
     compile(found["python"], "snippet.py", "exec")
 
 
-@pytest.mark.parametrize("format", EXPORTERS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_the_check_is_a_program_of_about_twenty_lines(format: str) -> None:
     card = report_fixtures.card(report_fixtures.spec(format))
     text = check(card, exports.file_name(card.spec))
