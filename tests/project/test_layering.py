@@ -4,7 +4,8 @@ import ast
 import re
 import subprocess
 import sys
-from itertools import chain
+import tomllib
+from itertools import chain, pairwise, product
 from pathlib import Path
 
 import pytest
@@ -94,10 +95,33 @@ def test_an_import_from_the_inside_of_a_room_would_be_seen() -> None:
     assert any(each.startswith("quantcore.") for each in insides(file))
 
 
-def test_the_architecture_names_every_room_and_no_other() -> None:
+def test_the_architecture_lists_every_room_in_the_order_of_imports() -> None:
     rows = re.findall(r"^\| `quantcore/(\w+)/` \|", ARCHITECTURE.read_text(), re.M)
     rooms = {path.parent.name for path in (PROJECT / "quantcore").glob("*/__init__.py")}
+    contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = next(each["layers"] for each in contracts["contracts"] if each["id"] == "rooms")
+    names = [name for layer in layers for name in layer.split(" : ") if name in rooms]
+    assert rows == names[::-1]
     assert set(rows) == rooms
+
+
+def test_the_architecture_draws_every_room_and_only_arrows_that_are_imports() -> None:
+    arrows = _drawn_arrows()
+    rooms = {path.parent.name for path in (PROJECT / "quantcore").glob("*/__init__.py")}
+    assert set(chain.from_iterable(arrows)) == rooms | {"pages"}
+    places = {"pages": PAGES}
+    for room, other in arrows:
+        files = python_files(*places.get(room, [f"quantcore/{room}"]))
+        names = {f"{module}.{name}." for path in files for module, name in imports(path)}
+        assert any(name.startswith(f"quantcore.{other}.") for name in names), (room, other)
+
+
+def _drawn_arrows() -> set[tuple[str, str]]:
+    picture = ARCHITECTURE.read_text().partition("```mermaid")[2].partition("```")[0]
+    lines = [line.split("-->") for line in picture.splitlines() if "-->" in line]
+    steps = chain.from_iterable(pairwise(line) for line in lines)
+    ends = [(re.findall(r"\w+", left), re.findall(r"\w+", right)) for left, right in steps]
+    return set(chain.from_iterable(product(*each) for each in ends))
 
 
 def test_only_the_edges_read_settings_from_the_environment() -> None:
