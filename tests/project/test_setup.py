@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -17,7 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import quantcore
-from quantcore.backends import BACKENDS, float_backends
+from quantcore.backends import BACKENDS, base, float_backends
 from quantcore.engine import FLOAT32, plan
 from quantcore.formats import FORMATS
 from quantcore.models import Subject, catalogue, find
@@ -375,6 +376,29 @@ def test_the_documents_link_to_files_that_exist(name: str) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document(name))
     folder = (PROJECT / name).parent
     assert [link for link in links if not (folder / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_documents_name_files_and_functions_that_exist(name: str) -> None:
+    places = r"`((?:quantcore|ui|tests|scripts)/[\w./-]*)(?::([\w.]+))?`"
+    for path, function in re.findall(places, document(name)):
+        assert (PROJECT / path).exists(), path
+        last = function.rpartition(".")[2]
+        assert not last or re.search(rf"(def|class) {last}\b", document(path)), function
+
+
+def test_the_documented_backend_is_a_whole_one() -> None:
+    code = document("docs/extending.md").partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/extending.md", "exec"), names)
+    backend = names["BACKEND"]
+    assert _public(base.Backend) <= set(dir(backend))
+    assert all(_public(base.Step) <= set(dir(each)) for each in backend.toolchain.steps.values())
+    assert backend.name not in BACKENDS
+
+
+def _public(protocol: type) -> set[str]:
+    return {name for name in vars(protocol) if not name.startswith("_")}
 
 
 def test_every_document_is_in_the_table_of_contents() -> None:
