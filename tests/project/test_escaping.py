@@ -28,7 +28,7 @@ TRUSTED = {
     "quantcore/draw/templating.py": 1,
     "quantcore/draw/picture.py": 2,
     "quantcore/report/page.py": 5,
-    "quantcore/export/bundle/page.py": 1,
+    "quantcore/exports/bundle/page.py": 1,
 }
 # Elements of Streamlit whose first argument is Markdown, and arguments that are in all elements.
 ELEMENTS = {

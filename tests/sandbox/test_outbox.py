@@ -84,7 +84,6 @@ def test_an_outbox_over_its_quota_ends_the_work(
     for _ in range(2):
         with pytest.raises(ChildDiedError, match="wrote more"):
             stops()
-    assert outbox.TOO_MUCH.__traceback__ is None
 
 
 def test_a_quota_check_still_asks_whether_to_stop(tmp_path: Path) -> None:

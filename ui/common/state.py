@@ -358,7 +358,7 @@ def _is_elsewhere(job: JobView) -> bool:
 
 
 def _chosen(cell: VariantResult | Failure) -> bool:
-    if cell.backend is None:
-        return True
-    state = st.session_state
-    return cell.workflow in state["workflows"] and cell.backend in state["backends"]
+    """Return whether a cell is of the chosen workflows and backends; their float32 always is."""
+    workflows, backends = st.session_state["workflows"], st.session_state["backends"]
+    by_workflow = cell.workflow == "float32" or cell.workflow in workflows
+    return by_workflow and (cell.backend is None or cell.backend in backends)
