@@ -41,8 +41,8 @@ def run_answers_child(
     connection: Connection, spec: ExportSpec, path: Path, folder: Path
 ) -> Answers:
     """Load the file in its runtime and store its answers on the evaluation pictures."""
-    made = file_format(spec.format, dict(spec.options))
-    predict, logits = _asked(connection, made, spec, path, spec.variant.backend)
+    chosen = file_format(spec.format, dict(spec.options))
+    predict, logits = _evaluated(connection, chosen, spec, path, spec.variant.backend)
     info = find(spec.request.model)
     evaluation = load_images(spec.request.images, info).evaluation
     pixels = sample.as_seen(evaluation, sample.surest(logits), info)
@@ -50,20 +50,24 @@ def run_answers_child(
     picture = outbox.add(lambda target: target.write_bytes(sample.png(pixels)), sample.FORMAT)
     predictions = store_logits(outbox, logits)
     shown = Sample(picture, sample.guesses(predict, pixels, info))
-    return Answers(predictions, shown, made.read_metadata(path), made.checks(path))
+    return Answers(predictions, shown, chosen.read_metadata(path), chosen.checks(path))
 
 
 def run_elsewhere_child(
     connection: Connection, spec: ExportSpec, path: Path, backend: str, folder: Path
 ) -> str:
     """Return the digest of the file's answers by the kernels of another backend."""
-    made = file_format(spec.format, dict(spec.options))
-    _, logits = _asked(connection, made, spec, path, backend)
+    chosen = file_format(spec.format, dict(spec.options))
+    _, logits = _evaluated(connection, chosen, spec, path, backend)
     return store_logits(Outbox(folder), logits)
 
 
-def _asked(
-    connection: Connection, made: Format, spec: ExportSpec, path: Path, backend: str | None
+def _evaluated(
+    connection: Connection,
+    chosen: Format,
+    spec: ExportSpec,
+    path: Path,
+    backend: str | None,
 ) -> tuple[Predictor, NDArray[np.float32]]:
     """Return the loaded file, and its logits `[N, classes]` on the evaluation pictures.
 
@@ -74,7 +78,7 @@ def _asked(
 
     torch.set_num_threads(physical_cores())
     try:
-        predict = made.load(path, runtime(backend), physical_cores())
+        predict = chosen.load(path, runtime(backend), physical_cores())
         return predict, evaluation_logits(predict, spec.request, progress_sender(connection))
     # A cancel, pictures that cannot be read, a full disk or memory: another time it may go well.
     except (QuantcoreError, OSError, MemoryError):
@@ -85,4 +89,4 @@ def _asked(
         if any(sign in text for sign in OUT_OF_MEMORY):
             raise
         text = text[:MAX_CHARACTERS]
-        raise DoesNotRunError(f"{made.runtime} says: {text}", "Try another format.") from error
+        raise DoesNotRunError(f"{chosen.runtime} says: {text}", "Try another format.") from error

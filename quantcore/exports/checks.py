@@ -34,7 +34,7 @@ class Evidence:
         exported: as it was made.
         is_exact: it has to answer exactly as its variant.
         expected: the provenance written into it.
-        found: the provenance read from it.
+        embedded: the provenance read from it.
         logits: its answers `[N, classes]`.
         variant_logits: those of the variant's own file.
         reference_logits: those of what it was made from, where that is not the variant.
@@ -46,7 +46,7 @@ class Evidence:
     exported: Exported
     is_exact: bool
     expected: Mapping[str, object]
-    found: Mapping[str, object]
+    embedded: Mapping[str, object]
     logits: Logits
     variant_logits: Logits
     reference_logits: Logits | None
@@ -71,10 +71,10 @@ class Evidence:
 
 def checks(evidence: Evidence) -> tuple[Check, ...]:
     """Return everything that must hold for the file to be offered without a warning."""
-    found = [_loads(evidence), _provenance(evidence), _answers(evidence)]
+    results = [_loads(evidence), _provenance(evidence), _answers(evidence)]
     if evidence.spec.format == "mobile":
-        found.append(_size(evidence))
-    return tuple(found)
+        results.append(_size(evidence))
+    return tuple(results)
 
 
 def does_not_load(reason: str) -> Check:
@@ -84,12 +84,14 @@ def does_not_load(reason: str) -> Check:
 
 def _loads(evidence: Evidence) -> Check:
     size = wording.megabytes(evidence.exported.artifact.size_bytes, 3)
-    found = f"The file, {size}, was loaded by a process that did not make it."
-    return Check("loads in a fresh process", True, found)
+    finding = f"The file, {size}, was loaded by a process that did not make it."
+    return Check("loads in a fresh process", True, finding)
 
 
 def _provenance(evidence: Evidence) -> Check:
-    missing = [key for key, value in evidence.expected.items() if evidence.found.get(key) != value]
+    missing = [
+        key for key, value in evidence.expected.items() if evidence.embedded.get(key) != value
+    ]
     if missing:
         return Check("provenance", False, f"The file does not carry its {wording.joined(missing)}.")
     labels = evidence.expected[LABELS]
@@ -117,13 +119,13 @@ def _same_classes(evidence: Evidence) -> Check:
     pictures = wording.count(len(evidence.logits), "picture")
     differs = f"logits differ by at most {wording.digits(evidence.largest_difference)}"
     if agreement == 1.0:
-        found = f"All {pictures} get the class that the variant names; {differs}."
+        finding = f"All {pictures} get the class that the variant names; {differs}."
     else:
-        found = (
+        finding = (
             f"{wording.percent(agreement, 2)} of {pictures} get the class that the variant names, "
             f"of at least {wording.percent(least)}; {differs}."
         )
-    return Check("answers as its variant", agreement >= least, found)
+    return Check("answers as its variant", agreement >= least, finding)
 
 
 def _near_its_reference(evidence: Evidence, reference: Logits) -> Check:
@@ -134,8 +136,8 @@ def _near_its_reference(evidence: Evidence, reference: Logits) -> Check:
         return Check(name, agreement >= MIN_AGREEMENT, f"{same}.")
     labels = evidence.labels[: len(reference)]
     points = round(100 * (_top1(evidence.logits, labels) - _top1(reference, labels)), 6)
-    found = f"Its top-1 is within {wording.points(abs(points))} of it; {same}."
-    return Check(name, abs(points) <= MAX_POINTS, found)
+    finding = f"Its top-1 is within {wording.points(abs(points))} of it; {same}."
+    return Check(name, abs(points) <= MAX_POINTS, finding)
 
 
 def _top1(logits: Logits, labels: NDArray[np.int64]) -> float:
@@ -150,13 +152,13 @@ def _noise(evidence: Evidence) -> Check:
     if evidence.is_exact:
         allowed = EXACT_TOLERANCE * float(np.abs(reference).max())
         differs = wording.digits(evidence.largest_difference)
-        found = f"Logits differ by at most {differs}, {wording.digits(allowed)} are allowed."
-        return Check(name, evidence.largest_difference <= allowed, found)
+        finding = f"Logits differ by at most {differs}, {wording.digits(allowed)} are allowed."
+        return Check(name, evidence.largest_difference <= allowed, finding)
     noise = metrics.sqnr_db(reference, evidence.logits)
     if noise is None:
         return Check(name, True, "Logits are the same.")
-    found = f"Signal to noise of the logits is {noise:.0f} dB, of at least {MIN_SQNR_DB:.0f}."
-    return Check(name, noise >= MIN_SQNR_DB, found)
+    finding = f"Signal to noise of the logits is {noise:.0f} dB, of at least {MIN_SQNR_DB:.0f}."
+    return Check(name, noise >= MIN_SQNR_DB, finding)
 
 
 def _size(evidence: Evidence) -> Check:

@@ -114,15 +114,15 @@ def planned(
         variant = Variant(FLOAT32.workflow, runtime(backend).float_backend)
     else:
         variant = replace(variant, backend=backend, settings=settings)
-    given = tuple((options or {}).items())
-    chosen = _typed(file_format(format, dict(given)), given)
+    option_items = tuple((options or {}).items())
+    chosen = _typed(file_format(format, dict(option_items)), option_items)
     request = CompareRequest(model, (variant,), images or ImageSpec(), measure or MeasureSpec())
     return ExportSpec(request, variant, format, chosen, count)
 
 
-def _typed(made: object, given: Options) -> Options:
+def _typed(source: object, settings: Options) -> Options:
     """Return the given settings in order, with the values that were read from them."""
-    return tuple((name, getattr(made, name)) for name in sorted(name for name, _ in given))
+    return tuple((name, getattr(source, name)) for name in sorted(name for name, _ in settings))
 
 
 def supports(spec: ExportSpec) -> Support:
@@ -262,8 +262,8 @@ def make(job: CellContext, spec: ExportSpec) -> VerificationReport:
     job.report("waiting for this machine", 0.0)
     key = digest([REPORT_KIND, dataclasses.asdict(spec)])
     with (
-        locks.exclusive(MACHINE_LOCK, check=lambda: context.stop_if_asked(job)),
-        job.store.once(key, check=lambda: context.stop_if_asked(job)),
+        locks.exclusive(MACHINE_LOCK, check=lambda: context.raise_if_cancelled(job)),
+        job.store.once(key, check=lambda: context.raise_if_cancelled(job)),
     ):
         return cached(job.store, spec) or _verified(job, spec)
 
@@ -301,16 +301,16 @@ def _exporter(spec: ExportSpec) -> Format:
 
 def _export_key(spec: ExportSpec, request: CompareRequest) -> str:
     """Return the digest of what decides the file's bytes."""
-    made = _exporter(spec)
+    written_format = _exporter(spec)
     return digest(
         {
             "version": EXPORT_VERSION,
             "conversion": keys.conversion_key(request, spec.variant),
             "format": spec.format,
-            "options": dataclasses.asdict(made),  # type: ignore[call-overload]
-            "versions": made.versions(),
+            "options": dataclasses.asdict(written_format),  # type: ignore[call-overload]
+            "versions": written_format.versions(),
             # What such a format answers is stored beside the file, to hold it against.
-            "pictures": _pictures(request) if made.converts else None,
+            "pictures": _pictures(request) if written_format.converts else None,
         }
     )
 

@@ -94,7 +94,7 @@ class Exports(BackgroundTasks[ExportSpec, ExportView]):
             except Empty:
                 if task.should_stop():
                     self._workers.cancel(attempt_id)
-                    task.stop_if_asked()
+                    task.raise_if_cancelled()
 
     def forget_upload(self, name: str) -> None:
         """Stop every export that is made from an upload, whoever asked, and remember none."""

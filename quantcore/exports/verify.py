@@ -85,9 +85,9 @@ class _Verification:
         except DoesNotRunError as error:
             return self._report((checks.does_not_load(error.reason),))
         evidence = self._evidence(answers, variant_logits)
-        found = (*checks.checks(evidence), *answers.checks)
+        results = (*checks.checks(evidence), *answers.checks)
         notes = self._notes(evidence)
-        report = self._report(found, evidence, self._timing(), notes)
+        report = self._report(results, evidence, self._timing(), notes)
         return replace(report, sample=answers.sample)
 
     def _variant_logits(self, start: float, end: float) -> checks.Logits:
@@ -118,7 +118,7 @@ class _Verification:
             exported=self.export.exported,
             is_exact=file_format(self.spec.format, dict(self.spec.options)).is_exact,
             expected=self.export.provenance,
-            found=answers.provenance,
+            embedded=answers.provenance,
             logits=self._logits(answers.predictions),
             variant_logits=variant_logits,
             reference_logits=self._logits(reference) if reference else None,
@@ -149,17 +149,15 @@ class _Verification:
         return (*overflows(self.spec), *self._phone_kernels(evidence))
 
     def _phone_kernels(self, evidence: Evidence) -> tuple[str, ...]:
-        backend, made = (
-            self.spec.variant.backend,
-            file_format(self.spec.format, dict(self.spec.options)),
-        )
-        if made.elsewhere is None or backend in (None, made.elsewhere):
+        backend = self.spec.variant.backend
+        chosen = file_format(self.spec.format, dict(self.spec.options))
+        if chosen.elsewhere is None or backend in (None, chosen.elsewhere):
             return ()
-        kernels = runtime(made.elsewhere).title
+        kernels = runtime(chosen.elsewhere).title
         start = f"On a phone this format has only {kernels}'s kernels."
         count = min(ELSEWHERE_IMAGES, len(evidence.logits))
         try:
-            logits = self._logits(self._elsewhere(made.elsewhere, count))
+            logits = self._logits(self._elsewhere(chosen.elsewhere, count))
         except DoesNotRunError as error:
             return (f"{start} By them this file does not run: {error.reason}",)
         same = metrics.agreement(evidence.logits[:count], logits)
@@ -176,12 +174,12 @@ class _Verification:
             function, share = "quantcore.exports.answers:run_elsewhere_child", (0.85, 0.9)
             arguments = spec, path, backend
             return job.run(
-                str, function, *arguments, files=lambda made: [made], share=share, reads=(path,)
+                str, function, *arguments, files=lambda digest: [digest], share=share, reads=(path,)
             )
 
     def _report(
         self,
-        found: tuple[Check, ...],
+        results: tuple[Check, ...],
         evidence: Evidence | None = None,
         timing: Timing | None = None,
         notes: tuple[str, ...] = (),
@@ -201,7 +199,7 @@ class _Verification:
             largest_logit_difference=evidence.largest_difference if evidence else None,
             latency=(self._latency(timing),),
             peak_memory_bytes=timing.peak_memory_bytes if timing else 0,
-            checks=found,
+            checks=results,
             not_verified=_not_verified(self.spec, evidence),
             notes=notes,
             provenance=self.export.provenance,
@@ -229,13 +227,13 @@ def runtime_version(spec: ExportSpec) -> str:
 
 def overflows(spec: ExportSpec) -> tuple[str, ...]:
     """Return a note where the variant itself, rather than the file, may compute wrongly here."""
-    made = file_format(spec.format, dict(spec.options))
+    chosen = file_format(spec.format, dict(spec.options))
     backend = runtime(spec.variant.backend)
-    if made.is_exact or not backend.overflows(current_environment()):
+    if chosen.is_exact or not backend.overflows(current_environment()):
         return ()
     return (
         f"Without VNNI, as here, {backend.title}'s 8-bit sums can overflow, and those of "
-        f"{made.runtime} do not: where the two name different classes, the file may be right and "
+        f"{chosen.runtime} do not: where the two name different classes, the file may be right and "
         "the variant wrong.",
     )
 
@@ -259,16 +257,18 @@ def _zipped_bytes(path: Path) -> int:
 
 def _not_verified(spec: ExportSpec, evidence: Evidence | None) -> tuple[str, ...]:
     """Return what nobody looked at, in sentences."""
-    made = file_format(spec.format, dict(spec.options))
-    ran_in = f"{made.runtime} {runtime_version(spec)}".rstrip() if made.modules else made.runtime
-    told = [
+    chosen = file_format(spec.format, dict(spec.options))
+    ran_in = (
+        f"{chosen.runtime} {runtime_version(spec)}".rstrip() if chosen.modules else chosen.runtime
+    )
+    sentences = [
         "No phone ran this file: how fast it is there, and how much memory it takes, is unknown.",
         f"It ran in {ran_in} on this machine only: {current_environment().sentence()}.",
     ]
     if evidence is None:
-        return (*told, "What it answers is unknown, since it does not load here.")
+        return (*sentences, "What it answers is unknown, since it does not load here.")
     if evidence.is_random:
-        told.append("Its weights are random: what it answers means nothing.")
+        sentences.append("Its weights are random: what it answers means nothing.")
     elif evidence.labels is None:
-        told.append("The pictures carry no labels: whether its answers are right is unknown.")
-    return tuple(told)
+        sentences.append("The pictures carry no labels: whether its answers are right is unknown.")
+    return tuple(sentences)

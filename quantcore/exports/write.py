@@ -68,9 +68,9 @@ def run_export_child(
     if written[0].reference is not None:
         logits = evaluation_logits(written[0].reference, spec.request, tell)
         reference = store_logits(outbox, logits)
-    made = _exported(artifact, chosen.suffix, written[0])
+    exported = _exported(artifact, chosen.suffix, written[0])
     # As it comes back from a file: lists, no tuples.
-    return Export(made, json.loads(json.dumps(source.provenance)), reference)
+    return Export(exported, json.loads(json.dumps(source.provenance)), reference)
 
 
 def _source(

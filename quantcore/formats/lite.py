@@ -51,11 +51,11 @@ def lean(content: bytes) -> bytes:
 
 def _texts(pickled: bytes) -> set[str]:
     """Return every text in the pickles: among them the names of the weights they refer to."""
-    found: set[str] = set()
+    texts: set[str] = set()
     stream = io.BytesIO(pickled)
     while stream.tell() < len(pickled):
-        found |= {arg for _, arg, _ in pickletools.genops(stream) if isinstance(arg, str)}
-    return found
+        texts |= {arg for _, arg, _ in pickletools.genops(stream) if isinstance(arg, str)}
+    return texts
 
 
 def _version(reader: Any) -> int:

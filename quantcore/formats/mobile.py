@@ -143,14 +143,14 @@ class Mobile:
 
     def checks(self, path: Path) -> tuple[Check, ...]:
         """Return whether the bytecode is the one asked for."""
-        found = lite.bytecode(path)
+        version = lite.bytecode(path)
         return (
             Check(
                 "bytecode version",
-                found == self.bytecode,
-                f"It is bytecode {found}, as asked for."
-                if found == self.bytecode
-                else f"It is bytecode {found}; asked for was {self.bytecode}.",
+                version == self.bytecode,
+                f"It is bytecode {version}, as asked for."
+                if version == self.bytecode
+                else f"It is bytecode {version}; asked for was {self.bytecode}.",
             ),
         )
 
@@ -201,18 +201,18 @@ def _passed(script: Any, *, freeze: bool) -> tuple[Any, tuple[Pass, ...]]:
     core._jit_pass_remove_dropout(module._c)
     core._jit_pass_fuse_add_relu(module.graph)
     left = _counts(module)
-    told = (
-        _told(FUSED, count.get(NORM, 0) - left.get(NORM, 0), "The layers hold no batch norm."),
+    passes = (
+        _counted(FUSED, count.get(NORM, 0) - left.get(NORM, 0), "The layers hold no batch norm."),
         Pass(FROZEN, freeze, "" if freeze else UNFROZEN),
         Pass(PACKED, False, NO_XNNPACK),
         Pass(HOISTED, False, NOT_HOISTED if freeze else NO_XNNPACK),
-        _told(NO_DROPOUT, count.get(DROPOUT, 0) - left.get(DROPOUT, 0), "The model has none."),
-        _told(ADD_RELU, left.get(ADDED, 0), "No ReLU stands behind a float addition."),
+        _counted(NO_DROPOUT, count.get(DROPOUT, 0) - left.get(DROPOUT, 0), "The model has none."),
+        _counted(ADD_RELU, left.get(ADDED, 0), "No ReLU stands behind a float addition."),
     )
-    return module, told
+    return module, passes
 
 
-def _told(name: str, times: int, why_not: str) -> Pass:
+def _counted(name: str, times: int, why_not: str) -> Pass:
     return Pass(name, times > 0, "" if times > 0 else why_not)
 
 

@@ -47,16 +47,16 @@ def tidied(model: ModelProto) -> tuple[ModelProto, int]:
 
 def _fold_constants(model: ModelProto) -> int:
     graph = model.graph
-    shapes = _known_shapes(graph)
+    shapes = _static_shapes(graph)
     opsets = {each.domain: each.version for each in model.opset_import}
-    known = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    values = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     kept, folded = [], {}
     for node in graph.node:
-        value = _constant(node, known, shapes, opsets)
+        value = _constant(node, values, shapes, opsets)
         if value is None:
             kept.append(node)
         else:
-            known[node.output[0]] = folded[node.output[0]] = value
+            values[node.output[0]] = folded[node.output[0]] = value
     used = {name for node in kept for name in node.input} | {each.name for each in graph.output}
     initializers = [each for each in graph.initializer if each.name in used]
     initializers += [
@@ -69,20 +69,20 @@ def _fold_constants(model: ModelProto) -> int:
 
 
 def _constant(
-    node: NodeProto, known: dict[str, Array], shapes: dict[str, Array], opsets: dict[str, int]
+    node: NodeProto, values: dict[str, Array], shapes: dict[str, Array], opsets: dict[str, int]
 ) -> Array | None:
     """Return the node's value where it is one of those folded and all it reads is known."""
     if node.op_type == "Shape" and not node.attribute:
         return shapes.get(node.input[0])
-    if node.op_type not in FOLDED or not all(name in known for name in node.input if name):
+    if node.op_type not in FOLDED or not all(name in values for name in node.input if name):
         return None
-    feeds = {name: known[name] for name in node.input if name}
+    feeds = {name: values[name] for name in node.input if name}
     (value,) = ReferenceEvaluator(node, opsets=opsets).run(None, feeds)
-    found: Array = np.asarray(value)
-    return found
+    array: Array = np.asarray(value)
+    return array
 
 
-def _known_shapes(graph: GraphProto) -> dict[str, Array]:
+def _static_shapes(graph: GraphProto) -> dict[str, Array]:
     """Return the shapes of the values whose every side is a number."""
     values = [*graph.input, *graph.value_info, *graph.output]
     ranked = [each for each in values if each.type.tensor_type.HasField("shape")]

@@ -216,8 +216,8 @@ def _traced(module: "nn.Module", example: "Tensor") -> Any:
 def _answers_alike(script: Any, module: "nn.Module", example: "Tensor") -> bool:
     import torch
 
-    expected, found = module(example[:1]), script(example[:1])
-    return torch.allclose(expected, found, rtol=TOLERANCE, atol=TOLERANCE)
+    expected, traced = module(example[:1]), script(example[:1])
+    return torch.allclose(expected, traced, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def _unfaithful() -> UnsupportedError:

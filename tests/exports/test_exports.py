@@ -341,7 +341,7 @@ def test_only_what_a_runtime_says_of_a_file_is_held_against_it(
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     made = cast(Format, SimpleNamespace(runtime="It", load=Mock(side_effect=error)))
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        answers._asked(Mock(), made, ONNX, Path("a.onnx"), None)
+        answers._evaluated(Mock(), made, ONNX, Path("a.onnx"), None)
     assert type(caught.value) is becomes
 
 
@@ -400,7 +400,7 @@ def evidence(logits: Logits, **changed: Any) -> Evidence:
         exported=Exported(artifact, ".onnx", (), (), (), "", 0, 1),
         is_exact=False,
         expected=facts,
-        found=facts,
+        embedded=facts,
         logits=logits,
         variant_logits=VARIANT,
         reference_logits=None,
@@ -470,7 +470,7 @@ def test_much_noise_in_random_logits_is_too_much() -> None:
 
 def test_what_a_file_does_not_carry_is_named() -> None:
     assert check("provenance", evidence(VARIANT)).passed
-    missing = check("provenance", evidence(VARIANT, found={"labels": ["cat", "dog"]}))
+    missing = check("provenance", evidence(VARIANT, embedded={"labels": ["cat", "dog"]}))
     assert not missing.passed
     assert "image_size and channels" in missing.found
 

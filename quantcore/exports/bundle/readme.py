@@ -70,20 +70,21 @@ def _held(passed: bool) -> str:
 
 
 def _preparation(report: VerificationReport) -> str:
-    made = report.provenance
-    side, resize = made["image_size"], made["resize_size"]
-    grey = ", made grey (one channel three times)" if made["greyscale"] else ""
+    provenance = report.provenance
+    side, resize = provenance["image_size"], provenance["resize_size"]
+    grey = ", made grey (one channel three times)" if provenance["greyscale"] else ""
     return (
-        f"An upright picture, {made['channels']}{grey}. Its shorter side is scaled to {resize} px "
-        f"({made['interpolation']}, every pixel counted where it shrinks), and the middle, "
-        f"{side} × {side} px, is cut out. Values from 0 to 1, less the mean {made['mean']}, "
-        f"divided by {made['std']}; one float32 tensor of shape [1, 3, {side}, {side}]."
+        f"An upright picture, {provenance['channels']}{grey}. Its shorter side is scaled to "
+        f"{resize} px ({provenance['interpolation']}, every pixel counted where it shrinks), and the "
+        f"middle, {side} × {side} px, is cut out. Values from 0 to 1, less the mean "
+        f"{provenance['mean']}, divided by {provenance['std']}; one float32 tensor of shape "
+        f"[1, 3, {side}, {side}]."
     )
 
 
 def _code(report: VerificationReport, file_name: str) -> list[str]:
-    found = snippets(report, file_name)
+    snippet_of = snippets(report, file_name)
     return [
-        f"### {title}\n\n```{FENCES[name]}\n{found[name].rstrip()}\n```"
+        f"### {title}\n\n```{FENCES[name]}\n{snippet_of[name].rstrip()}\n```"
         for name, title in LANGUAGES.items()
     ]

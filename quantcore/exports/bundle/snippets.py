@@ -163,22 +163,22 @@ def _engine(report: VerificationReport) -> str:
 
 
 def _facts(report: VerificationReport, file_name: str) -> dict[str, str]:
-    made, name = report.provenance, Path(file_name)
+    provenance, name = report.provenance, Path(file_name)
     facts = {
         "file": file_name,
         "stem": name.stem,
         "extension": name.suffix.removeprefix("."),
-        "side": str(made["image_size"]),
-        "resize": str(made["resize_size"]),
-        "filter": made["interpolation"].upper(),
-        "mean": _numbers(made["mean"]),
-        "std": _numbers(made["std"]),
-        "mean_f": _numbers(made["mean"], "f"),
-        "std_f": _numbers(made["std"], "f"),
+        "side": str(provenance["image_size"]),
+        "resize": str(provenance["resize_size"]),
+        "filter": provenance["interpolation"].upper(),
+        "mean": _numbers(provenance["mean"]),
+        "std": _numbers(provenance["std"]),
+        "mean_f": _numbers(provenance["mean"], "f"),
+        "std_f": _numbers(provenance["std"], "f"),
         "engine_line": PHONE_ENGINE if report.exported.engines else "",
         "release": _release(report.runtime_version) or _release(report.exported.runs_on),
         "pod": _pod(report),
-        **_channels(is_grey=made["greyscale"], is_bgr=made["channels"] == "BGR"),
+        **_channels(is_grey=provenance["greyscale"], is_bgr=provenance["channels"] == "BGR"),
     }
     commons = {
         name: _filled(f"{name}.txt", facts).rstrip() for name in ("swift_common", "kotlin_common")
@@ -201,8 +201,8 @@ def _channels(*, is_grey: bool, is_bgr: bool) -> dict[str, str]:
 
 def _release(text: str) -> str:
     """Return the first release that a text names, `1.4`; empty where it names none."""
-    found = RELEASE.search(text)
-    return found[0] if found else ""
+    match = RELEASE.search(text)
+    return match[0] if match else ""
 
 
 def _pod(report: VerificationReport) -> str:
