@@ -30,7 +30,7 @@ USUAL_RESIZE = 256 / 224
 
 
 def keep_model(
-    examined: Examined, folder: Path, place: Path
+    examined: Examined, folder: Path, upload_folder: Path
 ) -> tuple[UploadedModel, tuple[str, ...]]:
     """Move what a child wrote to the upload's folder; return the record and the architectures.
 
@@ -57,7 +57,7 @@ def keep_model(
         model = _of_weights(examined, file)
     else:
         model = _of_program(examined, file)
-    file.replace(place / examined.file)
+    file.replace(upload_folder / examined.file)
     return model, tuple(f"torchvision/{each.architecture}" for each in examined.candidates)
 
 

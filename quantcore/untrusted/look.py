@@ -16,14 +16,14 @@ PICTURES = ("pictures", "zip")
 
 
 @dataclass(frozen=True)
-class Found:
+class Inspected:
     """The content of an upload: a model or pictures."""
 
     model: Examined | None = None
     images: CheckedPictures | None = None
 
 
-def run_look_child(connection: Connection, path: Path, folder: Path, refusal: str) -> Found:
+def run_look_child(connection: Connection, path: Path, folder: Path, refusal: str) -> Inspected:
     """Return the content of a file, and write the part that is kept into the folder.
 
     Args:
@@ -39,11 +39,11 @@ def run_look_child(connection: Connection, path: Path, folder: Path, refusal: st
     report("looking at the file's structure", 0.05)
     sniffed = check(path)
     if sniffed.kind in PICTURES:
-        return Found(images=check_pictures(path, folder, report))
+        return Inspected(images=check_pictures(path, folder, report))
     if sniffed.kind in PROGRAMS and refusal:
         raise RequestError(
             f"{refusal} So no {sniffed.title.removeprefix('a ')} is opened here.",
             "Upload the weights as a state dict or safetensors.",
         )
     report("reading the weights" if sniffed.kind in WEIGHTS else "trying the program", 0.3)
-    return Found(model=examine(path, folder))
+    return Inspected(model=examine(path, folder))

@@ -11,7 +11,7 @@ from quantcore.jobs import BackgroundTasks, Limits, Task, TaskView
 from quantcore.sandbox import KeptWorker, Progress, SandboxedPool, discard, not_an_answer, outbox
 from quantcore.settings import Settings
 from quantcore.untrusted.kept import keep_model
-from quantcore.untrusted.look import Found
+from quantcore.untrusted.look import Inspected
 from quantcore.uploads import Upload, Uploads, use_call
 
 # Two large files would need the memory of both, so they are read one after the other. Reading one
@@ -82,9 +82,9 @@ class Inspections(BackgroundTasks[str, InspectionView]):
         discard(folder)
         folder.mkdir()
         try:
-            found = self._found(task, worker, folder)
+            inspected = self._inspect(task, worker, folder)
             task.progress("keeping what was found", 0.95)
-            self._keep(task, found, folder)
+            self._keep(task, inspected, folder)
         finally:
             discard(folder)
 
@@ -97,7 +97,9 @@ class Inspections(BackgroundTasks[str, InspectionView]):
         """End the worker."""
         self._worker.close()
 
-    def _found(self, task: Task[str, InspectionView], worker: SandboxedPool, folder: Path) -> Found:
+    def _inspect(
+        self, task: Task[str, InspectionView], worker: SandboxedPool, folder: Path
+    ) -> Inspected:
         def watch(progress: Progress) -> None:
             task.progress(progress.stage, progress.share)
 
@@ -113,19 +115,19 @@ class Inspections(BackgroundTasks[str, InspectionView]):
         ) as child:
             answer = child.receive(watch, should_stop)
         try:
-            return _FOUND.validate_python(answer)
+            return _INSPECTED.validate_python(answer)
         except ValueError as error:
             raise not_an_answer() from error
 
-    def _keep(self, task: Task[str, InspectionView], found: Found, folder: Path) -> None:
+    def _keep(self, task: Task[str, InspectionView], inspected: Inspected, folder: Path) -> None:
         token, uploads = task.spec, self._uploads
-        if found.model is not None:
-            model, candidates = keep_model(found.model, folder, uploads.folder(token))
+        if inspected.model is not None:
+            model, candidates = keep_model(inspected.model, folder, uploads.folder(token))
             uploads.content(token).unlink()
             task.update(upload=uploads.describe(token, model=model), candidates=candidates)
-        elif found.images is not None:
-            thumbnails = ((name, b64decode(text)) for name, text in found.images.thumbnails)
-            upload = uploads.describe(token, images=found.images.images)
+        elif inspected.images is not None:
+            thumbnails = ((name, b64decode(text)) for name, text in inspected.images.thumbnails)
+            upload = uploads.describe(token, images=inspected.images.images)
             task.update(upload=upload, thumbnails=tuple(thumbnails))
 
 
@@ -136,4 +138,4 @@ def _too_much() -> QuantcoreError:
     )
 
 
-_FOUND = TypeAdapter(Found)
+_INSPECTED = TypeAdapter(Inspected)
