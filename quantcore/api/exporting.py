@@ -96,7 +96,7 @@ class Exporting:
             UnsupportedError: there can be no such file; the sentences say why and what instead.
             QuantcoreError: the variant could not be made.
         """
-        store = self.store.made_from(*origins(spec.request))
+        store = self.store.with_sources(*origins(spec.request))
         job = CellContext(spec.request, self._settings, store, self._pool, progress, never_stop)
         return exports.make(job, spec)
 

@@ -52,7 +52,7 @@ class Store(Artifacts):
             database = Database.open(settings.data, FACTS)
         return cls(settings, files, database)
 
-    def made_from(self, *uploads: str) -> "Store":
+    def with_sources(self, *uploads: str) -> "Store":
         """Return the same store, which notes that every fact put from now on is of these uploads.
 
         `maintenance.delete_upload` deletes all that was made from one of them.

@@ -139,7 +139,7 @@ def is_locked(request: CompareRequest) -> bool:
     return uploads.is_named(request.images.source) or find(request.model).is_program
 
 
-def stop_if_asked(context: CellContext) -> None:
+def raise_if_cancelled(context: CellContext) -> None:
     """Raise `CancelledError` if whoever asked for the cell wants it to stop."""
     if context.should_stop():
         raise CancelledError("The work was cancelled.", "Start it again when you like.")

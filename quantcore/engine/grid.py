@@ -64,8 +64,8 @@ def float_cells(backends: Sequence[str]) -> list[Variant]:
 
 def _chosen(name: str, settings: Mapping[str, Setting]) -> Options:
     """Return the settings in order, each of the type its workflow wants: 16, not "16"."""
-    made = workflow(name, dict(settings))
-    return tuple((key, getattr(made, key)) for key in sorted(settings))
+    options = workflow(name, dict(settings))
+    return tuple((key, getattr(options, key)) for key in sorted(settings))
 
 
 def refusals(
@@ -79,8 +79,8 @@ def refusals(
     subject = Subject(request.model, info, is_labelled(request.images, info), environment)
     refused = {}
     for variant in request.variants:
-        made = workflow(variant.workflow, dict(variant.settings))
-        support = made.supports(subject, runtime(variant.backend))
+        options = workflow(variant.workflow, dict(variant.settings))
+        support = options.supports(subject, runtime(variant.backend))
         if not support.ok:
             refused[variant] = Failure(
                 key=digest(replace(request, variants=(variant,))),

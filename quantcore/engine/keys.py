@@ -129,10 +129,10 @@ def float_variants(
     They are its backend's, torch's, and what else of the kind the request asks for.
     """
     own = Variant(FLOAT32.workflow, runtime(variant.backend).float_backend)
-    asked = [each for each in request.variants if each.workflow == FLOAT32.workflow]
+    requested = [each for each in request.variants if each.workflow == FLOAT32.workflow]
     return tuple(
         each
-        for each in dict.fromkeys((own, FLOAT32, *asked))
+        for each in dict.fromkeys((own, FLOAT32, *requested))
         if runtime(each.backend).available(environment).ok
     )
 

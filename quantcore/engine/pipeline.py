@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from quantcore.backends import runtime
 from quantcore.cache import Store, locks
 from quantcore.engine import keys, metrics, stages
-from quantcore.engine.context import CellContext, stop_if_asked
+from quantcore.engine.context import CellContext, raise_if_cancelled
 from quantcore.engine.convert import Conversion
 from quantcore.engine.keys import FLOAT32
 from quantcore.engine.latency import TimedFile, Timing, time_in_turns
@@ -43,7 +43,7 @@ from quantcore.schema import (
     current_environment,
     digest,
 )
-from quantcore.workflows import settings_if_known, settings_of
+from quantcore.workflows import reported_settings, settings_of
 
 # Imported once by the process pool, so that its children start with everything at hand.
 PRELOADED_MODULES = (
@@ -65,25 +65,25 @@ def run_cell(context: CellContext, variant: Variant) -> VariantResult | Failure:
         CancelledError: `should_stop` said so.
     """
     try:
-        return _known_or_measured(context, variant)
+        return _cached_or_measured(context, variant)
     except CancelledError:
         raise
     except Exception as error:
         return failure(context.request, variant, error)
 
 
-def _known_or_measured(context: CellContext, variant: Variant) -> VariantResult:
+def _cached_or_measured(context: CellContext, variant: Variant) -> VariantResult:
     """Return the cell's figures; who asks while another process measures them waits for those."""
     context.report("waiting for this machine", 0.0)
     # Nothing runs beside a measurement, whichever worker or server of this machine asks for it.
     with (
-        locks.exclusive(MACHINE_LOCK, check=lambda: stop_if_asked(context)),
+        locks.exclusive(MACHINE_LOCK, check=lambda: raise_if_cancelled(context)),
         context.store.once(
-            cell_key(context.request, variant), check=lambda: stop_if_asked(context)
+            cell_key(context.request, variant), check=lambda: raise_if_cancelled(context)
         ),
     ):
-        known = cached_results(context.store, context.request, only=(variant,))
-        return known[variant] if variant in known else _measured(context, variant)
+        cached = cached_results(context.store, context.request, only=(variant,))
+        return cached[variant] if variant in cached else _measured(context, variant)
 
 
 def failure(
@@ -104,7 +104,7 @@ def failure(
         model=request.model.name,
         workflow=variant.workflow,
         backend=variant.backend,
-        settings=settings_if_known(variant),
+        settings=reported_settings(variant),
         reason=reason,
         remedy=remedy,
         details=details,
@@ -218,8 +218,8 @@ def _time(
 ) -> Timing:
     """Return the file's time in turns with the float32 files, each in its own runtime."""
     size = keys.image_size(context.request, find(context.request.model))
-    others = {each: made for each, made in floats.items() if each != variant}
-    digests = [made.artifact.sha256 for made in (conversion, *others.values())]
+    others = {each: converted for each, converted in floats.items() if each != variant}
+    digests = [converted.artifact.sha256 for converted in (conversion, *others.values())]
     with context.store.using(*digests) as paths:
         subject, *references = (
             TimedFile(path, each.backend, size)

@@ -100,11 +100,11 @@ def are_logits(path: Path, most: int, classes: int) -> bool:
     """Return whether a child stored logits of so many classes, and of `most` pictures at most."""
     try:
         # Mapped, not read: how large it is, is for the child to say.
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, OverflowError):
         return False
-    is_array = isinstance(found, np.ndarray) and found.dtype == np.float32 and found.ndim == 2
-    return is_array and 0 < found.shape[0] <= most and found.shape[1] == classes
+    is_array = isinstance(array, np.ndarray) and array.dtype == np.float32 and array.ndim == 2
+    return is_array and 0 < array.shape[0] <= most and array.shape[1] == classes
 
 
 def _logits(predict: Predictor, split: Split, count: int) -> Iterator[NDArray[np.float32]]:

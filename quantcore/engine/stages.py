@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from quantcore.backends import runtime
 from quantcore.engine import keys
-from quantcore.engine.context import CellContext, stop_if_asked
+from quantcore.engine.context import CellContext, raise_if_cancelled
 from quantcore.engine.convert import Conversion
 from quantcore.engine.predict import Probe, are_logits
 from quantcore.errors import (
@@ -40,10 +40,10 @@ def convert(context: CellContext, variant: Variant, start: float, end: float) ->
     key = keys.conversion_key(context.request, variant)
     recipe = keys.recipe_key(context.request, variant)
     # One turn for the recipe: backends that share it must not convert side by side.
-    with context.store.once(recipe, check=lambda: stop_if_asked(context)):
-        known = _intact(context, "conversion", key)
-        if known is not None:
-            return known
+    with context.store.once(recipe, check=lambda: raise_if_cancelled(context)):
+        cached = _intact(context, "conversion", key)
+        if cached is not None:
+            return cached
         twin = _intact(context, "recipe", recipe)
         conversion = _convert_child(context, variant, twin, start, end)
         artifacts = [conversion.artifact.sha256]
@@ -119,9 +119,9 @@ def evaluate(
 ) -> Evaluation:
     """Return the file's answers on the evaluation pictures, from the store where they are known."""
     key = keys.evaluation_key(context.request, variant)
-    known = context.store.get("evaluation", key)
-    if known is not None:
-        return _EVALUATION.validate_json(known)
+    cached = context.store.get("evaluation", key)
+    if cached is not None:
+        return _EVALUATION.validate_json(cached)
     sha256 = conversion.artifact.sha256
     with context.store.using(sha256) as (path,), context.store.outbox() as folder:
         with context.spawn(

@@ -108,18 +108,18 @@ def neighbours(
     Raises:
         RequestError: the pictures cannot be read any more.
     """
-    made = workflow(row.workflow, _changed(row))
-    found = []
+    options = workflow(row.workflow, _changed(row))
+    candidates = []
     for step in STEPS.get(row.workflow, ()):
-        now = getattr(made, step.setting)
+        now = getattr(options, step.setting)
         new = step.change(now, row.backend)
         if new != now:
             settings = {**_changed(row), step.setting: new}
             variant = Variant(row.workflow, row.backend, tuple(sorted(settings.items())))
-            found.append(Neighbour(variant, step.words(now, new)))
-    asked = replace(request, variants=tuple(each.variant for each in found))
-    refused = refusals(asked, environment)
-    return tuple(each for each in found if each.variant not in refused)
+            candidates.append(Neighbour(variant, step.words(now, new)))
+    candidate_request = replace(request, variants=tuple(each.variant for each in candidates))
+    refused = refusals(candidate_request, environment)
+    return tuple(each for each in candidates if each.variant not in refused)
 
 
 def variant_of(row: VariantResult) -> Variant:

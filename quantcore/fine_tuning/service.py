@@ -98,7 +98,7 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
 
     def _trained(self, task: FineTuningTask, folder: Path) -> Trained:
         task.update(stage=WAITS)
-        with locks.exclusive(self._lock, task.stop_if_asked):
+        with locks.exclusive(self._lock, task.raise_if_cancelled):
             task.update(state="running", stage=STARTING)
             try:
                 answer = self._answer(task, folder)

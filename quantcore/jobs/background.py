@@ -100,10 +100,10 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
         """
         with self._changed:
             self.require_open()
-            for known_id, known in self._tasks.items():
-                if known.view.is_open and known.spec == spec:
-                    known.owners.add(owner)
-                    return known_id
+            for open_id, open_task in self._tasks.items():
+                if open_task.view.is_open and open_task.spec == spec:
+                    open_task.owners.add(owner)
+                    return open_id
             if view.is_open:
                 under_way = [each for each in self._tasks.values() if each.view.is_open]
                 own = sum(owner in each.owners for each in under_way)

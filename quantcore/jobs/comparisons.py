@@ -259,7 +259,7 @@ class Comparisons:
     def _remember(self, row: VariantResult) -> None:
         """Cache what a worker elsewhere measured."""
         uploads = [row.model] if is_named(row.model) else []
-        store = self.store.made_from(*uploads)
+        store = self.store.with_sources(*uploads)
         store.put("result", row.key, _RESULT.dump_json(row).decode())
 
 

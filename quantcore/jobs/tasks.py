@@ -80,7 +80,7 @@ class Task(Generic[Spec, View]):
         """Return whether it was cancelled or its time is up."""
         return not self.view.is_open or self.is_late
 
-    def stop_if_asked(self) -> None:
+    def raise_if_cancelled(self) -> None:
         """Raise `CancelledError` where `should_stop`."""
         if self.should_stop():
             raise cancelled()

@@ -43,7 +43,7 @@ def job_view(job: JobRecord, forecast: Forecast) -> JobView:
         created=job.created,
         ahead=forecast.ahead,
         starts_in_s=forecast.starts_in_s,
-        place=job.host.location,
+        location=job.host.location,
     )
 
 

@@ -103,7 +103,7 @@ def _job(attempt_id: str, request: CompareRequest, settings: Settings) -> CellCo
     job = CellContext(
         request=request,
         settings=settings,
-        store=_store(settings).made_from(*origins(request)),
+        store=_store(settings).with_sources(*origins(request)),
         pool=pool,
         report=_Reporter(attempt_id),
         should_stop=lambda: attempt_id in _cancelled,

@@ -90,7 +90,7 @@ class Readers:
             )
             if is_untrusted:
                 return self._replied_locked(question, row.backend)
-            return self._asked(self._reader(row.backend), question)
+            return self._answer(self._reader(row.backend), question)
 
     def _replied_locked(self, question: Question, backend: str | None) -> Reply:
         """Ask a file that was made by a process which had opened somebody's pictures.
@@ -102,11 +102,11 @@ class Readers:
         reads = (question.path, *folders(question.model))
         with self.locked.started().pool.spawn(function, backend, reads=reads) as child:
             try:
-                return _REPLY.validate_python(self._asked(child, question))
+                return _REPLY.validate_python(self._answer(child, question))
             except ValueError as error:
                 raise not_an_answer() from error
 
-    def _asked(self, child: Child, question: Question) -> Reply:
+    def _answer(self, child: Child, question: Question) -> Reply:
         child.send(question)
         reply: Reply = child.receive(should_stop=self._should_stop, timeout_s=ANSWER_TIMEOUT_S)
         return reply

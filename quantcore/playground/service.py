@@ -52,13 +52,13 @@ class Playground(BackgroundTasks[PlaygroundSpec, PlaygroundView]):
         """Read the picture and ask it of one variant after the other."""
         spec = task.spec
         task.update(stage=WAITS)
-        with locks.exclusive(self._lock, task.stop_if_asked):
+        with locks.exclusive(self._lock, task.raise_if_cancelled):
             stage = READING if self.readers.is_started else STARTING
             task.update(state="running", stage=stage)
             prepared = self._prepared(spec)
             task.update(seen=prepared.seen, stage=f"asking {len(spec.rows)} variants")
             for row in spec.rows:
-                task.stop_if_asked()
+                task.raise_if_cancelled()
                 answer = self.readers.answer(row, prepared, spec.images.source)
                 task.update(answers=(*task.view.answers, answer))
 

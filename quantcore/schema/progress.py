@@ -48,7 +48,7 @@ class JobView:
         created: when it was requested, seconds since 1970.
         ahead: cells of others that are measured before its first one; None once it has begun.
         starts_in_s: seconds until its first cell begins; None where that is not known.
-        place: `here`, or `cluster` where a scheduler's workers measure.
+        location: `here`, or `cluster` where a scheduler's workers measure.
     """
 
     id: str
@@ -64,7 +64,7 @@ class JobView:
     created: float = 0.0
     ahead: int | None = None
     starts_in_s: float | None = None
-    place: Literal["here", "cluster"] = "here"
+    location: Literal["here", "cluster"] = "here"
 
     @property
     def is_open(self) -> bool:

@@ -12,7 +12,7 @@ from quantcore.workflows.pretrained import Pretrained
 from quantcore.workflows.qat import Qat
 from quantcore.workflows.static import Static
 
-__all__ = ["WORKFLOWS", "Qat", "Workflow", "settings_if_known", "settings_of", "workflow"]
+__all__ = ["WORKFLOWS", "Qat", "Workflow", "reported_settings", "settings_of", "workflow"]
 
 WORKFLOWS: dict[str, type[Workflow]] = {
     "float32": Float32,
@@ -36,15 +36,19 @@ def workflow(name: str, settings: dict[str, Setting]) -> Workflow:
 def settings_of(variant: Variant) -> dict[str, Setting]:
     """Return every setting of the variant's workflow, defaults filled in.
 
-    What is left to the backend is told as the backend does it, where today's version knows it.
+    A setting that is left to the backend has the value that the backend resolves it to; of a
+    backend that no longer exists, it stays as it is.
     """
     chosen, backend = workflow(variant.workflow, dict(variant.settings)), entry(variant.backend)
     resolved = chosen.resolved(backend) if backend else chosen
     return dataclasses.asdict(resolved)  # type: ignore[call-overload, no-any-return]
 
 
-def settings_if_known(variant: Variant) -> dict[str, Setting]:
-    """Return the same; as they were asked for where a workflow of today knows them no more."""
+def reported_settings(variant: Variant) -> dict[str, Setting]:
+    """Return every setting of the variant's workflow.
+
+    Of a workflow or a setting that no longer exists, only the requested settings are returned.
+    """
     try:
         return settings_of(variant)
     except RequestError:

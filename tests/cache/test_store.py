@@ -272,7 +272,7 @@ def open_descriptors() -> int:
 def test_forgetting_an_origin_takes_what_was_made_from_it_alone(store: Store) -> None:
     ours = store.add(writer(b"made from the upload"), "torchscript").sha256
     shared = store.add(writer(b"made from both"), "torchscript").sha256
-    marked = store.made_from("upload/ours", "upload/images")
+    marked = store.with_sources("upload/ours", "upload/images")
     marked.put("conversion", "a", "{}", [ours])
     marked.put("result", "b", "{}", [shared])
     store.put("conversion", "c", "{}", [shared])
@@ -288,7 +288,7 @@ def test_forgetting_an_origin_takes_what_was_made_from_it_alone(store: Store) ->
 
 
 def test_an_origin_is_forgotten_with_the_fact_that_had_it(store: Store) -> None:
-    store.made_from("upload/ours").put("result", "a", "{}")
+    store.with_sources("upload/ours").put("result", "a", "{}")
     store.put("result", "a", "{}")
     store.maintenance.delete_upload("upload/ours")
     assert store.get("result", "a") == "{}"
@@ -296,7 +296,7 @@ def test_an_origin_is_forgotten_with_the_fact_that_had_it(store: Store) -> None:
 
 def test_a_file_in_use_is_remembered_until_it_is_gone(store: Store) -> None:
     sha256 = add(store)
-    store.made_from("upload/ours").put("conversion", "a", "{}", [sha256])
+    store.with_sources("upload/ours").put("conversion", "a", "{}", [sha256])
     with store.using(sha256):
         assert store.maintenance.delete_upload("upload/ours").in_use == 1
         assert store.get("conversion", "a") is None
@@ -309,7 +309,7 @@ def test_a_file_in_use_is_remembered_until_it_is_gone(store: Store) -> None:
 
 def test_a_file_that_is_leaving_stays_where_another_fact_has_it_by_now(store: Store) -> None:
     sha256 = add(store)
-    store.made_from("upload/ours").put("conversion", "a", "{}", [sha256])
+    store.with_sources("upload/ours").put("conversion", "a", "{}", [sha256])
     with store.using(sha256):
         store.maintenance.delete_upload("upload/ours")
         store.put("conversion", "b", "{}", [sha256])

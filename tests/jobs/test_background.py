@@ -37,7 +37,7 @@ class Copies(BackgroundTasks[str, CopyView]):
         self.released.clear()
         task.progress("copying", 0.0)
         while not self.may_go_on.wait(0.01):
-            task.stop_if_asked()
+            task.raise_if_cancelled()
         self.at_work(task)
 
     def release(self) -> None:

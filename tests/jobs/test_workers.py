@@ -131,7 +131,7 @@ def test_a_comparison_is_measured_there_and_its_files_are_found_here(ours: Site)
         asked = request(RANDOM, Variant("dynamic", "x86"))
         view = finished(comparisons, comparisons.start(asked))
     assert states(view) == ["done", "done"], view.comparison.failures
-    assert view.place == "cluster"
+    assert view.location == "cluster"
     assert view.cells[1].worker.startswith("tcp://127.0.0.1:")
     assert comparisons.workers._links["here"].cluster is None
     # Its file lies in the worker's folder, and comes when it is wanted.

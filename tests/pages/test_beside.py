@@ -39,7 +39,7 @@ def summary(job_id: str, job: JobView) -> JobSummary:
         name="",
         model=rows[0].model,
         models=1,
-        location=job.place,
+        location=job.location,
         host=Host(job.comparison.environment).digest,
         created=0.0,
         ended=1.0,
@@ -58,8 +58,8 @@ def summary(job_id: str, job: JobView) -> JobSummary:
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     fake = FakeComparisons(
         here=view(replace(fixtures.typical(), environment=current_environment())),
-        arm=replace(view(on_arm()), place="cluster", asked_by="Ada", owner="ada"),
-        other=replace(view(fixtures.random_weights()), place="cluster"),
+        arm=replace(view(on_arm()), location="cluster", asked_by="Ada", owner="ada"),
+        other=replace(view(fixtures.random_weights()), location="cluster"),
         again=view(replace(fixtures.one_variant(), environment=current_environment())),
     )
     fake.listed = [summary(job_id, job) for job_id, job in fake.views.items()]

@@ -205,7 +205,7 @@ def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> 
     with Store.open(desk.settings) as store:
         for upload, left in ((kept, [kept.name]), (gone, [])):
             request = CompareRequest(ModelSpec(upload.name), ())
-            job = SimpleNamespace(request=request, store=store.made_from(upload.name))
+            job = SimpleNamespace(request=request, store=store.with_sources(upload.name))
             with worker._without_deleted_uploads(cast(CellContext, job)):
                 job.store.put("result", upload.token, "{}")
                 if upload is gone:
@@ -218,7 +218,7 @@ def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> 
 
 def test_what_a_killed_process_left_to_remove_is_removed(desk: Desk) -> None:
     with Store.open(desk.settings) as store:
-        store.made_from("upload/" + "a" * 32).put("result", "left", "{}")
+        store.with_sources("upload/" + "a" * 32).put("result", "left", "{}")
         desk.comparisons.sweep_uploads()
         assert store.maintenance.source_uploads() == []
 

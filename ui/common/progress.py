@@ -72,14 +72,14 @@ def _running_text(job: JobView) -> Markdown:
 
 
 def _waiting_text(job: JobView) -> Markdown:
-    line = place_in_line(job.ahead, job.starts_in_s)
+    line = queue_position(job.ahead, job.starts_in_s)
     return Markdown("**{} waits.** {}").format(_what(job), line)
 
 
 def _what(job: JobView) -> str:
     requests = (job.comparison.request, *job.comparison.also)
     what = models(requests[0].model, len({request.model for request in requests}))
-    if job.place == "here":
+    if job.location == "here":
         return what
     return f"{what} on {job.comparison.environment.sentence()}"
 
@@ -90,7 +90,7 @@ def models(first: ModelSpec, count: int) -> str:
     return f"{titles.model(first)} and {others}" if count > 1 else titles.model(first)
 
 
-def place_in_line(ahead: int | None, starts_in_s: float | None) -> str:
+def queue_position(ahead: int | None, starts_in_s: float | None) -> str:
     """Return how long the line is before a job that has not begun, in words."""
     if not ahead:
         return "It is next in line"

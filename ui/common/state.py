@@ -50,9 +50,9 @@ def settings() -> Settings:
 @cache
 def opened() -> Service:
     """Return the comparisons of this server, opened once; pages ask `comparisons`."""
-    found = Service(settings())
-    found.resume()
-    return found
+    service = Service(settings())
+    service.resume()
+    return service
 
 
 def comparisons() -> Service:
@@ -118,9 +118,9 @@ class Parameter:
     def read(self, text: str) -> tuple[object, list[str]]:
         """Return the value of a widget, and the parts of the text that name nothing."""
         parts = [part for part in text.split(",") if part]
-        known = [part for part in parts if self.options is None or part in self.options]
-        unknown = [part for part in parts if part not in known]
-        return self.value(tuple(known) if known else self.default), unknown
+        valid = [part for part in parts if self.options is None or part in self.options]
+        unknown = [part for part in parts if part not in valid]
+        return self.value(tuple(valid) if valid else self.default), unknown
 
     def value(self, values: tuple[str, ...]) -> object:
         """Return the values as the widget holds them: a list, or one, or None."""
@@ -226,8 +226,8 @@ def link() -> str:
 
 
 def _held(held: Sequence[Parameter] | None) -> list[Parameter]:
-    known = parameters() if held is None else held
-    return [parameter for parameter in known if parameter.key in st.session_state]
+    candidates = parameters() if held is None else held
+    return [parameter for parameter in candidates if parameter.key in st.session_state]
 
 
 def _says_the_same(address: Mapping[str, str], held: Sequence[Parameter]) -> bool:
@@ -259,14 +259,14 @@ def chosen_model() -> ModelSpec:
 def remember_job(job_id: str, model: ModelSpec) -> None:
     """Make a job the one shown, now and whenever its model is chosen again in this session."""
     st.session_state["job"], st.session_state["beside"] = job_id, None
-    known = _jobs(model)
-    known[:] = [*(other for other in known if other != job_id), job_id]
+    jobs = _jobs(model)
+    jobs[:] = [*(other for other in jobs if other != job_id), job_id]
 
 
 def recall_job() -> None:
     """Show this session's last job of the chosen model, or none."""
-    known = _jobs(chosen_model())
-    st.session_state["job"], st.session_state["beside"] = known[-1] if known else None, None
+    jobs = _jobs(chosen_model())
+    st.session_state["job"], st.session_state["beside"] = jobs[-1] if jobs else None, None
 
 
 def _jobs(model: ModelSpec) -> list[str]:
@@ -327,10 +327,10 @@ class Shown:
 def shown(job: JobView | None) -> Shown | None:
     """Return the job's figures; until it has any, earlier ones of the model; None without any."""
     model = chosen_model()
-    found = _figures(job, model)
-    if found is None:
+    figures = _figures(job, model)
+    if figures is None:
         return None
-    comparison, origin, measured = found
+    comparison, origin, measured = figures
     failures = (job.comparison if job else comparison).failures
     results = Rows(filter(_chosen, comparison.results))
     return Shown(comparison, results, tuple(filter(_chosen, failures)), origin, measured)
@@ -354,7 +354,7 @@ def _figures(
 
 def _is_elsewhere(job: JobView) -> bool:
     """Return whether another machine measured it; a scheduler's worker may be on this one."""
-    return job.place == "cluster" and job.comparison.environment != current_environment()
+    return job.location == "cluster" and job.comparison.environment != current_environment()
 
 
 def _chosen(cell: VariantResult | Failure) -> bool:

@@ -91,7 +91,7 @@ def _measure(
     """Start the comparison with the neighbours in it; what was measured here returns at once."""
     # Where all would have to be measured again, only what is asked about is.
     variants = request.variants if shown.job else (request.variants[0], variant_of(row))
-    host = Host(shown.comparison.environment, shown.job.place) if shown.job else hosts.here()
+    host = Host(shown.comparison.environment, shown.job.location) if shown.job else hosts.here()
     extended = replace(request, variants=tuple(dict.fromkeys((*variants, *more))))
     widgets.start([extended], host)
     st.rerun()

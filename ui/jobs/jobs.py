@@ -153,7 +153,7 @@ def _running(job: JobSummary, forecast: Forecast) -> str:
 
 
 def _queued(_: JobSummary, forecast: Forecast) -> str:
-    return progress.place_in_line(forecast.ahead, forecast.starts_in_s)
+    return progress.queue_position(forecast.ahead, forecast.starts_in_s)
 
 
 def _done(job: JobSummary, _: Forecast) -> str:

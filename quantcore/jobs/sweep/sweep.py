@@ -20,7 +20,7 @@ from quantcore.schema import (
     Setting,
     Variant,
 )
-from quantcore.workflows import WORKFLOWS, settings_if_known, workflow
+from quantcore.workflows import WORKFLOWS, reported_settings, workflow
 
 # A machine measures a few hundred in an hour; a table of more is read by nobody.
 MAX_VARIANTS = 500
@@ -170,7 +170,7 @@ def cells_of(requests: Sequence[CompareRequest]) -> list[SweepCell]:
             request.model.name,
             variant.workflow,
             variant.backend,
-            settings_if_known(variant),
+            reported_settings(variant),
             request.images.image_size or _own_size(request.model),
             request.measure.threads,
             request.measure.batch,
