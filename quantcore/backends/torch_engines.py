@@ -20,7 +20,7 @@ class TorchEngine(RunsFormat):
         engine: as torch names it; None leaves torch as it is (float32 needs none).
         numerics: how its 8-bit numbers are laid out.
         takes_float16: it has kernels for weights in half precision.
-        made_for: the processors its kernels are written for, as `platform.machine()` names them.
+        processors: the processors its kernels are written for, as `platform.machine()` names them.
     """
 
     name: str
@@ -29,7 +29,7 @@ class TorchEngine(RunsFormat):
     engine: str | None
     numerics: Numerics
     takes_float16: bool
-    made_for: tuple[str, ...]
+    processors: tuple[str, ...]
     targets: tuple[Target, ...]
     symbol: Symbol
     pace: float = 1.0
@@ -62,14 +62,14 @@ class TorchEngine(RunsFormat):
 
     def overflows(self, environment: Environment) -> bool:
         """Return whether its 8-bit sums can overflow on that machine."""
-        on_x86 = environment.machine in SERVERS and environment.machine in self.made_for
+        on_x86 = environment.machine in SERVERS and environment.machine in self.processors
         return self.saturates and on_x86 and not environment.has_vnni
 
     def speed_cause(self, environment: Environment) -> str:
         """Return why its files may be slow on that machine; empty where nothing is known."""
         if environment.machine not in SERVERS or self.engine is None:
             return ""
-        if environment.machine not in self.made_for:
+        if environment.machine not in self.processors:
             return "Its kernels are made for ARM phones; on this machine they are slow."
         if not environment.has_vnni:
             return "This processor has no VNNI, the instruction that makes 8-bit sums fast."
@@ -94,7 +94,7 @@ X86 = TorchEngine(
     engine="x86",
     numerics=numerics.X86,
     takes_float16=True,
-    made_for=SERVERS,
+    processors=SERVERS,
     targets=("server",),
     symbol="square",
 )
@@ -105,7 +105,7 @@ FBGEMM = TorchEngine(
     engine="fbgemm",
     numerics=numerics.X86,
     takes_float16=True,
-    made_for=SERVERS,
+    processors=SERVERS,
     targets=("server",),
     symbol="diamond",
 )
@@ -116,7 +116,7 @@ ONEDNN = TorchEngine(
     engine="onednn",
     numerics=numerics.ONEDNN,
     takes_float16=False,
-    made_for=SERVERS,
+    processors=SERVERS,
     targets=("server",),
     symbol="triangle-up",
 )
@@ -127,7 +127,7 @@ QNNPACK = TorchEngine(
     engine="qnnpack",
     numerics=numerics.QNNPACK,
     takes_float16=False,
-    made_for=PHONES,
+    processors=PHONES,
     targets=("phone",),
     symbol="cross",
     pace=2.0,
@@ -139,7 +139,7 @@ FLOAT = TorchEngine(
     engine=None,
     numerics=numerics.X86,
     takes_float16=True,
-    made_for=SERVERS + PHONES,
+    processors=SERVERS + PHONES,
     targets=("server", "phone"),
     symbol="circle",
 )

@@ -25,8 +25,8 @@ def color(workflow: str) -> str:
 
 def symbol(backend: str | None) -> str:
     """Return the marker of a backend; torch's float32, which needs none, is a circle."""
-    known = entry(backend)
-    return known.symbol if known else UNKNOWN_SYMBOL
+    backend_entry = entry(backend)
+    return backend_entry.symbol if backend_entry else UNKNOWN_SYMBOL
 
 
 def glyph(workflow: str, backend: str | None) -> Markup:

@@ -58,10 +58,10 @@ class Scale:
     def ticks(self) -> list[tuple[float, str]]:
         """Return round values within the range, and how each is written."""
         step = _round_step((self.high - self.low) / MAX_TICKS)
-        places = max(0, -math.floor(math.log10(step)))
+        decimals = max(0, -math.floor(math.log10(step)))
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
-        return [(index * step, f"{index * step:,.{places}f}") for index in range(first, last + 1)]
+        return [(index * step, f"{index * step:,.{decimals}f}") for index in range(first, last + 1)]
 
 
 def _round_step(least: float) -> float:
@@ -156,13 +156,13 @@ def _shape(shape: Mapping[str, Any], x: Scale, y: Scale) -> Element:
 
 
 def _annotation(note: Mapping[str, Any], x: Scale, y: Scale) -> Element:
-    left = _place(note["x"], note.get("xref"), x) + note.get("xshift", 0)
-    above = _place(note["y"], note.get("yref"), y) - note.get("yshift", 0)
+    left = _position(note["x"], note.get("xref"), x) + note.get("xshift", 0)
+    above = _position(note["y"], note.get("yref"), y) - note.get("yshift", 0)
     anchor = {"right": "end", "left": "start"}.get(note.get("xanchor", ""), "middle")
     return _text(left, above + 4, Markup(note["text"]).striptags(), anchor=anchor)
 
 
-def _place(value: float, reference: str | None, scale: Scale) -> float:
+def _position(value: float, reference: str | None, scale: Scale) -> float:
     if reference == "paper":
         return scale.start + value * (scale.end - scale.start)
     return scale.at(value)

@@ -63,27 +63,27 @@ def model(spec: ModelSpec) -> str:
 
 def models(names: Iterable[str]) -> dict[str, str]:
     """Return the models' titles by name; namesakes say where they are from."""
-    found = {name: model(ModelSpec(name)) for name in dict.fromkeys(names)}
-    many = Counter(found.values())
+    title_of = {name: model(ModelSpec(name)) for name in dict.fromkeys(names)}
+    many = Counter(title_of.values())
     return {
         name: title if many[title] == 1 else f"{title} {_ORIGINS[ModelSpec(name).source]}"
-        for name, title in found.items()
+        for name, title in title_of.items()
     }
 
 
 def speaker(rows: Iterable[labels.Cell]) -> Callable[[str], str]:
     """Return what turns a sentence's names into those of the page: `Static on x86`."""
-    known = list(rows)
+    cells = list(rows)
     spoken = {
         Variant(name, where).label: variant(name, where)
-        for name, where in {(row.workflow, row.backend) for row in known}
+        for name, where in {(row.workflow, row.backend) for row in cells}
         if where
-    } | models(row.model for row in known)
+    } | models(row.model for row in cells)
     # The longest first, since one name may be the beginning of another.
     longest_first = sorted(spoken, key=len, reverse=True)
     # Without any name the pattern is one that nothing matches.
     pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-    return lambda sentence: pattern.sub(lambda found: spoken[found[0]], sentence)
+    return lambda sentence: pattern.sub(lambda match: spoken[match[0]], sentence)
 
 
 def names(rows: Sequence[labels.Cell]) -> list[str]:

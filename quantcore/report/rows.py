@@ -121,8 +121,8 @@ def _settings(settings: Mapping[str, object]) -> str:
 def _ratio(speed: Speedup) -> str:
     if speed.low == speed.high:
         return f"{speed.ratio:.1f}×"
-    places = 1 if speed.low >= 1 else 2
-    return f"{speed.ratio:.{places}f}× ({speed.low:.{places}f}-{speed.high:.{places}f})"
+    decimals = 1 if speed.low >= 1 else 2
+    return f"{speed.ratio:.{decimals}f}× ({speed.low:.{decimals}f}-{speed.high:.{decimals}f})"
 
 
 def _top1(row: VariantResult) -> str:

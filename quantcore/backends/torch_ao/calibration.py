@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 BATCH = 32
 
 
-def equalizes(asked: bool | None, per_channel: bool | None, numerics: Numerics) -> bool:
+def equalizes(setting: bool | None, per_channel: bool | None, numerics: Numerics) -> bool:
     """Return whether neighbouring layers are balanced: as asked, or where one scale has to do."""
-    if asked is not None:
-        return asked
+    if setting is not None:
+        return setting
     return not (numerics.per_channel if per_channel is None else per_channel)
 
 

@@ -33,14 +33,14 @@ def converted(module: "nn.Module") -> "nn.Module":
     Raises:
         UnsupportedError: torch cannot rewrite this graph, or found nothing in it to convert.
     """
-    made = _rewritten("convert_jit", module)
-    graph: Any = made.inlined_graph
+    rewritten = _rewritten("convert_jit", module)
+    graph: Any = rewritten.inlined_graph
     if "quantized::" not in str(graph):
         raise UnsupportedError(
             "torch found no layer in this program that it can run in 8 bits.",
             "Upload the weights as a state dict, if it is a torchvision model.",
         )
-    return made
+    return rewritten
 
 
 def dynamic(inputs: ConversionInput, dtype: str) -> "nn.Module":
@@ -62,11 +62,11 @@ def _rewritten(function: str, module: "nn.Module", *arguments: Any) -> "nn.Modul
     # torch.ao.quantization has a function of this name, which hides the module.
     graph_mode = import_module("torch.ao.quantization.quantize_jit")
     try:
-        made: nn.Module = getattr(graph_mode, function)(module, *arguments)
+        rewritten: nn.Module = getattr(graph_mode, function)(module, *arguments)
     # A graph that the passes were not made for: one of several errors that derive from this one.
     except RuntimeError as error:
         raise UnsupportedError(
             "torch cannot rewrite this program's graph in 8 bits.",
             "Upload the weights as a state dict, if it is a torchvision model.",
         ) from error
-    return made
+    return rewritten

@@ -163,8 +163,8 @@ def _evaluate(module: "nn.Module", inputs: ConversionInput) -> tuple[float, floa
     right, loss = 0, 0.0
     count = min(IMAGES_A_LOOK, len(split))
     with torch.inference_mode():
-        for images, found in split.batches(EVALUATION_BATCH, count):
-            labels = _required(found)
+        for images, targets in split.batches(EVALUATION_BATCH, count):
+            labels = _required(targets)
             logits = module(images.contiguous(memory_format=torch.channels_last))
             right += int((logits.argmax(1) == labels).sum())
             loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
