@@ -17,9 +17,9 @@ def main() -> None:
     progress.show_notices()
     if state.problem():
         return
-    found = jobs.look()
-    st.fragment(jobs.under_way, run_every=REFRESH_S if found.open else None)(found)
-    jobs.over(found)
+    listed = jobs.look()
+    st.fragment(jobs.under_way, run_every=REFRESH_S if listed.open else None)(listed)
+    jobs.over(listed)
 
 
 main()

@@ -18,7 +18,7 @@ def main() -> None:
     st.text_input("Find a word", key=FIND.key, placeholder="budget, median, opset …", width=360)
     state.write_address([FIND])
     looked_for = str(st.session_state[FIND.key] or "")
-    groups = glossary.found(looked_for)
+    groups = glossary.matching(looked_for)
     for title, meanings in groups.items():
         st.header(markdown(title), anchor=False)
         st.html(glossary.html(meanings))

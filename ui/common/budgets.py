@@ -102,8 +102,10 @@ def draw(results: Rows, recommendation: Verdict) -> None:
 
 def _ends(results: Rows) -> dict[str, tuple[float, float]]:
     """Return the least and the most of each figure, rounded outwards, in the sliders' units."""
-    known = bounds(evidence_of(results).candidates)
-    return {name: _outwards(*(end / SLIDERS[name].scale for end in known[name])) for name in known}
+    limits = bounds(evidence_of(results).candidates)
+    return {
+        name: _outwards(*(end / SLIDERS[name].scale for end in limits[name])) for name in limits
+    }
 
 
 def _outwards(low: float, high: float) -> tuple[float, float]:

@@ -123,10 +123,10 @@ def _conditions() -> dict[str, Any]:
     """Draw under which conditions all is measured; return them as `Sweep` names them."""
     st.markdown("**Images and timing**")
     columns = st.columns(fields.COLUMNS)
-    found: dict[str, Any] = {}
+    conditions: dict[str, Any] = {}
     for each, column in zip(_conditions_offered(), columns, strict=False):
         with column:
-            found[each.field] = values.numbers(
+            conditions[each.field] = values.numbers(
                 each.label,
                 each.offered,
                 each.default,
@@ -134,7 +134,7 @@ def _conditions() -> dict[str, Any]:
                 nothing=OWN_SIZE,
                 help=each.help,
             )
-    return found
+    return conditions
 
 
 @dataclass(frozen=True)

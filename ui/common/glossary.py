@@ -10,7 +10,7 @@ from functools import cache
 from markupsafe import Markup
 
 from quantcore.draw import tables, titles
-from quantcore.formats import EXPORTERS
+from quantcore.formats import FORMATS
 from quantcore.workflows import WORKFLOWS
 from ui.common import fields, fragments
 
@@ -112,7 +112,7 @@ def groups() -> Mapping[str, Meanings]:
     """Return every word with its meaning, by what the words are about."""
     float32 = WORKFLOWS["float32"]
     settings = {fields.FIELDS[name].label: fields.FIELDS[name].help for name in fields.FIELDS}
-    formats = {kind.title: kind.summary for kind in EXPORTERS.values()}
+    formats = {kind.title: kind.summary for kind in FORMATS.values()}
     versions = {name: settings[name] for name in ("Bytecode", "Opset")}
     return {
         "The answer": ANSWER,
@@ -126,7 +126,7 @@ def groups() -> Mapping[str, Meanings]:
     }
 
 
-def found(text: str) -> Mapping[str, Meanings]:
+def matching(text: str) -> Mapping[str, Meanings]:
     """Return the groups with the words that hold a text, or whose meaning does."""
     wanted = _plain(text).split()
     fitting = {

@@ -46,7 +46,7 @@ class Lookout:
         self._ask = ask
         self._lock = threading.Lock()
         self._busy = False
-        self._known: HostList | None = None
+        self._hosts: HostList | None = None
         self._looked_at = 0.0
 
     def seen(self) -> HostList | None:
@@ -54,24 +54,24 @@ class Lookout:
         with self._lock:
             begin = not self._busy and self._is_stale()
             self._busy |= begin
-            known = self._known
+            hosts = self._hosts
         if begin:
             threading.Thread(target=self._look, name="quantcore-hosts", daemon=True).start()
-        return known
+        return hosts
 
     def _is_stale(self) -> bool:
-        if self._known is None:
+        if self._hosts is None:
             return True
-        stays_true = STALE_AFTER_FAILURE_S if self._known.problem else STALE_S
+        stays_true = STALE_AFTER_FAILURE_S if self._hosts.problem else STALE_S
         return time.monotonic() - self._looked_at > stays_true
 
     def _look(self) -> None:
         try:
-            found = HostList(tuple(self._ask()))
+            hosts = HostList(tuple(self._ask()))
         except QuantcoreError as problem:
-            found = HostList((here(),), problem)
+            hosts = HostList((here(),), problem)
         with self._lock:
-            self._known, self._busy, self._looked_at = found, False, time.monotonic()
+            self._hosts, self._busy, self._looked_at = hosts, False, time.monotonic()
 
 
 @cache

@@ -34,20 +34,20 @@ class Rows(tuple[VariantResult, ...]):
         )
 
     def __ne__(self, other: object) -> bool:
-        """Return the opposite; a tuple has an answer of its own."""
+        """Return whether they differ: `tuple.__ne__` would compare the contents."""
         return not self == other
 
 
 def once(make: Callable[[*Ts], R], *args: *Ts) -> R:
-    """Return `make(*args)`, made once for all visitors while it is still remembered.
+    """Return `make(*args)`, computed once for all visitors while it is cached.
 
     Args:
-        make: a function of its arguments alone, which nobody changes the result of.
+        make: a function that depends on its arguments alone; nobody may change its result.
         args: hashable; results as `Rows`.
     """
-    return cast(R, _made(make, *args))
+    return cast(R, _cached(make, *args))
 
 
 @lru_cache(maxsize=KEPT)
-def _made(make: Callable[..., Any], *args: Any) -> Any:
+def _cached(make: Callable[..., Any], *args: Any) -> Any:
     return make(*args)

@@ -34,8 +34,8 @@ def mine() -> list[Upload]:
 
 def models() -> dict[str, ModelInfo]:
     """Return the models that the visitor brought, by name."""
-    found = {each.name: facts(ModelSpec(each.name)) for each in mine() if each.model is not None}
-    return {name: info for name, info in found.items() if info is not None}
+    info_of = {each.name: facts(ModelSpec(each.name)) for each in mine() if each.model is not None}
+    return {name: info for name, info in info_of.items() if info is not None}
 
 
 def images() -> dict[str, Upload]:
@@ -48,12 +48,12 @@ def distinct_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
     Streamlit takes the label for the choice, so of two that read the same one cannot be chosen.
     """
-    found: dict[str, str] = {}
+    distinct: dict[str, str] = {}
     seen: Counter[str] = Counter()
     for name, label in labels.items():
         seen[label] += 1
-        found[name] = label if seen[label] == 1 else f"{label} ({seen[label]})"
-    return found
+        distinct[name] = label if seen[label] == 1 else f"{label} ({seen[label]})"
+    return distinct
 
 
 def is_mine(name: str | None) -> bool:

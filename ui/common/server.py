@@ -65,8 +65,8 @@ def _asks_for_page(connection: HTTPConnection) -> bool:
 
 def _cookie(connection: HTTPConnection) -> str:
     """Return the cookie to set: the id the browser has, for longer, or a new one."""
-    known = connection.cookies.get(COOKIE, "")
-    visitor = known if _KNOWN_ID.fullmatch(known) else secrets.token_urlsafe(ID_BYTES)
+    cookie = connection.cookies.get(COOKIE, "")
+    visitor = cookie if _KNOWN_ID.fullmatch(cookie) else secrets.token_urlsafe(ID_BYTES)
     secure = "; Secure" if connection.url.scheme == "https" else ""
     age = COOKIE_DAYS * 24 * 60 * 60
     return f"{COOKIE}={visitor}; Max-Age={age}; Path=/; HttpOnly; SameSite=Lax{secure}"

@@ -142,10 +142,10 @@ def model_line(info: ModelInfo) -> str:
 
 
 def _facts(info: ModelInfo) -> str:
-    known = [f"{info.parameters / 1e6:.1f} M parameters", f"{info.image_size} px"]
+    facts = [f"{info.parameters / 1e6:.1f} M parameters", f"{info.image_size} px"]
     if info.published_top1:
-        known.append(f"{wording.percent(info.published_top1)} top-1")
-    return " · ".join(known)
+        facts.append(f"{wording.percent(info.published_top1)} top-1")
+    return " · ".join(facts)
 
 
 def choose_weights(on_change: Callable[[], None] | None = state.recall_job) -> None:
@@ -260,11 +260,11 @@ def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
 
 def choose_images() -> str | None:
     """Draw the choice between the model's own images and those the visitor brought."""
-    found = owned_uploads.images()
-    labels = owned_uploads.distinct_labels({name: uploads.title(found[name]) for name in found})
+    own = owned_uploads.images()
+    labels = owned_uploads.distinct_labels({name: uploads.title(own[name]) for name in own})
     chosen: str | None = st.selectbox(
         "Images",
-        [None, *found],
+        [None, *own],
         key=state.IMAGES,
         format_func=lambda name: labels[name] if name else OWN_IMAGES,
         help=IMAGES_HELP,

@@ -188,12 +188,12 @@ def _fields(name: str, kind: type, key: str) -> dict[str, Setting]:
 def _named(name: str, key: str) -> dict[str, Setting]:
     """Return the settings that the address has, as what they must be; none where any is wrong."""
     pairs = [text.partition(":") for text in st.session_state.get(key) or ()]
-    found = {part: arguments.value(value.replace("+", ",")) for part, _, value in pairs}
+    settings = {part: arguments.value(value.replace("+", ",")) for part, _, value in pairs}
     try:
-        made = workflow(name, found) if name in WORKFLOWS else file_format(name, found)
+        owner = workflow(name, settings) if name in WORKFLOWS else file_format(name, settings)
     except QuantcoreError:
         return {}
-    values = {part: getattr(made, part) for part in found}
+    values = {part: getattr(owner, part) for part in settings}
     return {part: value for part, value in values.items() if _is_drawable(value)}
 
 
@@ -215,8 +215,8 @@ def _forget_size() -> None:
 
 
 def _size(info: ModelInfo) -> int | None:
-    asked = state.whole_number(st.session_state.get(SIZE_KEY))
-    first = info.image_size if asked is None else asked
+    addressed = state.whole_number(st.session_state.get(SIZE_KEY))
+    first = info.image_size if addressed is None else addressed
     side = st.number_input(
         "Image size, px",
         16,
@@ -443,8 +443,8 @@ def _sample(report: VerificationReport) -> None:
 
 def _code(report: VerificationReport, name: str) -> None:
     st.subheader("Code that runs it", anchor=False)
-    found = bundle.snippets(report, name)
-    for tab, language in zip(st.tabs(list(bundle.LANGUAGES.values())), found, strict=True):
+    snippets = bundle.snippets(report, name)
+    for tab, language in zip(st.tabs(list(bundle.LANGUAGES.values())), snippets, strict=True):
         with tab:
             # Wrapped: a box that scrolls sideways could not be reached by keyboard.
-            st.code(found[language], language=language, wrap_lines=True)
+            st.code(snippets[language], language=language, wrap_lines=True)

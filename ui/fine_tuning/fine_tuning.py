@@ -146,8 +146,8 @@ def _title(info: ModelInfo) -> str:
 
 
 def _of(upload: Upload) -> str:
-    told = f": {pictures.recognised(upload.images)}" if upload.images else ""
-    return f"{uploads.title(upload)}{told}"
+    contents = f": {pictures.recognised(upload.images)}" if upload.images else ""
+    return f"{uploads.title(upload)}{contents}"
 
 
 def _start() -> None:
@@ -208,14 +208,14 @@ def _images(view: FineTuningView) -> str:
 def _curve(view: FineTuningView) -> None:
     if not view.curve:
         return
-    told = curve.text(view.curve)
+    description = curve.text(view.curve)
     st.plotly_chart(
         curve.figure(view.curve, view.spec.epochs),
         config={"displayModeBar": False, "responsive": True},
         key="curve",
-        alt=told,
+        alt=description,
     )
-    st.caption(markdown(told))
+    st.caption(markdown(description))
 
 
 def _over(view: FineTuningView) -> None:

@@ -158,25 +158,25 @@ def go_to(part: str, token: str | None = None) -> None:
 def draw() -> None:
     """Draw what models are looked for, those that fit, and what to do with the chosen."""
     _ask()
-    fitting = found()
-    place = st.container()
+    fitting = matching()
+    container = st.container()
     if not fitting:
         st.html(NONE_FITS.format(count=len(offered())))
     else:
         _cards(fitting)
-    with place:
+    with container:
         _chosen(len(fitting))
 
 
-def found() -> list[ModelInfo]:
+def matching() -> list[ModelInfo]:
     """Return the models that fit all that is asked for, in the order that is."""
-    asked = {each: st.session_state.get(each.key) for each in FILTERS}
+    filters = {each: st.session_state.get(each.key) for each in FILTERS}
     wanted = _words(str(st.session_state.get(FIND) or ""))
     fitting = [
         info
         for info in offered().values()
         if all(part in _findable(info) for part in wanted)
-        and all(value is None or each.fits(info, str(value)) for each, value in asked.items())
+        and all(value is None or each.fits(info, str(value)) for each, value in filters.items())
     ]
     _, order = ORDERS[str(st.session_state.get(SORT) or "listed")]
     return sorted(fitting, key=order)
@@ -303,5 +303,5 @@ def _judged(info: ModelInfo) -> str:
 def _eight_bits(info: ModelInfo) -> str:
     """Return how a model comes to run in 8 bits: `FX graph, ready-made for x86`."""
     ready = [titles.backend(name) for name in info.pretrained_engines]
-    made = f"; ready-made for {wording.joined(ready)}" if ready else ""
-    return f"8 bits: {WAYS[way(info)][:1].lower()}{WAYS[way(info)][1:]}{made}"
+    prequantized = f"; ready-made for {wording.joined(ready)}" if ready else ""
+    return f"8 bits: {WAYS[way(info)][:1].lower()}{WAYS[way(info)][1:]}{prequantized}"

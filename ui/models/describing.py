@@ -82,8 +82,8 @@ def recognised(model: UploadedModel) -> Markdown:
     """Return in words what a file was recognised as."""
     classes = wording.count(model.classes, "class", "classes")
     size = f"{classes}, {model.parameters / 1e6:.1f} M parameters"
-    known = catalogue().get(model.architecture or "")
-    name = f"{known.title} with " if known else ""
+    architecture = catalogue().get(model.architecture or "")
+    name = f"{architecture.title} with " if architecture else ""
     return reason_and_remedy(f"{name}{size}.", FORMS[model.form])
 
 
@@ -111,7 +111,7 @@ def _form(upload: Upload, model: UploadedModel, candidates: Sequence[str]) -> Dr
         *_wrong_numbers(mean, std),
         *_wrong_labels(labels, model.classes),
     ]
-    made = replace(
+    described = replace(
         _built_as(model, architecture),
         image_size=side,
         resize_size=resize,
@@ -120,7 +120,7 @@ def _form(upload: Upload, model: UploadedModel, candidates: Sequence[str]) -> Dr
         std=std or model.std,
         labels=labels,
     )
-    return Draft(made, tuple(problems))
+    return Draft(described, tuple(problems))
 
 
 def _key(upload: Upload, name: str) -> str:
@@ -270,10 +270,10 @@ def labels_in(filename: str, content: bytes) -> list[str]:
     if not filename.casefold().endswith(".json"):
         return list(lines(text))
     try:
-        found = json.loads(text)
-        if isinstance(found, dict):
-            found = _in_order(found)
-        names = [each[-1] if isinstance(each, list) else each for each in found]
+        parsed = json.loads(text)
+        if isinstance(parsed, dict):
+            parsed = _in_order(parsed)
+        names = [each[-1] if isinstance(each, list) else each for each in parsed]
         if not all(isinstance(name, str) for name in names):
             raise ValueError
     except (ValueError, TypeError, IndexError, RecursionError) as error:
@@ -284,11 +284,11 @@ def labels_in(filename: str, content: bytes) -> list[str]:
     return names
 
 
-def _in_order(found: Mapping[str, object]) -> list[object]:
+def _in_order(labels: Mapping[str, object]) -> list[object]:
     """Return the names of numbered labels in the order of their numbers."""
-    if all(isinstance(value, int) for value in found.values()):
-        return [name for name, _ in sorted(found.items(), key=lambda each: int(str(each[1])))]
-    return [found[number] for number in sorted(found, key=int)]
+    if all(isinstance(value, int) for value in labels.values()):
+        return [name for name, _ in sorted(labels.items(), key=lambda each: int(str(each[1])))]
+    return [labels[number] for number in sorted(labels, key=int)]
 
 
 def _wrong_sides(side: int, resize: int) -> list[str]:
@@ -333,8 +333,8 @@ def _preview(upload: Upload, draft: Draft) -> None:
     before.image(
         shown.before, "Cut out of its middle", "stretch", alt="A photograph, scaled and cut out"
     )
-    after.image(shown.after, "What the model gets", "stretch", alt=_told(shown))
-    st.caption(markdown(f"{_told(shown)} {PREVIEW_SENTENCE}"))
+    after.image(shown.after, "What the model gets", "stretch", alt=_range_text(shown))
+    st.caption(markdown(f"{_range_text(shown)} {PREVIEW_SENTENCE}"))
 
 
 def _wrong_sides_of(model: UploadedModel) -> bool:
@@ -354,7 +354,7 @@ def _previewed(name: str, model: UploadedModel) -> Preview:
     return preview(info)
 
 
-def _told(shown: Preview) -> str:
+def _range_text(shown: Preview) -> str:
     """Return in words what the numbers are that a model gets."""
     said = f"Its numbers run from {shown.low:.1f} to {shown.high:.1f}."
     if shown.clipped >= 0.005:
@@ -396,13 +396,13 @@ def _actions(upload: Upload, draft: Draft) -> None:
 
 def _choose_images(upload: Upload) -> str | None:
     """Draw the choice of images to judge it with, where the visitor brought any; return it."""
-    found = owned_uploads.images()
-    if not found:
+    own = owned_uploads.images()
+    if not own:
         return None
-    labels = owned_uploads.distinct_labels({name: uploads.title(found[name]) for name in found})
+    labels = owned_uploads.distinct_labels({name: uploads.title(own[name]) for name in own})
     chosen: str | None = st.selectbox(
         "Judged with",
-        [*found, None],
+        [*own, None],
         format_func=lambda name: labels[name] if name else "Photographs without labels",
         key=_key(upload, "images"),
         width=260,

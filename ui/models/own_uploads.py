@@ -25,8 +25,8 @@ DELETE_SENTENCE = (
 
 def draw() -> None:
     """Draw every upload of the visitor, or what will be here."""
-    found = owned_uploads.mine()
-    if not found:
+    own = owned_uploads.mine()
+    if not own:
         st.html(EMPTY)
         st.button(
             "Bring a file",
@@ -36,7 +36,7 @@ def draw() -> None:
             args=["bring"],
         )
         return
-    for upload in found:
+    for upload in own:
         _row(upload)
 
 

@@ -123,7 +123,7 @@ def _fits(upload: Upload, info: ModelInfo) -> bool:
 
 def _map(upload: Upload, images: UploadedImages, info: ModelInfo) -> None:
     """Draw a choice of label for each class that fits none by name, and keep what is said."""
-    known = dict(images.labels_of)
+    label_of = dict(images.labels_of)
     names = unmatched([name for name, _ in images.classes], info)
     st.markdown(Markdown("**Labels of {}**").format(info.title))
     if not names:
@@ -144,7 +144,7 @@ def _map(upload: Upload, images: UploadedImages, info: ModelInfo) -> None:
             chosen: str | None = st.selectbox(
                 markdown(name),
                 labels,
-                index=labels.index(known[name]) if known.get(name) in labels else None,
+                index=labels.index(label_of[name]) if label_of.get(name) in labels else None,
                 placeholder="Choose a label",
                 key=f"map-{upload.token}-{info.name}-{name}",
             )

@@ -89,12 +89,12 @@ def link(shown: Shown) -> dict[str, str]:
         **state.choice_of(model),
         "job": shown.job.id if shown.job else None,
     }
-    found = {}
+    parameters_set = {}
     for each in parameters():
         value = values[each.key] if each.key in values else st.session_state.get(each.key)
         if each.key not in (SOURCE, PICTURE) and (text := each.write(value)):
-            found[each.key] = text
-    return found
+            parameters_set[each.key] = text
+    return parameters_set
 
 
 def may_ask(shown: Shown) -> bool:
@@ -295,20 +295,20 @@ def _busy(view: PlaygroundView) -> None:
 
 def _answers(view: PlaygroundView, shown: Shown) -> None:
     ship = recommended(shown.results, budgets.chosen()).ship
-    asked = drawn.variant_answers(view, shown.results, ship)
+    answers = drawn.variant_answers(view, shown.results, ship)
     said, picture = st.columns([1.8, 1], gap="medium")
     if view.is_open:
         with said:
             _busy(view)
     else:
         label = view.seen.label if view.seen else None
-        said.html(drawn.summary_html(drawn.summary(asked, label)))
+        said.html(drawn.summary_html(drawn.summary(answers, label)))
     if view.seen is not None:
         chosen = st.session_state[SOURCE] == "examples"
         name = f"Picture {st.session_state[PICTURE]}" if chosen else "Your picture"
         picture.html(drawn.picture(view.seen, name))
-    if asked:
-        st.html(drawn.cards(asked))
+    if answers:
+        st.html(drawn.cards(answers))
     if not view.is_open:
         st.caption(markdown(_of_times(shown)))
         _offer_again("Ask again")
