@@ -141,19 +141,19 @@ BENCHMARKS = {
 
 def main() -> int:
     """Run the benchmarks asked for, all of them unless named; return the exit code."""
-    asked = _arguments()
+    arguments = _arguments()
     # Ended from outside, it still ends the servers and workers it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if asked.alone:
-        benchmark = BENCHMARKS[asked.alone]
-        for line in benchmark.lines(**benchmark.small if asked.small else {}):
+    if arguments.alone:
+        benchmark = BENCHMARKS[arguments.alone]
+        for line in benchmark.lines(**benchmark.small if arguments.small else {}):
             print(line, flush=True)
         return 0
     printed: list[str] = []
-    for line in _report(asked.names or list(BENCHMARKS), asked.small):
+    for line in _report(arguments.names or list(BENCHMARKS), arguments.small):
         print(line, flush=True)
         printed.append(line)
-    if asked.write:
+    if arguments.write:
         REPORT.write_text("\n".join(printed) + "\n")
     return 1 if count(printed)[1] else 0
 
@@ -165,11 +165,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="also write docs/bench.txt")
     # How this module runs one benchmark in a process of its own.
     parser.add_argument("--alone", choices=list(BENCHMARKS), help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    unknown = [name for name in asked.names if name not in BENCHMARKS]
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
-    return asked
+    return arguments
 
 
 def _report(names: list[str], small: bool) -> Iterator[str]:

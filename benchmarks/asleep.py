@@ -29,10 +29,10 @@ def sleep_through(job: CellContext, variant: Variant) -> VariantResult:
         job.report(stage, index / len(STAGES))
         time.sleep(STAGE_S)
     key = keys.result_key(job.request, variant, current_environment())
-    return made_up_row(key, job.request, variant)
+    return fabricated_row(key, job.request, variant)
 
 
-def made_up_row(
+def fabricated_row(
     key: str, request: CompareRequest, variant: Variant, number: int = 0
 ) -> VariantResult:
     """Return a row that was never measured; another number gives other figures."""

@@ -67,20 +67,20 @@ def _room(module: str) -> str:
 
 
 def _files() -> Iterator[Path]:
-    for place in PRODUCT:
-        path = PROJECT / place
+    for folder in PRODUCT:
+        path = PROJECT / folder
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
 def _longest(sources: dict[Path, str], *kinds: type[Definition]) -> tuple[int, str]:
     """Return how many lines the longest definition has, and where it stands."""
     return max(
-        ((node.end_lineno or node.lineno) - node.lineno + 1, f"{node.name} in {_place(path)}")
+        ((node.end_lineno or node.lineno) - node.lineno + 1, f"{node.name} in {_relative(path)}")
         for path, source in sources.items()
         for node in ast.walk(ast.parse(source))
         if isinstance(node, kinds)
     )
 
 
-def _place(path: Path) -> str:
+def _relative(path: Path) -> str:
     return path.relative_to(PROJECT).as_posix()

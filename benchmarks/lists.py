@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from benchmarks.app import cold_folder
-from benchmarks.asleep import made_up_row
+from benchmarks.asleep import fabricated_row
 from benchmarks.lines import Figure, at_most, note
 from benchmarks.visitors import Visit, rerun_seconds
 from quantcore.engine import FLOAT32
@@ -34,7 +34,7 @@ def lines(
             listed = rerun_seconds(server.url, Visit(page="Jobs"), reruns)
             drawn = rerun_seconds(server.url, Visit(query=f"job={job}"), reruns)
             limits = [
-                Visit(query=f"job={job}&max_latency={1 + place / 10}") for place in range(reruns)
+                Visit(query=f"job={job}&max_latency={1 + step / 10}") for step in range(reruns)
             ]
             moved = rerun_seconds(server.url, limits, reruns)
     yield note(f"{jobs} comparisons with {jobs * rows_a_job:,} results, and one with {large}.")
@@ -55,8 +55,8 @@ def _add(queue: JobQueue, tag: str, count: int) -> str:
     request = CompareRequest(ModelSpec("bundled/mobilenet_v2"), (FLOAT32, *others))
     job = secrets.token_urlsafe(12)
     cells = [
-        NewCell(f"{tag}-{place}", 4.0, made_up_row(f"{tag}-{place}", request, variant, place))
-        for place, variant in enumerate(request.variants)
+        NewCell(f"{tag}-{index}", 4.0, fabricated_row(f"{tag}-{index}", request, variant, index))
+        for index, variant in enumerate(request.variants)
     ]
     host = Host(current_environment())
     queue.jobs.add(NewJob(job, f"visitor {tag[-1]}", "another visitor", (request,), host), cells)

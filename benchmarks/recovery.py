@@ -53,17 +53,17 @@ def _recovered(seed: int) -> float:
             comparisons.close()
 
 
-def _until(comparisons: Service, job: str, place: int, stage: str) -> None:
+def _until(comparisons: Service, job: str, index: int, stage: str) -> None:
     """Return once a worker says it is at this stage of a variant."""
     deadline = time.monotonic() + WAIT_S
-    while not _is_at(comparisons.view(job), place, stage):
+    while not _is_at(comparisons.view(job), index, stage):
         if time.monotonic() > deadline:
-            raise RuntimeError(f"variant {place} was not reached in {WAIT_S:.0f} s")
+            raise RuntimeError(f"variant {index} was not reached in {WAIT_S:.0f} s")
         time.sleep(0.02)
 
 
-def _is_at(view: JobView, place: int, stage: str) -> bool:
-    cell = view.cells[place]
+def _is_at(view: JobView, index: int, stage: str) -> bool:
+    cell = view.cells[index]
     began = cell.state == "running" and bool(cell.worker) and cell.stage.startswith(stage)
     return began or (not stage and cell.state == "done")
 

@@ -62,7 +62,7 @@ def record(path: Path, **facts: Any) -> None:
     MANIFEST.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
-def is_made(path: Path) -> bool:
+def is_current(path: Path) -> bool:
     """Return whether the file is there, whole, and in the manifest."""
     entry = read_manifest().get(path.relative_to(HERE).as_posix())
     return entry is not None and path.exists() and entry["sha256"] == sha256(path)
@@ -71,7 +71,7 @@ def is_made(path: Path) -> bool:
 def make_images(options: Options) -> None:
     """Write the three bundled splits."""
     folder = HERE / "fashion_mnist"
-    if all(is_made(folder / f"{name}.npz") for name in ("evaluation", "calibration", "qat")):
+    if all(is_current(folder / f"{name}.npz") for name in ("evaluation", "calibration", "qat")):
         return
     for path in splits.write_splits(options.data, folder):
         record(path, source="Fashion-MNIST", license="MIT", seed=splits.SEED)
@@ -80,7 +80,7 @@ def make_images(options: Options) -> None:
 def make_photos(_: Options) -> None:
     """Cut the stand-in photographs for models trained on ImageNet."""
     folder = HERE / "photos"
-    if all(is_made(folder / f"{name}.zip") for name in photos.HALVES):
+    if all(is_current(folder / f"{name}.zip") for name in photos.HALVES):
         return
     for path in photos.write_photos(folder):
         record(
@@ -97,7 +97,7 @@ def make_float(options: Options) -> None:
     parts = splits.split_all(options.data)
     for name in options.models:
         path = HERE / "checkpoints" / f"{name}.safetensors"
-        if not is_made(path):
+        if not is_current(path):
             _make_one_float(name, training.PLANS[name], parts, path)
 
 
@@ -137,7 +137,7 @@ def make_quantized(options: Options) -> None:
     for name, engine in itertools.product(options.models, quantized.ENGINES):
         float_path = HERE / "checkpoints" / f"{name}.safetensors"
         path = HERE / "quantized" / f"{name}.{engine}.pt"
-        if name not in quantized.CONVOLUTIONAL or is_made(path):
+        if name not in quantized.CONVOLUTIONAL or is_current(path):
             continue
         top1 = quantized.make(name, engine, path)
         float_top1 = read_manifest()[float_path.relative_to(HERE).as_posix()]["top1"]
@@ -151,7 +151,7 @@ def make_quantized(options: Options) -> None:
 def make_comparison(_: Options) -> None:
     """Measure the comparison that the first page opens on, on this machine as it is now."""
     path, answers = HERE / "comparison.json", HERE / SHIPPED
-    if is_made(path) and is_made(answers):
+    if is_current(path) and is_current(answers):
         return
     with tempfile.TemporaryDirectory() as folder:
         settings = replace(Settings.from_env(), data=Path(folder))

@@ -51,9 +51,9 @@ def _write_half(path: Path, half: int) -> Path:
             for number, crop in enumerate(_crops(photo, half, count, generator))
         ]
         # Shuffled, so that the first few are already a fair sample.
-        for place, number in enumerate(generator.permutation(len(crops))):
+        for position, number in enumerate(generator.permutation(len(crops))):
             name, crop = crops[number]
-            archive.writestr(zipfile.ZipInfo(f"{place:03}_{name}", EPOCH), _jpeg(crop))
+            archive.writestr(zipfile.ZipInfo(f"{position:03}_{name}", EPOCH), _jpeg(crop))
     return path
 
 

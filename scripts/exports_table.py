@@ -68,11 +68,11 @@ def main() -> int:
 def _rows(cells: list[tuple[str, Variant]], settings: Settings, images: int) -> Iterator[Row]:
     with Store.open(settings) as store, ProcessPool(exports.PRELOADED_MODULES) as pool:
         for model, variant in cells:
-            made = {
+            cell_by_format = {
                 name: _cell(store, pool, settings, ModelSpec(model), variant, name, images)
                 for name in FORMATS
             }
-            yield Row(model, variant, made)
+            yield Row(model, variant, cell_by_format)
 
 
 def _cell(

@@ -136,9 +136,9 @@ def write_partly_failed(queue: JobQueue, comparison: Comparison, owner: str) -> 
     variants = tuple(
         Variant(row.workflow, row.backend, tuple(sorted(row.settings.items()))) for row in rows
     )
-    asked = CompareRequest(request.model, variants, request.images, request.measure)
+    partial = CompareRequest(request.model, variants, request.images, request.measure)
     cells = [NewCell(row.key, 1.0, row) for row in rows]
-    job = NewJob(PARTLY, owner, "", (asked,), Host(comparison.environment), "For Friday")
+    job = NewJob(PARTLY, owner, "", (partial,), Host(comparison.environment), "For Friday")
     queue.jobs.add(job, cells)
 
 
@@ -227,7 +227,7 @@ def play(stage: Stage, only: Collection[str], folder: Path) -> list[Path]:
     job = upload = ""
     written: list[Path] = []
     wanted = [[shot for shot in scene.shots if not only or shot.name in only] for scene in SCENES]
-    last = max(place for place, shots in enumerate(wanted) if shots)
+    last = max(index for index, shots in enumerate(wanted) if shots)
     for scene, shots in zip(SCENES[: last + 1], wanted, strict=False):
         scene.prepare(stage)
         job = _named_in(stage.page.url, "job") or job
@@ -238,8 +238,8 @@ def play(stage: Stage, only: Collection[str], folder: Path) -> list[Path]:
 
 
 def _named_in(url: str, key: str) -> str:
-    found = re.search(rf"{key}=([\w-]+)", url)
-    return found[1] if found else ""
+    match = re.search(rf"{key}=([\w-]+)", url)
+    return match[1] if match else ""
 
 
 def photograph(stage: Stage, shot: Shot, address: str, folder: Path) -> list[Path]:
