@@ -75,8 +75,8 @@ def _preparation(report: VerificationReport) -> str:
     grey = ", made grey (one channel three times)" if provenance["greyscale"] else ""
     return (
         f"An upright picture, {provenance['channels']}{grey}. Its shorter side is scaled to "
-        f"{resize} px ({provenance['interpolation']}, every pixel counted where it shrinks), and the "
-        f"middle, {side} × {side} px, is cut out. Values from 0 to 1, less the mean "
+        f"{resize} px ({provenance['interpolation']}, every pixel counted where it shrinks), and "
+        f"the middle, {side} × {side} px, is cut out. Values from 0 to 1, less the mean "
         f"{provenance['mean']}, divided by {provenance['std']}; one float32 tensor of shape "
         f"[1, 3, {side}, {side}]."
     )
