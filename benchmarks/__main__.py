@@ -131,7 +131,7 @@ BENCHMARKS = {
         {"jobs": 2, "rows_a_job": 3, "large": 3, "reruns": 2},
     ),
     "uploads": Benchmark(
-        "A model that is brought: recognised, and what it costs",
+        "An uploaded model: recognised, and at what cost",
         uploads.lines,
         {"small": "shufflenet_v2_x0_5", "large": "shufflenet_v2_x1_0"},
     ),

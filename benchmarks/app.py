@@ -75,7 +75,7 @@ class Workshop:
         return stages.convert(self._job, variant, 0.0, 1.0)
 
     def path(self, conversion: Conversion) -> Path:
-        """Return where a file lies."""
+        """Return the path of a file."""
         return self._store.path(conversion.artifact.sha256)
 
     def __enter__(self) -> "Workshop":

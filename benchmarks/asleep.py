@@ -18,7 +18,7 @@ from quantcore.schema import (
 )
 from quantcore.settings import Settings
 
-STAGES = ("converting", "writing the file", "judging", "timing")
+STAGES = ("converting", "writing the file", "evaluating", "timing")
 STAGE_S = 0.25
 CELL_S = len(STAGES) * STAGE_S
 

@@ -61,7 +61,7 @@ class Desk:
         )
 
     def make(self, spec: ExportSpec) -> VerificationReport:
-        """Return the proof of the file, made now unless it was before."""
+        """Return the verification report of the file, made now unless it was before."""
         return exports.make(self.job(spec), spec)
 
     def state_dict_bytes(self, spec: ExportSpec) -> int:
@@ -69,7 +69,7 @@ class Desk:
         return stages.convert(self.job(spec), spec.variant, 0.0, 1.0).state_dict_bytes
 
     def bundle_bytes(self, card: VerificationReport) -> int:
-        """Return what a bundle takes beyond its sample and its cards."""
+        """Return the bytes of a bundle without its sample and its reports."""
         with self.store.using(*exports.stored(card)) as (file, *sample):
             name = exports.file_name(card.spec)
             packed = bundle.pack(card, name, file, sample[0] if sample else None)
@@ -100,7 +100,7 @@ def lines(
     """Yield sizes, agreements and times of exported files.
 
     Args:
-        models: whose overhead is weighed; every bundled convolutional one unless named.
+        models: whose overhead is measured; every bundled convolutional one unless named.
         backends: of the variants that are exported.
         formats: they are exported to.
     """
@@ -161,7 +161,7 @@ def _faithful(
             seconds = time.perf_counter() - began
             yield from _agreement(what, card)
             yield at_most(
-                f"export with proof, {what}", seconds, "s", EXPORT_S.get(format, USUAL_EXPORT_S)
+                f"verified export, {what}", seconds, "s", EXPORT_S.get(format, USUAL_EXPORT_S)
             )
 
 

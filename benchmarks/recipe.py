@@ -1,7 +1,7 @@
 """The full grid written by hand from PyTorch's quantization recipe: `python -m benchmarks.recipe`.
 
 What somebody who knows the recipe would run to learn the same as the app: for each of the four
-engines dynamic, static, QAT and a ready-quantized checkpoint, each evaluated, timed and weighed.
+engines dynamic, static, QAT and a ready-quantized checkpoint, each evaluated, timed and sized.
 https://docs.pytorch.org/tutorials/recipes/quantization.html gives the four workflows, the
 "static quantization" tutorial the training loop. Of the app it uses only where its files lie.
 """

@@ -13,7 +13,7 @@ from quantcore.schema import ImageSpec, MeasureSpec, ModelSpec, Setting, Variant
 
 MODEL = "bundled/mobilenet_v2"
 BACKENDS = ("x86", "onednn", "qnnpack")
-# Accuracy is not the question here, and no speed-up depends on how many images judge it.
+# Accuracy is not the question here, and no speed-up depends on how many images it is evaluated on.
 EVALUATION_IMAGES = 200
 QUIET_LIMIT, BUSY_LIMIT = 5.0, 10.0
 

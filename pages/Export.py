@@ -1,16 +1,16 @@
-"""One variant as a file for an app, with proof that the file works, and code that runs it."""
+"""One variant as a file for an app, with its verification report and code that runs it."""
 
 import streamlit as st
 
 from ui.common import progress, state, theme
 from ui.export import exporting
 
-SUBTITLE = "A file for the app, the proof that it works, and the lines of code that run it."
+SUBTITLE = "A file for the app, a report of its checks, and the lines of code that run it."
 REFRESH_S = 0.5
 
 
 def main() -> None:
-    """Draw the question, how far it is, and the file with its proof."""
+    """Draw the question, how far it is, and the file with its report."""
     theme.set_up_page("Export")
     theme.header("Export", SUBTITLE)
     progress.check_settings()

@@ -1,9 +1,9 @@
-"""All models to choose from, one's own and the pictures to judge them, brought as files."""
+"""All models to choose from, and the visitor's own models and pictures, uploaded as files."""
 
 from ui.common import progress, state, theme
 from ui.models import catalogue, own_uploads, uploading
 
-SUBTITLE = "Choose among all models, or bring your own, and pictures to judge it by."
+SUBTITLE = "Choose among all models, or upload your own, and pictures to evaluate it on."
 PARTS = {"models": catalogue.draw, "bring": uploading.draw, "mine": own_uploads.draw}
 
 

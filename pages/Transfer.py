@@ -1,4 +1,4 @@
-"""A model taught the classes of one's own pictures, to be compared like any other."""
+"""A model fine-tuned on the classes of the visitor's pictures, compared like any other."""
 
 from ui.common import progress, state, theme
 from ui.fine_tuning import fine_tuning
@@ -7,7 +7,7 @@ SUBTITLE = "A trained model learns to tell your own images apart, and can then b
 
 
 def main() -> None:
-    """Draw what is taught to which model, how far it is, and what came of it."""
+    """Draw the choice of model and pictures, the progress of the run, and its result."""
     theme.set_up_page("Teach it your classes")
     theme.header("Teach it your classes", SUBTITLE)
     progress.check_settings()

@@ -1,13 +1,13 @@
-"""One picture of one's own, and what every variant of the comparison shown says to it."""
+"""One picture, and the classes that every variant of the comparison shown names."""
 
 from ui.common import progress, state, theme
 from ui.playground import playground
 
-SUBTITLE = "Take, bring or choose one picture, and see what every variant says to it."
+SUBTITLE = "Take, upload or choose one picture, and see which classes every variant names."
 
 
 def main() -> None:
-    """Draw what is asked, the choice of a picture, and the answers."""
+    """Draw the choice of variants and of a picture, and the answers."""
     theme.set_up_page("Try one image")
     theme.header("Try one image", SUBTITLE)
     progress.check_settings()

@@ -51,7 +51,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.exports_table", description=__doc__)
     bundled = [name for name in offered() if name.startswith("bundled/")]
     parser.add_argument("--models", default=",".join(bundled), help="comma-separated")
-    parser.add_argument("--images", type=int, default=2_000, help="how many judge each file")
+    parser.add_argument(
+        "--images", type=int, default=2_000, help="how many each file is evaluated on"
+    )
     parser.add_argument("--rows", type=int, help="how many rows to make; all unless given")
     options = parser.parse_args()
     models = options.models.split(",")
@@ -104,7 +106,8 @@ def text(rows: list[Row], images: int) -> str:
         "# What can be exported",
         "Each model below, in every workflow and backend and in every format: the size of the "
         f"file, and on which share of {images:,} images it names its variant's class. Every check "
-        "of its proof card held unless it says which did not; where there is no file, it says why. "
+        "of its verification report held unless it says which did not; where there is no file, it "
+        "says why. "
         "`python -m scripts.exports_table` writes this page.",
         f"{datetime.now(UTC):%Y-%m-%d}. {current_environment().sentence()}.",
     ]

@@ -9,7 +9,7 @@ SCHEMA = PROJECT / "docs" / "schema.json"
 
 
 def text() -> str:
-    """Return what the file is to hold."""
+    """Return the content of the file."""
     return json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"
 
 

@@ -1,7 +1,7 @@
 """Photograph every page in each of its states: `python -m scripts.screenshots [DIR] [--only NAME]`.
 
-A server of its own really measures and exports. Only what cannot be brought about, a variant that
-failed, is written into its list by hand.
+A server of its own really measures and exports. Only a variant that failed, which cannot be
+provoked, is written into its list by hand.
 """
 
 import argparse
@@ -40,7 +40,7 @@ MEASURED = (
     "?model=bundled/shufflenet_v2_x1_0&workflows=pretrained,dynamic,static&backends=x86,qnnpack"
 )
 EXPORTED = "Export?model=bundled/shufflenet_v2_x1_0"
-BROUGHT = "checkpoints/resnet18.safetensors"
+UPLOADED = "checkpoints/resnet18.safetensors"
 PARTLY = "partly-failed"
 FAILED = "static", "onednn"
 
@@ -59,7 +59,7 @@ class Stage:
     me: str
 
     def open(self, address: str) -> None:
-        """Bring a page into the window."""
+        """Open a page in the window."""
         self.page.goto(f"{self.server.url}/{address}")
 
 
@@ -143,18 +143,18 @@ def write_partly_failed(queue: JobQueue, comparison: Comparison, owner: str) -> 
 
 
 def export(stage: Stage) -> None:
-    """Make a file, and wait for its proof."""
+    """Make a file, and wait for its report."""
     stage.open(EXPORTED)
     stage.page.get_by_role("button", name="Make the file").click(timeout=DRAWN_MS)
-    card = stage.page.get_by_role("region", name="Proof card")
+    card = stage.page.get_by_role("region", name="Verification report")
     expect(card).to_be_visible(timeout=DONE_MS)
 
 
-def bring(stage: Stage) -> None:
-    """Bring a model, and wait until it is recognised."""
+def upload(stage: Stage) -> None:
+    """Upload a model, and wait until it is recognised."""
     stage.open("Models?part=bring")
     expect(stage.page.get_by_text("Only you see it.")).to_be_visible(timeout=DRAWN_MS)
-    stage.page.locator("input[type=file]").first.set_input_files(bundled_file(BROUGHT))
+    stage.page.locator("input[type=file]").first.set_input_files(bundled_file(UPLOADED))
     described = stage.page.get_by_text("as the model would see it")
     expect(described).to_be_visible(timeout=DONE_MS)
 
@@ -163,7 +163,7 @@ def bring(stage: Stage) -> None:
 class Scene:
     """States that need the same to be done before.
 
-    In an address, `{job}` is what was measured, and `{upload}` what was brought.
+    In an address, `{job}` is what was measured, and `{upload}` what was uploaded.
     """
 
     prepare: Callable[[Stage], None]
@@ -185,19 +185,19 @@ SCENES = (
             Shot("words", "Words", "Asking"),
             Shot("models", "Models", "ResNet-18"),
             Shot("models-bring", "Models?part=bring", "Only you see it."),
-            Shot("models-mine-empty", "Models?part=mine", "You have not brought anything yet"),
+            Shot("models-mine-empty", "Models?part=mine", "You have not uploaded anything yet"),
             Shot("export-not-made", EXPORTED, "has not been made yet"),
             Shot(
                 "export-refused",
                 "Export?model=bundled/row_lstm&workflow=dynamic&backend=x86&format=onnx",
                 "ONNX has no 8-bit LSTM",
             ),
-            Shot("transfer-empty", "Transfer", "Bring images first"),
+            Shot("transfer-empty", "Transfer", "Upload images first"),
             Shot("try-elsewhere", "Try", re.compile("not on this machine|first pictures")),
         ),
     ),
     Scene(
-        bring,
+        upload,
         (
             Shot(
                 "models-described",
@@ -205,7 +205,7 @@ SCENES = (
                 "as the model would see it",
                 tall=True,
             ),
-            Shot("models-mine", "Models?part=mine", "goes in"),
+            Shot("models-mine", "Models?part=mine", "expires in"),
         ),
     ),
     Scene(begin, (Shot("compare-running", "?job={job}", "Cancel", tall=True),)),

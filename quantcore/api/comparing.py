@@ -40,7 +40,7 @@ def compare(
         backends: all where left out.
         settings: of workflows, by name: `{"static": {"observer": "minmax"}}`.
         images: folder or zip of pictures; None takes the model's own.
-        evaluation_images: how many pictures judge each file, at most.
+        evaluation_images: how many pictures each file is evaluated on, at most.
         image_size: side in px; None takes the model's own.
         threads: of a timed call; None takes `QUANTCORE_THREADS`.
         batch: pictures of a timed call.

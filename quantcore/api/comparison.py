@@ -15,7 +15,7 @@ class Comparison(schema.Comparison):
 
     @classmethod
     def of(cls, comparison: schema.Comparison) -> "Comparison":
-        """Return the same comparison with the methods of this class."""
+        """Return a comparison as an instance of this class."""
         names = [field.name for field in dataclasses.fields(comparison)]
         return cls(**{name: getattr(comparison, name) for name in names})
 
@@ -29,7 +29,7 @@ class Comparison(schema.Comparison):
         return cls.of(super().from_json(text))
 
     def verdict(self, budgets: Budgets | None = None) -> Verdict:
-        """Return which variant to ship within these budgets, and why not the others."""
+        """Return the verdict within these budgets: the variant to ship, and why not the others."""
         return decide(self, budgets)
 
     def to_dataframe(self) -> "DataFrame":

@@ -1,4 +1,4 @@
-"""Export variants as files for other runtimes, each with proof that it works."""
+"""Export variants as files for other runtimes, each with its verification report."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -90,7 +90,7 @@ class Exporting:
             self._stack = stack.pop_all()
 
     def make(self, spec: ExportSpec, progress: Progress) -> VerificationReport:
-        """Return what is proved of the file, which then lies in the store.
+        """Return the verification report of the file, which then lies in the store.
 
         Raises:
             UnsupportedError: there can be no such file; the sentences say why and what instead.
@@ -126,7 +126,7 @@ def export(
     data: str | Path | None = None,
     progress: Progress = lambda stage, share: None,
 ) -> Delivery:
-    """Write one variant as a file for another runtime, with proof that the file works.
+    """Write one variant as a file for another runtime, with a report that verifies it.
 
     Args:
         model: `bundled/NAME`, `torchvision/NAME` or `torchvision/NAME@random`.
@@ -137,10 +137,10 @@ def export(
         options: of the format: `{"opset": 18}`.
         out: folder for the files; made where it is not there.
         images: folder or zip of pictures; None takes the model's own.
-        evaluation_images: how many pictures the proof is over, at most.
+        evaluation_images: how many pictures the file is verified on, at most.
         image_size: side in px; None takes the model's own.
         threads: of a timed call; None takes `QUANTCORE_THREADS`.
-        bundle: write a zip for the app team as well: the file, code that runs it, its proof.
+        bundle: write a zip for the app team as well: the file, code that runs it, its report.
         force: write over what is there.
         anyway: write the file though a check failed.
         data: folder in which files and figures are kept; None takes `QUANTCORE_DATA`.

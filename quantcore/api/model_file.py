@@ -31,7 +31,7 @@ def model(
     labels: Path | None,
     tell: Callable[[str], object],
 ) -> ModelSpec:
-    """Return the model in a file, looked at in the locked-in worker unless it was before.
+    """Return the model in a file, looked at in the sandboxed worker unless it was before.
 
     Args:
         comparisons: whose uploads it joins.

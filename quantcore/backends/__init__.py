@@ -60,6 +60,6 @@ def entry(name: str | None) -> Backend | None:
 
 
 def float_backends(names: Iterable[str]) -> tuple[str | None, ...]:
-    """Return whose float32 rows the backends of these names are held against, torch's first."""
+    """Return the backends whose float32 is the reference of these ones, torch's first."""
     own = (runtime(name).float_backend for name in names)
     return tuple(dict.fromkeys((None, *own)))

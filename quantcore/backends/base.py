@@ -38,7 +38,7 @@ class ConvertedModel(Protocol):
     def state_bytes(self) -> int: ...  # noqa: D102
 
     def state(self) -> bytes | None:
-        """Return what `Step.convert` makes the same model from; None where it cannot."""
+        """Return the state from which `Step.convert` makes the same model; None where it cannot."""
 
     def write(self, path: Path, metadata: Mapping[str, object]) -> None:
         """Write the file that would ship, `metadata` inside.
@@ -55,10 +55,10 @@ class Step(Protocol):
         """Return whether it can convert this model with these options, or why not. No torch."""
 
     def recipe(self, backend: Any) -> str:
-        """Return what decides the numbers: backends with one recipe share one conversion."""
+        """Return the recipe of the numbers: backends with one recipe share one conversion."""
 
     def checkpoint(self, backend: Any) -> str | None:
-        """Return which ready-quantized checkpoint it starts from; None for the float weights."""
+        """Return the ready-quantized checkpoint it starts from; None for the float weights."""
 
     def convert(
         self,

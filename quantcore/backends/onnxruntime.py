@@ -178,7 +178,7 @@ class Static(OnnxStep):
         if options.observer == "histogram":
             return Support(
                 False,
-                "ONNX Runtime's quantizer keeps the whole range seen; its histograms brought "
+                "ONNX Runtime's quantizer keeps the whole range seen; its histograms gained "
                 "nothing on the bundled models.",
                 "Leave observer as it is, or choose minmax.",
             )
@@ -320,7 +320,7 @@ def preprocessed(graph: "ModelProto", scratch: Path) -> Path:
 
 
 def quantized(path: Path) -> "ModelProto":
-    """Return what a quantizer wrote, without what it notes about itself."""
+    """Return the model that a quantizer wrote, without the quantizer's own metadata."""
     import onnx as onnx_package
 
     graph = onnx_package.load(path)

@@ -160,7 +160,7 @@ def _prepare(db: sqlite3.Connection) -> None:
 
 
 def _migrate(db: sqlite3.Connection, root: Path, schema: Schema, in_use: int) -> None:
-    """Bring the file to the schema's version, each step in a transaction of its own."""
+    """Migrate the file to the schema's version, each step in a transaction of its own."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > schema.version:
         raise StoreError(

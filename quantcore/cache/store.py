@@ -53,7 +53,7 @@ class Store(Artifacts):
         return cls(settings, files, database)
 
     def with_sources(self, *uploads: str) -> "Store":
-        """Return the same store, which notes that every fact put from now on is of these uploads.
+        """Return a view of the store that records these uploads as sources of every fact put.
 
         `maintenance.delete_upload` deletes all that was made from one of them.
         """

@@ -1,4 +1,4 @@
-"""`python -m quantcore export`: one file or one of each format, each with its proof card."""
+"""`python -m quantcore export`: one file or one of each format, with its verification report."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +48,9 @@ def export(
         list[str] | None, typer.Option("--set", help="WORKFLOW.SETTING=VALUE, repeatable.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the files; made if need be.")] = Path(),
-    evaluation_images: Annotated[int, typer.Option(help="Pictures the proof is over.")] = 2_000,
+    evaluation_images: Annotated[
+        int, typer.Option(help="Pictures the file is verified on.")
+    ] = 2_000,
     images: Annotated[
         Path | None, typer.Option(help="Folder or zip of class folders or loose pictures.")
     ] = None,
@@ -58,14 +60,14 @@ def export(
     threads: Annotated[int | None, typer.Option(help="Threads per timed call.")] = None,
     bundle: Annotated[
         bool,
-        typer.Option("--bundle", help="A zip as well: the file, code that runs it, its proof."),
+        typer.Option("--bundle", help="A zip as well: the file, code that runs it, its report."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Write the file though a check failed.")
     ] = False,
 ) -> None:
-    """Export a variant as a file for another runtime, with proof that the file works."""
+    """Export a variant as a file for another runtime, with a report that verifies it."""
     settings = Settings.from_env()
     uploads.use(settings.data)
     name_of_workflow = canonical(WORKFLOWS, workflow, "workflow")

@@ -94,7 +94,9 @@ def compare(
     ],
     workflows: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(WORKFLOWS),
     backends: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(BACKENDS),
-    evaluation_images: Annotated[int, typer.Option(help="Pictures that judge each file.")] = 2_000,
+    evaluation_images: Annotated[
+        int, typer.Option(help="Pictures each file is evaluated on.")
+    ] = 2_000,
     calibration_images: Annotated[
         int | None, typer.Option(help="Pictures static calibrates on.")
     ] = None,

@@ -87,7 +87,7 @@ def _by_agreement(rows: Sequence[VariantResult], images: int) -> Floats:
 
 
 def real_differences(rows: Sequence[VariantResult], only_i: Floats) -> tuple[Matrix, Matrix]:
-    """Return which row is really faster, and which more accurate, than which, `[K, K]` (Holm)."""
+    """Return the pairs of rows of which the first is faster, or more accurate, `[K, K]` (Holm)."""
     upper = np.triu_indices(len(rows), 1)
     fewest = [(int(only_i[i, j]), int(only_i[j, i])) for i, j in zip(*upper, strict=True)]
     mcnemar = np.array([metrics.mcnemar_counts(min(pair), max(pair)) for pair in fewest])

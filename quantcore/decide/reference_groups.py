@@ -46,7 +46,7 @@ def references(rows: Iterable[VariantResult]) -> dict[str, VariantResult]:
 
 
 def evaluated_on(row: VariantResult) -> tuple[str, int] | None:
-    """Return what a row was evaluated on: which classes, on how many pictures.
+    """Return the evaluation set of a row: its classes and its number of pictures.
 
     All pictures of one comparison come from one collection, of which the first ones are taken, and
     models of one source know the same classes. So equal answers here mean equal pictures and
@@ -57,7 +57,7 @@ def evaluated_on(row: VariantResult) -> tuple[str, int] | None:
 
 
 def evaluated_alike(rows: Sequence[VariantResult]) -> Matrix:
-    """Return which two rows' answers may be compared, `[K, K]`.
+    """Return the pairs of rows whose answers may be compared, `[K, K]`.
 
     Where accuracy is unknown, only rows of one model that see the same pictures the same way may.
     """
@@ -68,17 +68,17 @@ def evaluated_alike(rows: Sequence[VariantResult]) -> Matrix:
 
 
 def timed_alike(rows: Sequence[VariantResult]) -> Matrix:
-    """Return which two rows' milliseconds are of as many pictures a call, `[K, K]`."""
+    """Return the pairs of rows timed with equally many pictures a call, `[K, K]`."""
     return _same([row.batch for row in rows])
 
 
 def same_float(rows: Sequence[VariantResult]) -> Matrix:
-    """Return which two rows come from one float model that sees pictures of one size, `[K, K]`."""
+    """Return the pairs of rows of one float model at one image size, `[K, K]`."""
     return _same([(row.model, row.image_size) for row in rows])
 
 
 def same_reference_group(rows: Sequence[VariantResult]) -> Matrix:
-    """Return which two rows are in the same reference group, `[K, K]`."""
+    """Return the pairs of rows in the same reference group, `[K, K]`."""
     return _same([reference_group(row) for row in rows])
 
 

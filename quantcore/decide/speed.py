@@ -38,7 +38,7 @@ def over_best(row: VariantResult, best: VariantResult | None) -> Speedup:
 
 
 def over_own(row: VariantResult) -> Speedup:
-    """Return a row's speed-up over the float32 of its own backend: what 8 bits bring there."""
+    """Return a row's speed-up over the float32 of its own backend: the gain by 8 bits there."""
     backend = entry(row.backend)
     own = backend.float_backend if backend else None
     return row.speedups.get(own or TORCH_FLOAT, row.speedup)

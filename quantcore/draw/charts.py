@@ -84,7 +84,7 @@ def limited(
 def _groups(
     results: Sequence[VariantResult], across: str, up: str
 ) -> dict[str, list[VariantResult]]:
-    """Return what is drawn by workflow, in the order in which marks lie upon each other."""
+    """Return the rows by workflow, in drawing order: later marks lie upon earlier ones."""
     drawn = with_both(results, across, up)
     # Big markers first, so that no small one is hidden under them; float32's ring on top of all.
     drawn.sort(key=lambda result: (result.workflow == "float32", -result.artifact.size_bytes))

@@ -1,4 +1,4 @@
-"""How a model gets better while it is taught: a line for accuracy, one for loss, and words."""
+"""The curve of a fine-tuning run: a line for accuracy, one for loss, and the text of both."""
 
 from collections.abc import Sequence
 

@@ -73,7 +73,7 @@ def _guess(guess: tuple[int, float], labels: Sequence[str]) -> tuple[str, str]:
 
 
 def classes(changes: Sequence[ClassChange], labels: Sequence[str], variant: str) -> Markup:
-    """Return what becomes of each class, as a table that is cards on a narrow screen."""
+    """Return the changes of each class as a table, which becomes cards on a narrow screen."""
     headings = ("Class", "Images", "float32", variant, "Change")
     figures = [
         (labels[change.label], list(zip(headings[1:], _figures(change), strict=True)))
@@ -110,7 +110,7 @@ def confusion(change: NDArray[Any], labels: Sequence[str]) -> go.Figure:
             y=names,
             zmin=-most,
             zmax=most,
-            # Blue for fewer, orange for more: told apart by every kind of colour vision.
+            # Blue for fewer, orange for more: distinguished by every kind of colour vision.
             colorscale=[[0, "#0072b2"], [0.5, "rgba(127,127,127,0.08)"], [1, "#d55e00"]],
             text=[[f"{value:+d}" if value else "" for value in row] for row in change],
             texttemplate="%{text}",

@@ -125,7 +125,7 @@ def _list(lines: Sequence[Line]) -> Markup:
 
 
 def legend(rows: Sequence[VariantResult]) -> Markup:
-    """Return what colours, shapes and areas of the plot mean, for the variants drawn."""
+    """Return the meaning of the plot's colours, shapes and areas, for the variants drawn."""
     workflows = list(dict.fromkeys(row.workflow for row in rows))
     drawn = {row.backend for row in rows}
     backends = [name for name in titles.backends() if name in drawn]

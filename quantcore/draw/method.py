@@ -16,7 +16,7 @@ def _how(comparison: Comparison) -> Sequence[tuple[str, str]]:
     timed = [request.measure for request in (comparison.request, *comparison.also)]
     batches, threads = {each.batch for each in timed}, {each.threads for each in timed}
     sides = " or ".join(f"{side} px" for side in sorted({row.image_size for row in rows}))
-    judged = max((row.fidelity_images for row in rows), default=0)
+    evaluated = max((row.fidelity_images for row in rows), default=0)
     return (
         (
             "The file that ships",
@@ -37,7 +37,7 @@ def _how(comparison: Comparison) -> Sequence[tuple[str, str]]:
         ),
         (
             "Accuracy and agreement",
-            f"Shares of {wording.count(judged, 'image')} that no variant was calibrated or "
+            f"Shares of {wording.count(evaluated, 'image')} that no variant was calibrated or "
             "trained on, the same for all. Intervals are 95 % (Wilson).",
         ),
         ("In 8 bits", "Share of the multiply-adds that run in 8 bits, read from the file itself."),

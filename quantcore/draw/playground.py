@@ -110,7 +110,7 @@ def _headline(answered: Sequence[VariantAnswer]) -> str:
 
 
 def _contradictions(different: Sequence[VariantAnswer]) -> str:
-    """Return who names another class than float32: `Static on QNNPACK names Bag instead (…)`."""
+    """Return the variants that differ from float32: `Static on QNNPACK names Bag instead (…)`."""
     by_class: dict[tuple[str, str, float], list[str]] = {}
     for one in different:
         assert one.first is not None

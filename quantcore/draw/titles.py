@@ -14,7 +14,7 @@ from quantcore.schema import CompareRequest, ModelSpec, Variant, VariantResult
 from quantcore.workflows import WORKFLOWS
 
 GONE = "a deleted upload"
-_ORIGINS = {"bundled": "of bundled", "torchvision": "of torchvision", "upload": "that was brought"}
+_ORIGINS = {"bundled": "of bundled", "torchvision": "of torchvision", "upload": "that was uploaded"}
 
 
 def workflows() -> Sequence[str]:
@@ -72,7 +72,7 @@ def models(names: Iterable[str]) -> dict[str, str]:
 
 
 def speaker(rows: Iterable[labels.Cell]) -> Callable[[str], str]:
-    """Return what turns a sentence's names into those of the page: `Static on x86`."""
+    """Return a function that replaces the names in a sentence by titles: `Static on x86`."""
     cells = list(rows)
     spoken = {
         Variant(name, where).label: variant(name, where)
@@ -87,7 +87,7 @@ def speaker(rows: Iterable[labels.Cell]) -> Callable[[str], str]:
 
 
 def names(rows: Sequence[labels.Cell]) -> list[str]:
-    """Return what each row is called on a page: `Static on x86 (ResNet-18, 48 px)`."""
+    """Return the title of each row: `Static on x86 (ResNet-18, 48 px)`."""
     speak = speaker(rows)
     return [wording.capital(speak(label)) for label in labels.names(rows)]
 
@@ -103,7 +103,7 @@ def cell_names(requests: Sequence[CompareRequest]) -> list[str]:
 
 
 def reference_groups(rows: Sequence[VariantResult]) -> dict[ReferenceGroup, str]:
-    """Return what the rows of each float32 have in common, in words: `ResNet-18, 48 px`."""
+    """Return the title of each reference group: `ResNet-18, 48 px`."""
     titled = models(row.model for row in rows)
     return {
         reference_group(row): ", ".join(titled.get(part, part) for part in parts)

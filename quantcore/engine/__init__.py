@@ -19,7 +19,7 @@ from quantcore.engine.pipeline import (
 )
 from quantcore.engine.predict import evaluation_logits, load_logits, store_logits
 from quantcore.engine.predictions import SHIPPED, logits_of
-from quantcore.engine.suggestions import neighbours, variant_of
+from quantcore.engine.suggestions import suggested_variants, variant_of
 
 __all__ = [
     "FLOAT32",
@@ -44,13 +44,13 @@ __all__ = [
     "load_logits",
     "logits_of",
     "module_again",
-    "neighbours",
     "origins",
     "plan",
     "provenance",
     "refusals",
     "run_cell",
     "store_logits",
+    "suggested_variants",
     "time_in_turns",
     "top_guesses",
     "variant_of",

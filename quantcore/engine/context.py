@@ -28,7 +28,7 @@ from quantcore.schema import (
 )
 from quantcore.settings import Settings
 
-NOT_LOCKED = "An uploaded program is only run in the locked-in worker, and this is another."
+NOT_LOCKED = "An uploaded program is only run in the sandboxed worker, and this is another."
 
 T = TypeVar("T")
 ReportStage = Callable[[str, float], None]
@@ -55,7 +55,7 @@ class CellContext:
         share: tuple[float, float],
         reads: Sequence[Path] = (),
     ) -> T:
-        """Return what a child of its own answers, with its files in the store.
+        """Return the answer of a new child process, its files moved to the store.
 
         The function is called with `arguments` and an outbox, whose files are taken from it when
         the child has ended. The child may read `reads` and what the request names.
@@ -135,7 +135,7 @@ def files_of(request: CompareRequest) -> tuple[Path, ...]:
 
 
 def is_locked(request: CompareRequest) -> bool:
-    """Return whether a request runs or reads what somebody brought, beyond mere numbers."""
+    """Return whether a request runs an uploaded program or reads uploaded pictures."""
     return uploads.is_named(request.images.source) or find(request.model).is_program
 
 

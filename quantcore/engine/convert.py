@@ -97,7 +97,7 @@ def run_convert_child(
 
 
 def conversion_input(request: CompareRequest, scratch: Path) -> ConversionInput:
-    """Return what a request's variants are converted from; `scratch` is for temporary files."""
+    """Return the input of a request's conversions; `scratch` is for temporary files."""
     info = find(request.model)
     images = load_images(request.images, info)
     return ConversionInput(request.model, info, images, image_size(request, info), scratch)
@@ -146,7 +146,7 @@ def module_again(
 
 
 def provenance(request: CompareRequest, variant: Variant) -> dict[str, object]:
-    """Return what every file carries: labels, how pictures are prepared, what it was made from."""
+    """Return the metadata of every file: labels, preparation of pictures, source model."""
     info = find(request.model)
     side = image_size(request, info)
     return {

@@ -28,7 +28,7 @@ def image_size(request: CompareRequest, info: ModelInfo) -> int:
 
 
 def checkpoint_engine(variant: Variant) -> str | None:
-    """Return which ready-quantized checkpoint a variant starts from; None for the float one."""
+    """Return the engine of the ready-quantized checkpoint a variant starts from; None for float."""
     return _workflow(variant).checkpoint(runtime(variant.backend))
 
 

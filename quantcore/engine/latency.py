@@ -54,7 +54,7 @@ class TimedFile:
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """Return what its runtime imports, which is not counted as the file's memory."""
+        """Return the modules of its runtime, which do not count as the file's memory."""
         if self.format is None:
             return runtime(self.backend).format.modules
         return file_format(self.format, dict(self.options)).modules

@@ -1,4 +1,4 @@
-"""One cell, start to end: fetch or convert the file, load it afresh, judge it, time it.
+"""One cell, start to end: fetch or convert the file, load it afresh, evaluate it, time it.
 
 Everything that touches torch happens in children of a process pool; this module runs in a worker
 and only decides what is still missing. Each step looks in the store first, and leaves there what it

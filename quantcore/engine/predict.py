@@ -76,7 +76,7 @@ def evaluation_logits(
     parts: list[NDArray[np.float32]] = []
     for part in _logits(predict, evaluation, total):
         parts.append(part)
-        tell(f"judging it on {total:,} images", len(parts) * BATCH / total)
+        tell(f"evaluating it on {total:,} images", len(parts) * BATCH / total)
     return np.concatenate(parts)
 
 

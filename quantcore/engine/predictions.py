@@ -43,7 +43,7 @@ def _shipped() -> Mapping[str, Logits]:
 
 
 def labels_of(images: ImageSpec, row: VariantResult) -> NDArray[np.int64] | None:
-    """Return the right classes `[N]` of the pictures a variant was judged by; None without any."""
+    """Return the classes `[N]` of the pictures a variant was evaluated on; None without labels."""
     if row.accuracy is None:
         return None
     try:

@@ -17,7 +17,7 @@ MAX_STEPS = 2_000
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Suggestion:
     """A variant that differs in one setting, and that difference in words."""
 
     variant: Variant
@@ -95,9 +95,9 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
 }
 
 
-def neighbours(
+def suggested_variants(
     row: VariantResult, request: CompareRequest, environment: Environment | None = None
-) -> tuple[Neighbour, ...]:
+) -> tuple[Suggestion, ...]:
     """Return the variants one step from a measured one that can be made.
 
     Args:
@@ -116,7 +116,7 @@ def neighbours(
         if new != now:
             settings = {**_changed(row), step.setting: new}
             variant = Variant(row.workflow, row.backend, tuple(sorted(settings.items())))
-            candidates.append(Neighbour(variant, step.words(now, new)))
+            candidates.append(Suggestion(variant, step.words(now, new)))
     candidate_request = replace(request, variants=tuple(each.variant for each in candidates))
     refused = refusals(candidate_request, environment)
     return tuple(each for each in candidates if each.variant not in refused)

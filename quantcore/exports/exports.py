@@ -94,7 +94,7 @@ def planned(
         variant: what is exported.
         format: a name in `FORMATS`, or an alias.
         options: of the format; text is read as numbers and truth where those are wanted.
-        images: the pictures it is calibrated on and judged by.
+        images: the pictures it is calibrated and evaluated on.
         measure: how it is timed.
         count: pictures it is verified on, at most.
 
@@ -145,7 +145,7 @@ def supports(spec: ExportSpec) -> Support:
 
 
 def _own_file(spec: ExportSpec, chosen: Format) -> Support | None:
-    """Return what holds for a variant that is no torch module; None where it is one.
+    """Return the support of a variant that is no torch module; None where it is one.
 
     Its file is written already, and other formats have nothing to be written from.
     """
@@ -174,7 +174,7 @@ def file_name(spec: ExportSpec) -> str:
 
 
 def _called(model: str) -> str:
-    """Return what a file is named after: the file that was brought, or the model's name."""
+    """Return the stem of a file's name: that of the upload, or the model's name."""
     name = model.partition("/")[2]
     if uploads.is_named(model):
         try:
@@ -194,7 +194,7 @@ def cached(store: Store, spec: ExportSpec) -> VerificationReport | None:
 
 
 def present(store: Store, spec: ExportSpec) -> VerificationReport | None:
-    """Return the same as `cached` if the file is there; nobody looks whether it is whole."""
+    """Return the cached export if its file exists; its content is not checked."""
     return _if_there(recorded(store, spec), store.path)
 
 
@@ -232,7 +232,7 @@ def spec_of(row: VariantResult, format: str, images: ImageSpec, threads: int) ->
     Args:
         row: what was measured.
         format: a name in `FORMATS`; its options are the defaults.
-        images: what it was judged by.
+        images: the pictures it was evaluated on.
         threads: how many it is timed with.
 
     Raises:

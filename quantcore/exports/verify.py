@@ -49,10 +49,10 @@ CHUNK = 1 << 20
 def verify(
     job: CellContext, spec: ExportSpec, conversion: Conversion, export: Export
 ) -> VerificationReport:
-    """Return what is found of the file, which lies in the store.
+    """Return the verification report of a file in the store.
 
     Args:
-        job: whose request has the pictures that judge the file.
+        job: whose request names the pictures that the file is evaluated on.
         spec: which file.
         conversion: the variant it was made from.
         export: the file.
@@ -75,7 +75,7 @@ class _Verification:
     export: Export
 
     def report(self) -> VerificationReport:
-        """Ask the file, time it, and write down what was found."""
+        """Return the report of the file's answers, its time and all checks."""
         job = self.job
         variant_logits = self._variant_logits(0.6, 0.7)
         try:
@@ -94,9 +94,9 @@ class _Verification:
         """Return the answers of the variant's own file, as a comparison stores them."""
         job = self.job
         if not job.request.model.is_random:
-            judged = stages.evaluate(job, self.spec.variant, self.conversion, start, end)
-            assert judged.predictions is not None
-            return self._logits(judged.predictions)
+            evaluation = stages.evaluate(job, self.spec.variant, self.conversion, start, end)
+            assert evaluation.predictions is not None
+            return self._logits(evaluation.predictions)
         own = replace(self.spec, format=self.conversion.artifact.format, options=())
         with job.store.using(self.conversion.artifact.sha256) as (path,):
             return self._logits(self._answers(own, path, start, end).predictions)
@@ -145,7 +145,7 @@ class _Verification:
         return self.spec.format == self.conversion.artifact.format
 
     def _notes(self, evidence: Evidence) -> tuple[str, ...]:
-        """Return what a reader must know of the file beyond the figures."""
+        """Return the warnings about the file, in sentences."""
         return (*overflows(self.spec), *self._phone_kernels(evidence))
 
     def _phone_kernels(self, evidence: Evidence) -> tuple[str, ...]:
@@ -256,7 +256,7 @@ def _zipped_bytes(path: Path) -> int:
 
 
 def _not_verified(spec: ExportSpec, evidence: Evidence | None) -> tuple[str, ...]:
-    """Return what nobody looked at, in sentences."""
+    """Return what was not checked, in sentences."""
     chosen = file_format(spec.format, dict(spec.options))
     ran_in = (
         f"{chosen.runtime} {runtime_version(spec)}".rstrip() if chosen.modules else chosen.runtime

@@ -25,10 +25,10 @@ from quantcore.settings import Settings
 from quantcore.untrusted import check
 from quantcore.uploads import Upload, UploadedModel, Uploads, title, token_of, use_call
 
-LIMITS = Limits("models are being taught", per_owner=5, in_all=20)
+LIMITS = Limits("models are being fine-tuned", per_owner=5, in_all=20)
 PRELOADED_MODULES = ("quantcore.engine.preload", "quantcore.fine_tuning.training")
 WAITS = "waits until the measurement that runs is done"
-IN_LINE = "waits until another model is taught"
+IN_LINE = "waits until another fine-tuning run is done"
 STARTING = "starting torch, which takes a few seconds"
 SAVING = "writing the model down"
 _TRAINED = TypeAdapter(Trained)
@@ -74,7 +74,7 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
         if pictures.images is None or len(pictures.images.classes) < 2:
             raise RequestError(
                 f"{pictures.filename} does not hold pictures of two classes or more.",
-                "Bring a zip with one folder of pictures for each class.",
+                "Upload a zip with one folder of pictures for each class.",
             )
         return self.submit(spec, FineTuningView(spec, stage=IN_LINE), owner)
 
@@ -144,7 +144,7 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
         spec, uploads = task.spec, self._uploads
         info, pictures = find(spec.backbone), uploads.get(token_of(spec.images))
         model = fine_tuned(info, pictures, trained, file_digest(weights))
-        story = {"taught": asdict(spec), "curve": [asdict(point) for point in trained.curve]}
+        story = {"fine_tuned": asdict(spec), "curve": [asdict(point) for point in trained.curve]}
         upload = uploads.receive(
             filename(info, pictures), [json.dumps(story, indent=1).encode()], pictures.owner
         )
@@ -158,7 +158,7 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
 
 
 def note_progress(task: FineTuningTask, progress: Progress) -> None:
-    """Note what the child says of itself; with an epoch comes a point of the curve."""
+    """Update the task's stage and share; a finished epoch adds a point to the curve."""
     point, curve = point_in(progress.stage), task.view.curve
     if point is not None and (not curve or point.epoch > curve[-1].epoch):
         task.update(curve=(*curve, point))
@@ -166,7 +166,7 @@ def note_progress(task: FineTuningTask, progress: Progress) -> None:
 
 
 def filename(info: ModelInfo, pictures: Upload) -> str:
-    """Return what a fine-tuned model is called: `pets on ResNet-18.safetensors`."""
+    """Return the file name of a fine-tuned model: `pets on ResNet-18.safetensors`."""
     return f"{title(pictures)} on {info.title}.safetensors".replace("/", " ")
 
 
@@ -198,8 +198,8 @@ def fine_tuned(info: ModelInfo, pictures: Upload, trained: Trained, weights: str
         dynamic_layers=tuple(sorted(plain.dynamic_layers.items())),
         float_attention=plain.float_attention,
         notes=(
-            f"Taught from {info.title} with {trained.trained_on:,} pictures of "
-            f"{pictures.filename}. On these pictures it is judged by others that it never "
+            f"Fine-tuned from {info.title} with {trained.trained_on:,} pictures of "
+            f"{pictures.filename}. Of these pictures it is evaluated on others that it never "
             "saw, as long as their split keeps its seed.",
         ),
     )

@@ -82,7 +82,7 @@ def check_backbone(spec: ModelSpec) -> ModelInfo:
 
 
 def stage(point: Point, epochs: int) -> str:
-    """Return what is said once an epoch is done: it carries the point, also between processes."""
+    """Return the stage text after an epoch, from which `point_in` reads the point again."""
     return (
         f"epoch {point.epoch} of {epochs}: loss {point.loss:.3f}, {percent(point.accuracy)} right"
     )

@@ -58,7 +58,7 @@ LabelledPictures: TypeAlias = "tuple[Tensor, Tensor]"
 
 @dataclass(frozen=True)
 class Trained:
-    """What came out; the weights lie in the child's folder.
+    """The result of a run; the weights lie in the child's folder.
 
     Attributes:
         parameters: numbers in the weights.
@@ -79,7 +79,7 @@ def run_fine_tuning_child(connection: Connection, spec: FineTuningSpec, folder: 
     """Train, write `weights.safetensors` into the folder, and tell of every epoch.
 
     Raises:
-        RequestError: the pictures have no classes or are too few, or the model cannot be taught.
+        RequestError: the pictures have no classes or are too few, or the model has no last layer.
     """
     import torch
     from safetensors.torch import save_file
@@ -89,24 +89,26 @@ def run_fine_tuning_child(connection: Connection, spec: FineTuningSpec, folder: 
     began, report = time.monotonic(), progress_sender(connection)
     qat, held_out, labels = _splits(spec)
     seen = _loaded(qat, lambda share: report(READING, 0.8 * READ_AT * share))
-    judging = _loaded(held_out, lambda share: report(READING, (0.8 + 0.2 * share) * READ_AT))
+    held_out_pictures = _loaded(
+        held_out, lambda share: report(READING, (0.8 + 0.2 * share) * READ_AT)
+    )
     model = models.build(spec.backbone).requires_grad_(True)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     head = _new_head(model, find(spec.backbone).classes, len(labels))
     report("training the new last layer", READ_AT)
     _train_head(model, head, seen)
-    curve = [Point(0, _judged(model, seen)[1], _judged(model, judging)[0])]
-    best = _Best(model, _judged(model, judging))
+    curve = [Point(0, _evaluated(model, seen)[1], _evaluated(model, held_out_pictures)[0])]
+    best = _Best(model, _evaluated(model, held_out_pictures))
 
-    # What the last epoch came to is said at every step: of what is told fast, some is not heard.
+    # Every step reports the last epoch again: of reports in quick succession, some are dropped.
     def at(share: float) -> None:
         report(stage(curve[-1], spec.epochs), HEAD_AT + (1 - HEAD_AT) * share)
 
     at(0.0)
     for epoch, loss in enumerate(_tuned(model, seen, spec, at), 1):
-        judged = _judged(model, judging)
-        best.offer(model, judged)
-        curve.append(Point(epoch, loss, judged[0]))
+        score = _evaluated(model, held_out_pictures)
+        best.offer(model, score)
+        curve.append(Point(epoch, loss, score[0]))
         at(epoch / spec.epochs)
     weights = {name: tensor.contiguous() for name, tensor in best.state.items()}
     save_file(weights, folder / WEIGHTS)
@@ -120,13 +122,13 @@ def run_fine_tuning_child(connection: Connection, spec: FineTuningSpec, folder: 
 
 
 def _splits(spec: FineTuningSpec) -> tuple["Split", "Split", tuple[str, ...]]:
-    """Return what is trained on, what judges each epoch, and the classes; never `evaluation`."""
+    """Return the pictures to train on, those held out to evaluate each epoch, and the classes."""
     info = check_backbone(spec.backbone)
     labels = tuple(sorted(set(collected.classes_of(read_source(spec.images)) or ())))
     if len(labels) < 2:
         raise RequestError(
             "These pictures do not say what they show.",
-            "Put them into one folder for each class, at least 2, and bring them again.",
+            "Put them into one folder for each class, at least 2, and upload them again.",
         )
     fine_tuned = replace(
         info, classes=len(labels), labels=labels, dataset="own", title="your classes"
@@ -135,7 +137,7 @@ def _splits(spec: FineTuningSpec) -> tuple["Split", "Split", tuple[str, ...]]:
     if data.qat is None or data.qat_held_out is None:
         raise RequestError(
             "These pictures are too few to train on.",
-            f"Bring at least {MIN_PICTURES}; some of them only judge.",
+            f"Upload at least {MIN_PICTURES}; some are held out to evaluate the model.",
         )
     return data.qat.first(MAX_TRAINED), data.qat_held_out.first(MAX_HELD_OUT), labels
 
@@ -199,7 +201,7 @@ def _train_head(model: "nn.Module", head: "nn.Module", seen: LabelledPictures) -
 
 
 def _features(model: "nn.Module", head: "nn.Module", images: "Tensor") -> "Tensor":
-    """Return what the last layer gets for each picture."""
+    """Return the input of the last layer for each picture."""
     import torch
 
     caught: list[Tensor] = []
@@ -241,7 +243,7 @@ def _tuned(
 
 
 def _set_training(model: "nn.Module") -> None:
-    """Set a model to training; batch norm keeps what it knows, since few pictures tell it less."""
+    """Set a model to training, but not batch norm: few pictures give worse statistics."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
     model.train()
@@ -293,7 +295,7 @@ def _step(optimizer: Any, logits: "Tensor", labels: "Tensor", largest: float = m
     return float(loss.detach())
 
 
-def _judged(model: "nn.Module", pictures: LabelledPictures) -> tuple[float, float]:
+def _evaluated(model: "nn.Module", pictures: LabelledPictures) -> tuple[float, float]:
     """Return the share of pictures named right, and the mean loss."""
     import torch
     from torch.nn import functional
@@ -319,11 +321,11 @@ def _floats(images: "Tensor") -> "Tensor":
 class _Best:
     """The weights of the best epoch so far."""
 
-    def __init__(self, model: "nn.Module", judged: tuple[float, float]) -> None:
-        self.score = judged
+    def __init__(self, model: "nn.Module", score: tuple[float, float]) -> None:
+        self.score = score
         self.state = copy.deepcopy(model.state_dict())
 
-    def offer(self, model: "nn.Module", judged: tuple[float, float]) -> None:
+    def offer(self, model: "nn.Module", score: tuple[float, float]) -> None:
         """Take these weights if they name more right, or as many and more surely."""
-        if (judged[0], -judged[1]) >= (self.score[0], -self.score[1]):
-            self.score, self.state = judged, copy.deepcopy(model.state_dict())
+        if (score[0], -score[1]) >= (self.score[0], -self.score[1]):
+            self.score, self.state = score, copy.deepcopy(model.state_dict())

@@ -143,7 +143,7 @@ class Format(Protocol):
         """Return the provenance that the file carries; empty where it carries none."""
 
     def checks(self, path: Path) -> tuple[Check, ...]:
-        """Return what the format's own tools find in the file."""
+        """Return the checks by the format's own tools."""
 
 
 class MeasuredFormat(Format, Protocol):

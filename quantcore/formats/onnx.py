@@ -205,7 +205,7 @@ class Onnx:
         return content
 
     def checks(self, path: Path) -> tuple[Check, ...]:
-        """Return what `onnx.checker` says, shapes and types included."""
+        """Return the check by `onnx.checker`, shapes and types included."""
         import onnx
 
         name = "onnx.checker"

@@ -99,7 +99,7 @@ class TorchScript:
         return float_multiply_adds(module, torch.zeros(1, 3, image_size, image_size))
 
     def read_metadata(self, path: Path) -> dict[str, object]:
-        """Return what `save` wrote beside the weights."""
+        """Return the metadata that `save` wrote beside the weights."""
         return read_metadata(path)
 
     def checks(self, path: Path) -> tuple[Check, ...]:
@@ -245,13 +245,16 @@ def save(module: object, engine: str | None, metadata: Mapping[str, object], pat
 
 
 def _how(path: Path) -> dict[str, str]:
-    """Return what a file says of how its module was captured; nothing where it was traced."""
+    """Return the recorded capture method of a file's module; empty where it was traced."""
     extra = read_metadata(path)
     return {CAPTURED: str(extra[CAPTURED])} if CAPTURED in extra else {}
 
 
 def read_metadata(path: Path) -> dict[str, object]:
-    """Return what `save` wrote beside the weights. Loads the file, so only in a child process."""
+    """Return the metadata that `save` wrote beside the weights.
+
+    It loads the file, so it is called in child processes only.
+    """
     import torch
 
     files = {METADATA: ""}

@@ -62,7 +62,7 @@ class Split:
             yield self.pictures.tensors(self.indices[start:stop]), labels
 
     def shuffled(self, seed: int) -> "Split":
-        """Return the same pictures in another order, which the seed decides."""
+        """Return a split with the pictures shuffled by the seed."""
         order = np.random.default_rng(seed).permutation(len(self))
         labels = None if self.labels is None else self.labels[order]
         digest = combined(self.digest, f"shuffled {seed}")

@@ -41,7 +41,7 @@ class Attempt:
         return f"cell-{self.claim.attempt_id}"
 
     def outcome(self, future: Any) -> Outcome:
-        """Return how it ended. The one place where a worker's end becomes a `Failure`."""
+        """Return the outcome of the attempt; only here a worker's end becomes a `Failure`."""
         from distributed.scheduler import KilledWorker
 
         try:
@@ -61,7 +61,7 @@ class Attempt:
         return row
 
     def outcome_of_removal(self, removal: dict[str, Any], *, is_last: bool) -> Outcome | None:
-        """Return how it ended when a worker was removed; None where it has another worker.
+        """Return the outcome after a worker was removed; None where it has another worker.
 
         Args:
             removal: the scheduler's event of the removal.

@@ -118,13 +118,13 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
         return task_id
 
     def view(self, task_id: str) -> View | None:
-        """Return where a task stands; None where it is not remembered."""
+        """Return the view of a task; None where it is not remembered."""
         with self._changed:
             task = self._tasks.get(task_id)
         return task.view if task else None
 
     def wait(self, task_id: str, timeout_s: float | None = None) -> View:
-        """Return where a task stands once it is over, or the time is.
+        """Return the view of a task once it is over or the timeout has passed.
 
         Raises:
             RequestError: it is not remembered.

@@ -158,7 +158,7 @@ class Comparisons:
         return Outlook(len(weights) + refused, refused, pace_s * sum(weights))
 
     def view(self, job_id: str) -> JobView:
-        """Return what is measured so far, and what each cell is doing.
+        """Return the results so far and the progress of each cell.
 
         Raises:
             RequestError: there is no such comparison.

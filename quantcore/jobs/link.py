@@ -95,7 +95,7 @@ class Link:
                     self._workers, self._listed_at = workers, time.monotonic()
 
     def remove_worker(self, address: str) -> None:
-        """Take note that a worker went."""
+        """Record that a worker was removed."""
         with self._mutex:
             self._removals += 1
             self._workers.pop(address, None)

@@ -65,7 +65,7 @@ class Task(Generic[Spec, View]):
             self.view = replace(self.view, **changes)
 
     def progress(self, stage: str, share: float) -> None:
-        """Note how far the work is; after the task was stopped, nothing changes any more."""
+        """Update stage and share; a stopped task stays as it is."""
         with self._mutex:
             if not self.view.is_open:
                 return
@@ -92,7 +92,7 @@ class Task(Generic[Spec, View]):
         return since is not None and limit is not None and time.monotonic() - since > limit
 
     def end(self, state: TaskState, problem: QuantcoreError | None = None) -> None:
-        """Note how it ended, unless that is known."""
+        """Record the end of the task, unless it has ended already."""
         if state == "cancelled" and self.is_late:
             state, problem = "failed", _too_late(self._timeout_s or 0.0)
         with self._mutex:

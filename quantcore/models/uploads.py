@@ -142,7 +142,7 @@ def _load(model: "nn.Module", weights: "dict[str, Tensor]", architecture: str) -
         raise _misfit(architecture, str(error).splitlines()[-1].strip()) from error
     missing = [name for name in left.missing_keys if not name.endswith(RECOMPUTED)]
     if missing or left.unexpected_keys:
-        raise _misfit(architecture, f"at fault: {[*missing, *left.unexpected_keys][0]}")
+        raise _misfit(architecture, f"first mismatch: {[*missing, *left.unexpected_keys][0]}")
 
 
 def _misfit(architecture: str, what: str) -> RequestError:

@@ -78,7 +78,7 @@ class Decoders:
             self.kept.close()
 
     def _decoded(self, function: str, *arguments: object, reads: Sequence[Path]) -> object:
-        """Return what a locked child answers that may read these uploads."""
+        """Return the answer of a sandboxed child that may read these uploads."""
         with self._turn:
             pool = self.kept.started().pool
             with pool.spawn(function, *arguments, reads=reads) as child:

@@ -19,7 +19,7 @@ from quantcore import uploads
 from quantcore.errors import RequestError
 from quantcore.images import PictureFile, load_images, prepare
 from quantcore.models import ModelInfo, find
-from quantcore.playground.spec import BRING_ANOTHER, InputSpec, Picture, Seen
+from quantcore.playground.spec import UPLOAD_ANOTHER, InputSpec, Picture, Seen
 from quantcore.schema import ImageSpec, ModelSpec
 
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -54,7 +54,7 @@ class PreparedMessage:
 
     @classmethod
     def of(cls, prepared: Prepared) -> "PreparedMessage":
-        """Return what a locked child sends."""
+        """Return a picture in the form that a sandboxed child sends."""
         seen = prepared.seen
         pixels = (
             (model, size, _text(values.tobytes()))
@@ -64,7 +64,7 @@ class PreparedMessage:
         return cls(*pictures, seen.sides, seen.label, seen.note, tuple(pixels))
 
     def prepared(self, input_specs: tuple[InputSpec, ...]) -> Prepared:
-        """Return what was sent, if it is what was asked for.
+        """Return the picture that was sent, if it has the requested form.
 
         Raises:
             ValueError: it is something else.
@@ -90,7 +90,7 @@ def _bytes(text: str) -> bytes:
 def run_locked_prepare_child(
     _: Connection, picture: Picture, images: ImageSpec, input_specs: tuple[InputSpec, ...]
 ) -> PreparedMessage:
-    """Return what `run_prepare_child` does, as a locked child can send it; its limits are set."""
+    """Return the result of `run_prepare_child` in the form that a sandboxed child sends."""
     return PreparedMessage.of(_prepared(picture, images, input_specs))
 
 
@@ -156,13 +156,15 @@ def _decoded(content: bytes) -> tuple[Image.Image, str]:
         upright = PictureFile(PurePosixPath("This file"), lambda: content).open()
     except UnidentifiedImageError as error:
         raise RequestError(
-            "This file is not a JPEG, PNG or WebP picture, whatever its name says.", BRING_ANOTHER
+            "This file is not a JPEG, PNG or WebP picture, whatever its name says.", UPLOAD_ANOTHER
         ) from error
     except RequestError as error:
-        raise RequestError(error.reason, "Bring another picture, or scale this one down.") from None
+        raise RequestError(
+            error.reason, "Upload another picture, or scale this one down."
+        ) from None
     # Each decoder has errors of its own for damaged files, and all of them mean the same.
     except Exception as error:
-        raise RequestError("This picture is damaged and cannot be read.", BRING_ANOTHER) from error
+        raise RequestError("This picture is damaged and cannot be read.", UPLOAD_ANOTHER) from error
     return upright, "It is an animation; its first picture was asked." if is_moving else ""
 
 

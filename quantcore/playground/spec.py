@@ -8,7 +8,7 @@ from quantcore.jobs import TaskView
 from quantcore.schema import Guess, ImageSpec, VariantResult
 
 MAX_BYTES = 20 * 10**6
-BRING_ANOTHER = "Bring a JPEG, PNG or WebP picture."
+UPLOAD_ANOTHER = "Upload a JPEG, PNG or WebP picture."
 
 # A picture somebody uploaded, as its file's bytes, or the index of one in the evaluation set.
 Picture = bytes | int
@@ -99,14 +99,14 @@ def check(picture: Picture) -> None:
     """Refuse what cannot be a picture, by its size alone.
 
     Raises:
-        RequestError: it is empty or too large; the sentences say what to bring.
+        RequestError: it is empty or too large; the sentences say what to upload.
     """
     if isinstance(picture, int):
         return
     if not picture:
-        raise RequestError("This file is empty: it has 0 bytes.", BRING_ANOTHER)
+        raise RequestError("This file is empty: it has 0 bytes.", UPLOAD_ANOTHER)
     if len(picture) > MAX_BYTES:
         raise RequestError(
             f"This file has {len(picture) / 1e6:.0f} MB; {MAX_BYTES / 1e6:.0f} MB is the most.",
-            "Scale the picture down and bring it again.",
+            "Scale the picture down and upload it again.",
         )

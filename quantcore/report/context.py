@@ -47,7 +47,7 @@ class ReportContext:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Return what to ship under the budgets."""
+        """Return the verdict under the budgets."""
         return recommend(self.evidence, self.budgets)
 
     @cached_property
@@ -97,7 +97,7 @@ class ReportContext:
         return nearest_in_8_bits(self.evidence, self.verdict)
 
     def promises(self) -> tuple[Promise, ...]:
-        """Return what the recipe promised, and what came of it."""
+        """Return the recipe's promises, each with the measured outcome."""
         row = self.promised
         return () if row is None else promise(self.comparison, row, self.evidence)
 

@@ -45,7 +45,7 @@ def to_html(
         budgets: the limits that the verdict keeps; none where left out.
         link: address of the live comparison, offered for clicking; never opened by itself.
         name: of the comparison; its models where left out.
-        visible: keys of the results to show and to judge; all where left out.
+        visible: keys of the results to show and to recommend from; all where left out.
     """
     context = report_context(comparison, budgets, link, name, visible)
     everything = _json(context)

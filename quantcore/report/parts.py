@@ -31,7 +31,7 @@ BUDGETS = {
 
 
 def verdict(context: ReportContext) -> Markup:
-    """Return what to ship, and the figures that this brings."""
+    """Return the variant to ship and its figures."""
     row = context.ships
     base = references(context.comparison.results).get(row.key) if row else None
     return TEMPLATES.render(
@@ -145,7 +145,7 @@ def _shipped(name: str, ships: Candidate) -> str:
 
 
 def promises(context: ReportContext) -> Markup:
-    """Return what the recipe promised, and what came of it, for the variant that ships."""
+    """Return the recipe's promises, each with the outcome for the variant to ship."""
     row = context.promised
     if row is None:
         return Markup()
@@ -186,7 +186,7 @@ def failures(context: ReportContext, *, refused: bool) -> Markup:
 
 
 def notes(context: ReportContext) -> Markup:
-    """Return what must be known of single variants."""
+    """Return the notes on single variants."""
     return lists.notes(context.comparison.results)
 
 

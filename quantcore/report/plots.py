@@ -40,7 +40,7 @@ def pictures_of(context: ReportContext) -> list[Markup]:
 
 
 def figures(context: ReportContext) -> str:
-    """Return what plotly draws, as JSON: data and layout of each pair of axes."""
+    """Return the plotly figures as JSON: data and layout of each pair of axes."""
     # The colours of the theme are the script's to choose, so plotly's own would only take room.
     figures = [
         json.loads(figure.update_layout(template=None).to_json(), parse_float=_rounded)

@@ -24,7 +24,7 @@ class Row:
 
     Attributes:
         measured: whether there are figures; else `reason` and `remedy` say why not.
-        label: the variant in words, told apart from namesakes: `static on x86`.
+        label: the variant in words, distinguished from namesakes: `static on x86`.
         surroundings: what varies from model to model and from call to call, as heading and text.
         differs: the settings that vary, likewise. All rows have the same headings.
     """
@@ -155,7 +155,7 @@ def _notes(row: VariantResult) -> list[str]:
 def method(comparison: Comparison) -> str:
     """Return under what conditions the figures were measured, in one sentence."""
     requests = (comparison.request, *comparison.also)
-    judged = max((row.fidelity_images for row in comparison.results), default=0)
+    evaluated = max((row.fidelity_images for row in comparison.results), default=0)
     sizes = sorted({row.image_size for row in comparison.results})
     threads = sorted({request.measure.threads for request in requests})
     parts = [
@@ -163,6 +163,6 @@ def method(comparison: Comparison) -> str:
         f"{wording.either(threads)} {'thread' if threads == [1] else 'threads'}",
         f"batch {wording.either({request.measure.batch for request in requests})}",
         *(f"{size} px" for size in sizes),
-        wording.count(judged or comparison.request.images.evaluation_images, "picture"),
+        wording.count(evaluated or comparison.request.images.evaluation_images, "picture"),
     ]
     return ", ".join(parts) + "."

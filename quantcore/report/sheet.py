@@ -111,6 +111,6 @@ def _why(failure: Failure) -> dict[str, Cell]:
 
 def _figures(row: VariantResult, reference: VariantResult | None) -> dict[str, Cell]:
     accuracy = row.accuracy
-    judged = {name: figure(accuracy) for name, figure in ACCURACY.items()} if accuracy else {}
+    accuracies = {name: figure(accuracy) for name, figure in ACCURACY.items()} if accuracy else {}
     figures = {name: figure(row) for name, figure in FIGURES.items()}
-    return judged | figures | {"accuracy_lost_points": lost_points(row, reference)}
+    return accuracies | figures | {"accuracy_lost_points": lost_points(row, reference)}

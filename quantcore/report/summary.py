@@ -28,7 +28,7 @@ def to_summary(
         budgets: the limits that the verdict keeps; none where left out.
         link: address of the live comparison; left out where it is none of the web.
         name: of the comparison; its models where left out.
-        visible: keys of the results to judge; all where left out.
+        visible: keys of the results to recommend from; all where left out.
     """
     context = report_context(comparison, budgets, link, name, visible)
     blocks = (

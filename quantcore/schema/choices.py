@@ -15,7 +15,7 @@ Kind = TypeVar("Kind")
 
 
 def picked(kinds: Mapping[str, Kind], name: str, noun: str) -> Kind:
-    """Return what the dict has under the name or one of its aliases.
+    """Return the entry of a dict under the name or one of its aliases.
 
     Raises:
         RequestError: as `canonical`.

@@ -117,7 +117,7 @@ class VariantResult:
 
     @property
     def float_name(self) -> str:
-        """Return what a float32 row is called among the references in `speedups`."""
+        """Return the name of a float32 row among the references in `speedups`."""
         return self.backend or TORCH_FLOAT
 
 

@@ -169,7 +169,7 @@ class VerificationReport:
         try:
             return _REPORT.validate_json(text)
         except ValueError as error:
-            raise RequestError("This file is not a proof card.", str(error)) from error
+            raise RequestError("This file is not a verification report.", str(error)) from error
 
 
 _REPORT = TypeAdapter(VerificationReport)

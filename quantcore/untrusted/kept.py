@@ -47,7 +47,7 @@ def keep_model(
         raise RequestError(
             f"This model tells {examined.outputs:,} classes apart, and {MAX_CLASSES:,} is the most "
             "that is compared here.",
-            "Bring a classifier of fewer classes.",
+            "Upload a classifier of fewer classes.",
         )
     if not _is_within_measure(examined):
         raise not_an_answer()

@@ -102,7 +102,7 @@ def _load(path: Path) -> "nn.Module":
 
     try:
         model = torch.jit.load(str(path), map_location="cpu").eval()
-    # Whatever the loader raises, the file is at fault: it is the only thing that was read.
+    # Whatever the loader raises, the file is the cause: nothing else was read.
     except Exception as error:
         raise RequestError(
             f"The TorchScript cannot be loaded ({last_line(error)}).", DAMAGED

@@ -1,4 +1,4 @@
-"""Files that visitors upload, inspected one by one in the locked-in worker."""
+"""Files that visitors upload, inspected one by one in the sandboxed worker."""
 
 from base64 import b64decode
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from quantcore.uploads import Upload, Uploads, use_call
 
 # Two large files would need the memory of both, so they are read one after the other. Reading one
 # takes seconds; a program that never ends is not waited for.
-LIMITS = Limits("files are being looked at", timeout_s=300.0, idle_s=600.0)
+LIMITS = Limits("files are being inspected", timeout_s=300.0, idle_s=600.0)
 SCRATCH = "scratch"
 # Times the size of an upload: half precision doubles, and a program is written once more.
 MAX_WRITTEN = 3.0
 PRELOADED_MODULES = ("quantcore.engine.preload", "quantcore.untrusted.look")
-IN_LINE = "waits until another file is looked at"
-STARTING = "starting the locked-in worker, which takes a few seconds the first time"
+IN_LINE = "waits until another file is inspected"
+STARTING = "starting the sandboxed worker, which takes a few seconds the first time"
 READING = "reading the file"
 
 
@@ -134,7 +134,7 @@ class Inspections(BackgroundTasks[str, InspectionView]):
 def _too_much() -> QuantcoreError:
     return RequestError(
         "What the file makes of itself is many times as large as an upload may be.",
-        "Bring another file.",
+        "Upload another file.",
     )
 
 

@@ -72,7 +72,7 @@ class Tensor:
         return self.kind in {"float64", "float32", "float16", "bfloat16"}
 
     def read(self, path: Path) -> NDArray[Any]:
-        """Return its numbers from the file: floats as float32, others as they are.
+        """Return the tensor's numbers from the file: floats as float32, others unchanged.
 
         Raises:
             RequestError: the file is shorter than it was.

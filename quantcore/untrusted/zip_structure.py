@@ -136,7 +136,7 @@ def _has_end_64(file: BinaryIO, end_start: int) -> bool:
 
 
 def _find_end(file: BinaryIO, length: int, pictures: bool) -> int:
-    """Return where the end record starts: the last bytes, or before a comment of fitting length."""
+    """Return the offset of the end record: the last bytes, or before a comment that fits."""
     longest = END.size + (0xFFFF if pictures else 0)
     tail_start = max(0, length - longest)
     file.seek(tail_start)

@@ -36,7 +36,7 @@ def token_of(name: str) -> str:
     """
     token = name.removeprefix(PREFIX)
     if not is_named(name) or not _TOKEN.fullmatch(token):
-        raise RequestError(f"{name!r} does not name an upload.", "Bring the file again.")
+        raise RequestError(f"{name!r} does not name an upload.", "Upload the file again.")
     return token
 
 
@@ -56,12 +56,12 @@ def use_call(data: Path) -> Call:
 
 
 def uploads_folder(data: Path) -> Path:
-    """Return where a data folder keeps its uploads."""
+    """Return the folder of a data folder's uploads."""
     return data / "uploads"
 
 
 def folder(name: str) -> Path:
-    """Return where the files of `upload/TOKEN` lie.
+    """Return the folder with the files of `upload/TOKEN`.
 
     Raises:
         RequestError: it names no upload.
@@ -85,13 +85,13 @@ def find(name: str) -> Upload:
     """Return the record of `upload/TOKEN`, whoever's it is: the token is the key.
 
     Raises:
-        RequestError: it is gone: deleted, or its time was up.
+        RequestError: it is gone: deleted, or it expired.
     """
     upload = _read(folder(name))
     if upload is None or upload.expires_s < time.time():
         raise RequestError(
-            "This upload is no longer here: it was deleted, or its time was up.",
-            "Bring the file again.",
+            "This upload is no longer here: it was deleted, or it expired.",
+            "Upload the file again.",
         )
     return upload
 
@@ -104,7 +104,7 @@ class Uploads:
         self._settings = settings
 
     def receive(self, filename: str, chunks: Iterable[bytes], owner: str = "") -> Upload:
-        """Write a file in pieces, under a new token; what it is, nobody has looked at yet.
+        """Write a file in pieces, under a new token; it is not inspected yet.
 
         Raises:
             RequestError: it is empty or larger than an upload may be, or there is no room for it.
@@ -130,7 +130,8 @@ class Uploads:
         except OSError as error:
             _remove(folder)
             raise StoreError(
-                f"The file could not be kept ({error.strerror}).", "Make room, then bring it again."
+                f"The file could not be kept ({error.strerror}).",
+                "Make room, then upload it again.",
             ) from error
         except BaseException:
             _remove(folder)
@@ -148,8 +149,8 @@ class Uploads:
         is_theirs = upload is not None and owner in (None, upload.owner)
         if upload is None or not is_theirs or upload.expires_s < time.time():
             raise RequestError(
-                "This upload is no longer here: it was deleted, or its time was up.",
-                "Bring the file again.",
+                "This upload is no longer here: it was deleted, or it expired.",
+                "Upload the file again.",
             )
         return upload
 
@@ -164,7 +165,7 @@ class Uploads:
         return sorted(mine, key=lambda upload: -upload.created_s)
 
     def folder(self, token: str) -> Path:
-        """Return where an upload's files lie."""
+        """Return the folder with an upload's files."""
         token_of(PREFIX + token)
         return self._root / token
 
@@ -258,12 +259,12 @@ def _write(path: Path, chunks: Iterable[bytes], max_bytes: int) -> tuple[int, st
                 raise RequestError(
                     f"This file is larger than {max_bytes / 1e6:,.0f} MB, the most an upload "
                     "may be.",
-                    "Bring a smaller one: weights in half precision are half as large.",
+                    "Upload a smaller one: weights in half precision are half as large.",
                 )
             file.write(chunk)
             total.update(chunk)
     if not size_bytes:
-        raise RequestError("This file is empty: it has 0 bytes.", "Bring another file.")
+        raise RequestError("This file is empty: it has 0 bytes.", "Upload another file.")
     return size_bytes, total.hexdigest()
 
 

@@ -17,7 +17,7 @@ class UploadedModel:
 
     Attributes:
         form: a `state_dict` is numbers alone, which a torchvision architecture is built around.
-            The other two are programs, and only ever run in the locked-in worker.
+            The other two are programs, and only ever run in the sandboxed worker.
         architecture: as the catalogue lists it, `torchvision/resnet18`; None for a program.
         classes: width of the logits.
         labels: class names, as many as `classes`.
@@ -104,7 +104,7 @@ class Upload:
 
     @property
     def name(self) -> str:
-        """Return what stands where a model or a source of pictures is named."""
+        """Return the name of the upload as a model or a source of pictures."""
         return PREFIX + self.token
 
     def to_json(self) -> bytes:

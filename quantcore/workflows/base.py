@@ -66,12 +66,12 @@ class Workflow(Protocol):
         return next((answer for answer in answers if not answer.ok), YES)
 
     def recipe(self, backend: Backend) -> str:
-        """Return what decides the converted numbers: equal names give equal conversions."""
+        """Return the recipe of the converted numbers: equal recipes give equal conversions."""
         step = self.step(backend)
         return step.recipe(backend) if step else ""
 
     def checkpoint(self, backend: Backend) -> str | None:
-        """Return which ready-quantized checkpoint it starts from; None for the float weights."""
+        """Return the ready-quantized checkpoint it starts from; None for the float weights."""
         step = self.step(backend)
         return step.checkpoint(backend) if step else None
 

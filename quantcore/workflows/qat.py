@@ -60,6 +60,6 @@ class Qat(Workflow):
             return Support(
                 False,
                 "QAT trains on labelled pictures, and this model has none here.",
-                "Bring class folders (--images), or use static.",
+                "Upload class folders (--images), or use static.",
             )
         return YES

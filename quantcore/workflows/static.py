@@ -37,7 +37,7 @@ class Static(Workflow):
     weight: ClassVar[float] = 2.0
 
     def resolved(self, backend: Backend) -> Self:
-        """Return it with the backend's way of finding ranges, unless one was chosen."""
+        """Return the workflow with the backend's observer, unless one was chosen."""
         return replace(self, observer=self.observer or backend.observer)
 
     def __post_init__(self) -> None:

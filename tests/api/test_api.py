@@ -99,6 +99,6 @@ def test_an_unknown_name_is_refused_before_anything_is_measured(tmp_path: Path) 
         quantcore.export("bundled/mobilenet_v2", "tflite", data=tmp_path)
 
 
-def test_a_model_file_is_told_from_a_name() -> None:
+def test_a_model_file_is_distinguished_from_a_name() -> None:
     assert model_file.is_file("ours.pt")
     assert not model_file.is_file("bundled/mobilenet_v2")

@@ -65,7 +65,7 @@ def test_a_file_is_compared_with_its_own_labels_and_known_the_next_time(files: P
         (("ours.pt", "--labels=ours.pt"), "cannot be read as class names"),
     ],
 )
-def test_what_cannot_be_taken_is_told_in_sentences(
+def test_a_refused_file_is_explained_in_sentences(
     files: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     name, *others = arguments
@@ -88,7 +88,7 @@ def test_what_cannot_be_taken_is_told_in_sentences(
         ("mobilenet_v2", False),
     ],
 )
-def test_a_file_is_told_from_a_name(name: str, is_file: bool) -> None:
+def test_a_file_is_distinguished_from_a_name(name: str, is_file: bool) -> None:
     assert model_file.is_file(name) == is_file
 
 

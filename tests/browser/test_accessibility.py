@@ -43,11 +43,11 @@ ENDS = {
     "Words": "Asking",
     "Models": re.compile("models of"),
     "Models?part=bring": "Only you see it.",
-    "Models?part=mine": "You have not brought anything yet",
+    "Models?part=mine": "You have not uploaded anything yet",
     "Export": "This file has not been made yet",
     "Export?model=bundled/row_lstm&workflow=dynamic&backend=x86&format=onnx": "ONNX has no 8-bit",
     "Gallery?job=told": "surest contradiction first",
-    "Transfer": "Bring images first",
+    "Transfer": "Upload images first",
     "Try": re.compile("The first pictures|not on this machine"),
 }
 FOLDS = ("Settings", "Why not the others?", "How was this measured?")

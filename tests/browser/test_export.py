@@ -22,7 +22,7 @@ def test_a_file_is_made_downloaded_and_is_the_one_that_was_proved(
     page.goto(live.url + TINY)
     page.get_by_role("button", name="Make the file").click()
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
-    card = page.get_by_role("region", name="Proof card")
+    card = page.get_by_role("region", name="Verification report")
     expect(card).to_contain_text("Every check held")
     expect(card).to_contain_text(re.compile("[0-9a-f]{64}"))
     digest = re.search("[0-9a-f]{64}", card.inner_text())

@@ -1,4 +1,4 @@
-"""A model and images are brought, recognised, compared and deleted, and nobody else sees them."""
+"""A model and images are uploaded, recognised, compared and deleted, and nobody else sees them."""
 
 import io
 import re
@@ -47,7 +47,7 @@ def pictures() -> bytes:
 
 
 def bring(page: Page, server: str, place: int, name: str, content: bytes) -> str:
-    """Bring a file to one of the two fields; return its token once it is received."""
+    """Upload a file to one of the two fields; return its token once it is received."""
     page.goto(f"{server}/Models?part=bring")
     expect(page.get_by_text("Only you see it.")).to_be_visible()
     page.locator("input[type=file]").nth(place).set_input_files(
@@ -64,7 +64,7 @@ def expect_open_to_everybody(page: Page) -> None:
     page.set_viewport_size(SCREEN)
 
 
-def test_what_is_brought_is_ones_own_from_the_file_to_the_last_trace(
+def test_an_upload_is_private_until_it_is_deleted_without_a_trace(
     page: Page, open_context: Callable[..., BrowserContext], live: LiveServer
 ) -> None:
     model = bring(page, live.url, 0, "pets.pt", state_dict())
@@ -100,7 +100,7 @@ def test_what_is_brought_is_ones_own_from_the_file_to_the_last_trace(
         page.get_by_role("button", name="Delete", exact=True).first.click()
         page.get_by_role("button", name="Delete it").click()
         expect(page.get_by_role("button", name="Edit")).to_have_count(left)
-    expect(page.get_by_text("You have not brought anything yet")).to_be_visible()
+    expect(page.get_by_text("You have not uploaded anything yet")).to_be_visible()
     assert not list((live.data / "uploads").iterdir())
     queue = JobQueue.open(Settings(data=live.data))
     assert queue.listing.summaries() == []
@@ -110,9 +110,9 @@ def test_what_is_brought_is_ones_own_from_the_file_to_the_last_trace(
 
 
 def look_as_somebody_else(page: Page, server: str, shared: str, model: str) -> None:
-    """Find nothing of what was brought, but for the figures whose link one was given."""
+    """Find nothing of the uploads, except the figures whose link is known."""
     page.goto(f"{server}/Models?part=mine")
-    expect(page.get_by_text("You have not brought anything yet")).to_be_visible()
+    expect(page.get_by_text("You have not uploaded anything yet")).to_be_visible()
     page.goto(f"{server}/Models?part=bring&upload={model}")
     expect(page.get_by_text("This upload is not here")).to_be_visible()
     page.goto(f"{server}/Jobs")
@@ -120,6 +120,6 @@ def look_as_somebody_else(page: Page, server: str, shared: str, model: str) -> N
     page.goto(f"{server}/?model=upload/{model}")
     expect(page.get_by_text("names something unknown")).to_be_visible()
     page.goto(shared)
-    expect(page.get_by_text("Somebody else brought this model")).to_be_visible()
+    expect(page.get_by_text("Somebody else uploaded this model")).to_be_visible()
     expect(page.get_by_role("region", name="Verdict")).to_be_visible()
     expect(page.get_by_role("button", name="Measure here")).to_be_disabled()

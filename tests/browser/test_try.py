@@ -1,4 +1,4 @@
-"""A picture is brought and every variant names what it sees; another is answered at once."""
+"""A picture is uploaded and every variant names what it sees; another is answered at once."""
 
 import io
 import re
@@ -50,7 +50,7 @@ def trying(page: Page, live: LiveServer) -> Page:
     return page
 
 
-def test_a_picture_that_is_brought_is_named_by_every_variant(trying: Page) -> None:
+def test_an_uploaded_picture_is_named_by_every_variant(trying: Page) -> None:
     page = trying
     bring(page, stripes())
     summary = page.get_by_role("region", name="Summary")

@@ -104,7 +104,9 @@ def test_a_corrupt_database_is_begun_anew_and_no_artifact_is_lost(
         assert store.maintenance.verify().is_clean
 
 
-def test_rot_deep_in_the_database_is_told_and_mended_at_the_next_open(settings: Settings) -> None:
+def test_rot_deep_in_the_database_is_reported_and_repaired_at_the_next_open(
+    settings: Settings,
+) -> None:
     with Store.open(settings) as store:
         add(store)
         for key in range(50):

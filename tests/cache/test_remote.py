@@ -152,7 +152,7 @@ def test_what_one_machine_adds_another_finds(
     assert want(there) == CONTENT
 
 
-def test_what_lies_there_is_not_brought_again(here: Store, there: Store, bucket: Bucket) -> None:
+def test_a_stored_file_is_not_sent_again(here: Store, there: Store, bucket: Bucket) -> None:
     convert(here)
     convert(here, "another question")
     convert(there)
@@ -189,7 +189,7 @@ def test_a_damaged_file_is_not_let_in_and_makes_room_for_a_whole_one(
     assert used(there) == CONTENT
 
 
-def test_what_nobody_brought_is_missing_and_promised_no_more(
+def test_a_file_that_was_never_sent_is_missing_and_promised_no_more(
     there: Store, bucket: Bucket, tmp_path: Path
 ) -> None:
     convert(there)
@@ -296,7 +296,7 @@ def test_a_storage_that_does_not_answer_is_named_soon_and_nothing_here_is_lost(
     assert time.monotonic() - started < SOON_S
     assert here.path(kept).read_bytes() == b"kept"
     assert here.maintenance.verify().is_clean
-    # The answer was not lost with the storage: the next try has only to bring it.
+    # The answer was not lost with the storage: the next try only has to send it.
     monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.endpoint)
     S3FileSystem.clear_instance_cache()
     add(here)

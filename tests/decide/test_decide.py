@@ -223,7 +223,7 @@ def test_a_true_difference_of_two_points_is_found(count):
     assert figures >= 0.8 * count
 
 
-def test_a_row_twice_as_fast_is_told_apart_after_five_rounds():
+def test_a_row_twice_as_fast_is_distinguished_after_five_rounds():
     rng = np.random.default_rng(13)
     rows, right = _null_comparison(rng)
     speed = metrics.speedup(2 * np.exp(rng.normal(0, 0.015, (5, 1))), np.ones((5, 1)), 0.05)
@@ -432,7 +432,7 @@ def test_promises_that_cannot_be_judged_are_unknown():
     assert decide.promise(source, source.results[1])[2].state == "unknown"
 
 
-def test_namesakes_are_told_apart_by_their_settings():
+def test_namesakes_are_distinguished_by_their_settings():
     rows = [fixtures.result(observer=observer) for observer in ("min-max", "histogram")]
     assert list(labels(rows).values()) == [
         "static on x86 (observer min-max)",
@@ -592,7 +592,7 @@ def test_where_the_machine_drifts_milliseconds_of_two_models_tell_less():
 
 @pytest.mark.parametrize("count", [100, pytest.param(1_000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("drift", [0.01, 0.08])
-def test_models_of_one_speed_are_not_told_apart_by_the_machines_drift(count, drift):
+def test_models_of_one_speed_are_not_distinguished_by_the_machines_drift(count, drift):
     rng = np.random.default_rng(16)
     claims = 0
     for _ in range(count):

@@ -110,7 +110,7 @@ def test_marker_colours_stand_out_on_both_themes(background: str) -> None:
         assert (light + 0.05) / (dark + 0.05) >= 3.0
 
 
-def test_several_models_are_told_apart_at_their_markers() -> None:
+def test_several_models_are_distinguished_at_their_markers() -> None:
     found = markers_of_many(fixtures.two_models().results)
     assert set(found) == {
         "Float32 (MobileNet v2)",

@@ -1,4 +1,4 @@
-"""The tables: every row with its figures, held against its own float32 and told apart."""
+"""The tables: every row with its figures, held against its own float32 and distinguished."""
 
 import re
 from dataclasses import replace
@@ -48,7 +48,7 @@ def test_all_figures_have_columns_for_what_varies() -> None:
     assert "Model" not in tables.figures(fixtures.typical().results)[0]
 
 
-def test_namesakes_of_two_sources_are_told_apart() -> None:
+def test_namesakes_of_two_sources_are_distinguished() -> None:
     names = ["bundled/mobilenet_v2", "torchvision/mobilenet_v2", "bundled/row_lstm"]
     assert list(titles.models(names).values()) == [
         "MobileNet v2 of bundled",
@@ -72,7 +72,7 @@ def test_what_cannot_be_is_said_once_for_all_sizes() -> None:
     ]
 
 
-def test_a_cell_without_figures_is_told_apart_from_those_that_have_some() -> None:
+def test_a_cell_without_figures_is_distinguished_from_those_that_have_some() -> None:
     source = fixtures.sweep()
     (first, *_) = source.failures
     broken = replace(first, refused=False, reason="It crashed.")

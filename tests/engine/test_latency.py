@@ -111,7 +111,7 @@ def test_float_alone_is_as_fast_as_itself(alone: Timing) -> None:
     assert speedup.settled
 
 
-def test_memory_is_told_above_what_the_runtime_takes(
+def test_memory_is_counted_above_what_the_runtime_takes(
     pool: ProcessPool, files: dict[int, TimedFile], alone: Timing
 ) -> None:
     assert 50e6 < alone.memory_baseline_bytes < 2e9

@@ -322,7 +322,7 @@ def test_a_cell_that_is_cancelled_raises_and_keeps_what_was_made(own: CellContex
 
 
 def of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the bundled models count as programs that somebody brought."""
+    """Let the bundled models count as uploaded programs."""
 
     def find_program(spec: ModelSpec) -> ModelInfo:
         return replace(find(spec), is_program=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantcore.engine import neighbours, variant_of
+from quantcore.engine import suggested_variants, variant_of
 from quantcore.engine.suggestions import STEPS
 from quantcore.schema import CompareRequest, ModelSpec, Variant
 from quantcore.workflows import WORKFLOWS
@@ -16,7 +16,7 @@ def told(workflow: str, backend: str, **settings: object) -> dict[str, Variant]:
     usual = {**WORKFLOWS[workflow]().__dict__, **settings}
     row.settings.clear()
     row.settings.update(usual)
-    return {each.sentence: each.variant for each in neighbours(row, REQUEST)}
+    return {each.sentence: each.variant for each in suggested_variants(row, REQUEST)}
 
 
 def test_static_is_offered_more_images_another_range_and_other_scales() -> None:
@@ -61,7 +61,7 @@ def test_what_a_backend_cannot_do_is_not_offered() -> None:
 
 @pytest.mark.parametrize("workflow", ["float32", "pretrained"])
 def test_what_has_no_settings_has_no_neighbours(workflow: str) -> None:
-    assert neighbours(fixtures.result(workflow, "x86"), REQUEST) == ()
+    assert suggested_variants(fixtures.result(workflow, "x86"), REQUEST) == ()
 
 
 def test_every_step_is_of_a_setting_that_its_workflow_has() -> None:

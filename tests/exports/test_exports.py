@@ -135,7 +135,7 @@ def test_float32_has_no_backend() -> None:
     assert exports.planned(LSTM, Variant("float32", "x86"), "onnx").variant == FLOAT32
 
 
-def test_what_the_variant_cannot_be_is_told_before_what_the_format_cannot_carry() -> None:
+def test_a_refusal_of_the_variant_comes_before_one_of_the_format() -> None:
     support = exports.supports(planned(LSTM, static("x86"), "onnx"))
     assert not support.ok
     assert "no static 8-bit form" in support.reason
@@ -207,7 +207,7 @@ def test_a_phones_own_kernels_are_asked_as_well(make: Make) -> None:
         ("qnnpack", "onnx", ("AVX2",), False),
     ],
 )
-def test_a_variant_that_may_overflow_here_is_told_of(
+def test_a_variant_that_may_overflow_here_has_a_note(
     monkeypatch: pytest.MonkeyPatch, backend: str, format: str, sets: tuple[str, ...], is_told: bool
 ) -> None:
     here = replace(current_environment(), instruction_sets=sets)
@@ -535,7 +535,7 @@ def test_what_is_over_can_be_cancelled_by_nobody(queue: Exports) -> None:
     assert queue.wait(export_id, 0.0).state == "cancelled"
 
 
-def test_a_crowd_is_told_to_come_back(queue: Exports) -> None:
+def test_too_many_exports_are_refused_for_now(queue: Exports) -> None:
     started = [
         queue.start(unmade(images + 1), f"visitor {images % 2}")
         for images in range(queue.limits.in_all)

@@ -1,4 +1,4 @@
-"""A model taught classes of one's own: in a locked child, from drawings to a model to compare."""
+"""A model fine-tuned on uploaded classes: in a sandbox, from drawings to a model to compare."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -167,7 +167,7 @@ def test_pictures_without_classes_are_refused(fine_tuning: FineTuning, uploads: 
         ("torchvision/nothing", "no model"),
     ],
 )
-def test_models_that_cannot_be_taught_say_why(name: str, part: str) -> None:
+def test_models_that_cannot_be_fine_tuned_say_why(name: str, part: str) -> None:
     with pytest.raises(RequestError, match=part) as error:
         check_backbone(ModelSpec(name))
     assert error.value.remedy

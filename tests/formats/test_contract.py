@@ -152,7 +152,7 @@ def _files(folder: Path) -> set[Path]:
     return {path for path in (folder / "artifacts").rglob("*") if path.is_file()}
 
 
-def test_a_file_that_is_no_such_thing_is_told_in_the_runtimes_words(bench: Bench) -> None:
+def test_a_file_of_another_format_is_refused_in_the_runtimes_words(bench: Bench) -> None:
     for name in FORMATS:
         spec = planned(LSTM, FLOAT32, name)
         path = bench.settings.data / f"rotten{FORMATS[name].suffix}"
@@ -164,7 +164,7 @@ def test_a_file_that_is_no_such_thing_is_told_in_the_runtimes_words(bench: Bench
 # The registry
 
 
-def test_formats_can_be_told_apart() -> None:
+def test_formats_can_be_distinguished() -> None:
     kinds = FORMATS.values()
     assert all(name == kind.name for name, kind in FORMATS.items())
     for facts in ([kind.suffix for kind in kinds], [kind.title for kind in kinds]):
@@ -212,7 +212,7 @@ def test_what_a_format_carries_is_offered(case: Case) -> None:
         ("executorch", {"calibration_images": 0}, "Calibration needs pictures", "at least 1"),
     ],
 )
-def test_what_a_format_does_not_know_is_told_with_the_nearest(
+def test_an_unknown_option_of_a_format_is_refused_with_the_nearest(
     format: str, options: dict[str, Setting], reason: str, remedy: str
 ) -> None:
     with pytest.raises(RequestError) as caught:

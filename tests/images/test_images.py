@@ -216,7 +216,7 @@ def test_sixteen_bit_greyscale_is_scaled_not_clipped() -> None:
     assert opened(deep, "PNG").getpixel((0, 0)) == 100
 
 
-# Brought pictures
+# Uploaded pictures
 
 
 def test_class_folders_are_split_disjointly_and_keep_their_labels(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_folders_are_matched_to_labels(
     assert set(found.tolist()) == labels
 
 
-def test_a_dog_and_a_garment_are_told_apart_by_case(tmp_path: Path) -> None:
+def test_a_dog_and_a_garment_are_distinguished_by_case(tmp_path: Path) -> None:
     source = write_folder(tmp_path, [f"Cardigan/{n}.png" for n in range(4)])
     labels = load_labels(ImageSpec(source=source), IMAGENET)
     assert labels is not None

@@ -146,7 +146,7 @@ def test_a_task_that_is_cancelled_before_its_turn_never_begins(copies: Copies) -
     view = copies.wait(second, 0.0)
     assert view.state == "cancelled"
     assert isinstance(view.problem, CancelledError)
-    assert copies.finished == [view], "what it brought is cleared up"
+    assert copies.finished == [view], "what it made is cleared up"
     copies.may_go_on.set()
     copies.wait(first, WITHIN_S)
     assert copies.begun == ["one"]
@@ -235,7 +235,7 @@ def test_tasks_are_found_by_what_they_show(copies: Copies) -> None:
     assert copies.find(lambda view: not view.is_open) == ids
 
 
-def test_the_time_left_is_told_once_there_is_a_pace() -> None:
+def test_the_time_left_is_known_once_there_is_a_pace() -> None:
     task = Task("one", CopyView(), "ann", None)
     task.progress("copying", 0.0)
     assert task.view.seconds_left is None

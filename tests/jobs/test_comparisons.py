@@ -200,7 +200,7 @@ def waiting_job(settings: Settings, host: Host) -> None:
         queue.jobs.add(NewJob("old", "", "somebody", (asked,), host), cells)
 
 
-def test_what_waited_before_more_libraries_were_told_of_goes_on(settings: Settings) -> None:
+def test_a_job_of_an_environment_with_fewer_libraries_goes_on(settings: Settings) -> None:
     environment = current_environment()
     fewer = {"torch": environment.libraries["torch"]}
     waiting_job(settings, Host(replace(environment, libraries=fewer)))

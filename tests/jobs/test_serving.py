@@ -39,7 +39,7 @@ def queue(tmp_path: Path) -> JobQueue:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT], ids=["terminate", "ctrl-c"])
-def test_a_server_that_is_told_to_end_leaves_no_process_and_the_cell_to_the_next(
+def test_a_server_that_is_terminated_leaves_no_process_and_the_cell_to_the_next(
     queue: JobQueue, tmp_path: Path, ending: signal.Signals
 ) -> None:
     job_id = ask(queue)

@@ -124,7 +124,7 @@ def test_random_weights_are_judged_on_nothing_so_once() -> None:
     assert [each.model.name for each in asked] == [RANDOM, MODEL, MODEL]
 
 
-def test_cells_are_told_apart_by_what_varies() -> None:
+def test_cells_are_distinguished_by_what_varies() -> None:
     asked = requests(
         f"""
         models = ["{MODEL}", "bundled/resnet18"]

@@ -175,7 +175,7 @@ def test_a_killed_worker_fails_its_cell_once_and_no_other(
         assert soon(lambda: all(map(is_gone, children)))
 
 
-def test_a_worker_that_is_told_to_end_leaves_its_cell_to_the_next_one(ours: Site) -> None:
+def test_a_worker_that_is_terminated_leaves_its_cell_to_the_next_one(ours: Site) -> None:
     comparisons = ours.comparisons
     with worker_at(ours, OURS[1]) as running:
         job_id = calibrating(ours, 22)

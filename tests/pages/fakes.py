@@ -94,7 +94,7 @@ class FakeComparisons:
         self.cancelled: list[str] = []
         self.retried: list[str] = []
         self.refusal: QuantcoreError | None = None
-        # Of a folder that is not there: nobody brought anything, but where a test says so.
+        # Of a folder that is not there: there are no uploads, except where a test makes some.
         self.uploads = Uploads(Settings(data=Path("nowhere")))
         self.inspections = FakeInspections()
 

@@ -94,7 +94,7 @@ def spec(format: str = "mobile", workflow: str = "static", backend: str = "qnnpa
 
 
 def running() -> ExportView:
-    return ExportView(spec(), state="running", stage="judging it", share=0.6, seconds_left=4.0)
+    return ExportView(spec(), state="running", stage="evaluating it", share=0.6, seconds_left=4.0)
 
 
 def html(page: AppTest) -> str:
@@ -134,7 +134,7 @@ def test_pressing_the_button_asks_for_what_is_chosen(open_page: Open, fake: Fake
 def test_how_far_it_is_stands_there_with_the_time_left(open_page: Open, fake: FakeExports) -> None:
     fake.views[spec()] = running()
     page = open_page()
-    assert "judging it, about 4 s left" in str(page.get("progress")[0].proto)
+    assert "evaluating it, about 4 s left" in str(page.get("progress")[0].proto)
 
 
 def test_cancel_leaves_a_word_and_the_way_to_go_on(open_page: Open, fake: FakeExports) -> None:

@@ -1,4 +1,4 @@
-"""The page of models: found and chosen, brought as files, described, kept and deleted."""
+"""The page of models: found and chosen, uploaded, described, kept and deleted."""
 
 import html as entities
 import io
@@ -226,7 +226,7 @@ def test_the_choice_outlives_a_filter_and_can_be_undone(open_page: Open) -> None
     assert not any(box.value for box in page.checkbox)
 
 
-# A file is brought
+# A file is uploaded
 
 
 def upload(page: AppTest, content: bytes, name: str, place: int = 0) -> AppTest:
@@ -256,11 +256,11 @@ def test_what_is_received_is_let_go_of(
     assert len(gone) == 1
 
 
-def test_an_empty_file_is_refused_and_another_can_be_brought(
+def test_an_empty_file_is_refused_and_another_can_be_uploaded(
     open_page: Open, fake: FakeComparisons
 ) -> None:
     page = upload(open_page(part="bring"), b"", "empty.pt")
-    assert "This file is empty: it has 0 bytes. Bring another file." in said(page)
+    assert "This file is empty: it has 0 bytes. Upload another file." in said(page)
     assert not fake.inspections.started
     upload(page, b"numbers", "full.pt")
     assert [each.filename for each in fake.inspections.started] == ["full.pt"]
@@ -293,12 +293,12 @@ def test_a_look_can_be_stopped(open_page: Open, fake: FakeComparisons) -> None:
 
 def test_a_refusal_says_why_and_what_to_do(open_page: Open, fake: FakeComparisons) -> None:
     mine = bring(fake, None)
-    problem = RequestError("Its numbers fit no architecture.", "Bring a TorchScript program.")
+    problem = RequestError("Its numbers fit no architecture.", "Upload a TorchScript program.")
     look(fake, mine, "failed", problem=problem)
     fake.uploads.delete(mine.token)
     page = open_page(part="bring", upload=mine.token)
-    assert "pets.pt is not taken." in said(page)
-    assert "Its numbers fit no architecture. Bring a TorchScript program." in said(page)
+    assert "pets.pt was not accepted." in said(page)
+    assert "Its numbers fit no architecture. Upload a TorchScript program." in said(page)
     page.button(key="another").click().run()
     assert page.query_params == {"part": "bring"}
 
@@ -323,7 +323,7 @@ def test_an_upload_that_never_was_is_not_here(open_page: Open, token: str) -> No
 def test_a_file_nobody_looked_at_can_still_be(open_page: Open, fake: FakeComparisons) -> None:
     mine = bring(fake, None)
     page = open_page(part="bring", upload=mine.token)
-    assert "Nobody has looked at pets.pt yet" in said(page)
+    assert "pets.pt was not inspected yet" in said(page)
     page.button(key="look").click().run()
     assert fake.inspections.started == [mine]
 
@@ -478,7 +478,7 @@ def test_the_picture_shows_what_the_preparation_does() -> None:
     assert np.array_equal(grey[..., 0], grey[..., 2])
 
 
-# Pictures are brought
+# Pictures are uploaded
 
 
 def png() -> bytes:
@@ -529,7 +529,7 @@ def test_only_classes_that_fit_no_label_are_mapped_by_hand(
     ("labels", "main"),
     [
         (("cat", "hound", "bear"), "compare-images"),
-        (("shoe", "bag", "shirt"), "teach-images"),
+        (("shoe", "bag", "shirt"), "fine-tune-images"),
     ],
 )
 def test_the_next_step_is_to_teach_where_no_class_is_the_models(
@@ -537,7 +537,7 @@ def test_the_next_step_is_to_teach_where_no_class_is_the_models(
 ) -> None:
     bring(fake, replace(PETS, labels=labels))
     page = open_page(part="bring", upload=bring(fake, PICTURES, "pets.zip").token)
-    kinds = {key: page.button(key=key).proto.type for key in ("compare-images", "teach-images")}
+    kinds = {key: page.button(key=key).proto.type for key in ("compare-images", "fine-tune-images")}
     assert [key for key, kind in kinds.items() if kind == "primary"] == [main]
 
 
@@ -552,9 +552,9 @@ def test_pictures_whose_classes_all_fit_need_no_mapping(
 # What the visitor has
 
 
-def test_before_anything_is_brought_it_says_what_will_be_here(open_page: Open) -> None:
+def test_before_anything_is_uploaded_it_says_what_will_be_here(open_page: Open) -> None:
     page = open_page(part="mine")
-    assert "You have not brought anything yet" in said(page)
+    assert "You have not uploaded anything yet" in said(page)
     page.button[0].click().run()
     assert len(page.file_uploader) == 2
 
@@ -568,10 +568,10 @@ def test_uploads_are_listed_with_what_they_are_and_when_they_go(
     page = open_page(part="mine")
     assert "pets.pt, ResNet-18 with 3 classes" in said(page)
     assert "pets.zip, 17 pictures of 3 classes" in said(page)
-    assert said(page).count("goes in 7 days") == 2
+    assert said(page).count("expires in 7 days") == 2
     assert "theirs" not in said(page)
     soon = replace(owned_uploads.mine()[0], expires_s=time.time() + 600)
-    assert own_uploads.facts(soon).endswith("goes within the hour")
+    assert own_uploads.facts(soon).endswith("expires within the hour")
 
 
 def test_an_upload_is_edited_and_compared(open_site: Open, fake: FakeComparisons) -> None:
@@ -592,7 +592,7 @@ def test_an_upload_is_deleted_when_asked_twice(open_page: Open, fake: FakeCompar
     page.run()
     assert "its comparisons included" in said(page)
     page.button(key=f"delete-{mine.token}").click().run()
-    assert "You have not brought anything yet" in said(page)
+    assert "You have not uploaded anything yet" in said(page)
     assert not fake.uploads.folder(mine.token).exists()
 
 
@@ -650,7 +650,7 @@ def test_a_shared_comparison_is_shown_but_not_measured(
     browse_as("somebody else")
     page = open_page(APP, model=mine.name, job="shared")
     assert page.selectbox(key="model").value == mine.name
-    assert "Somebody else brought this model" in said(page)
+    assert "Somebody else uploaded this model" in said(page)
     assert page.button(key="measure").disabled
     assert "names something unknown" not in said(page)
     assert "Ship QAT on oneDNN" in said(page)
@@ -670,7 +670,7 @@ def test_a_comparison_of_a_deleted_upload_is_still_drawn(
     for other, sentence in {
         "Gallery": "not kept here",
         "Try": "no longer here",
-        "Export": "Somebody else brought this model, or it is gone",
+        "Export": "Somebody else uploaded this model, or it is gone",
         "Sweep": "float32 included",
     }.items():
         assert sentence in said(
@@ -689,7 +689,7 @@ def test_somebody_elses_upload_is_refused_when_asked_for_by_hand(
         if what == "model"
         else request_of("bundled/mobilenet_v2", theirs.name)
     )
-    with pytest.raises(RequestError, match=f"Somebody else brought the?[si]s?e? {what}"):
+    with pytest.raises(RequestError, match=f"Somebody else uploaded the?[si]s?e? {what}"):
         widgets.start([fixtures.typical().request, asked], hosts.here())
     assert not fake.started
     own = bring(fake)
@@ -709,7 +709,7 @@ def test_a_program_is_exported_where_no_source_is_needed(
     assert "without the source that ONNX is written from" in said(page)
     assert "Make the file" not in buttons(page)
     theirs = open_page(export, model=bring(fake, owner="somebody else").name)
-    assert "Somebody else brought this model, or it is gone" in said(theirs)
+    assert "Somebody else uploaded this model, or it is gone" in said(theirs)
 
 
 def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
@@ -723,8 +723,8 @@ def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
     assert address["images"] == pictures
     page = open_page(export, **address)
     assert page.selectbox(key="images").value == pictures
-    assert "Judged with your images" in said(page)
-    # What was brought here is no zip: the page says so, and stands.
+    assert "Evaluated with your images" in said(page)
+    # What was uploaded here is no zip: the page says so, and stands.
     assert "cannot be read" in page.error[0].value
     theirs = bring(fake, PICTURES, owner="somebody else").name
     assert exporting.link(row, ImageSpec(theirs)) == {}
@@ -749,7 +749,7 @@ def test_nobody_else_sees_the_pictures_through_a_comparison(
     monkeypatch.setattr(predictions, "logits_of", lambda *_: np.eye(10)[[0] * 2_000])
     browse_as("somebody else")
     shown = open_page(PROJECT / "pages" / f"{page}.py", job="shared")
-    assert "Only who brought them sees them" in said(shown)
+    assert "Only who uploaded them sees them" in said(shown)
 
 
 def test_a_program_is_not_offered_to_be_tried(open_page: Open, fake: FakeComparisons) -> None:
@@ -761,7 +761,7 @@ def test_a_program_is_not_offered_to_be_tried(open_page: Open, fake: FakeCompari
     assert "came as a program" in said(page)
 
 
-def test_a_refused_pickle_is_told_with_a_program_to_copy(
+def test_a_refused_pickle_comes_with_a_program_to_copy(
     open_page: Open, fake: FakeComparisons
 ) -> None:
     mine = bring(fake, None)
@@ -773,7 +773,7 @@ def test_a_refused_pickle_is_told_with_a_program_to_copy(
     assert "import torch" not in page.error[0].value
 
 
-def test_uploads_of_one_name_are_told_apart(open_page: Open, fake: FakeComparisons) -> None:
+def test_uploads_of_one_name_are_distinguished(open_page: Open, fake: FakeComparisons) -> None:
     zoo = bring(fake, PICTURES, "zoo.zip")
     bring(fake, PETS), bring(fake, PETS), bring(fake, PICTURES, "zoo.zip")
     page = open_page(APP)
@@ -789,16 +789,16 @@ def test_pictures_that_judge_are_named_outside_the_fold(
     open_page: Open, fake: FakeComparisons
 ) -> None:
     page = open_page(APP, images=bring(fake, PICTURES, "zoo.zip").name)
-    assert "Judged with your images: zoo" in said(page)
+    assert "Evaluated with your images: zoo" in said(page)
     assert "Shipped example" not in said(page)
     assert "has not been measured yet" in said(page)
 
 
-@pytest.mark.parametrize(("brought_as", "named"), [("my pets.pt", "my-pets"), ("犬.pt", "model")])
+@pytest.mark.parametrize(("uploaded_as", "named"), [("my pets.pt", "my-pets"), ("犬.pt", "model")])
 def test_an_exported_file_is_named_after_the_file_it_came_from(
-    fake: FakeComparisons, brought_as: str, named: str
+    fake: FakeComparisons, uploaded_as: str, named: str
 ) -> None:
-    mine = bring(fake, PETS, brought_as)
+    mine = bring(fake, PETS, uploaded_as)
     spec = exports.planned(ModelSpec(mine.name), Variant("float32", None), "torchscript")
     assert exports.file_name(spec) == f"{named}-float32.pt"
 
@@ -810,7 +810,7 @@ def test_an_upload_is_called_after_its_file(fake: FakeComparisons) -> None:
     assert titles.model(ModelSpec(mine.name)) == "a deleted upload"
 
 
-def test_classes_that_fit_a_label_by_number_or_not_at_all_are_told_apart() -> None:
+def test_classes_that_fit_a_label_by_number_or_not_at_all_are_distinguished() -> None:
     info = replace(find(ModelSpec("bundled/resnet18")), classes=3, labels=("a b", "c", "C"))
     assert unmatched(["A-B", "c", "x"], info) == ["x"]
     assert unmatched(["0", "2", "3"], info) == ["3"]

@@ -59,7 +59,7 @@ def narrowed(page: AppTest) -> AppTest:
 
 
 def bring(page: AppTest, text: str) -> AppTest:
-    page.segmented_control(key="sweep.how").set_value("Bring a file").run()
+    page.segmented_control(key="sweep.how").set_value("Upload a file").run()
     page.text_area(key="sweep.text").set_value(text)
     return page.run()
 

@@ -40,7 +40,9 @@ class FakeFineTuning:
         if self.refusal:
             raise self.refusal
         self.started.append((spec, owner))
-        self.views["new"] = FineTuningView(spec, stage="waits until another model is taught")
+        self.views["new"] = FineTuningView(
+            spec, stage="waits until another fine-tuning run is done"
+        )
         return "new"
 
     def view(self, run_id: str) -> FineTuningView | None:
@@ -128,22 +130,20 @@ def labels(page: AppTest) -> list[str]:
     return [button.label for button in page.button]
 
 
-def test_without_images_it_leads_to_where_they_are_brought(
-    open_page: Open, uploads: Uploads
-) -> None:
+def test_without_images_it_leads_to_their_upload(open_page: Open, uploads: Uploads) -> None:
     bring(uploads, "loose.zip", labelled=False)
     page = open_page()
-    assert "Bring images first" in html(page)
-    assert labels(page) == ["Bring images"]
+    assert "Upload images first" in html(page)
+    assert labels(page) == ["Upload images"]
     assert not page.selectbox
 
 
-def test_a_lesson_is_asked_for_with_what_is_chosen(
+def test_a_run_is_started_with_what_is_chosen(
     open_page: Open, fake: FakeFineTuning, uploads: Uploads, pets: Upload
 ) -> None:
     birds = bring(uploads, "birds.zip")
     page = open_page()
-    assert "Nothing taught yet" in html(page)
+    assert "Nothing fine-tuned yet" in html(page)
     options = page.selectbox(key="images").options
     assert sorted(options) == [f"{name}: 100 pictures of 2 classes" for name in ("birds", "pets")]
     page.selectbox(key="images").set_value(pets.name)
@@ -157,7 +157,7 @@ def test_a_lesson_is_asked_for_with_what_is_chosen(
     assert birds.name not in str(fake.started)
 
 
-def test_models_that_cannot_be_taught_are_not_offered(open_page: Open, pets: Upload) -> None:
+def test_models_that_cannot_be_fine_tuned_are_not_offered(open_page: Open, pets: Upload) -> None:
     options = " ".join(open_page().selectbox(key="backbone").options)
     assert "MobileNet v2, bundled, 64 px" in options
     assert "ResNet-18, torchvision, 224 px" in options
@@ -169,11 +169,11 @@ def test_images_of_somebody_else_are_not_offered(
     open_page: Open, pets: Upload, browse_as: Browse
 ) -> None:
     browse_as("another")
-    assert "Bring images first" in html(open_page(images=pets.name))
+    assert "Upload images first" in html(open_page(images=pets.name))
 
 
 def test_a_refusal_is_said(open_page: Open, fake: FakeFineTuning, pets: Upload) -> None:
-    fake.refusal = RequestError("These images are too few.", "Bring more.")
+    fake.refusal = RequestError("These images are too few.", "Upload more.")
     page = open_page()
     page.button(key="teach").click().run()
     assert "These images are too few." in text(page.error)
@@ -202,7 +202,7 @@ def test_while_it_learns_stage_time_and_curve_are_there_and_it_can_be_stopped(
     assert "55 % of the held-out images right; after epoch 2, 80 %" in captions(page)
     assert len(page.get("plotly_chart")) == 1
     assert labels(page) == ["Cancel"]
-    page.button(key="cancel-lesson").click().run()
+    page.button(key="cancel-fine-tuning").click().run()
     assert fake.cancelled == ["known"]
 
 
@@ -213,7 +213,7 @@ def test_at_first_there_is_no_curve(open_page: Open, fake: FakeFineTuning, pets:
     assert not page.get("plotly_chart")
 
 
-def test_what_was_taught_is_compared_on_the_images_it_learnt_from(
+def test_the_fine_tuned_model_is_compared_on_its_own_images(
     open_page: Open,
     fake: FakeFineTuning,
     uploads: Uploads,
@@ -232,7 +232,7 @@ def test_what_was_taught_is_compared_on_the_images_it_learnt_from(
     assert "**pets on MobileNet v2** tells cat and dog apart." in text(page.markdown)
     assert "Loss went from 0.70 to 0.31." in captions(page)
     assert "Teach it" in labels(page)
-    page.button(key="compare-taught").click().run()
+    page.button(key="compare-fine-tuned").click().run()
     assert led == [(site.COMPARE, {"model": model.name, "images": pets.name})]
 
 
@@ -259,7 +259,7 @@ def test_how_it_ended_otherwise_is_said_and_it_can_be_asked_for_again(
     assert len(fake.started) == 1
 
 
-def test_a_lesson_that_is_not_known_is_said(open_page: Open, pets: Upload) -> None:
+def test_an_unknown_run_is_said(open_page: Open, pets: Upload) -> None:
     page = open_page(lesson="of-yesterday")
     assert "no longer known here" in page.warning[0].value
     assert "Teach it" in labels(page)

@@ -224,7 +224,7 @@ def test_while_it_is_asked_what_is_answered_is_there(open_page: Open, fake: Fake
     assert not labels(page)
 
 
-def test_a_picture_is_brought(open_page: Open, fake: FakePlayground) -> None:
+def test_a_picture_is_uploaded(open_page: Open, fake: FakePlayground) -> None:
     page = upload(open_page(), png())
     (spec,) = fake.started
     assert spec.picture == png()
@@ -258,10 +258,10 @@ def test_what_is_no_picture_is_said_with_what_to_bring(
     open_page: Open, fake: FakePlayground
 ) -> None:
     fake.answer = PlaygroundView(
-        14, state="failed", problem=RequestError("It is no picture.", "Bring another.")
+        14, state="failed", problem=RequestError("It is no picture.", "Upload another.")
     )
     page = upload(open_page(), b"no picture")
-    assert page.error[0].value.replace("\\", "") == "**It is no picture.** Bring another."
+    assert page.error[0].value.replace("\\", "") == "**It is no picture.** Upload another."
     assert labels(page) == ["Try again"]
 
 

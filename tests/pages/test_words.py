@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "pages" / "Words.py"
 # What any page may say that a reader may not know.
 USED = """
 verdict; budget; Pareto front; tie; too close to call; agreement; top-1; points; calibration;
-observer; per channel; QAT; fake quantization; backend; engine; VNNI; artifact; proof card;
+observer; per channel; QAT; fake quantization; backend; engine; VNNI; artifact; verification report;
 operator; opset; bytecode; lite interpreter; QDQ; interval; median; peak memory; speed-up;
 unsettled; quantization-aware training; variant; latency; SQNR; sweep; job; batch; kernel
 """

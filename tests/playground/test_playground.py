@@ -282,7 +282,7 @@ def test_a_reader_that_is_killed_costs_its_answers_only(
     assert isinstance(done(asking, rows, 0).answers[1], Answer)
 
 
-def test_a_file_that_does_not_run_is_told_on_its_card(
+def test_a_file_that_does_not_run_says_so_on_its_card(
     asking: Playground, bench: Bench, rows: tuple[VariantResult, ...]
 ) -> None:
     broken = bench.store.add(lambda path: path.write_bytes(b"no model"), "torchscript")

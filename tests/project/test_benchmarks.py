@@ -115,9 +115,9 @@ def test_the_recipe_counts_right_answers() -> None:
 def test_rows_of_app_and_recipe_stand_side_by_side() -> None:
     from tests.support.fixtures import typical
 
-    canned = typical()
-    row = next(each for each in canned.results if each.workflow == "static")
+    comparison = typical()
+    row = next(each for each in comparison.results if each.workflow == "static")
     by_hand = [{"workflow": "static", "engine": row.backend, "top1": 0.5, "latency_ms": 9.0}]
-    lines = list(grid._side_by_side(canned, json.loads(json.dumps(by_hand))))
-    assert len(lines) == len(canned.results)
+    lines = list(grid._side_by_side(comparison, json.loads(json.dumps(by_hand))))
+    assert len(lines) == len(comparison.results)
     assert sum("recipe 0.5000" in line for line in lines) == 1

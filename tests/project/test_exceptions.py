@@ -51,7 +51,7 @@ def test_no_module_makes_an_exception_when_it_is_imported(path: Path) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        'TOO_MUCH = RequestError("Too much.", "Bring less.")',
+        'TOO_MUCH = RequestError("Too much.", "Send less.")',
         'PROBLEMS = {"empty": errors.StoreError("Empty.")}',
         'class Child:\n    gone = ChildDiedError("Gone.")',
         'def read(problem=ValueError("no")):\n    pass',

@@ -5,7 +5,7 @@ from tests.support import fixtures
 
 
 @pytest.mark.parametrize("name", fixtures.NAMED)
-def test_every_canned_comparison_is_of_the_public_format(name):
+def test_every_fixture_is_of_the_public_format(name):
     source = fixtures.NAMED[name]()
     assert Comparison.from_json(source.to_json()) == source
     keys = [row.key for row in (*source.results, *source.failures)]
@@ -17,9 +17,9 @@ def test_every_canned_comparison_is_of_the_public_format(name):
 def test_correctness_agrees_with_the_accuracies(name):
     source = fixtures.NAMED[name]()
     right = fixtures.correctness(source)
-    judged = [row for row in source.results if row.accuracy]
-    assert right.keys() == {row.key for row in judged}
-    assert all(right[row.key].mean() == pytest.approx(row.accuracy.top1) for row in judged)
+    labelled_rows = [row for row in source.results if row.accuracy]
+    assert right.keys() == {row.key for row in labelled_rows}
+    assert all(right[row.key].mean() == pytest.approx(row.accuracy.top1) for row in labelled_rows)
 
 
 def test_typical_has_seventeen_cells():

@@ -66,7 +66,7 @@ def read(source, budgets=None, link="", **more):
 
 @pytest.mark.parametrize("budgets", [None, BUDGETS], ids=["free", "limited"])
 @pytest.mark.parametrize("name", fixtures.NAMED)
-def test_every_state_is_told_whole(name, budgets):
+def test_every_state_is_described_completely(name, budgets):
     source = fixtures.NAMED[name]()
     found, html = read(source, budgets)
     assert len(html.encode()) < MAX_BYTES
@@ -210,7 +210,7 @@ def test_the_name_of_the_comparison_is_its_heading():
     assert "<h1>MobileNet v2 and Row LSTM in 8 bits</h1>" in report.to_html(fixtures.sweep())
 
 
-def test_the_plot_is_told_in_words_and_its_marks_have_shapes():
+def test_the_plot_is_described_in_words_and_its_marks_have_shapes():
     found, _ = read(fixtures.one_variant())
     assert "Static on x86: latency 2.73 ms, accuracy 93.0 %." in found.text
     pictures = [attributes for tag, attributes in found.tags if tag == "svg"]

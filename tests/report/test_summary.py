@@ -61,7 +61,7 @@ def test_only_a_web_address_is_linked(link):
     assert "](" not in report.to_summary(fixtures.one_variant(), None, link)
 
 
-def test_only_what_is_visible_is_judged():
+def test_only_visible_rows_are_recommended():
     source = fixtures.typical()
     visible = {row.key for row in source.results if row.backend in (None, "x86")}
     text = report.to_summary(source, Budgets(), visible=visible)

@@ -70,7 +70,7 @@ def test_the_key_of_a_machine_elsewhere_is_the_one_it_gives_itself(
     assert keys.conversion_key(request, variant, libraries) == keys.conversion_key(request, variant)
 
 
-def test_a_torch_that_was_not_tried_is_told_of() -> None:
+def test_an_untried_torch_has_a_warning() -> None:
     assert [untried_torch(f"{number}+cpu") for number in TRIED_TORCH] == ["", ""]
     warning = untried_torch("2.99.0")
     assert all(number in warning for number in ("2.99.0", *TRIED_TORCH))

@@ -1,4 +1,4 @@
-"""What was brought, compared end to end through the locked-in worker, and gone afterwards."""
+"""Uploads, compared end to end through the sandboxed worker, and gone afterwards."""
 
 import io
 import zipfile
@@ -81,7 +81,7 @@ def pictures() -> bytes:
 
 @dataclass(frozen=True)
 class Desk:
-    """A data folder that things are brought to."""
+    """A data folder with uploads."""
 
     comparisons: Service
     settings: Settings
@@ -158,7 +158,7 @@ def test_a_program_is_compared_and_leaves_nothing(
         desk.compared(token, images, ("static",))
 
 
-def test_weights_are_trained_further_on_pictures_that_were_brought(desk: Desk, images: str) -> None:
+def test_weights_are_trained_further_on_uploaded_pictures(desk: Desk, images: str) -> None:
     buffer = io.BytesIO()
     torch.save(network().state_dict(), buffer)
     token = desk.bring("ours.pth", buffer.getvalue())

@@ -52,7 +52,7 @@ def dynamic(backend: str = "x86", **settings: Setting) -> Variant:
 def planned(
     model: ModelSpec, variant: Variant, format: str, images: int = PICTURES, **options: Setting
 ) -> ExportSpec:
-    """Return the spec of a file that is judged by few pictures and timed in few rounds."""
+    """Return the spec of a file that is evaluated on few pictures and timed in few rounds."""
     pictures, measure = ImageSpec(evaluation_images=PICTURES), MeasureSpec(min_rounds=2)
     return exports.planned(model, variant, format, options, pictures, measure, images)
 

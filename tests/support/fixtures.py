@@ -374,11 +374,13 @@ def correctness(
     much they differ. Each row is right exactly as often as its accuracy says.
     """
     rng = np.random.default_rng(seed)
-    judged = [(row.key, row.accuracy) for row in source.results if row.accuracy]
-    if not judged:
+    labelled_rows = [(row.key, row.accuracy) for row in source.results if row.accuracy]
+    if not labelled_rows:
         return {}
-    hardness = rng.uniform(size=judged[0][1].images)
-    return {key: _right(hardness + rng.normal(0, noise, len(hardness)), a) for key, a in judged}
+    hardness = rng.uniform(size=labelled_rows[0][1].images)
+    return {
+        key: _right(hardness + rng.normal(0, noise, len(hardness)), a) for key, a in labelled_rows
+    }
 
 
 def _right(hardness: NDArray[np.float64], accuracy: Accuracy) -> NDArray[np.bool_]:

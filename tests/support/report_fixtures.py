@@ -1,4 +1,4 @@
-"""Proof cards with known figures, made without exporting: what tests of pages and bundles draw."""
+"""Verification reports with known figures, made without exporting, for tests of drawing."""
 
 import io
 from dataclasses import replace

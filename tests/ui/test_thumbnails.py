@@ -1,4 +1,4 @@
-"""Small pictures for pages: those that somebody brought are not decoded by the web process."""
+"""Small pictures for pages: uploaded ones are not decoded by the web process."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -11,11 +11,11 @@ from quantcore.schema import ImageSpec
 from ui.common import state, thumbnails
 
 MODEL = "bundled/mobilenet_v2"
-BROUGHT = ImageSpec("upload/" + "a" * 32)
+UPLOADED = ImageSpec("upload/" + "a" * 32)
 
 
 class Locked:
-    """Stands for the playground, which has brought pictures decoded by a locked child."""
+    """Stands for the playground, which has uploaded pictures decoded in a sandbox."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, ...]] = []
@@ -23,7 +23,7 @@ class Locked:
     def thumbnails(
         self, images: ImageSpec, model: str, places: Sequence[int], side: int
     ) -> tuple[bytes, ...]:
-        assert images == BROUGHT
+        assert images == UPLOADED
         self.asked.append(tuple(places))
         return tuple(b"small %d" % place for place in places)
 
@@ -36,18 +36,18 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> Locked:
     return found
 
 
-def test_brought_pictures_come_from_the_locked_child_once_for_a_page(
+def test_uploaded_pictures_are_decoded_in_the_sandbox_once_for_a_page(
     locked: Locked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: PictureFile) -> None:
         raise AssertionError("decoded where the pages are drawn")
 
     monkeypatch.setattr(PictureFile, "open", refuse)
-    first = thumbnails.addresses("key", BROUGHT, MODEL, [3, 1])
+    first = thumbnails.addresses("key", UPLOADED, MODEL, [3, 1])
     assert [each.partition(",")[0] for each in first] == ["data:image/png;base64"] * 2
-    assert thumbnails.addresses("key", BROUGHT, MODEL, [3, 1]) == first
+    assert thumbnails.addresses("key", UPLOADED, MODEL, [3, 1]) == first
     assert locked.asked == [(3, 1)]
-    thumbnails.addresses("key", BROUGHT, MODEL, [2])
+    thumbnails.addresses("key", UPLOADED, MODEL, [2])
     assert locked.asked == [(3, 1), (2,)]
 
 

@@ -1,4 +1,4 @@
-"""Whose a comparison is: what others may do with it, and never with what somebody brought."""
+"""Whose a comparison is: what others may do with it, and never with an upload."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,8 +12,8 @@ from ui.common import state, visitor
 
 TOKEN = "upload/" + "a" * 32
 PUBLIC = CompareRequest(ModelSpec("bundled/mobilenet_v2"), ())
-BROUGHT_IMAGES = replace(PUBLIC, images=ImageSpec(TOKEN))
-BROUGHT_MODEL = replace(PUBLIC, model=ModelSpec(TOKEN))
+UPLOADED_IMAGES = replace(PUBLIC, images=ImageSpec(TOKEN))
+UPLOADED_MODEL = replace(PUBLIC, model=ModelSpec(TOKEN))
 
 
 def job(*requests: CompareRequest) -> JobView:
@@ -26,11 +26,11 @@ def job(*requests: CompareRequest) -> JobView:
     [
         ("open", [PUBLIC], True),
         ("read-only", [PUBLIC], False),
-        ("open", [BROUGHT_MODEL], False),
-        ("open", [PUBLIC, BROUGHT_IMAGES], False),
+        ("open", [UPLOADED_MODEL], False),
+        ("open", [PUBLIC, UPLOADED_IMAGES], False),
     ],
 )
-def test_what_somebody_brought_is_theirs_to_change(
+def test_a_comparison_of_an_upload_is_its_owners_to_change(
     monkeypatch: pytest.MonkeyPatch, shared: str, requests: list[CompareRequest], may: bool
 ) -> None:
     monkeypatch.setattr(state, "settings", lambda: SimpleNamespace(shared_jobs=shared))

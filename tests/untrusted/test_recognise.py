@@ -1,4 +1,4 @@
-"""All of torchvision's classification architectures, told apart by names and shapes alone."""
+"""All of torchvision's classification architectures, distinguished by names and shapes alone."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Uploads from the file to the record, in the real locked-in worker."""
+"""Uploads from the file to the record, in the real sandboxed worker."""
 
 import pickle
 import re
@@ -93,7 +93,7 @@ def test_a_program_is_tried_and_kept_as_it_came(
     assert kept(uploads, view) == {"record.json", "model.pt"}
 
 
-def test_a_program_for_other_pictures_is_told_what_to_do(
+def test_a_program_for_other_pictures_gets_a_remedy(
     inspections: Inspections, uploads: Uploads, tmp_path: Path
 ) -> None:
     class Grey(nn.Module):
@@ -238,7 +238,7 @@ def test_without_a_lock_programs_are_refused_and_numbers_are_not(
         inspections.close()
 
 
-def brought(
+def inspected(
     inspections: Inspections, uploads: Uploads, content: bytes, name: str
 ) -> InspectionView:
     upload = uploads.receive(name, [content], "me")
@@ -249,7 +249,7 @@ def brought(
 def every_one_gets_its_sentence(
     inspections: Inspections, uploads: Uploads, folder: Path, numbers: range
 ) -> None:
-    """Bring malformed models and zips; look that each is refused, and the server is as it was."""
+    """Upload malformed models and zips; check that each is refused, and the server is as it was."""
     workers = set()
     for number in numbers:
         if number % 3:
@@ -263,7 +263,7 @@ def every_one_gets_its_sentence(
             with pytest.raises(QuantcoreError, match="0 bytes"):
                 uploads.receive(name, [content], "me")
             continue
-        view = brought(inspections, uploads, content, name)
+        view = inspected(inspections, uploads, content, name)
         told = f"{number}, {family}: {view.problem}"
         assert view.state == "failed", told
         assert view.problem is not None

@@ -321,7 +321,7 @@ def test_calibrating_on_nothing_is_refused_with_why() -> None:
         ("float32", {"steps": 1}, "no setting 'steps'", "It has none"),
     ],
 )
-def test_what_a_workflow_does_not_know_is_told_with_the_nearest(
+def test_an_unknown_setting_of_a_workflow_is_refused_with_the_nearest(
     name: str, settings: dict[str, Setting], reason: str, remedy: str
 ) -> None:
     with pytest.raises(RequestError) as caught:
@@ -330,7 +330,7 @@ def test_what_a_workflow_does_not_know_is_told_with_the_nearest(
     assert remedy in caught.value.remedy
 
 
-def test_an_unknown_backend_is_told_with_the_nearest() -> None:
+def test_an_unknown_backend_is_refused_with_the_nearest() -> None:
     with pytest.raises(RequestError, match="Did you mean 'qnnpack'") as caught:
         plan(MODEL, ["static"], ["qnpack"])
     assert ", ".join(BACKENDS) in caught.value.remedy

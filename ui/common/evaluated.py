@@ -1,20 +1,20 @@
-"""What the results of a comparison come to, judged once for all visitors."""
+"""Evidence and verdict of a comparison, computed once for all visitors."""
 
 from quantcore.decide import Budgets, Evidence, Verdict, recommend, weigh
 from ui.common.once import Rows, once
 
 
 def evidence_of(results: Rows) -> Evidence:
-    """Return what tells the results apart, which takes long for many."""
-    return once(_weighed, results)
+    """Return the evidence for a verdict, which takes long for many results."""
+    return once(_evidence_of, results)
 
 
 def recommended(results: Rows, limits: Budgets) -> Verdict:
-    """Return what to ship under these budgets."""
+    """Return the verdict under these budgets."""
     return once(_recommended, results, limits)
 
 
-def _weighed(results: Rows) -> Evidence:
+def _evidence_of(results: Rows) -> Evidence:
     return weigh(results)
 
 

@@ -10,12 +10,12 @@ render = templating.Templates(Path(__file__).parent / "templates").render
 
 
 def empty(title: str, text: str, *, press: str = "", rest: str = "") -> Markup:
-    """Return what stands where nothing is yet: what will be there, and which button brings it.
+    """Return the notice in an empty place: what will be here, and the button to press.
 
     Args:
         title: what is missing.
         text: what will be there.
-        press: label of the button that brings it.
+        press: label of the button to press.
         rest: of the sentence that names the button.
     """
     return render("empty.html", title=title, text=text, press=press, rest=rest)

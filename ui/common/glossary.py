@@ -18,7 +18,7 @@ Meanings = Mapping[str, str]
 
 ANSWER: Meanings = {
     "Variant": "One 8-bit version of a model: a workflow with its settings, on a backend.",
-    "Verdict": "Which variant to ship: of those that keep every budget, the one that brings most "
+    "Verdict": "Which variant to ship: of those that keep every budget, the one that gains most "
     "and that no other really beats.",
     "Budget": "The most that a product can spend on size, latency, lost accuracy or memory. What "
     "costs more is not recommended.",
@@ -41,7 +41,7 @@ MEASURED: Meanings = {
     "Unsettled": "The time for measuring was over before the speed-up's interval was as narrow as "
     "asked.",
     "SQNR": "Signal to quantization noise: how large a model's outputs are next to the error that "
-    "8 bits bring, in decibels. More is better.",
+    "8 bits cause, in decibels. More is better.",
     "Warm-up": "Calls before the timed ones, since the first are slower than all later ones.",
     "Round": "A few timed calls of a variant and of float32 in turn, so that whatever disturbs "
     "the machine strikes both.",
@@ -70,14 +70,14 @@ KERNELS: Meanings = {
     "Engine": "The part of PyTorch that a backend's kernels are in. It is chosen before a file is "
     "loaded.",
     "VNNI": "Instructions of newer Intel and AMD processors that multiply 8-bit numbers at once. "
-    "Without them, 8 bits bring less speed.",
+    "Without them, 8-bit models gain less speed.",
 }
 FILES: Meanings = {
     "Artifact": "The file that would ship. Every size is its bytes; every latency and accuracy is "
     "of that file, loaded afresh.",
     "Export": "A variant written in the format that an app's runtime takes.",
-    "Proof card": "What was checked of an exported file: that it loads in a fresh process, answers "
-    "as its variant, how fast and large it is, and what nobody looked at.",
+    "Verification report": "What was checked of an exported file: that it loads in a fresh "
+    "process, answers as its variant, how fast and large it is, and what was not checked.",
     "Runtime": "The program in an app that loads a model's file and runs it.",
     "Lite interpreter": "The small runtime of PyTorch Mobile, on Android and iOS.",
     "Operator": "One step of a model in a file, such as a convolution. A runtime takes only files "
@@ -85,16 +85,16 @@ FILES: Meanings = {
     "QDQ": "How an ONNX file says that numbers have 8 bits: a pair of steps, quantize and "
     "dequantize, around each operator. ONNX Runtime turns them into 8-bit kernels.",
 }
-BROUGHT: Meanings = {
-    "Upload": "A file that you brought. Only you see it; it goes by itself after some days, with "
-    "all that was made of it, or at once when you delete it.",
+UPLOADED: Meanings = {
+    "Upload": "A file that you uploaded. Only you see it; it expires after some days, with "
+    "all that was made from it, or is gone at once when you delete it.",
     "State dict": "A model's numbers by name, without its architecture. It holds no program, so "
-    "it is the safest form to bring; one of torchvision's architectures is built around it.",
+    "it is the safest form to upload; one of torchvision's architectures is built around it.",
     "safetensors": "A file of numbers by name, as a state dict, that cannot hold a program.",
     "TorchScript program": "A model with its numbers as a program that PyTorch runs without "
-    "Python. To look at one is to run it, so it is only ever run locked in.",
+    "Python. To look at one is to run it, so it is only ever run in a sandbox.",
     "Exported program": "What torch.export writes: a model with its numbers as a graph of "
-    "operators. It, too, is only ever run locked in.",
+    "operators. It, too, is only ever run in a sandbox.",
     "Normalisation": "Taking the mean from each colour and dividing by its spread (std), as was "
     "done when the model was trained. Other values make it see worse.",
 }
@@ -120,7 +120,7 @@ def groups() -> Mapping[str, Meanings]:
         "From 32 bits to 8": NUMBERS,
         "Workflows": {float32.title: float32.summary, **titles.workflow_summaries()},
         "Backends": {**KERNELS, **titles.backend_summaries()},
-        "Your own model": BROUGHT,
+        "Your own model": UPLOADED,
         "Files for apps": {**FILES, **formats, **versions},
         "Asking": REQUESTS,
     }
@@ -146,7 +146,7 @@ def _plain(text: str) -> str:
 
 
 def anchor(word: str) -> str:
-    """Return what stands after the # in the address of a word."""
+    """Return the fragment (after #) in the address of a word."""
     return re.sub(r"[^a-z0-9]+", "-", word.casefold()).strip("-")
 
 

@@ -26,7 +26,7 @@ class Markdown(str):
     __slots__ = ()
 
     def format(self, *args: object, **values: object) -> "Markdown":
-        """Return it with values in its braces; text is escaped, numbers and Markdown are not."""
+        """Return the Markdown with values in its braces; text is escaped, other values are not."""
         return Markdown(_FORMATTER.vformat(self, args, values))
 
     def join(self, parts: Iterable[str]) -> "Markdown":

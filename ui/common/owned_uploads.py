@@ -1,4 +1,4 @@
-"""What visitors brought: which of it is the looker's own, and what may be done with the rest."""
+"""Uploads: which are the visitor's own, and what may be done with those of others."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,13 +14,13 @@ from quantcore.schema import CompareRequest, ModelSpec
 from quantcore.uploads import Upload
 from ui.common import state, visitor
 
-NOT_YOURS = "Somebody else brought {what}, so you can look at this comparison but not measure it."
-REMEDY = "Bring the file yourself on the Models page, then measure that."
+NOT_YOURS = "Somebody else uploaded {what}, so you can look at this comparison but not measure it."
+REMEDY = "Upload the file yourself on the Models page, then measure that."
 
 
 PRIVATE_IMAGES = (
-    "**Somebody else brought the pictures that judged these variants, or they are gone.** Only who "
-    "brought them sees them."
+    "**Somebody else uploaded the pictures of this comparison, or they are gone.** Only who "
+    "uploaded them sees them."
 )
 
 
@@ -33,13 +33,13 @@ def mine() -> list[Upload]:
 
 
 def models() -> dict[str, ModelInfo]:
-    """Return the models that the visitor brought, by name."""
+    """Return the models that the visitor uploaded, by name."""
     info_of = {each.name: facts(ModelSpec(each.name)) for each in mine() if each.model is not None}
     return {name: info for name, info in info_of.items() if info is not None}
 
 
 def images() -> dict[str, Upload]:
-    """Return the pictures that the visitor brought, by name."""
+    """Return the pictures that the visitor uploaded, by name."""
     return {each.name: each for each in mine() if each.images is not None}
 
 
@@ -72,10 +72,10 @@ def may_measure(request: CompareRequest) -> bool:
 
 
 def require_own(requests: Iterable[CompareRequest]) -> None:
-    """Return where nothing that is asked for is somebody else's upload.
+    """Raise unless all models and pictures of the requests may be used by the visitor.
 
     Raises:
-        RequestError: something is; the sentence says what.
+        RequestError: one is somebody else's upload; the sentence says which.
     """
     for request in requests:
         if is_foreign(request.model.name):
@@ -93,7 +93,7 @@ def facts(model: ModelSpec) -> ModelInfo | None:
 
 
 def stand_in(name: str) -> ModelInfo:
-    """Return what widgets need to know of a model that is gone."""
+    """Return stand-in facts, for widgets, of a model that is gone."""
     like = offered()[state.DEFAULT_MODEL]
     return replace(like, name=name, title=titles.GONE, source="upload", published_top1=None)
 

@@ -85,7 +85,7 @@ def _what(job: JobView) -> str:
 
 
 def models(first: ModelSpec, count: int) -> str:
-    """Return what a job is about: `MobileNet v2 and 2 other models`."""
+    """Return the models of a job, in words: `MobileNet v2 and 2 other models`."""
     others = wording.count(count - 1, "other model")
     return f"{titles.model(first)} and {others}" if count > 1 else titles.model(first)
 

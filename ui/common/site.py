@@ -69,7 +69,7 @@ def link_to_jobs() -> None:
 
 
 def link_to_models() -> None:
-    """Draw a link to all models, and to where one's own are brought."""
+    """Draw a link to all models, and to the upload of the visitor's own."""
     st.page_link(MODELS, label=markdown(MODELS.stem), icon=ICONS[MODELS.stem])
 
 

@@ -173,7 +173,7 @@ def parameters() -> tuple[Parameter, ...]:
 
 
 def read_address(held: Sequence[Parameter] | None = None) -> list[str]:
-    """Bring the widgets' values in line with the address; return what it names that is unknown.
+    """Set the widgets to the values in the address; return the unknown names in it.
 
     A value the page already holds wins, unless the address changed under it: a first visit, a
     link, or the browser's back button.
@@ -202,7 +202,7 @@ def visit() -> int:
 
 
 def write_address(held: Sequence[Parameter] | None = None) -> None:
-    """Bring the address in line with the widgets, so that a reload or a copied link keeps them."""
+    """Write the widgets' values to the address, so that a reload or a copied link keeps them."""
     address = st.query_params.to_dict()
     if not _says_the_same(address, _held(held)):
         address = address_of(held)
@@ -212,7 +212,7 @@ def write_address(held: Sequence[Parameter] | None = None) -> None:
 
 
 def address_of(held: Sequence[Parameter] | None = None) -> dict[str, str]:
-    """Return what the address is to hold of the widgets' values; defaults are left out."""
+    """Return the query parameters of the widgets' values, without defaults."""
     values = {each.key: each.write(st.session_state[each.key]) for each in _held(held)}
     return {key: value for key, value in values.items() if value}
 
@@ -245,7 +245,7 @@ def whole_number(text: object) -> int | None:
 
 
 def choice_of(model: ModelSpec) -> dict[str, str]:
-    """Return what the widgets, and so the address, hold where this model is chosen."""
+    """Return the values of the widgets, and of the address, where this model is chosen."""
     return {"model": model.listed, "weights": "random" if model.is_random else "trained"}
 
 
@@ -346,7 +346,7 @@ def _figures(
         if earlier is not None and earlier.comparison.results:
             return earlier.comparison, "earlier", earlier
     example = shipped()
-    # The example is judged by the model's own images, so it answers nobody who chose others.
+    # The example was evaluated on the model's own images, so it is not shown for others.
     fits = example is not None and example.request.model == model
     fits = fits and not st.session_state.get(IMAGES)
     return (example, "shipped", None) if example and fits else None

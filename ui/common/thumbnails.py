@@ -1,4 +1,4 @@
-"""Small pictures of an evaluation set, as data addresses; brought ones are decoded locked in.
+"""Small pictures of an evaluation set, as data addresses; uploaded ones are decoded in a sandbox.
 
 Pictures that are on the server or ship with the project are decoded here, and kept for everybody.
 Those of an upload are kept for the visitor's session alone, so that they go with it.

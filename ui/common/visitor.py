@@ -31,7 +31,7 @@ class Visitor:
 
 
 def current() -> Visitor:
-    """Return who looks at this page: who logged in, else whose browser it is."""
+    """Return the visitor of this page: the user logged in, else the owner of the browser."""
     if is_logged_in():
         return _logged_in(st.user.to_dict())
     # A browser that takes no cookies is known until it is reloaded.
@@ -77,21 +77,21 @@ def owns(owner: str) -> bool:
 def may_change(job: JobSummary | JobView) -> bool:
     """Return whether the visitor may cancel, retry, name or delete a comparison.
 
-    One of what somebody brought is theirs alone, whatever is allowed with others.
+    One that uses an upload is its owner's alone, whatever is allowed with others.
     """
     is_shared = state.settings().shared_jobs == "open" and not _is_private(job)
     return is_shared or owns(job.owner)
 
 
 def _is_private(job: JobSummary | JobView) -> bool:
-    """Return whether a comparison asks for what somebody brought."""
+    """Return whether a comparison uses an upload."""
     if isinstance(job, JobSummary):
         return job.private
     return any(origins(each) for each in (job.comparison.request, *job.comparison.also))
 
 
 def may_see(job: JobSummary) -> bool:
-    """Return whether a comparison is listed for the visitor: of what somebody brought, only theirs.
+    """Return whether a comparison is listed for the visitor: of uploads, only their own.
 
     Whoever has its link may look all the same.
     """
@@ -99,5 +99,5 @@ def may_see(job: JobSummary) -> bool:
 
 
 def called(owner: str, asked_by: str) -> str:
-    """Return who asked for a comparison, in words."""
+    """Return the requester of a comparison, in words."""
     return YOU if owns(owner) else asked_by or ANOTHER

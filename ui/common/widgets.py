@@ -26,17 +26,17 @@ RANDOM_HELP = (
 
 MODEL_HELP = (
     "Bundled models ship with the project and run offline. torchvision's fetch their published "
-    "weights once. Yours are brought on the Models page, and only you see them."
+    "weights once. You upload yours on the Models page, and only you see them."
 )
 ORIGINS = {"bundled": "ready to run", "torchvision": "torchvision", "upload": "yours"}
 FOREIGN = (
-    "Somebody else brought this model, or it is gone: its figures can be looked at here, and not "
+    "Somebody else uploaded this model, or it is gone: its figures can be looked at here, and not "
     "measured."
 )
 OWN_IMAGES = "The model's own"
 IMAGES_HELP = (
-    "Which images calibrate and judge the variants. You bring your own on the Models page, as a "
-    "zip."
+    "Which images the variants are calibrated and evaluated on. You upload your own on the Models "
+    "page, as a zip."
 )
 
 
@@ -68,7 +68,7 @@ def ask() -> None:
 def _missing(info: ModelInfo, workflows: Sequence[str], backends: Sequence[str]) -> str:
     """Return why nothing can be measured as it is chosen; empty where it can."""
     if owned_uploads.is_foreign(info.name):
-        return "Somebody else brought this model, or it is gone. Choose another."
+        return "Somebody else uploaded this model, or it is gone. Choose another."
     return "" if workflows and backends else "Choose at least one workflow and one backend."
 
 
@@ -101,7 +101,7 @@ def start(requests: Sequence[CompareRequest], host: Host, name: str = "") -> str
 
 def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
     """Draw the model selector; `on_change` is called where another is chosen."""
-    # Read anew by whoever looks: what they brought is offered to them alone.
+    # Read anew by whoever looks: their uploads are offered to them alone.
     models = {**owned_uploads.models(), **offered()}
     shown = str(st.session_state["model"])
     if shown not in models:
@@ -128,10 +128,10 @@ def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
 
 
 def say_images() -> None:
-    """Say that the visitor's own images judge the model: their choice is folded away."""
+    """Say that the model is evaluated on the visitor's images: their choice is in a closed fold."""
     chosen = owned_uploads.images().get(str(st.session_state.get(state.IMAGES)))
     if chosen is not None:
-        st.caption(markdown(f"Judged with your images: {uploads.title(chosen)}"))
+        st.caption(markdown(f"Evaluated with your images: {uploads.title(chosen)}"))
 
 
 def model_line(info: ModelInfo) -> str:
@@ -186,12 +186,12 @@ def _toggles(
 
 
 def workflow_help() -> Markdown:
-    """Return what the workflows are, one sentence each."""
+    """Return one sentence on each workflow."""
     return _glossary(WORKFLOW_HELP, titles.workflow_summaries())
 
 
 def backend_help() -> Markdown:
-    """Return what the backends are, one sentence each."""
+    """Return one sentence on each backend."""
     return _glossary(BACKEND_HELP, titles.backend_summaries())
 
 
@@ -211,7 +211,7 @@ def workflow_settings(workflows: list[str]) -> dict[str, dict[str, Setting]]:
 
 
 def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
-    """Draw how many images judge the model and how it is timed."""
+    """Draw how many images the model is evaluated on, and how it is timed."""
     st.markdown("**Images and timing**")
     source, images, size, batch, threads, *_ = st.columns(fields.COLUMNS)
     with source:
@@ -259,7 +259,7 @@ def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
 
 
 def choose_images() -> str | None:
-    """Draw the choice between the model's own images and those the visitor brought."""
+    """Draw the choice between the model's own images and those the visitor uploaded."""
     own = owned_uploads.images()
     labels = owned_uploads.distinct_labels({name: uploads.title(own[name]) for name in own})
     chosen: str | None = st.selectbox(

@@ -49,7 +49,7 @@ def choose(job: JobView) -> JobView | None:
 
 
 def sentence(job: JobView) -> str:
-    """Return where and when a comparison was measured, and who asked."""
+    """Return machine, day and requester of a comparison, in words."""
     where, day = job.comparison.environment.sentence(), wording.day(job.comparison.created)
     return f"{where}, on {day}, asked for by {visitor.called(job.owner, job.asked_by)}"
 
@@ -91,7 +91,7 @@ def columns(job: JobView) -> tuple[tables.Column, ...]:
 
 
 def _identity(row: VariantResult) -> tuple[object, ...]:
-    """Return what two rows must share to be of the same variant, asked in the same way."""
+    """Return the key that rows of the same variant under equal conditions share."""
     settings = tuple(sorted((key, repr(value)) for key, value in row.settings.items()))
     return row.model, row.workflow, row.backend, settings, row.batch, row.image_size
 

@@ -53,7 +53,7 @@ def draw(shown: Shown, limits: Budgets) -> None:
     if files:
         st.caption(
             "Open coloured marks are exported files, each timed in its own runtime. "
-            "Of a file whose proof failed only the line below is shown."
+            "Of a file that failed a check only the line below is shown."
         )
         st.html(exported.table(files))
 

@@ -57,7 +57,7 @@ def _is_early(shown: Shown) -> bool:
 
 
 def empty(title: str) -> None:
-    """Say what will stand here, and which button brings it."""
+    """Say what will be here, and which button to press."""
     st.html(
         fragments.empty(
             f"{title} has not been measured yet",

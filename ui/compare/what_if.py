@@ -1,4 +1,4 @@
-"""What would another setting bring? One press measures the neighbours of a variant beside it."""
+"""The suggested variants with one other setting, and the button that measures them as well."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ import streamlit as st
 from quantcore import wording
 from quantcore.decide import Evidence, Verdict, nearest_in_8_bits
 from quantcore.draw import titles
-from quantcore.engine import image_size, neighbours, suggestions, variant_of
+from quantcore.engine import image_size, suggested_variants, suggestions, variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.jobs import Host
 from quantcore.models import find
@@ -21,7 +21,7 @@ HELP = "Each is the same workflow with one setting changed. They are measured li
 
 
 def draw(shown: Shown, evidence: Evidence, recommendation: Verdict) -> None:
-    """Offer the neighbours of what ships, or of the nearest 8-bit variant, as a new measurement."""
+    """Offer variants one setting away from the recommended or nearest 8-bit variant."""
     row = nearest_in_8_bits(evidence, recommendation)
     request = _request(shown, row) if row is not None else None
     if row is None or request is None or row.workflow not in suggestions.STEPS:
@@ -52,21 +52,21 @@ def _request(shown: Shown, row: VariantResult) -> CompareRequest | None:
         ]
     except QuantcoreError:
         return None
-    # Where two differ in how many pictures judge, either will do.
+    # Where two differ only in the number of evaluation pictures, either will do.
     return next(iter(requests), None)
 
 
 def _offer(shown: Shown, request: CompareRequest, row: VariantResult) -> None:
     offered = [
         each
-        for each in neighbours(row, request, shown.comparison.environment)
+        for each in suggested_variants(row, request, shown.comparison.environment)
         if each.variant not in request.variants
     ]
     if not offered:
         st.caption("Every setting one step away is measured already.")
         return
     chosen = st.pills(
-        "What would it bring to take …",
+        "Also measure it with …",
         range(len(offered)),
         selection_mode="multi",
         default=list(range(len(offered))),
@@ -88,7 +88,7 @@ def _offer(shown: Shown, request: CompareRequest, row: VariantResult) -> None:
 def _measure(
     shown: Shown, request: CompareRequest, row: VariantResult, more: Sequence[Variant]
 ) -> None:
-    """Start the comparison with the neighbours in it; what was measured here returns at once."""
+    """Start the comparison with these variants added; what was measured here returns at once."""
     # Where all would have to be measured again, only what is asked about is.
     variants = request.variants if shown.job else (request.variants[0], variant_of(row))
     host = Host(shown.comparison.environment, shown.job.location) if shown.job else hosts.here()

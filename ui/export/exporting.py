@@ -41,12 +41,12 @@ WORKFLOW_HELP = "How the numbers become 8 bits wide; float32 leaves them as they
 SIZE_KEY, SETTINGS_KEY, OPTIONS_KEY = "image_size", "settings", "options"
 EMPTY = fragments.empty(
     "This file has not been made yet",
-    "It will be here with its proof: loaded by a fresh process, asked the same pictures as the "
+    "It will be here with its report: loaded by a fresh process, asked the same pictures as the "
     "variant it comes from, timed, and read back.",
     press="Make the file",
 )
 FOREIGN = (
-    "**Somebody else brought this model, or it is gone.** Bring the file yourself on the Models "
+    "**Somebody else uploaded this model, or it is gone.** Upload the file yourself on the Models "
     "page, then export that."
 )
 FAILED_FOLD = "Download anyway"
@@ -73,7 +73,7 @@ def parameters() -> tuple[Parameter, ...]:
 
 
 def link(row: VariantResult, images: ImageSpec) -> dict[str, str]:
-    """Return what the address of this page holds that asks for a variant that was measured.
+    """Return the query parameters of this page for a measured variant.
 
     Empty where this page would make another file: the model is not known here any more, or the
     pictures it was calibrated on are not the visitor's.
@@ -255,7 +255,7 @@ def exported_of(shown: Shown) -> list[ExportedRow]:
 def _recorded(
     row: VariantResult, format: str, images: ImageSpec, threads: int
 ) -> VerificationReport | None:
-    # The page asks for files judged by as many pictures as it has by itself.
+    # The page asks for files that are verified on its default number of pictures.
     side = None if row.image_size == _own_size(row.model) else row.image_size
     pictures = replace(images, evaluation_images=ImageSpec().evaluation_images, image_size=side)
     try:
@@ -284,7 +284,7 @@ def is_running(spec: ExportSpec) -> bool:
 
 
 def _latest(spec: ExportSpec) -> ExportView | None:
-    """Return where the newest export of this file stands; None where none was asked for."""
+    """Return the view of the newest export of this file; None where none was requested."""
     export_id = queue().latest(spec)
     return queue().view(export_id) if export_id else None
 
@@ -390,7 +390,7 @@ def _downloads(report: VerificationReport, name: str, *, is_primary: bool) -> No
             type="primary" if is_primary else "secondary",
             icon=ICON,
             help="A zip: the file, its labels, code for Kotlin, Swift and Python, a picture with "
-            "the expected answer, the proof, and a program that checks the file's digest and its "
+            "the expected answer, the report, and a program that checks the file's digest and its "
             "answer to the picture.",
         )
         st.download_button(

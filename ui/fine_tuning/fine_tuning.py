@@ -1,4 +1,4 @@
-"""A model fine-tuned on one's own classes: what is asked for, how far it is, what came of it."""
+"""A model fine-tuned on the visitor's classes: the choice, the progress and the result."""
 
 from functools import cache
 from typing import Literal
@@ -25,24 +25,24 @@ from ui.common.state import Parameter
 from ui.models import pictures
 
 REFRESH_S = 0.5
-# The last stands in links of old.
+# The last is also in older links, so it keeps its name.
 BACKBONE, EPOCHS, RUN = "backbone", "epochs", "lesson"
 ICON = ":material/school:"
 EMPTY = fragments.empty(
-    "Bring images first",
-    "A zip with a folder of images for each class is enough: some teach the model, the others "
-    "judge it. A hundred of each class go a long way.",
+    "Upload images first",
+    "A zip with a folder of images for each class is enough: the model is trained on most of them "
+    "and evaluated on the others. A hundred of each class go a long way.",
 )
 NOT_YET = fragments.empty(
-    "Nothing taught yet",
+    "Nothing fine-tuned yet",
     "The curve of how it learns will be here, and then the way to make it 8-bit and measure it.",
 )
 BACKBONE_HELP = (
-    "The model that the new classes are taught to. It keeps what it has learned of edges, shapes "
+    "The model that is fine-tuned on the new classes. It keeps what it learned of edges, shapes "
     "and textures; only its last layer starts anew. The bundled models see grey images of 64 px "
     "and learn in seconds; torchvision's see colours at 224 px and take minutes."
 )
-IMAGES_HELP = "Yours, with labels. What judges the model later is never trained on."
+IMAGES_HELP = "Yours, with labels. Those that the model is evaluated on later are never trained on."
 EPOCHS_HELP = (
     "How often every training image is seen. More rarely harms: the weights of the best epoch are "
     "kept."
@@ -52,8 +52,8 @@ WAY_SENTENCE = (
     "it is compared, by the workflow QAT, on these same images."
 )
 GONE = (
-    "This lesson is no longer known here: the server was started again, or it was long ago. A "
-    "model that came of it is among your uploads on the Models page."
+    "This fine-tuning run is no longer known here: the server was started again, or it was long "
+    "ago. A model that it made is among your uploads on the Models page."
 )
 
 
@@ -99,17 +99,17 @@ def draw() -> None:
         st.html(NOT_YET)
     else:
         st.html(EMPTY)
-        if st.button("Bring images", type="primary", icon=":material/upload:"):
+        if st.button("Upload images", type="primary", icon=":material/upload:"):
             st.switch_page(site.MODELS, query_params={"part": "bring"})
 
 
 def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
-    """Draw what is taught to which model, and the button that begins, the main one of the page."""
+    """Draw the choice of model and pictures, and the button that starts the run."""
     models = tunable()
     if st.session_state.get(state.IMAGES) not in own:
         st.session_state[state.IMAGES] = next(iter(own))
     labels = owned_uploads.distinct_labels({name: _of(own[name]) for name in own})
-    with st.container(border=True, key="ask-lesson"):
+    with st.container(border=True, key="ask-fine-tuning"):
         left, right = st.columns(2, gap="medium")
         left.selectbox(
             "Model",
@@ -125,7 +125,7 @@ def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
             key=state.IMAGES,
             help=IMAGES_HELP,
         )
-        with st.expander("Settings", type="compact", key="lesson-settings"):
+        with st.expander("Settings", type="compact", key="fine-tuning-settings"):
             st.number_input(
                 "Epochs",
                 1,
@@ -179,7 +179,7 @@ def _follow(run_id: str) -> None:
             on_click=_cancel,
             args=[run_id],
             width="stretch",
-            key="cancel-lesson",
+            key="cancel-fine-tuning",
         )
         st.caption(markdown(_what(view)))
     _curve(view)
@@ -190,7 +190,7 @@ def _cancel(run_id: str) -> None:
 
 
 def _what(view: FineTuningView) -> str:
-    """Say what is taught to which model."""
+    """Return which model is fine-tuned on which pictures, in a sentence."""
     return f"{_model(view)} learns the classes of {_images(view)}."
 
 
@@ -219,7 +219,7 @@ def _curve(view: FineTuningView) -> None:
 
 
 def _over(view: FineTuningView) -> None:
-    """Draw what came of a run."""
+    """Draw the result of a run."""
     if view.upload is None or view.upload.model is None:
         problem = view.problem
         if problem is not None:
@@ -229,17 +229,17 @@ def _over(view: FineTuningView) -> None:
         return
     model = view.upload.model
     classes = wording.joined([*model.labels[:5], *(["others"] if len(model.labels) > 5 else [])])
-    with st.container(border=True, key="taught"):
+    with st.container(border=True, key="fine-tuned"):
         st.markdown(Markdown("**{}** tells {} apart.").format(uploads.title(view.upload), classes))
         if st.button(
             "Compare it on these images",
             type="primary",
             icon=":material/speed:",
-            key="compare-taught",
+            key="compare-fine-tuned",
         ):
             st.switch_page(
                 site.COMPARE,
                 query_params={"model": view.upload.name, state.IMAGES: view.spec.images},
             )
-        st.caption("It is among your uploads on the Models page, and goes when they go.")
+        st.caption("It is among your uploads on the Models page, and expires with them.")
     _curve(view)

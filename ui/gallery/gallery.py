@@ -80,7 +80,7 @@ class Pair:
 
 
 def link(shown: Shown, key: str) -> dict[str, str]:
-    """Return what the address of this page holds that shows a variant of a comparison."""
+    """Return the query parameters of this page for a variant of a comparison."""
     model = shown.comparison.request.model
     address = {
         "model": model.listed,
@@ -137,7 +137,7 @@ def _choose(offered: dict[str, str]) -> str:
 
 
 def _pair(shown: Shown, key: str, name: str) -> Pair | None:
-    """Return what the variant and its float32 answered; None where that is not kept here."""
+    """Return the answers of a variant and of its float32; None where they are not kept here."""
     row = next(row for row in shown.results if row.key == key)
     base = references(shown.results)[key]
     store = state.comparisons().store
@@ -159,7 +159,7 @@ def _pair(shown: Shown, key: str, name: str) -> Pair | None:
 
 
 def are_the_same(shown: Shown, row: VariantResult) -> bool:
-    """Return whether the pictures are those that judged the row: a folder may hold others by now.
+    """Return whether the row was evaluated on these pictures: a folder may hold others by now.
 
     The row's key stands for all that it depends on, the pictures' contents among them.
     """
@@ -193,7 +193,7 @@ def _summary(pair: Pair, differing: Sequence[Disagreement]) -> Markdown:
     share = wording.percent(len(differing) / count)
     differ = Markdown("They differ on **{:,} of {}** ({}). {}")
     if pair.labels is None:
-        unknown = "Nobody knows here who is right: no labels are at hand."
+        unknown = "Which is right is unknown here: no labels are available."
         return differ.format(len(differing), of, share, unknown)
     who = Counter(one.right for one in differing)
     real = apart.is_real(pair.before, pair.after, pair.labels)

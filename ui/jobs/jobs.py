@@ -110,7 +110,7 @@ def _row(job: JobSummary, forecast: Forecast) -> None:
 
 
 def title(job: JobSummary) -> str:
-    """Return what a comparison is called: by the user, else after its model."""
+    """Return the title of a comparison: the user's, else that of its model."""
     return job.name or _models(job)
 
 
@@ -119,7 +119,7 @@ def _models(job: JobSummary) -> str:
 
 
 def _lines(job: JobSummary, forecast: Forecast) -> Markup:
-    """Return who asked for what, how far it is, and a bar where it runs."""
+    """Return the request, the progress, and a bar where it runs."""
     return fragments.render(
         "job.html",
         facts=facts(job),
@@ -130,7 +130,7 @@ def _lines(job: JobSummary, forecast: Forecast) -> Markup:
 
 
 def facts(job: JobSummary) -> str:
-    """Return who asked for what, when and where: `17 variants, asked for by you, 3 min ago`."""
+    """Return variants, requester, time and machine: `17 variants, asked for by you, 3 min ago`."""
     parts = [
         _models(job) if job.name else "",
         wording.count(job.cells, "variant"),

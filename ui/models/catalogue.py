@@ -17,7 +17,7 @@ from ui.common.state import Parameter
 
 PAGE_LENGTH = 24
 PART, UPLOAD, CHOSEN, FIND, SORT = "part", "upload", "chosen", "find", "sort"
-PARTS = {"models": "All models", "bring": "Bring your own", "mine": "Yours"}
+PARTS = {"models": "All models", "bring": "Upload your own", "mine": "Yours"}
 MEGABYTES = ("10", "25", "50", "100", "250", "500")
 GFLOPS = ("0.1", "0.5", "1", "5", "10", "20")
 PERCENT = ("60", "70", "75", "80", "85", "90")
@@ -26,7 +26,7 @@ NONE_FITS = fragments.empty(
     "No model is all of that", "Widen or clear a filter: {count} models are here."
 )
 ACCURACY_HELP = (
-    "As published, by those who trained the model. The bundled models are judged on Fashion-MNIST, "
+    "As published, by those who trained the model. The bundled models are tested on Fashion-MNIST, "
     "torchvision's on ImageNet, which is far harder: compare within one of the two."
 )
 WAYS = {
@@ -282,19 +282,19 @@ def _toggle(name: str) -> None:
 
 
 def _facts(info: ModelInfo) -> Markup:
-    """Return what a card says of a model, as HTML."""
+    """Return the facts on a model's card as HTML."""
     where = "bundled" if info.source == "bundled" else "torchvision"
     work = f"{info.gflops:.2g} GFLOPs" if info.gflops is not None else ""
     facts = [
         f"{wording.digits(size_mb(info))} MB, {info.parameters / 1e6:.1f} M parameters",
         ", ".join(filter(None, [work, f"{info.image_size} px"])),
-        _judged(info),
+        _published(info),
         _eight_bits(info),
     ]
     return fragments.render("model_facts.html", source=where, facts=list(filter(None, facts)))
 
 
-def _judged(info: ModelInfo) -> str:
+def _published(info: ModelInfo) -> str:
     if info.published_top1 is None:
         return ""
     return f"{wording.percent(info.published_top1)} top-1 on {TESTED_ON[info.dataset]}"

@@ -1,4 +1,4 @@
-"""How a model that was brought sees pictures and what its classes are called: said by its owner."""
+"""How an uploaded model takes pictures, and the names of its classes: set by its owner."""
 
 import json
 import math
@@ -395,13 +395,13 @@ def _actions(upload: Upload, draft: Draft) -> None:
 
 
 def _choose_images(upload: Upload) -> str | None:
-    """Draw the choice of images to judge it with, where the visitor brought any; return it."""
+    """Draw the choice of images to evaluate it on, where the visitor uploaded any; return it."""
     own = owned_uploads.images()
     if not own:
         return None
     labels = owned_uploads.distinct_labels({name: uploads.title(own[name]) for name in own})
     chosen: str | None = st.selectbox(
-        "Judged with",
+        "Evaluated with",
         [*own, None],
         format_func=lambda name: labels[name] if name else "Photographs without labels",
         key=_key(upload, "images"),

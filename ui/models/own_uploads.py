@@ -13,12 +13,12 @@ from ui.common.markdown import Markdown
 from ui.models import catalogue, pictures
 
 EMPTY = fragments.empty(
-    "You have not brought anything yet",
-    "A model of your own and images to judge it by will be here, with how long they stay. Only you "
-    "see them.",
+    "You have not uploaded anything yet",
+    "Your own models, and images to evaluate them on, will be here, with how long they stay. Only "
+    "you see them.",
 )
 DELETE_SENTENCE = (
-    "This removes the file and all that was made of it, its comparisons included. It cannot be "
+    "This removes the file and all that was made from it, its comparisons included. It cannot be "
     "undone."
 )
 
@@ -29,7 +29,7 @@ def draw() -> None:
     if not own:
         st.html(EMPTY)
         st.button(
-            "Bring a file",
+            "Upload a file",
             type="primary",
             icon=":material/upload:",
             on_click=catalogue.go_to,
@@ -60,13 +60,13 @@ def _row(upload: Upload) -> None:
 
 
 def facts(upload: Upload) -> str:
-    """Return what an upload is, how large, and when it goes."""
+    """Return the kind, size and expiry of an upload."""
     left = upload.expires_s - time.time()
     parts = [
         upload.filename,
         what(upload),
         wording.megabytes(upload.size_bytes),
-        f"goes {wording.until(left)}",
+        f"expires {wording.until(left)}",
     ]
     return ", ".join(parts)
 
@@ -76,7 +76,7 @@ def what(upload: Upload) -> str:
     if upload.images is not None:
         return pictures.recognised(upload.images)
     if upload.model is None:
-        return "not looked at yet"
+        return "not inspected yet"
     classes = wording.count(upload.model.classes, "class", "classes")
     if upload.model.architecture is None:
         return f"a program with {classes}"
@@ -84,7 +84,7 @@ def what(upload: Upload) -> str:
 
 
 def _address(upload: Upload) -> dict[str, str]:
-    """Return what the address of the first page holds that compares with this upload."""
+    """Return the query parameters of the Compare page that choose this upload."""
     if upload.images is not None:
         return {state.IMAGES: upload.name}
     return {"model": upload.name}

@@ -1,4 +1,4 @@
-"""Pictures that were brought: how many of each class, how they look, and which label each class is.
+"""Uploaded pictures: how many of each class, how they look, and which label each class is.
 
 The classes of pictures are matched to a model's labels by name; where that fails, their owner says
 which is which.
@@ -26,8 +26,8 @@ UNLABELLED = (
     "quantization-aware training is not offered."
 )
 MAPPING_SENTENCE = (
-    "These classes fit no label of the model by name. Say which is which; pictures of a class "
-    "without a label cannot judge it."
+    "These classes fit no label of the model by name. Say which is which; the model is not "
+    "evaluated on pictures of a class without a label."
 )
 ALL_FIT = "Every class of these pictures fits a label of this model by name."
 FOR_HELP = "Whose labels the classes are to be matched with, and what is compared."
@@ -83,31 +83,31 @@ def grid(thumbnails: Sequence[tuple[str, bytes]]) -> Markup:
 
 
 def _way_on(upload: Upload) -> ModelInfo:
-    """Draw the choice of a model that they judge, and the button that compares it."""
+    """Draw the choice of a model to evaluate on them, and the button that compares it."""
     models = {**owned_uploads.models(), **offered()}
     labels = owned_uploads.distinct_labels(
         {name: widgets.model_line(models[name]) for name in models}
     )
     with st.container(horizontal=True, vertical_alignment="bottom", key="pictures-actions"):
         name: str = st.selectbox(
-            "Judge a model with them",
+            "Evaluate a model on them",
             list(models),
             format_func=labels.__getitem__,
             key=f"pictures-model-{upload.token}",
             help=FOR_HELP,
             width=320,
         )
-        # Where no class means anything to the model, it has to be taught them first.
+        # Where the model knows none of the classes, it has to be fine-tuned first.
         fits = _fits(upload, models[name])
         main: dict[bool, Literal["primary", "secondary"]] = {True: "primary", False: "secondary"}
         if st.button("Compare it", type=main[fits], icon=":material/speed:", key="compare-images"):
             st.switch_page(site.COMPARE, query_params={"model": name, state.IMAGES: upload.name})
         many = upload.images is not None and len(upload.images.classes) > 1
         if many and st.button(
-            "Teach a model these classes",
+            "Fine-tune a model on these classes",
             type=main[not fits],
             icon=site.ICONS["Transfer"],
-            key="teach-images",
+            key="fine-tune-images",
         ):
             st.switch_page(site.TRANSFER, query_params={state.IMAGES: upload.name})
     return models[name]

@@ -1,4 +1,4 @@
-"""Bring a file: received in pieces, looked at, and what it was found to be or why it is refused."""
+"""Upload a file: received in pieces, inspected, then described or refused with a reason."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ from ui.models import catalogue, describing, pictures
 
 REFRESH_S = 0.5
 PIECE_BYTES = 2**20
-TIMES_BROUGHT = "times_brought"
+UPLOAD_COUNT = "upload_count"
 MODEL_SENTENCE = (
     "Its state dict (`.pt`, `.pth`, `.bin` or `.safetensors`) for an architecture of torchvision, "
     "or a TorchScript or exported program (`.pt`, `.pt2`). The content decides, not the ending."
@@ -28,19 +28,19 @@ IMAGES_SENTENCE = (
     "A zip with a folder for each class, or with `labels.csv`, for accuracy; or of loose pictures, "
     "for agreement with float32."
 )
-PRIVATE = "Only you see it. It goes by itself after {days}, or at once when you delete it."
+PRIVATE = "Only you see it. It expires after {days}, or is gone at once when you delete it."
 GONE = (
-    "This upload is not here: it was deleted, its time was up, or it is somebody else's. "
-    "Bring the file again."
+    "This upload is not here: it was deleted, it expired, or it is somebody else's. "
+    "Upload the file again."
 )
 UNREAD = Markdown(
-    "**Nobody has looked at {name} yet.** The server was started again before it was looked at. "
+    "**{name} was not inspected yet.** The server was started again before that. "
     "The file is still here."
 )
 
 
 def _sharing(self: UploadedFile, _: object) -> UploadedFile:
-    """Return the same file again, its bytes shared: they never change."""
+    """Return a copy of the file that shares its bytes, which never change."""
     record = UploadedFileRec(self.file_id, self.name, self.type, self.getvalue())
     return UploadedFile(record, self._file_urls)
 
@@ -60,7 +60,7 @@ def inspections() -> Inspections:
 
 
 def draw() -> None:
-    """Draw where files are brought, or the one that the address names."""
+    """Draw the fields for uploads, or the upload that the address names."""
     token = st.session_state.get(catalogue.UPLOAD)
     if not token:
         _ask()
@@ -75,7 +75,7 @@ def draw() -> None:
 
 
 def _without_view(token: str) -> None:
-    """Draw an upload that this process has not looked at: another one did, or nobody yet."""
+    """Draw an upload that this process has not inspected: another one did, or none yet."""
     try:
         upload = uploads().get(token, visitor.current().owner)
     except QuantcoreError:
@@ -91,30 +91,30 @@ def _without_view(token: str) -> None:
 def _ask() -> None:
     """Draw the fields for a model and for pictures, side by side."""
     model, images = st.columns(2, gap="medium")
-    with model, st.container(border=True, key="bring-model", height="stretch"):
+    with model, st.container(border=True, key="upload-model", height="stretch"):
         st.subheader("A model", anchor=False)
         st.caption(MODEL_SENTENCE)
-        _field("Bring a model", "model")
+        _field("Upload a model", "model")
         if refused := inspections().programs_refused():
             st.info(markdown(refused))
-    with images, st.container(border=True, key="bring-images", height="stretch"):
+    with images, st.container(border=True, key="upload-images", height="stretch"):
         st.subheader("Images", anchor=False)
         st.caption(IMAGES_SENTENCE)
-        _field("Bring images", "images")
+        _field("Upload images", "images")
     days = wording.count(round(state.settings().upload_days), "day")
     st.caption(markdown(PRIVATE.format(days=days)))
 
 
 def _field(label: str, kind: str) -> None:
     """Draw a field for one file; take in what is dropped there."""
-    # What was taken in is let go of, so each file gets a field of its own.
-    number = st.session_state.setdefault(TIMES_BROUGHT, 0)
+    # Its memory is freed once it is received, so each file gets a field of its own.
+    number = st.session_state.setdefault(UPLOAD_COUNT, 0)
     limit = max(1, int(state.settings().upload_mb))
-    file = st.file_uploader(label, key=f"bring-{kind}-{number}", max_upload_size=limit)
+    file = st.file_uploader(label, key=f"upload-{kind}-{number}", max_upload_size=limit)
     if file is None:
         return
-    st.session_state[TIMES_BROUGHT] = number + 1
-    with st.spinner("Keeping the file …"):
+    st.session_state[UPLOAD_COUNT] = number + 1
+    with st.spinner("Saving the file …"):
         progress.guarded(lambda: _receive(file.name, file))
     _let_go(file.file_id)
     st.rerun()
@@ -184,11 +184,11 @@ def _done(view: InspectionView) -> None:
 
 def _failed(view: InspectionView) -> None:
     problem = view.problem
-    reason = problem.reason if problem else "It could not be looked at."
-    remedy = problem.remedy if problem else "Bring it again."
+    reason = problem.reason if problem else "It could not be inspected."
+    remedy = problem.remedy if problem else "Upload it again."
     # Lines after the first are a program to copy.
     says, _, program = remedy.partition("\n")
-    st.error(reason_and_remedy(f"{view.upload.filename} is not taken.", f"{reason} {says}"))
+    st.error(reason_and_remedy(f"{view.upload.filename} was not accepted.", f"{reason} {says}"))
     if program:
         st.code(program, language="python")
     _offer_another(primary=True)
@@ -201,7 +201,7 @@ def _cancelled(view: InspectionView) -> None:
 
 def _offer_another(*, primary: bool = False) -> None:
     st.button(
-        "Bring another file",
+        "Upload another file",
         type="primary" if primary else "secondary",
         icon=":material/upload:",
         on_click=catalogue.go_to,
@@ -211,7 +211,7 @@ def _offer_another(*, primary: bool = False) -> None:
 
 
 def _offer_look(upload: Upload) -> None:
-    """Say that nobody looked at a file, and offer to."""
+    """Say that a file was not inspected yet, and offer to do so."""
     st.info(markdown(UNREAD.format(name=upload.filename)))
     with st.container(horizontal=True):
         st.button(

@@ -51,7 +51,7 @@ NOT_HERE = (
 )
 A_PROGRAM = (
     "**This model came as a program, and programs of others are not kept loaded to be asked.** "
-    "Bring its weights alone to try pictures."
+    "Upload its weights alone to try pictures."
 )
 NO_PICTURE = fragments.empty(
     "No picture yet",
@@ -64,7 +64,7 @@ GREY = (
     "named wrongly by all variants alike; what counts here is whether they agree."
 )
 PRIVATE = (
-    "A picture you bring stays in this server's memory, never on its disk, and goes when you "
+    "A picture you upload stays in this server's memory, never on its disk, and goes when you "
     "choose another or when many others have asked."
 )
 # Streamlit reads uploads with this parser, which would put those above 1 MB into a temporary file.
@@ -83,7 +83,7 @@ def parameters() -> tuple[Parameter, ...]:
 
 
 def link(shown: Shown) -> dict[str, str]:
-    """Return what the address of this page holds that asks the variants of a comparison."""
+    """Return the query parameters of this page for the variants of a comparison."""
     model = shown.comparison.request.model
     values = {
         **state.choice_of(model),
@@ -141,7 +141,7 @@ def draw() -> None:
 
 
 def _introduce(shown: Shown) -> None:
-    """Say whose variants are asked."""
+    """Say which comparison's variants answer."""
     comparison = shown.comparison
     model, day = titles.model(comparison.request.model), wording.day(comparison.created)
     measured = f"measured on {day}"
@@ -197,7 +197,7 @@ def _choose_example(shown: Shown) -> int | None:
     index = None if number is None else number - 1
     with st.container(key="samples"):
         chosen: int | None = st.pills(
-            "The first pictures that judged the variants",
+            "The first pictures that the variants were evaluated on",
             range(len(options)),
             default=index if index in range(len(options)) else None,
             format_func=lambda index: markdown(options[index]),

@@ -1,4 +1,4 @@
-"""A sweep on a page: chosen or brought as a file, what it comes to, and its start."""
+"""A sweep on a page: chosen or uploaded as a file, its size, and its start."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from ui.common import choices, hosts, progress, site, state, widgets
 from ui.common.markdown import Markdown, reason_and_remedy
 
 STARTED = "started_sweep"
-WAYS = ("Choose here", "Bring a file")
+WAYS = ("Choose here", "Upload a file")
 FILE_HELP = (
     "Lists of models, workflows, backends and settings, as `python -m quantcore sweep` reads."
 )
 DOWNLOAD_HELP = (
     "The same sweep as a file: for the command line, `python -m quantcore sweep sweep.toml`, "
-    "or to bring back here."
+    "or to upload here again."
 )
 EXAMPLE = """models = ["bundled/mobilenet_v2", "bundled/resnet18"]
 workflows = ["dynamic", "static"]
@@ -32,7 +32,7 @@ observer = ["histogram", "minmax"]
 
 
 def ask(unread: Sequence[str] = ()) -> None:
-    """Draw the sweep, what it comes to, and the one button that starts it.
+    """Draw the sweep, its number of variants and time, and the button that starts it.
 
     Args:
         unread: what the address names in vain.
@@ -42,7 +42,7 @@ def ask(unread: Sequence[str] = ()) -> None:
             "How to ask", WAYS, default=WAYS[0], required=True, key="sweep.how"
         )
         try:
-            sweep = choices.chosen() if how == WAYS[0] else _brought()
+            sweep = choices.chosen() if how == WAYS[0] else _uploaded()
             requests = sweep.requests() if sweep else ()
         except QuantcoreError as error:
             sweep, requests = None, ()
@@ -55,7 +55,7 @@ def ask(unread: Sequence[str] = ()) -> None:
     _link()
 
 
-def _brought() -> Sweep | None:
+def _uploaded() -> Sweep | None:
     """Draw where a file is dropped or pasted; return the sweep it asks for."""
     file = st.file_uploader(
         "Request file", type=["toml"], key="sweep.file", help=FILE_HELP, max_upload_size=1

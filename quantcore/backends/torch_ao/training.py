@@ -1,8 +1,8 @@
 """Quantization-aware training: fine-tune with the rounding in the loop, then convert.
 
-What it trains towards is the float model's own answers, softened to probabilities, rather than the
-labels: a few hundred pictures would teach the labels by heart, while these answers carry what the
-float model knows of every class. Labels only judge when to stop.
+The training target is the float model's own answers, softened to probabilities, rather than the
+labels: a model learns the labels of a few hundred pictures by heart, while these answers carry what
+the float model knows of every class. Labels only decide when to stop.
 
 Sources: "Quantizing deep convolutional networks for efficient inference", Krishnamoorthi, 2018;
 "Apprentice: using knowledge distillation techniques to improve low-precision network accuracy",
@@ -195,6 +195,6 @@ def _scaled(report: Report, start: float, end: float) -> Report:
 def _required(part: Part | None) -> Part:
     if part is None:
         raise RequestError(
-            "QAT trains on labelled pictures, and there are none.", "Bring class folders."
+            "QAT trains on labelled pictures, and there are none.", "Upload class folders."
         )
     return part

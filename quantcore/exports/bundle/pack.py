@@ -17,7 +17,7 @@ _LEVEL = 9
 
 
 def pack_name(file_name: str) -> str:
-    """Return what the zip of a file is called: `mobilenet_v2-static-qnnpack-ptl.zip`."""
+    """Return the file name of a file's zip: `mobilenet_v2-static-qnnpack-ptl.zip`."""
     name = PurePosixPath(file_name)
     return f"{name.stem}-{name.suffix.removeprefix('.')}.zip"
 

@@ -17,7 +17,8 @@ TEMPLATES = templating.Templates(HERE / "templates")
 def to_html(report: VerificationReport, file_name: str) -> str:
     """Return the page."""
     spec = report.spec
-    title = f"{find(spec.request.model).title}, {spec.variant.label}: proof of {file_name}"
+    variant = f"{find(spec.request.model).title}, {spec.variant.label}"
+    title = f"{variant}: verification report of {file_name}"
     guesses = report.sample.guesses if report.sample else ()
     return TEMPLATES.render(
         "page.html",

@@ -11,7 +11,7 @@ FENCES = {"kotlin": "kotlin", "swift": "swift", "python": "python"}
 
 
 def readme(report: VerificationReport, file_name: str) -> str:
-    """Return it as Markdown."""
+    """Return the README of a bundle as Markdown."""
     blocks = [
         f"# {file_name}",
         _introduction(report),
@@ -21,7 +21,7 @@ def readme(report: VerificationReport, file_name: str) -> str:
         _table(report),
         "\n".join(f"- {_held(check.passed)}: {check.found}" for check in report.checks),
         *report.notes,
-        "## What nobody looked at",
+        "## Not checked",
         "\n".join(f"- {sentence}" for sentence in report.not_verified),
         "## How pictures are prepared",
         _preparation(report),

@@ -146,7 +146,7 @@ def _load(report: VerificationReport, path: str) -> str:
 
 
 def _pinned(report: VerificationReport, package: str) -> str:
-    """Return what `pip` is told, with the version that it was verified with, if that is known.
+    """Return the requirement for `pip`, pinned to the verified version if that is known.
 
     Without where that build came from: `2.13.0+cpu` is on no public index.
     """
@@ -187,7 +187,7 @@ def _facts(report: VerificationReport, file_name: str) -> dict[str, str]:
 
 
 def _channels(*, is_grey: bool, is_bgr: bool) -> dict[str, str]:
-    """Return what each language reads a pixel's three numbers with, in the model's order."""
+    """Return the code of each language that reads a pixel's channels in the model's order."""
     colour_kotlin, index = (BGR_KOTLIN, "2 - channel") if is_bgr else (COLOUR_KOTLIN, "channel")
     return {
         "order": "Blue, green and red" if is_bgr else "Red, green and blue",
@@ -206,7 +206,7 @@ def _release(text: str) -> str:
 
 
 def _pod(report: VerificationReport) -> str:
-    """Return where an iPhone's lite interpreter comes from that is new enough for the file."""
+    """Return the CocoaPod with a lite interpreter new enough for the file, or that there is none."""
     least = _release(report.exported.runs_on)
     if _parts(least) <= _parts(LAST_POD):
         return POD

@@ -36,7 +36,7 @@ class Sweep:
         models: names as a `ModelSpec` has them.
         settings: by workflow and setting, the values it is to take; defaults where it is missing.
         image_sizes: sides in px; None is each model's own.
-        evaluation_images: how many pictures judge, at most.
+        evaluation_images: how many pictures each variant is evaluated on, at most.
         threads: of a timed call.
         batches: pictures a timed call.
         images: folder or zip of pictures; None takes each model's own.
@@ -114,18 +114,18 @@ class Sweep:
                 yield Variant(name, backend, _changed(name, chosen))
 
     def _axes(self, name: str) -> tuple[list[Any], ...]:
-        """Return a model's image sizes, numbers of pictures that judge, threads and batches."""
+        """Return a model's image sizes, numbers of evaluation pictures, threads and batches."""
         model, own = ModelSpec(name), find(ModelSpec(name)).image_size
         sizes = _once(None if size == own else size for size in self.image_sizes)
-        judged = _once(self.evaluation_images)
-        # Random weights are judged on nothing, whatever the number.
-        judged = judged[:1] if model.is_random else judged
-        return sizes, judged, _once(self.threads), _once(self.batches)
+        counts = _once(self.evaluation_images)
+        # Random weights are not evaluated, whatever the number.
+        counts = counts[:1] if model.is_random else counts
+        return sizes, counts, _once(self.threads), _once(self.batches)
 
     def _conditions(self, name: str) -> Iterator[tuple[ImageSpec, MeasureSpec]]:
         """Yield the conditions under which one model is measured."""
-        for size, judged, threads, batch in itertools.product(*self._axes(name)):
-            images = ImageSpec(self.images, judged, size)
+        for size, count, threads, batch in itertools.product(*self._axes(name)):
+            images = ImageSpec(self.images, count, size)
             yield images, MeasureSpec(threads=threads, batch=batch)
 
 

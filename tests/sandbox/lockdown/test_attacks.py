@@ -18,7 +18,7 @@ import pytest
 from quantcore.sandbox import ProcessPool
 from quantcore.sandbox.lockdown import Lock, discard
 from tests.sandbox.lockdown.attacks import ATTACKS, compile_library, has_compiler
-from tests.sandbox.lockdown.inmate import ask
+from tests.sandbox.lockdown.run_in_child import ask
 
 TOKEN = f"secret-{secrets.token_hex(8)}"
 # Torch itself has taken half of it by the time a file is opened.
@@ -90,7 +90,7 @@ def pool() -> Iterator[ProcessPool]:
         with ProcessPool(
             [
                 "quantcore.engine.preload",
-                "tests.sandbox.lockdown.inmate",
+                "tests.sandbox.lockdown.run_in_child",
                 "tests.sandbox.lockdown.attacks",
             ]
         ) as n:

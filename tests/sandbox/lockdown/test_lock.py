@@ -27,7 +27,7 @@ from quantcore.sandbox.lockdown import (
     why_unavailable,
 )
 from quantcore.sandbox.lockdown.syscalls import ABSENT, ALLOWED
-from tests.sandbox.lockdown.inmate import ask
+from tests.sandbox.lockdown.run_in_child import ask
 
 PROJECT = Path(__file__).parents[3]
 WORKS = "tests.sandbox.lockdown.works"
@@ -36,7 +36,7 @@ WORKS = "tests.sandbox.lockdown.works"
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPool]:
     with ProcessPool(
-        ["quantcore.engine.preload", "tests.sandbox.lockdown.inmate", WORKS]
+        ["quantcore.engine.preload", "tests.sandbox.lockdown.run_in_child", WORKS]
     ) as running:
         yield running
 

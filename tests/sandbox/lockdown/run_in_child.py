@@ -57,7 +57,7 @@ def ask(
 ) -> dict[str, Any]:
     """Return the function's `value`, or its `error`, or how its process `died`."""
     plain = None if lock is None else lock.to_dict()
-    run_it = ("tests.sandbox.lockdown.inmate:run", plain, leak, prepare, function)
+    run_it = ("tests.sandbox.lockdown.run_in_child:run", plain, leak, prepare, function)
     with pool.spawn(*run_it, *arguments) as child:
         try:
             return child.receive(timeout_s=timeout_s)
