@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def follow(drawn: JobView) -> None:
-    """Draw how far the job is, again and again while it runs; what is new brings a new answer.
+    """Draw the job's progress, refreshed while it runs; new results redraw the answer.
 
     The answer takes long to draw next to this, and changes only a few times.
     """
@@ -51,7 +51,7 @@ def _state_of(job: JobView) -> tuple[object, ...]:
 
 
 def answer() -> None:
-    """Draw what is measured so far, or what will be here."""
+    """Draw the results so far, or what will be here."""
     job = state.current_job()
     shown = state.shown(job)
     if shown is not None:

@@ -1,4 +1,4 @@
-"""Several files of one model timed in rounds that take turns, each in a process of its own."""
+"""Several files of one model timed in alternating rounds, each in a process of its own."""
 
 import time
 from collections.abc import Mapping

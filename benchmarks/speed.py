@@ -45,7 +45,7 @@ def lines(
 
 @dataclass(frozen=True)
 class Race:
-    """What became of one architecture: bytes of the app's files, milliseconds of every round."""
+    """The result of one architecture: bytes of the app's files, milliseconds of every round."""
 
     size_bytes: Mapping[str, int]
     times: Mapping[str, list[list[float]]]

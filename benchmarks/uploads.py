@@ -1,4 +1,4 @@
-"""What visitors bring: how soon a model is recognised, and what a large upload costs the server."""
+"""Uploads: the time until a model is recognised, and the memory a large one costs the server."""
 
 import json
 import math
@@ -31,7 +31,7 @@ CHUNK = 2**20
 
 
 def lines(small: str = SMALL, large: str = LARGE) -> Iterator[Figure | str]:
-    """Yield the time until a model is recognised, and what the web process grows by."""
+    """Yield the time until a model is recognised, and the growth of the web process."""
     with cold_folder() as folder:
         yield from _recognition(folder, small)
         yield from _large_upload(folder, large)

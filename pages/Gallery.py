@@ -9,7 +9,7 @@ SUBTITLE = "The pictures on which a variant and float32 part ways, and what each
 
 
 def main() -> None:
-    """Draw what is compared, how much of it differs, the pictures, and the classes."""
+    """Draw the choice of variant, the share of differing pictures, the pictures and the classes."""
     theme.set_up_page("Gallery")
     theme.header("Gallery", SUBTITLE)
     progress.check_settings()

@@ -1,4 +1,4 @@
-"""Every comparison of this server: who asked for what, how far it is, and what can be done."""
+"""Every comparison of this server: its requester, progress and actions."""
 
 import streamlit as st
 
@@ -10,7 +10,7 @@ REFRESH_S = 1.0
 
 
 def main() -> None:
-    """Draw what is under way, again and again while something is, and then what is done."""
+    """Draw the open comparisons, refreshed while there are any, and then the others."""
     theme.set_up_page("Jobs")
     theme.header("Jobs", SUBTITLE)
     progress.check_settings()

@@ -1,4 +1,4 @@
-"""Several models and settings in one go: what is chosen, how much that is, and its start."""
+"""Several models and settings in one request: the choice, its size, and the start."""
 
 from ui.common import choices, progress, state, theme
 from ui.sweep import sweeps

@@ -11,7 +11,7 @@ FIND = Parameter("find", (), None)
 
 
 def main() -> None:
-    """Draw what is looked for, and the words of each kind."""
+    """Draw the search field, and the words of each kind."""
     theme.set_up_page("Words")
     theme.header("Words", SUBTITLE)
     state.read_address([FIND])
@@ -24,7 +24,7 @@ def main() -> None:
         st.html(glossary.html(meanings))
     if not groups:
         st.info(markdown(f"No word here goes with “{looked_for}”."))
-    # The words come after the browser has looked for the one that the address names.
+    # The browser looks for the word in the address before the words are drawn.
     st.html(fragments.render("go_to_anchor.html"), unsafe_allow_javascript=True)
 
 

@@ -25,7 +25,7 @@ from quantcore.settings import Settings
 
 @dataclass(frozen=True)
 class Delivery:
-    """What an export's checks found, and the files written: none where a check failed."""
+    """The result of an export: its checks, and the files written, none where a check failed."""
 
     report: VerificationReport
     paths: tuple[Path, ...]

@@ -1,4 +1,4 @@
-"""A model file named on the command line: it goes the way of an upload, through the same lock."""
+"""A model file named on the command line: uploaded and inspected in the same sandbox."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ def model(
     labels: Path | None,
     tell: Callable[[str], object],
 ) -> ModelSpec:
-    """Return the model in a file, looked at in the sandboxed worker unless it was before.
+    """Return the model in a file, inspected in the sandboxed worker unless it was before.
 
     Args:
         comparisons: whose uploads it joins.

@@ -236,7 +236,7 @@ def _axis_layout(axis: Axis) -> dict[str, Any]:
 
 
 def _mark_float(figure: go.Figure, drawn: Sequence[VariantResult], x: Axis, y: Axis) -> None:
-    """Show what every variant is held against: one float32 as dotted lines, several by spokes."""
+    """Show the reference of every variant: one float32 as dotted lines, several by spokes."""
     floats = best_floats(drawn)
     if len({reference_group(row) for row in drawn}) > 1:
         if len(floats) <= MAX_NAMED_RINGS:

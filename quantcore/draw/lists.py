@@ -1,4 +1,4 @@
-"""What is said around the table, as HTML: the verdict, reasons, notes, refusals, the legend."""
+"""The texts around the table, as HTML: the verdict, reasons, notes, refusals, the legend."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ EVERY = Named(Markup(), "Every variant")
 
 
 def verdict(verdict: Verdict, rows: Mapping[str, VariantResult]) -> Markup:
-    """Return the verdict: what to ship, what it brings, and what is not known."""
+    """Return the verdict: the variant to ship, its figures, and what is unknown."""
     row, speak = rows.get(verdict.ship or ""), titles.speaker(rows.values())
     quantized = [_quantized(row)] if row and row.workflow != "float32" else []
     return render(

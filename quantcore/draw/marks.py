@@ -1,4 +1,4 @@
-"""What a variant is drawn as: the colour of its workflow and the shape of its backend."""
+"""The mark of a variant: the colour of its workflow and the shape of its backend."""
 
 from pathlib import Path
 

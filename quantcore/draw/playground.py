@@ -1,4 +1,4 @@
-"""What every variant says to one picture, as HTML: a summary in words, then a card for each."""
+"""The answers of every variant to one picture, as HTML: a summary, then a card for each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from quantcore.playground import Answer, PlaygroundView, Seen, Unanswered
 from quantcore.schema import Guess, VariantResult
 
 FLOAT = "float32"
-# More names than this make a sentence nobody reads; the cards have them all.
+# More names than this make the sentence too long; the cards have them all.
 MAX_NAMED = 4
 # Below this share the surest class is hardly more than a guess.
 SURE = 0.5
@@ -201,7 +201,7 @@ def _image(png: bytes, alt: str, caption: str) -> dict[str, str]:
 
 
 def cards(variants: Sequence[VariantAnswer]) -> Markup:
-    """Return one card a variant: float32, the recommended one, who differs, then the others."""
+    """Return a card for each variant: float32, the recommended one, differing ones, the others."""
     return render("answers.html", variants=[_card(each) for each in sorted(variants, key=_rank)])
 
 

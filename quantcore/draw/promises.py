@@ -1,4 +1,4 @@
-"""What the recipe promised and what came of it, as HTML."""
+"""The recipe's promises and their measured outcomes, as HTML."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ SIGNS = {
 
 
 def sign(state: str) -> Markup:
-    """Return how something came out, as a sign and in words."""
+    """Return an outcome as a sign and in words."""
     mark, kind = SIGNS[state]
     return render("sign.html", sign=mark, kind=kind, state=state)
 

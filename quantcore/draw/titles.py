@@ -1,4 +1,4 @@
-"""What models, workflows and backends are called on a page, with the sentence a tooltip says."""
+"""Titles of models, workflows and backends on pages, and the sentences of their tooltips."""
 
 import re
 from collections import Counter

@@ -85,7 +85,7 @@ class CellContext:
         return self.pool.spawn(function, *arguments, reads=(*reads, *named), writes=writes)
 
     def require_lock(self) -> None:
-        """Refuse to run somebody's program where nothing locks it in.
+        """Refuse to run an uploaded program outside the sandbox.
 
         Raises:
             UnsupportedError: that is so here.
@@ -140,6 +140,6 @@ def is_locked(request: CompareRequest) -> bool:
 
 
 def raise_if_cancelled(context: CellContext) -> None:
-    """Raise `CancelledError` if whoever asked for the cell wants it to stop."""
+    """Raise `CancelledError` if the cell was cancelled."""
     if context.should_stop():
         raise CancelledError("The work was cancelled.", "Start it again when you like.")

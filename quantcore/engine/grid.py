@@ -1,4 +1,4 @@
-"""What is asked for, cell by cell: the full grid, and which of its cells cannot exist here."""
+"""The full grid of a request, and the cells of it that cannot exist here."""
 
 import itertools
 from collections.abc import Mapping, Sequence

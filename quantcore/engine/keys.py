@@ -138,7 +138,7 @@ def float_variants(
 
 
 def evaluation_key(request: CompareRequest, variant: Variant) -> str:
-    """Return the digest of what decides a variant's answers, before its file is looked at."""
+    """Return the digest of what decides a variant's answers, before its file is loaded."""
     info = find(request.model)
     return digest(
         {

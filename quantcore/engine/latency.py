@@ -1,4 +1,4 @@
-"""Time one artifact against the float artifacts, in rounds that take turns.
+"""Time one artifact against the float artifacts, in alternating rounds.
 
 Each lives in a child process of its own, idle while the others run, so that whatever slows the
 machine slows all alike and the ratio of a round stays true. Returns raw samples; what
@@ -124,7 +124,7 @@ def _rounds(
     started = time.monotonic()
     while True:
         done = len(rounds[0])
-        # Who goes first changes from round to round, so that none always finds the caches warm.
+        # The order changes from round to round, so that no file always finds the caches warm.
         for index in _order(len(children), done):
             rounds[index].append(_samples(children[index], should_stop))
         done += 1
@@ -179,7 +179,7 @@ def _timed_child(pool: ProcessPool, subject: TimedFile, measure: MeasureSpec) ->
 
 @contextmanager
 def _busy_meter(pids: Sequence[int]) -> Iterator[Any]:
-    """Yield a function that tells, after the block, whether others used the processor meanwhile."""
+    """Yield a function that returns, after the block, whether other processes were busy."""
     processes = [psutil.Process(pid) for pid in pids]
     before = _used_s(), sum(_cpu_s(each) for each in processes), time.monotonic()
     verdict: list[bool] = []

@@ -73,7 +73,7 @@ def run_cell(context: CellContext, variant: Variant) -> VariantResult | Failure:
 
 
 def _cached_or_measured(context: CellContext, variant: Variant) -> VariantResult:
-    """Return the cell's figures; who asks while another process measures them waits for those."""
+    """Return the cell's figures; if another process measures them now, wait for its result."""
     context.report("waiting for this machine", 0.0)
     # Nothing runs beside a measurement, whichever worker or server of this machine asks for it.
     with (
@@ -192,7 +192,7 @@ def _float_conversions(
 def _evaluations(
     context: CellContext, conversions: Mapping[Variant, Conversion]
 ) -> dict[Variant, Evaluation]:
-    """Return how each file answers, one after the other."""
+    """Return the evaluation of each file, one after the other."""
     start, share = 0.55, 0.2 / len(conversions)
     return {
         variant: stages.evaluate(

@@ -1,4 +1,4 @@
-"""Ask a file for its answers on the evaluation pictures, in a child process."""
+"""The logits of a file on the evaluation pictures, computed in a child process."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ FORMAT = "logits"
 
 @dataclass(frozen=True)
 class Probe:
-    """What a look at a few pictures tells: a digest of the logits, and the float multiply-adds."""
+    """The result on a few pictures: a digest of the logits, and the float multiply-adds."""
 
     digest: str
     float_multiply_adds: int
@@ -99,7 +99,7 @@ def load_logits(path: Path) -> NDArray[np.float32]:
 def are_logits(path: Path, most: int, classes: int) -> bool:
     """Return whether a child stored logits of so many classes, and of `most` pictures at most."""
     try:
-        # Mapped, not read: how large it is, is for the child to say.
+        # Mapped, not read: the child decides the size of the file.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, OverflowError):
         return False

@@ -36,10 +36,10 @@ class Evaluation:
 
 
 def convert(context: CellContext, variant: Variant, start: float, end: float) -> Conversion:
-    """Return the variant's file, from the store or made now; two askers make it once."""
+    """Return the variant's file, from the store or converted now, once for concurrent requests."""
     key = keys.conversion_key(context.request, variant)
     recipe = keys.recipe_key(context.request, variant)
-    # One turn for the recipe: backends that share it must not convert side by side.
+    # One lock for the recipe: backends that share it must not convert at the same time.
     with context.store.once(recipe, check=lambda: raise_if_cancelled(context)):
         cached = _intact(context, "conversion", key)
         if cached is not None:
@@ -65,7 +65,7 @@ def _named(request: CompareRequest, variant: Variant) -> dict[str, str | None]:
 
 
 def _intact(context: CellContext, kind: str, key: str) -> Conversion | None:
-    """Return a stored conversion whose file is whole; a damaged one is forgotten and made anew."""
+    """Return a stored conversion; None where there is none or its file is damaged."""
     text = context.store.get(kind, key)
     if text is None:
         return None
@@ -151,7 +151,7 @@ def evaluate(
 
 
 def _require_logits(context: CellContext, sha256: str) -> None:
-    """Hold a child's file of logits against what was asked, before others read it whole."""
+    """Check the shape and type of a child's file of logits before it is read."""
     with context.store.using(sha256) as (path,):
         classes = find(context.request.model).classes
         if not are_logits(path, context.request.images.evaluation_images, classes):

@@ -1,4 +1,4 @@
-"""Look at an exported file as who receives it: load it in a fresh child, ask it, read it."""
+"""Verify an exported file in a fresh child: load it, evaluate it, read its metadata."""
 
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -19,13 +19,13 @@ from quantcore.schema import Check, ExportSpec, Sample
 from quantcore.settings import physical_cores
 
 MAX_CHARACTERS = 300
-# What runtimes say where memory ran out, which says nothing of the file.
+# Messages of runtimes that ran out of memory, which is no fault of the file.
 OUT_OF_MEMORY = ("allocate memory", "bad_alloc")
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a file says of itself: logits by digest, the provenance it carries, and its checks."""
+    """The answers of a file: logits by digest, the provenance in it, and its checks."""
 
     predictions: str
     sample: Sample
@@ -80,10 +80,10 @@ def _evaluated(
     try:
         predict = chosen.load(path, runtime(backend), physical_cores())
         return predict, evaluation_logits(predict, spec.request, progress_sender(connection))
-    # A cancel, pictures that cannot be read, a full disk or memory: another time it may go well.
+    # Cancelled, unreadable pictures, full disk or memory: a later try may succeed.
     except (QuantcoreError, OSError, MemoryError):
         raise
-    # Each runtime has errors of its own, and all of them say that the file is no good there.
+    # Each runtime has errors of its own, and all of them mean that it cannot run the file.
     except Exception as error:
         text = " ".join(str(error).split())
         if any(sign in text for sign in OUT_OF_MEMORY):

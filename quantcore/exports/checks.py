@@ -1,4 +1,4 @@
-"""What an exported file is held against, and the sentences that say what was found."""
+"""The checks of an exported file, each with its finding in a sentence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ LABELS, IMAGE_SIZE, CHANNELS = "labels", "image_size", "channels"
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known of a file after it was asked.
+    """The facts about a file after it was evaluated.
 
     Attributes:
         spec: which file.
@@ -78,7 +78,7 @@ def checks(evidence: Evidence) -> tuple[Check, ...]:
 
 
 def does_not_load(reason: str) -> Check:
-    """Return the check of a file that cannot be asked anything."""
+    """Return the failed check of a file that does not load."""
     return Check("loads in a fresh process", False, f"It does not: {reason}")
 
 
@@ -163,7 +163,7 @@ def _noise(evidence: Evidence) -> Check:
 
 def _size(evidence: Evidence) -> Check:
     size, whole = evidence.exported.artifact.size_bytes, evidence.state_dict_bytes
-    # Rounded, so that what is said to be just allowed is.
+    # Rounded as the sentence shows it, so that both agree at the limit.
     overhead = round(size / whole - 1, 6)
     more = "larger" if overhead > 0 else "smaller"
     return Check(

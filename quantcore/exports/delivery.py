@@ -87,7 +87,7 @@ def _publish(draft: Path, target: Path, force: bool) -> Path:
         draft.replace(target)
         return target
     try:
-        # Unlike a rename, it fails where somebody wrote that name a moment ago.
+        # Unlike a rename, a hard link fails where the name exists meanwhile.
         os.link(draft, target)
     except FileExistsError:
         raise _exists(target) from None

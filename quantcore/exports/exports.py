@@ -371,7 +371,7 @@ def _exported(job: CellContext, spec: ExportSpec, conversion: Conversion) -> Exp
 
 
 def _digests(export: Export) -> list[str]:
-    """Return the file's, and that of the answers it is held against where it has its own."""
+    """Return the digests of the file and of its own reference answers, if it has any."""
     return [export.exported.artifact.sha256, *([export.reference] if export.reference else [])]
 
 

@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 
 
 def surest(logits: NDArray[np.float32]) -> int:
-    """Return the index of the picture that is told most clearly, given logits `[N, classes]`.
+    """Return the index of the picture with the surest answer, given logits `[N, classes]`.
 
     What other kernels round elsewhere then changes little of what is answered.
     """

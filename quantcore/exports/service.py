@@ -1,4 +1,4 @@
-"""The exports of one process. A file that was verified lies in the store, to be found again."""
+"""The exports of one process. Verified files and their reports are cached in the store."""
 
 import secrets
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ Outcome = VerificationReport | Failure | Literal["cancelled", "interrupted"]
 
 @dataclass(frozen=True)
 class ExportView(TaskView):
-    """Where an export stands.
+    """The state of an export.
 
     Attributes:
         spec: which file.
@@ -50,7 +50,7 @@ class Exports(BackgroundTasks[ExportSpec, ExportView]):
         self._owns_workers = workers is None
 
     def start(self, spec: ExportSpec, owner: str = "") -> str:
-        """Start an export for somebody and return its id; one that is under way is joined.
+        """Start an export for a visitor and return its id; an equal one under way is joined.
 
         Raises:
             UnsupportedError: there can be no such file; the sentences say why and what instead.
@@ -97,7 +97,7 @@ class Exports(BackgroundTasks[ExportSpec, ExportView]):
                     task.raise_if_cancelled()
 
     def forget_upload(self, name: str) -> None:
-        """Stop every export that is made from an upload, whoever asked, and remember none."""
+        """Stop every export that is made from an upload, for any visitor, and forget it."""
         for export_id in self.find(lambda view: name in origins(view.spec.request)):
             self.forget(export_id)
 
@@ -147,7 +147,7 @@ class Exports(BackgroundTasks[ExportSpec, ExportView]):
             return path.read_bytes()
 
     def close(self) -> None:
-        """End what is under way, and the workers if they are its own."""
+        """Stop all exports, and the workers if they are its own."""
         super().close()
         if self._owns_workers:
             self._workers.close()

@@ -1,4 +1,4 @@
-"""An exported file verified: loaded afresh, asked, timed, and held against its variant.
+"""Verify an exported file: load it afresh, evaluate and time it, compare it with its variant.
 
 Runs in a worker, and like `engine` leaves all that touches a runtime to children of a process pool.
 """
@@ -39,7 +39,7 @@ from quantcore.schema import (
     current_environment,
 )
 
-# How many pictures a file is asked by the kernels it will meet on a phone.
+# Pictures on which a file is also evaluated with the kernels of a phone.
 ELSEWHERE_IMAGES = 200
 # A file is timed against its variant for so long at most: the whole verification takes seconds.
 TIME_BUDGET_S = 2.0
@@ -81,7 +81,7 @@ class _Verification:
         try:
             with job.store.using(self.export.exported.artifact.sha256) as (path,):
                 answers = self._answers(self.spec, path, 0.7, 0.85)
-        # Only this is a fact about the file; of all else a second try may be spared.
+        # Only this error is a fact about the file; after others a second try may succeed.
         except DoesNotRunError as error:
             return self._report((checks.does_not_load(error.reason),))
         evidence = self._evidence(answers, variant_logits)

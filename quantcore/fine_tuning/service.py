@@ -86,7 +86,7 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
     def work(self, task: FineTuningTask) -> None:
         """Train in a locked child, and keep the model as a new upload."""
         with tempfile.TemporaryDirectory(prefix="quantcore-fine-tuning-") as name:
-            # One of its own in it, which goes however deep a hostile child has nested it.
+            # A subfolder, which `discard` removes however deep a hostile child has nested it.
             folder = Path(name) / "outbox"
             folder.mkdir()
             try:
@@ -113,14 +113,14 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
             raise not_an_answer() from error
         if len(trained.curve) != task.spec.epochs + 1:
             raise not_an_answer()
-        # The whole curve: of what is reported fast, some is not heard.
+        # The whole curve: of reports in quick succession, some are dropped.
         task.update(curve=trained.curve, share=1.0, seconds_left=None)
         return trained
 
     def _answer(self, task: FineTuningTask, folder: Path) -> object:
         spec = task.spec
         if spec.backbone.source == "torchvision":
-            # Here, where there may be a network: in the child there is none.
+            # Downloaded here: the child has no network.
             torchvision.weights_path(find(spec.backbone))
         reads = (self._uploads.folder(token_of(spec.images)), *weights_files(spec.backbone))
         calls = [use_call(self._settings.data)]
@@ -137,7 +137,7 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
             return child.receive(lambda progress: note_progress(task, progress), should_stop)
 
     def _keep(self, task: FineTuningTask, trained: Trained, weights: Path) -> None:
-        """Make a new upload of the weights, which are looked at first."""
+        """Make a new upload of the weights, which are checked first."""
         if not outbox.is_plain(weights):
             raise not_an_answer()
         check(weights)
@@ -149,7 +149,7 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
             filename(info, pictures), [json.dumps(story, indent=1).encode()], pictures.owner
         )
         try:
-            # Another disk than that of the folder, it may be; never whole in this process's memory.
+            # Copied, as the folders may be on different disks, and without reading it into memory.
             shutil.copyfile(weights, uploads.folder(upload.token) / WEIGHTS)
             task.update(upload=uploads.describe(upload.token, model=model))
         except BaseException:

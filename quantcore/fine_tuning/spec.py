@@ -1,4 +1,4 @@
-"""What a fine-tuning run is asked for, and the curve of how it learns."""
+"""The request of a fine-tuning run, and the curve of its progress."""
 
 import re
 from dataclasses import dataclass

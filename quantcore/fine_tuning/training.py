@@ -190,7 +190,7 @@ def _train_head(model: "nn.Module", head: "nn.Module", seen: LabelledPictures) -
     from torch import nn
 
     if not isinstance(head, nn.Linear):
-        # What a convolution sees is many numbers for each place, too many to keep.
+        # The inputs of a convolution are feature maps, too large to keep for every picture.
         return
     features = torch.cat([_features(model, head, images) for images in (seen[0], seen[0].flip(3))])
     labels = torch.cat([seen[1], seen[1]])

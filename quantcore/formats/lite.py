@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 BYTECODE, DATA = "bytecode.pkl", "data.pkl"
 # Torch's writer makes these itself, alike for alike content.
 _OWN = ("version", ".data/version", ".data/serialization_id", "byteorder")
-# What only the full TorchScript runtime, a debugger, or who traces it again would read.
+# Read only by the full TorchScript runtime, a debugger, or a second trace.
 _UNREAD = ("code/", "traced_inputs", "constants.pkl", "mobile_debug_handles.pkl")
 _SHARED = "constants/"
 

@@ -193,7 +193,7 @@ def _passed(script: Any, *, freeze: bool) -> tuple[Any, tuple[Pass, ...]]:
     core: Any = torch._C
     count = _counts(script)
     module = torch.jit._recursive.wrap_cpp_module(core._jit_pass_fold_convbn(script._c))
-    # What came frozen has no modes to freeze any more.
+    # A module that is frozen already has no training mode, and cannot be frozen again.
     if freeze and hasattr(module, "training"):
         module = torch.jit.freeze(module, optimize_numerics=False)
     else:

@@ -1,4 +1,4 @@
-"""What is done to an ONNX graph once torch has written it, and what is counted in it."""
+"""Clean-up of an ONNX graph that torch has written, and counts of its operators."""
 
 from collections.abc import Iterator
 from typing import Any

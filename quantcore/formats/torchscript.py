@@ -160,7 +160,7 @@ def export(
         frozen = script if how == PROGRAM else torch.jit.freeze(script)
         if not _answers_alike(frozen, module, example):
             raise _unfaithful()
-    # Said only of the few that are not traced.
+    # Recorded only for the few that are not traced.
     extra = {} if how == TRACED else {CAPTURED: how}
     save(frozen, engine, {**metadata, **extra}, path)
 

@@ -37,7 +37,7 @@ class Attempt:
 
     @property
     def key(self) -> str:
-        """Return the name that Dask has for it."""
+        """Return the key of the attempt in Dask."""
         return f"cell-{self.claim.attempt_id}"
 
     def outcome(self, future: Any) -> Outcome:
@@ -49,10 +49,10 @@ class Attempt:
         except CancelledError:
             return "cancelled"
         except FutureCancelledError:
-            # Nobody here cancelled it: the scheduler is gone, which is not this variant's doing.
+            # It was not cancelled here: the scheduler is gone, and the variant is not the cause.
             return "interrupted"
         except KilledWorker:
-            # What only waited on a worker has not killed it.
+            # A cell that only waited on a worker has not killed it.
             return self.killed() if self.process else "interrupted"
         except Exception as error:
             return failure(
@@ -70,7 +70,7 @@ class Attempt:
         was_there = self.key in removal["processing-tasks"]
         if was_there and self.process and not removal["expected"]:
             return self.killed()
-        # Its figures were not fetched yet, or it had not begun: nothing that it did.
+        # Its figures were not fetched yet, or it had not begun: the cell is not the cause.
         is_undone = was_there or self.key in removal["lost-computed-tasks"]
         return "interrupted" if is_undone or (is_last and not self.process) else None
 

@@ -64,7 +64,7 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
         self.limits = limits
         self.is_closed = False
         self._tasks: dict[str, Task[Spec, View]] = {}
-        # Held for every change of what is below, never while work is done.
+        # Held for every change of the attributes below, never while a task runs.
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._used_at = 0.0
@@ -76,7 +76,7 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
         """Do one task; what it raises is why the task failed."""
 
     def release(self) -> None:
-        """Let go of what is kept loaded for the next task."""
+        """Free what is kept loaded for the next task."""
 
     def ended(self, view: View) -> None:
         """Clear up after a task that is over, whether it ever began or not."""
@@ -184,7 +184,7 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
         if thread is not None:
             thread.join(END_S)
             if thread.is_alive():
-                # It does not listen; the processes that it waits for end with this.
+                # It does not react to being stopped; its child processes end with this process.
                 self.release()
 
     def _forget_oldest(self) -> None:
@@ -201,11 +201,11 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
         self._changed.notify_all()
 
     def _serve(self) -> None:
-        """Do what waits; once nothing did for a while, release what is loaded and end."""
+        """Run waiting tasks; after an idle time, release what is loaded and end."""
         while True:
             while (task := self._next()) is not None:
                 self._run(task)
-            # Whatever clearing up comes to, the next task is to be done.
+            # Even if clearing up fails, the next task must run.
             with suppress(Exception):
                 self.release()
             with self._changed:
@@ -222,7 +222,7 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
                 if left <= 0:
                     return None
                 self._changed.wait(left)
-            # Who had no turn for the longest time, and of theirs the oldest.
+            # The oldest task of the visitor whose last turn is longest ago.
             task = min(waiting, key=lambda each: min(map(self._last_turn, each.owners)))
             task.is_begun = True
             self._turns |= dict.fromkeys(task.owners, 1 + max(self._turns.values(), default=0))

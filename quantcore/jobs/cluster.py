@@ -36,7 +36,7 @@ CONNECT_TIMEOUT_S = 5
 # On a small board, imports alone take a good part of it.
 START_TIMEOUT_S = 120
 LOOPBACK = "127.0.0.1"
-# That a client went away is critical to Dask, and nothing to who reads this terminal.
+# Dask logs a client that disconnects as critical, which means nothing on this terminal.
 SILENT = logging.CRITICAL + 1
 
 Say = Callable[[str], object]
@@ -50,7 +50,7 @@ def start() -> Any:
         threads_per_worker=1,
         resources={resource(current_environment()): 1},
         processes=True,
-        # Else its page of figures would look for port 8787, and warn where that is taken.
+        # Else its dashboard would open port 8787, and warn where that is taken.
         dashboard_address=f"{LOOPBACK}:0",
         scheduler_kwargs={"dashboard": False},
         # Work happens in the worker's children, which have limits of their own.

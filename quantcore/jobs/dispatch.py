@@ -48,7 +48,7 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Lead as soon as nobody else does; does nothing when started before."""
+        """Dispatch as soon as no other process does; does nothing when started before."""
         with self._mutex:
             if self._thread is None and not self._closed.is_set():
                 self._thread = threading.Thread(
@@ -71,7 +71,7 @@ class Dispatcher:
                     self._lead()
             except CancelledError:
                 return
-            # A full disk or a locked database may pass; who leads must not end over it.
+            # A full disk or a locked database may pass; the dispatcher must survive it.
             except Exception:
                 _logger.exception("The dispatcher begins again.")
                 self._closed.wait(1.0)
@@ -165,7 +165,7 @@ class Dispatcher:
             self._running[claim.attempt_id] = claim
 
         def on_progress(stage: str, share: float, worker: str) -> None:
-            # Nothing hangs on it: the next report tells more.
+            # It may be dropped: the next report has newer progress.
             with suppress(QuantcoreError):
                 self._claims.progress(claim.attempt_id, stage, share, worker)
 
@@ -173,7 +173,7 @@ class Dispatcher:
             self._finish(claim, outcome)
 
         def on_free() -> None:
-            # Whether others make sense is not known before the row of its float32 is here.
+            # The other cells of the job wait until the row of its float32 is here.
             if claim.variant.workflow != FLOAT32.workflow:
                 self._note_idle(claim)
 
@@ -192,7 +192,7 @@ class Dispatcher:
         self._wake_up.set()
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
-        """Keep the outcome of an attempt, on whatever thread it arrives, for the next look."""
+        """Keep the outcome of an attempt for the next round; called from any thread."""
         with self._mutex:
             self._outcomes[claim.attempt_id] = outcome
         self._wake_up.set()

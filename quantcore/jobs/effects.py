@@ -1,4 +1,4 @@
-"""What a change of some cells means for others of the same job, in the same transaction."""
+"""Effects of changed cells on others of the same job, in the same transaction."""
 
 import time
 from collections.abc import Iterable

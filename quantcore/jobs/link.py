@@ -26,7 +26,7 @@ CONNECT_TIMEOUT_S = 8.0
 MAX_HOSTS_AGE_S = 2.0
 STOP_TIMEOUT_S = 10.0
 
-# When, and what.
+# Time and content of an event in the scheduler.
 Event = tuple[float, dict[str, Any]]
 OnEvent = Callable[[Event], Coroutine[Any, Any, None]]
 

@@ -46,5 +46,5 @@ class JobQueue:
         self._database.close()
 
     def version(self) -> tuple[int, int]:
-        """Return a pair that is another one after every change by any process."""
+        """Return a pair of counters that changes with every change by any process."""
         return self._database.version()

@@ -71,7 +71,7 @@ class NewCell:
 
 @dataclass(frozen=True)
 class CellRecord:
-    """One cell as it stands; times in seconds since 1970.
+    """The state of one cell; times in seconds since 1970.
 
     Attributes:
         index: its number within the job, over all requests.
@@ -100,7 +100,7 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """One comparison with its cells; `message` says why it as a whole does not go on."""
+    """One comparison with its cells; `message` says why the whole comparison stopped."""
 
     id: str
     owner: str

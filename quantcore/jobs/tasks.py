@@ -1,4 +1,4 @@
-"""One task of a background service: what it is asked for, where it stands, and how it ends."""
+"""One task of a background service: its request, its state, and its end."""
 
 import threading
 import time
@@ -7,14 +7,14 @@ from typing import Any, Generic, Literal, TypeVar
 
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError
 
-# Of the work that is done, up to which the time left would be a guess that only worries.
+# Share of the work before which no time left is shown, since it would be a guess.
 MIN_SHARE = 0.1
 TaskState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskView:
-    """Where a task stands; each kind of task adds what comes of it.
+    """The state of a task; each kind of task adds its result.
 
     Attributes:
         stage: what it is doing, in plain words.
@@ -109,7 +109,7 @@ class Task(Generic[Spec, View]):
 
 
 def cancelled() -> CancelledError:
-    """Return the error for work that nobody wants any more."""
+    """Return the error for cancelled work."""
     return CancelledError("The work was cancelled.", "Start it again when you like.")
 
 

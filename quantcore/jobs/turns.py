@@ -9,7 +9,7 @@ from quantcore.jobs.records import OpenCell
 
 @dataclass(frozen=True)
 class Forecast:
-    """What can be said of a comparison that is not done.
+    """A forecast for a comparison that is not done.
 
     Attributes:
         ahead: cells that are measured before its first one.

@@ -1,4 +1,4 @@
-"""What runs inside a Dask worker: one cell at a time, its progress sent to whoever listens."""
+"""What runs inside a Dask worker: one cell at a time, its progress sent to the dispatcher."""
 
 import signal
 import threading

@@ -22,7 +22,7 @@ class Workers:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # Held while a scheduler is asked something, so never taken by what hears its answers.
+        # Held during requests to a scheduler, so callbacks for its answers must not take it.
         self._lock = threading.RLock()
         self._ending = threading.Lock()
         addresses: dict[Location, str | None] = {"here": None, "cluster": settings.scheduler or ""}
@@ -76,7 +76,7 @@ class Workers:
         )
         attempt.future.add_done_callback(lambda future: self._finish(attempt, future))
         if not link.has(claim.host):
-            # Its machine left a moment ago. The scheduler would keep it for whoever comes next.
+            # Its machine left a moment ago. The scheduler would keep the cell for the next worker.
             attempt.future.cancel()
 
     def cancel(self, attempt_id: str) -> None:

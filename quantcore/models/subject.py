@@ -1,4 +1,4 @@
-"""What backends, workflows and formats are asked whether they can serve."""
+"""The model and its pictures, as backends, workflows and formats see them in `supports`."""
 
 from dataclasses import dataclass
 

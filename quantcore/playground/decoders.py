@@ -68,7 +68,7 @@ class Decoders:
             return unpacked(_TEXTS.validate_python(answer), len(indices))
         except QuantcoreError:
             raise
-        # Whatever else such a child says is no answer.
+        # Any other answer of such a child is refused.
         except Exception as error:
             raise not_an_answer() from error
 

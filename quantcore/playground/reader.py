@@ -1,4 +1,4 @@
-"""Child processes that keep a variant's files loaded and ask them pictures.
+"""Child processes that keep variants' files loaded and run them on pictures.
 
 One child for each backend, since torch's quantized engine is global.
 """
@@ -28,7 +28,7 @@ KEPT_BYTES = 4 * 10**8
 
 @dataclass(frozen=True)
 class Question:
-    """One file and the picture it is asked: `[3, S, S]`, normalised."""
+    """One file and the picture it is run on: `[3, S, S]`, normalised."""
 
     path: Path
     sha256: str
@@ -81,7 +81,7 @@ def _loaded(
     warm: set[tuple[str, int]],
     load: Callable[[Path, int], Predictor],
 ) -> Predictor:
-    """Return the file, loaded before or now; others are let go where all would be too large."""
+    """Return the file, loaded before or now; others are unloaded where all would be too large."""
     sha256 = question.sha256
     if sha256 not in kept:
         while kept and sum(size for _, size in kept.values()) + question.size_bytes > KEPT_BYTES:

@@ -1,4 +1,4 @@
-"""Who asks variants' files: processes that keep them loaded, or locked ones that end at once."""
+"""Readers of variants' files: processes that keep them loaded, or single-use sandboxed ones."""
 
 from contextlib import suppress
 
@@ -58,14 +58,14 @@ class Readers:
     def answer(
         self, row: VariantResult, prepared: Prepared, source: str | None
     ) -> Answer | Unanswered:
-        """Ask a variant's file the picture; `source` is that of the pictures it was made with."""
+        """Run a variant's file on the picture; `source` names the pictures it was made with."""
         try:
             if find(ModelSpec(row.model)).is_program:
                 return Unanswered(row.key, A_PROGRAM, WEIGHTS_ALONE)
             guesses, latency_ms = self._replied(row, prepared, uploads.is_named(source))
         except DamagedArtifactError:
             return Unanswered(row.key, NOT_HERE, MEASURE)
-        # A reader ends with whatever its runtime says of a file; the next file gets a new one.
+        # A reader ends with any error of its runtime; the next file gets a new one.
         except Exception as error:
             self._drop(row.backend)
             return _unanswered(row.key, error)
@@ -93,7 +93,7 @@ class Readers:
             return self._answer(self._reader(row.backend), question)
 
     def _replied_locked(self, question: Question, backend: str | None) -> Reply:
-        """Ask a file that was made by a process which had opened somebody's pictures.
+        """Run, in the sandbox, a file made by a process which had opened uploaded pictures.
 
         They may have taken that process over, so the file is a program of theirs: it is loaded by a
         locked child that ends with this one answer.

@@ -40,7 +40,7 @@ class Playground(BackgroundTasks[PlaygroundSpec, PlaygroundView]):
         self.readers = Readers(settings, store, lambda: self.is_closed)
 
     def start(self, spec: PlaygroundSpec, owner: str = "") -> str:
-        """Ask a picture of every variant, and return the run's id at once.
+        """Start a run of every variant on a picture, and return its id at once.
 
         Raises:
             RequestError: what was uploaded is empty or too large; or as `submit`.
@@ -49,7 +49,7 @@ class Playground(BackgroundTasks[PlaygroundSpec, PlaygroundView]):
         return self.submit(spec, PlaygroundView(len(spec.rows), stage=IN_LINE), owner)
 
     def work(self, task: Task[PlaygroundSpec, PlaygroundView]) -> None:
-        """Read the picture and ask it of one variant after the other."""
+        """Read the picture and run one variant after the other on it."""
         spec = task.spec
         task.update(stage=WAITS)
         with locks.exclusive(self._lock, task.raise_if_cancelled):
@@ -68,8 +68,8 @@ class Playground(BackgroundTasks[PlaygroundSpec, PlaygroundView]):
         self.decoders.close()
 
     def are_here(self, rows: tuple[VariantResult, ...]) -> bool:
-        """Return whether any of the variants can be asked."""
-        # What is not here may lie in the storage; the run finds out.
+        """Return whether the file of any variant is on this machine."""
+        # A file that is not here may be in remote storage; the run looks there.
         return self._settings.artifacts is not None or any(map(self._is_here, rows))
 
     def thumbnails(

@@ -1,4 +1,4 @@
-"""What the playground is asked and what it answers: plain frozen data."""
+"""Requests and answers of the playground: plain frozen data."""
 
 from dataclasses import dataclass, field
 
@@ -12,13 +12,13 @@ UPLOAD_ANOTHER = "Upload a JPEG, PNG or WebP picture."
 
 # A picture somebody uploaded, as its file's bytes, or the index of one in the evaluation set.
 Picture = bytes | int
-# The model that looks, and the side of its pictures in px.
+# A model, and the side of its pictures in px.
 InputSpec = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class PlaygroundSpec:
-    """Which picture is asked of which variants.
+    """A picture and the variants to run on it.
 
     Attributes:
         rows: the variants, each asked through its file.
@@ -36,7 +36,7 @@ class PlaygroundSpec:
 
     @property
     def is_untrusted(self) -> bool:
-        """Return whether the picture is somebody's own, which only a locked child may decode."""
+        """Return whether the picture was uploaded: only a sandboxed child may decode it."""
         return not isinstance(self.picture, int) or uploads.is_named(self.images.source)
 
 
@@ -68,7 +68,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Unanswered:
-    """A variant that could not be asked: why, and what to do."""
+    """A variant that could not run: reason and remedy."""
 
     key: str
     reason: str
@@ -77,7 +77,7 @@ class Unanswered:
 
 @dataclass(frozen=True)
 class PlaygroundView(TaskView):
-    """Where a playground run stands.
+    """The state of a playground run.
 
     Attributes:
         total: variants to ask.

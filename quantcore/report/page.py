@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 PRODUCT = "Quantization what-if"
 # Raw samples of a large sweep would make the file too large to send; its figures stay in the CSV.
 MAX_JSON_BYTES = 400_000
-# The file asks nothing of any network, and a browser is told to see to it.
+# The file loads nothing from any network, and this policy makes the browser enforce it.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'"

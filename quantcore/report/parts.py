@@ -45,7 +45,7 @@ def _key_figures(
     row: VariantResult, base: VariantResult | None, context: ReportContext
 ) -> Iterable[tuple[str, str, str]]:
     size, memory = row.artifact.size_bytes, row.peak_memory_bytes
-    # float32 itself is told without a comparison.
+    # float32 itself is described without a comparison.
     base = None if base is not None and base.key == row.key else base
     yield (
         "File size",

@@ -75,7 +75,7 @@ def _fork(request: dict[str, Any], descriptor: int, control: socket.socket) -> i
         connection = JsonConnection(connection)
         try:
             _enter_lock(request["lock"], descriptor)
-        # Whatever it is: without the lock nothing runs.
+        # After any error here nothing runs: the lock does not hold.
         except BaseException as error:
             connection.send(Raised(_lock_error(error), ""))
             os._exit(1)

@@ -52,7 +52,7 @@ class Service(Comparisons):
         self.fine_tuning.forget_upload(name)
         self.exports.forget_upload(name)
         self.delete_naming(name)
-        # Before what came of it: a worker that is still busy with it clears up if it is gone.
+        # Before its results: a worker still busy with the upload clears up once it is gone.
         self.uploads.delete(token)
         self.delete_naming(name)
         self.store.maintenance.delete_upload(name)
@@ -63,7 +63,7 @@ class Service(Comparisons):
             self.delete_upload(upload.token)
         self.uploads.remove_unfinished()
         for source in self.store.maintenance.source_uploads():
-            # Whoever deleted it was killed, or a file of it was in use.
+            # The process that deleted it was killed, or a file of it was in use.
             if not self.uploads.folder(token_of(source)).is_dir():
                 self.store.maintenance.delete_upload(source)
 

@@ -23,7 +23,7 @@ MAX_PX = 10_000
 MAX_NUMBERS = 10**12
 MAX_NOTES = 100
 LONGEST_TEXT = 5_000
-# How torchvision prepares pictures for most of its models, which is supposed of a program.
+# How torchvision prepares pictures for most of its models; assumed for programs.
 LIKE = "torchvision/resnet18"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 USUAL_RESIZE = 256 / 224
@@ -52,7 +52,7 @@ def keep_model(
     if not _is_within_measure(examined):
         raise not_an_answer()
     if examined.kind == "state_dict":
-        # Written by the child, which a hostile file may have taken over: held against its own head.
+        # The child that wrote it may have been taken over by a hostile file, so it is checked.
         check(file)
         model = _of_weights(examined, file)
     else:

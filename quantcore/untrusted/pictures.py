@@ -34,7 +34,7 @@ MAX_CLASSES = 5_000
 MAX_THUMBNAILS = 24
 THUMBNAIL_PX = 96
 SHOWN = 3
-# Looking goes on past a damaged picture, so that its owner hears of all; but not forever.
+# Damaged pictures do not end the inspection, so that all are reported; up to this many.
 MAX_PROBLEMS = 100
 OTHER_PICTURES = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".ico", ".jp2", ".psd", ".svg", ".tif", ".tiff"}

@@ -171,7 +171,7 @@ def _takes_batches(model: "nn.Module", channels: int, size: int, outputs: int) -
 
     try:
         answer = model(torch.zeros(2, channels, size, size))
-    except Exception:  # As above: this only says that it does not.
+    except Exception:  # Any error, as above, only means that it takes no batch.
         return False
     return isinstance(answer, torch.Tensor) and list(answer.shape) == [2, outputs]
 

@@ -78,7 +78,7 @@ class Inspections(BackgroundTasks[str, InspectionView]):
         task.update(state="running", stage=READING if self._worker.worker else STARTING)
         worker = self._worker.started()
         folder = self._uploads.folder(task.spec) / SCRATCH
-        # Whoever looked before may have been killed in the middle of it.
+        # An earlier inspection may have been killed in the middle of it.
         discard(folder)
         folder.mkdir()
         try:

@@ -1,4 +1,4 @@
-"""Where can be measured: what the scheduler has, looked up in the background, and the choice."""
+"""The machines that can measure, listed in the background, and the choice of one."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from ui.common import state
 from ui.common.markdown import markdown, reason_and_remedy
 
 CHOICE = "host"
-# A scheduler that does not answer keeps whoever asks waiting, so it is asked less often.
+# A request to a scheduler that does not answer takes long, so it is repeated less often.
 STALE_S, STALE_AFTER_FAILURE_S = 5.0, 30.0
 LOOK_AGAIN_S = 1.0
 MEASURE_HERE = "You can measure on this machine."

@@ -1,4 +1,4 @@
-"""Who looks at a page: whose comparisons are theirs, and what others are called."""
+"""The visitor of a page: which comparisons are theirs, and the names of other owners."""
 
 import hashlib
 import secrets
@@ -41,7 +41,7 @@ def current() -> Visitor:
 
 def of_browser(secret: str) -> Visitor:
     """Return the visitor whose browser has this id."""
-    # Whoever can read the list of comparisons must not learn what makes them their owner.
+    # The list of comparisons shows owners, and must not reveal the secret that proves ownership.
     return Visitor(f"browser {hashlib.sha256(secret.encode()).hexdigest()}")
 
 

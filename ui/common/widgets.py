@@ -101,7 +101,7 @@ def start(requests: Sequence[CompareRequest], host: Host, name: str = "") -> str
 
 def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
     """Draw the model selector; `on_change` is called where another is chosen."""
-    # Read anew by whoever looks: their uploads are offered to them alone.
+    # Not cached: each visitor is offered only their own uploads.
     models = {**owned_uploads.models(), **offered()}
     shown = str(st.session_state["model"])
     if shown not in models:

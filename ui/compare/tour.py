@@ -54,7 +54,7 @@ def draw() -> None:
 
 def _is_due() -> bool:
     if st.session_state.get("job"):
-        # Who measures needs no introduction.
+        # A visitor who has measured needs no introduction.
         if st.session_state.get(STEP, OVER) != OVER:
             _end()
         return False

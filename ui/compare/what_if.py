@@ -89,7 +89,7 @@ def _measure(
     shown: Shown, request: CompareRequest, row: VariantResult, more: Sequence[Variant]
 ) -> None:
     """Start the comparison with these variants added; what was measured here returns at once."""
-    # Where all would have to be measured again, only what is asked about is.
+    # The shipped example is not cached: only float32, this variant and the chosen are measured.
     variants = request.variants if shown.job else (request.variants[0], variant_of(row))
     host = Host(shown.comparison.environment, shown.job.location) if shown.job else hosts.here()
     extended = replace(request, variants=tuple(dict.fromkeys((*variants, *more))))

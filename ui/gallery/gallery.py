@@ -25,7 +25,7 @@ PAGE_LENGTH = 24
 # A heat map of more classes is a wall of numbers; the table and the list remain.
 MAX_CLASSES = 30
 ALL = "All classes"
-# As much of a variant's key as tells it from all others of a comparison.
+# Length of the prefix of a variant's key that is unique within a comparison.
 KEY_LENGTH = 12
 VARIANT, CLASS = "variant", "class"
 KINDS = {

@@ -60,7 +60,7 @@ def under_way(drawn: Listed) -> None:
     if _ids(listed.open) != _ids(drawn.open) or progress.REFUSAL in st.session_state:
         st.rerun()
     running = [job for job in listed.open if job.state == "running"]
-    # The first in line first: the order in which they were asked for says little.
+    # Sorted by place in the queue, not by the time of the request.
     waiting = sorted(
         (job for job in listed.open if job.state == "queued"),
         key=lambda job: (listed.forecast(job).ahead or 0, job.created),

@@ -318,7 +318,7 @@ def _offer_again(label: str) -> None:
     """Draw the button that asks the same picture once more."""
     if st.button(label, icon=":material/refresh:", key="again"):
         st.session_state[AGAIN] = secrets.token_hex(4)
-        # This is a part of the page that draws itself alone; what is asked stands above it.
+        # This fragment is drawn alone; the choice of variants is above it.
         st.rerun()
 
 

@@ -1,4 +1,4 @@
-"""What goes to the app team: a file, its verification report, and the lines of code that run it.
+"""The bundle for the app team: a file, its verification report, and code that runs it.
 
 `pack` makes the zip; `snippets` the code alone.
 """

@@ -126,7 +126,7 @@ def snippets(report: VerificationReport, file_name: str) -> dict[str, str]:
 
 
 def check(report: VerificationReport, file_name: str) -> str:
-    """Return a program that holds the file, beside it, against its report."""
+    """Return a program that checks the file beside it against its report."""
     how = PYTHON[report.spec.format]
     lines = {
         "imports": how.imports,
@@ -206,7 +206,7 @@ def _release(text: str) -> str:
 
 
 def _pod(report: VerificationReport) -> str:
-    """Return the CocoaPod with a lite interpreter new enough for the file, or that there is none."""
+    """Return the CocoaPod with a new enough lite interpreter, or that there is none."""
     least = _release(report.exported.runs_on)
     if _parts(least) <= _parts(LAST_POD):
         return POD
