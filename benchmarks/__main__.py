@@ -20,6 +20,7 @@ from benchmarks import (
     grid,
     house,
     lists,
+    onnxruntime,
     page,
     recovery,
     repeat,
@@ -113,6 +114,16 @@ BENCHMARKS = {
         "Exported files: how small, how faithful, how long",
         exports.lines,
         {"models": (), "backends": X86, "formats": ("torchscript",)},
+    ),
+    "onnxruntime": Benchmark(
+        "ONNX Runtime's own static quantizer, beside torch's modules exported to it",
+        onnxruntime.lines,
+        {
+            "models": ("bundled/shufflenet_v2_x1_0",),
+            "engines": X86,
+            "images": 8,
+            "settings": tuple(FEW.items()),
+        },
     ),
     "scaling": Benchmark(
         "A sweep on 1, 2 and 4 workers, its stages replaced by sleeps",

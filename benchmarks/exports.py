@@ -17,6 +17,7 @@ from quantcore.formats import FORMATS
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
     ExportSpec,
+    ImageSpec,
     MeasureSpec,
     ModelSpec,
     Setting,
@@ -44,10 +45,12 @@ class Desk:
     store: Store
     pool: ProcessPool
 
-    def planned(self, model: str, variant: Variant, format: str) -> ExportSpec:
+    def planned(
+        self, model: str, variant: Variant, format: str, images: ImageSpec | None = None
+    ) -> ExportSpec:
         """Return the spec with default options."""
         measure = MeasureSpec(threads=self.settings.threads)
-        return exports.planned(ModelSpec(model), variant, format, measure=measure)
+        return exports.planned(ModelSpec(model), variant, format, images=images, measure=measure)
 
     def job(self, spec: ExportSpec) -> CellContext:
         """Return a job that reports to nobody."""
@@ -83,7 +86,8 @@ class Desk:
 
 
 @contextmanager
-def _desk() -> Iterator[Desk]:
+def open_desk() -> Iterator[Desk]:
+    """Yield where files are exported, with an empty data folder."""
     with (
         cold_settings() as settings,
         Store.open(settings) as store,
@@ -104,7 +108,7 @@ def lines(
         backends: of the variants that are exported.
         formats: they are exported to.
     """
-    with _desk() as desk:
+    with open_desk() as desk:
         yield from _sizes(desk)
         yield from _overheads(desk, convolutional_models() if models is None else models)
         missing = absence(TRAINED)
