@@ -8,7 +8,7 @@
     quantcore.export("bundled/mobilenet_v2", "onnx", "static", "x86", out="files")
 
 What `__all__` names is the public API; everything below is the project's own. Importing it loads
-nothing: each name is looked up when it is first used, and none of them brings torch.
+nothing: each name is looked up when it is first used, and none of them imports torch.
 """
 
 from importlib import import_module

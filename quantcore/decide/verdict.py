@@ -61,7 +61,7 @@ class Verdict:
 def recommend(evidence: Evidence, budgets: Budgets | None = None) -> Verdict:
     """Return the verdict under these budgets.
 
-    A budget tests the estimate. Of the rows that keep them all, the one ships that brings most
+    A budget tests the estimate. Of the rows that keep them all, the one ships that gains most
     over float32 for what it loses; which of two comes first never depends on a third.
     """
     limits = budgets or Budgets()
@@ -109,7 +109,7 @@ def _why_float(evidence: Evidence, kept: Sequence[int]) -> str:
         return "no variant keeps these budgets"
     nearest = evidence.candidates[kept[1]]
     gains = describe(evidence, kept[1])
-    return f"no variant brings enough for what it costs; the nearest, {nearest.label}, is {gains}"
+    return f"no variant gains enough for what it costs; the nearest, {nearest.label}, is {gains}"
 
 
 def _misses(candidates: Sequence[Candidate], budgets: Budgets) -> tuple[Miss, ...]:

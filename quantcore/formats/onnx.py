@@ -166,7 +166,7 @@ class Onnx:
     def load(self, path: Path, kernels: Kernels, threads: int) -> Predictor:
         """Return the file in ONNX Runtime, on the CPU; a file for one picture is asked one by one.
 
-        ONNX Runtime brings kernels of its own; of the backend only its range matters to them.
+        ONNX Runtime has kernels of its own; of the backend only its range matters to them.
         """
         import numpy as np
         import onnxruntime

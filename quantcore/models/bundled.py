@@ -10,7 +10,7 @@ from quantcore.models.catalogue import ModelInfo
 if TYPE_CHECKING:
     from torch import nn
 
-REMEDY = "`make bundle` makes it, or `git checkout -- bundled` brings it back."
+REMEDY = "`make bundle` makes it, or `git checkout -- bundled` restores it."
 
 
 def weights_path(info: ModelInfo, engine: str | None = None) -> Path:
@@ -75,7 +75,7 @@ def empty_quantized(info: ModelInfo, engine: str) -> "nn.Module":
     """Return the converted module that quantized weights are loaded into.
 
     Fused, prepared for QAT and converted without having seen a picture: the layers are those of a
-    QAT result, scales and weights are whatever the state dict brings.
+    QAT result, scales and weights are those of the state dict.
     """
     import warnings
 

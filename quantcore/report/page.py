@@ -90,7 +90,7 @@ def _sections(context: ReportContext, *, has_json: bool) -> list[tuple[str, str,
     downloads = TEMPLATES.render("downloads.html", has_json=has_json)
     return [
         ("budgets", "Budgets", parts.budgets(context)),
-        ("plots", "What each variant costs and brings", plots.section(context)),
+        ("plots", "What each variant costs and gains", plots.section(context)),
         ("promise", "Promise and outcome", parts.promises(context)),
         ("table", "Every variant", parts.table(context)),
         ("others", "Why not the others?", parts.others(context)),

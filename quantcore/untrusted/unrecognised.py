@@ -7,7 +7,7 @@ from quantcore.untrusted.text import listed, shown
 
 MIN_NEAR_SHARE = 0.2
 TORCHSCRIPT = (
-    "Upload it as TorchScript, which brings its own code: "
+    "Upload it as TorchScript, which has its own code: "
     'torch.jit.trace(model.eval(), example).save("model.pt").'
 )
 

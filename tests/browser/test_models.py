@@ -46,7 +46,7 @@ def pictures() -> bytes:
     return buffer.getvalue()
 
 
-def bring(page: Page, server: str, place: int, name: str, content: bytes) -> str:
+def upload_file(page: Page, server: str, place: int, name: str, content: bytes) -> str:
     """Upload a file to one of the two fields; return its token once it is received."""
     page.goto(f"{server}/Models?part=bring")
     expect(page.get_by_text("Only you see it.")).to_be_visible()
@@ -67,7 +67,7 @@ def expect_open_to_everybody(page: Page) -> None:
 def test_an_upload_is_private_until_it_is_deleted_without_a_trace(
     page: Page, open_context: Callable[..., BrowserContext], live: LiveServer
 ) -> None:
-    model = bring(page, live.url, 0, "pets.pt", state_dict())
+    model = upload_file(page, live.url, 0, "pets.pt", state_dict())
     expect(page.get_by_text("ShuffleNet v2 x0.5 with 3 classes")).to_be_visible()
     labels = page.get_by_role("textbox", name="Labels")
     labels.fill("\n".join(CLASSES))
@@ -77,7 +77,7 @@ def test_an_upload_is_private_until_it_is_deleted_without_a_trace(
     expect(page.get_by_role("img", name=re.compile("numbers run from"))).to_be_visible()
     expect_open_to_everybody(page)
 
-    images = bring(page, live.url, 1, "pets.zip", pictures())
+    images = upload_file(page, live.url, 1, "pets.zip", pictures())
     expect(page.get_by_text("36 pictures of 3 classes")).to_be_visible()
     expect(page.get_by_text("Every class of these pictures fits a label")).to_be_visible()
     expect(page.get_by_role("list", name="Some of the pictures").locator("img")).not_to_have_count(

@@ -31,7 +31,7 @@ def stripes() -> bytes:
     return buffer.getvalue()
 
 
-def bring(page: Page, content: bytes) -> None:
+def upload_file(page: Page, content: bytes) -> None:
     page.get_by_role("radio", name="Upload").click()
     page.locator("input[type=file]").set_input_files(
         {"name": "mine.png", "mimeType": "image/png", "buffer": content}
@@ -52,7 +52,7 @@ def trying(page: Page, live: LiveServer) -> Page:
 
 def test_an_uploaded_picture_is_named_by_every_variant(trying: Page) -> None:
     page = trying
-    bring(page, stripes())
+    upload_file(page, stripes())
     summary = page.get_by_role("region", name="Summary")
     expect(summary).to_be_visible()
     cards = page.get_by_role("list", name="Answers").locator("> li")
@@ -77,8 +77,8 @@ def test_an_uploaded_picture_is_named_by_every_variant(trying: Page) -> None:
 
 
 def test_what_is_no_picture_is_said(trying: Page) -> None:
-    bring(trying, b"I am a text.")
+    upload_file(trying, b"I am a text.")
     alert = trying.get_by_test_id("stAlert")
     expect(alert).to_contain_text("not a JPEG, PNG or WebP picture")
-    bring(trying, b"")
+    upload_file(trying, b"")
     expect(alert).to_contain_text("0 bytes")

@@ -306,7 +306,7 @@ def test_without_accuracy_the_verdict_says_what_it_cannot_know():
 
 def test_a_variant_that_brings_little_does_not_replace_float32():
     rows = [fixtures.float32(), fixtures.result("dynamic", "x86", size_bytes=9_000_000, ratio=1.01)]
-    assert _verdict(rows).sentence.startswith("Keep float32: no variant brings enough")
+    assert _verdict(rows).sentence.startswith("Keep float32: no variant gains enough")
 
 
 def test_budgets_that_only_float_keeps():

@@ -35,7 +35,7 @@ def test_a_backend_with_one_scale_a_layer_is_offered_one_a_channel() -> None:
     assert "one weight scale for each channel" in told("static", "qnnpack")
 
 
-def test_settings_that_were_changed_already_stay_in_the_neighbours() -> None:
+def test_settings_that_were_changed_already_stay_in_the_suggestions() -> None:
     found = told("static", "x86", observer="minmax")
     assert found["1,024 calibration images instead of 256"].settings == (
         ("calibration_images", 1_024),
@@ -60,7 +60,7 @@ def test_what_a_backend_cannot_do_is_not_offered() -> None:
 
 
 @pytest.mark.parametrize("workflow", ["float32", "pretrained"])
-def test_what_has_no_settings_has_no_neighbours(workflow: str) -> None:
+def test_what_has_no_settings_has_no_suggestions(workflow: str) -> None:
     assert suggested_variants(fixtures.result(workflow, "x86"), REQUEST) == ()
 
 

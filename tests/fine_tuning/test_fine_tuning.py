@@ -42,14 +42,14 @@ def uploads(settings: Settings) -> Uploads:
     return Uploads(settings)
 
 
-def bring(uploads: Uploads, content: bytes, classes: tuple[tuple[str, int], ...]) -> Upload:
+def add_upload(uploads: Uploads, content: bytes, classes: tuple[tuple[str, int], ...]) -> Upload:
     upload = uploads.receive("my drawings.zip", [content], "me")
     return uploads.describe(upload.token, images=UploadedImages(COUNT, classes))
 
 
 @pytest.fixture(scope="module")
 def drawings(uploads: Uploads) -> Upload:
-    return bring(uploads, packed(COUNT), tuple((kind, COUNT // 2) for kind in KINDS))
+    return add_upload(uploads, packed(COUNT), tuple((kind, COUNT // 2) for kind in KINDS))
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_whose_pictures_they_are_not_cannot_train_with_them(
 
 
 def test_pictures_without_classes_are_refused(fine_tuning: FineTuning, uploads: Uploads) -> None:
-    loose = bring(uploads, packed(4), ())
+    loose = add_upload(uploads, packed(4), ())
     with pytest.raises(RequestError, match=r"my drawings\.zip does not hold pictures of two"):
         fine_tuning.start(FineTuningSpec(BACKBONE, loose.name), "me")
     uploads.delete(loose.token)
@@ -194,7 +194,7 @@ def test_a_point_that_was_not_heard_leaves_the_others() -> None:
 
 
 def test_too_few_pictures_are_refused_in_the_child(uploads: Uploads, tmp_path: Path) -> None:
-    few = bring(uploads, packed(30), tuple((kind, 15) for kind in KINDS))
+    few = add_upload(uploads, packed(30), tuple((kind, 15) for kind in KINDS))
     with pytest.raises(RequestError, match="too few to train on"):
         run_fine_tuning_child(Listener(), FineTuningSpec(BACKBONE, few.name), tmp_path)  # type: ignore[arg-type]
     uploads.delete(few.token)

@@ -1,7 +1,7 @@
 """An independent reader of phones' files: the PyTorch 1.13 that Debian packages.
 
 It was built by others, two years before lite files of torch 2 were written, and its lite
-interpreter is the one that PyTorch Mobile 1.13 brings to a phone. `make test` installs it.
+interpreter is the one that PyTorch Mobile 1.13 has on a phone. `make test` installs it.
 """
 
 import subprocess

@@ -44,7 +44,7 @@ def running(measured: int) -> JobView:
 
 
 def waiting(ahead: int, starts_in_s: float | None) -> JobView:
-    """Return the typical comparison while others are measured; one brings a cell of it."""
+    """Return the typical comparison while others are measured, which share a cell with it."""
     cells = [
         CellProgress(place, cell.workflow, cell.backend, "waiting", elsewhere=place == 1)
         for place, cell in enumerate(running(0).cells)

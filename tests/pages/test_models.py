@@ -92,7 +92,7 @@ def open_site(open_page: Open) -> Open:
     return open_site
 
 
-def bring(
+def add_upload(
     fake: FakeComparisons,
     found: UploadedModel | UploadedImages | None = PETS,
     filename: str = "pets.pt",
@@ -292,7 +292,7 @@ def test_a_look_can_be_stopped(open_page: Open, fake: FakeComparisons) -> None:
 
 
 def test_a_refusal_says_why_and_what_to_do(open_page: Open, fake: FakeComparisons) -> None:
-    mine = bring(fake, None)
+    mine = add_upload(fake, None)
     problem = RequestError("Its numbers fit no architecture.", "Upload a TorchScript program.")
     look(fake, mine, "failed", problem=problem)
     fake.uploads.delete(mine.token)
@@ -307,7 +307,7 @@ def test_a_refusal_says_why_and_what_to_do(open_page: Open, fake: FakeComparison
 def test_nobody_else_sees_a_look(
     open_page: Open, fake: FakeComparisons, browse_as: Browse, how: TaskState
 ) -> None:
-    mine = bring(fake)
+    mine = add_upload(fake)
     look(fake, mine, how, problem=RequestError("Secret."))
     browse_as("somebody else")
     page = open_page(part="bring", upload=mine.token)
@@ -321,7 +321,7 @@ def test_an_upload_that_never_was_is_not_here(open_page: Open, token: str) -> No
 
 
 def test_a_file_nobody_looked_at_can_still_be(open_page: Open, fake: FakeComparisons) -> None:
-    mine = bring(fake, None)
+    mine = add_upload(fake, None)
     page = open_page(part="bring", upload=mine.token)
     assert "pets.pt was not inspected yet" in said(page)
     page.button(key="look").click().run()
@@ -332,17 +332,17 @@ def test_a_file_nobody_looked_at_can_still_be(open_page: Open, fake: FakeCompari
 
 
 def test_what_was_recognised_is_said_in_words(open_page: Open, fake: FakeComparisons) -> None:
-    page = open_page(part="bring", upload=bring(fake).token)
+    page = open_page(part="bring", upload=add_upload(fake).token)
     assert "ResNet-18 with 3 classes, 11.2 M parameters. A state dict" in said(page)
     assert "which was taken off" in said(page)
-    program = open_page(part="bring", upload=bring(fake, PROGRAM).token)
+    program = open_page(part="bring", upload=add_upload(fake, PROGRAM).token)
     assert "only ever runs locked in" in said(program)
 
 
 def test_the_form_is_kept_and_leads_to_the_comparison(
     open_site: Open, fake: FakeComparisons
 ) -> None:
-    mine, images = bring(fake), bring(fake, PICTURES, "pets.zip")
+    mine, images = add_upload(fake), add_upload(fake, PICTURES, "pets.zip")
     page = open_site(part="bring", upload=mine.token)
     page.number_input(key=field(page, mine, "size")).set_value(96)
     page.number_input(key=field(page, mine, "resize")).set_value(128)
@@ -367,7 +367,7 @@ def test_the_form_is_kept_and_leads_to_the_comparison(
 
 
 def test_nothing_changed_is_nothing_to_save(open_page: Open, fake: FakeComparisons) -> None:
-    page = open_page(part="bring", upload=bring(fake).token)
+    page = open_page(part="bring", upload=add_upload(fake).token)
     assert page.button(key="save-model").disabled
     assert page.button(key="compare-upload").label == "Compare it"
 
@@ -387,7 +387,7 @@ def test_nothing_changed_is_nothing_to_save(open_page: Open, fake: FakeCompariso
 def test_what_is_wrong_is_said_and_not_kept(
     open_page: Open, fake: FakeComparisons, name: str, value: str, sentence: str
 ) -> None:
-    mine = bring(fake)
+    mine = add_upload(fake)
     page = open_page(part="bring", upload=mine.token)
     widget = page.text_area if name == "labels" else page.text_input
     widget(key=field(page, mine, name)).set_value(value).run()
@@ -399,14 +399,14 @@ def test_what_is_wrong_is_said_and_not_kept(
 def test_a_square_larger_than_the_picture_is_refused(
     open_page: Open, fake: FakeComparisons
 ) -> None:
-    mine = bring(fake)
+    mine = add_upload(fake)
     page = open_page(part="bring", upload=mine.token)
     page.number_input(key=field(page, mine, "size")).set_value(128).run()
     assert "A picture of 72 px has no square of 128 px in it" in said(page)
 
 
 def test_a_preset_writes_mean_and_std(open_page: Open, fake: FakeComparisons) -> None:
-    mine = bring(fake)
+    mine = add_upload(fake)
     page = open_page(part="bring", upload=mine.token)
     preset = page.segmented_control(key=field(page, mine, "preset"))
     assert preset.value == "ImageNet"
@@ -419,7 +419,7 @@ def test_a_preset_writes_mean_and_std(open_page: Open, fake: FakeComparisons) ->
 def test_an_architecture_that_fits_as_well_can_be_taken(
     open_page: Open, fake: FakeComparisons
 ) -> None:
-    mine = bring(fake)
+    mine = add_upload(fake)
     look(fake, mine, candidates=("torchvision/resnet18", "torchvision/swin_t"))
     page = open_page(part="bring", upload=mine.token)
     page.selectbox(key=field(page, mine, "architecture")).set_value("torchvision/swin_t").run()
@@ -433,7 +433,7 @@ def test_an_architecture_that_fits_as_well_can_be_taken(
 def test_labels_come_from_a_file_or_from_the_folders_of_images(
     open_page: Open, fake: FakeComparisons
 ) -> None:
-    mine, images = bring(fake), bring(fake, PICTURES, "pets.zip")
+    mine, images = add_upload(fake), add_upload(fake, PICTURES, "pets.zip")
     page = open_page(part="bring", upload=mine.token)
     key = field(page, mine, "labels")
     page.file_uploader[0].upload("names.json", b'{"0": "x", "2": "z", "1": "y"}', "text/json").run()
@@ -488,7 +488,7 @@ def png() -> bytes:
 
 
 def test_pictures_are_counted_shown_and_warned_of(open_page: Open, fake: FakeComparisons) -> None:
-    mine = bring(fake, PICTURES, "pets.zip")
+    mine = add_upload(fake, PICTURES, "pets.zip")
     look(fake, mine, thumbnails=(("cat", png()), ("<b>", png())))
     page = open_page(part="bring", upload=mine.token)
     assert "17 pictures of 3 classes." in said(page)
@@ -501,7 +501,7 @@ def test_pictures_are_counted_shown_and_warned_of(open_page: Open, fake: FakeCom
 
 
 def test_without_labels_there_is_agreement_only(open_page: Open, fake: FakeComparisons) -> None:
-    mine = bring(fake, UploadedImages(40), "loose.zip")
+    mine = add_upload(fake, UploadedImages(40), "loose.zip")
     page = open_page(part="bring", upload=mine.token)
     assert "40 pictures without labels" in said(page)
     assert "agreement with float32 is measured instead of accuracy" in said(page)
@@ -510,8 +510,8 @@ def test_without_labels_there_is_agreement_only(open_page: Open, fake: FakeCompa
 def test_only_classes_that_fit_no_label_are_mapped_by_hand(
     open_page: Open, fake: FakeComparisons
 ) -> None:
-    bring(fake, replace(PETS, labels=("Cat", "hound", "bear")))
-    mine = bring(fake, PICTURES, "pets.zip")
+    add_upload(fake, replace(PETS, labels=("Cat", "hound", "bear")))
+    mine = add_upload(fake, PICTURES, "pets.zip")
     page = open_page(part="bring", upload=mine.token)
     mapped = [box for box in page.selectbox if str(box.key).startswith("map-")]
     assert [box.label for box in mapped] == ["dog"]
@@ -535,8 +535,8 @@ def test_only_classes_that_fit_no_label_are_mapped_by_hand(
 def test_the_next_step_is_to_teach_where_no_class_is_the_models(
     open_page: Open, fake: FakeComparisons, labels: tuple[str, ...], main: str
 ) -> None:
-    bring(fake, replace(PETS, labels=labels))
-    page = open_page(part="bring", upload=bring(fake, PICTURES, "pets.zip").token)
+    add_upload(fake, replace(PETS, labels=labels))
+    page = open_page(part="bring", upload=add_upload(fake, PICTURES, "pets.zip").token)
     kinds = {key: page.button(key=key).proto.type for key in ("compare-images", "fine-tune-images")}
     assert [key for key, kind in kinds.items() if kind == "primary"] == [main]
 
@@ -544,8 +544,8 @@ def test_the_next_step_is_to_teach_where_no_class_is_the_models(
 def test_pictures_whose_classes_all_fit_need_no_mapping(
     open_page: Open, fake: FakeComparisons
 ) -> None:
-    bring(fake, replace(PETS, labels=("cat", "dog", "bear")))
-    page = open_page(part="bring", upload=bring(fake, PICTURES, "pets.zip").token)
+    add_upload(fake, replace(PETS, labels=("cat", "dog", "bear")))
+    page = open_page(part="bring", upload=add_upload(fake, PICTURES, "pets.zip").token)
     assert "Every class of these pictures fits a label" in said(page)
 
 
@@ -562,9 +562,9 @@ def test_before_anything_is_uploaded_it_says_what_will_be_here(open_page: Open) 
 def test_uploads_are_listed_with_what_they_are_and_when_they_go(
     open_page: Open, fake: FakeComparisons
 ) -> None:
-    bring(fake)
-    bring(fake, PICTURES, "pets.zip")
-    bring(fake, PETS, "theirs.pt", owner="somebody else")
+    add_upload(fake)
+    add_upload(fake, PICTURES, "pets.zip")
+    add_upload(fake, PETS, "theirs.pt", owner="somebody else")
     page = open_page(part="mine")
     assert "pets.pt, ResNet-18 with 3 classes" in said(page)
     assert "pets.zip, 17 pictures of 3 classes" in said(page)
@@ -575,7 +575,7 @@ def test_uploads_are_listed_with_what_they_are_and_when_they_go(
 
 
 def test_an_upload_is_edited_and_compared(open_site: Open, fake: FakeComparisons) -> None:
-    mine = bring(fake)
+    mine = add_upload(fake)
     page = open_site(part="mine")
     page.button(key=f"edit-{mine.token}").click().run()
     assert page.query_params == {"part": "bring", "upload": mine.token}
@@ -585,7 +585,7 @@ def test_an_upload_is_edited_and_compared(open_site: Open, fake: FakeComparisons
 
 
 def test_an_upload_is_deleted_when_asked_twice(open_page: Open, fake: FakeComparisons) -> None:
-    mine = bring(fake)
+    mine = add_upload(fake)
     page = open_page(part="mine")
     assert f"delete-{mine.token}" not in {button.key for button in page.button}
     page.session_state[f"delete-fold-{mine.token}"] = True
@@ -618,7 +618,7 @@ def press(page: AppTest, label: str) -> AppTest:
 def test_the_first_page_offers_ones_own_models_and_images(
     open_page: Open, fake: FakeComparisons
 ) -> None:
-    mine, images = bring(fake), bring(fake, PICTURES, "pets.zip")
+    mine, images = add_upload(fake), add_upload(fake, PICTURES, "pets.zip")
     page = open_page(APP, model=mine.name, images=images.name)
     assert "pets · yours" in page.selectbox(key="model").options
     assert "pets has not been measured yet" in said(page)
@@ -632,7 +632,7 @@ def test_the_first_page_offers_ones_own_models_and_images(
 def test_nobody_else_is_offered_them(
     open_page: Open, fake: FakeComparisons, browse_as: Browse
 ) -> None:
-    mine, images = bring(fake), bring(fake, PICTURES, "pets.zip")
+    mine, images = add_upload(fake), add_upload(fake, PICTURES, "pets.zip")
     browse_as("somebody else")
     page = open_page(APP, model=mine.name, images=images.name)
     assert page.selectbox(key="model").value == state.DEFAULT_MODEL
@@ -645,7 +645,7 @@ def test_nobody_else_is_offered_them(
 def test_a_shared_comparison_is_shown_but_not_measured(
     open_page: Open, fake: FakeComparisons, browse_as: Browse
 ) -> None:
-    mine = bring(fake)
+    mine = add_upload(fake)
     fake.views["shared"] = view(of_upload(mine.name))
     browse_as("somebody else")
     page = open_page(APP, model=mine.name, job="shared")
@@ -683,7 +683,7 @@ def test_somebody_elses_upload_is_refused_when_asked_for_by_hand(
     fake: FakeComparisons, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "remember_job", lambda *_: None)
-    theirs = bring(fake, PETS if what == "model" else PICTURES, owner="somebody else")
+    theirs = add_upload(fake, PETS if what == "model" else PICTURES, owner="somebody else")
     asked = (
         request_of(theirs.name)
         if what == "model"
@@ -692,7 +692,7 @@ def test_somebody_elses_upload_is_refused_when_asked_for_by_hand(
     with pytest.raises(RequestError, match=f"Somebody else uploaded the?[si]s?e? {what}"):
         widgets.start([fixtures.typical().request, asked], hosts.here())
     assert not fake.started
-    own = bring(fake)
+    own = add_upload(fake)
     widgets.start([request_of(own.name)], hosts.here())
     assert [request.model.name for request in fake.started] == [own.name]
 
@@ -702,13 +702,13 @@ def test_a_program_is_exported_where_no_source_is_needed(
 ) -> None:
     fake.exports = FakeExports(tmp_path)  # type: ignore[attr-defined]
     export = PROJECT / "pages" / "Export.py"
-    program = bring(fake, PROGRAM).name
+    program = add_upload(fake, PROGRAM).name
     page = open_page(export, model=program, workflow="static", backend="x86")
     assert "Make the file" in buttons(page)
     page = open_page(export, model=program, workflow="static", backend="x86", format="onnx")
     assert "without the source that ONNX is written from" in said(page)
     assert "Make the file" not in buttons(page)
-    theirs = open_page(export, model=bring(fake, owner="somebody else").name)
+    theirs = open_page(export, model=add_upload(fake, owner="somebody else").name)
     assert "Somebody else uploaded this model, or it is gone" in said(theirs)
 
 
@@ -717,7 +717,7 @@ def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
 ) -> None:
     fake.exports = FakeExports(tmp_path)  # type: ignore[attr-defined]
     export = PROJECT / "pages" / "Export.py"
-    pictures = bring(fake, PICTURES).name
+    pictures = add_upload(fake, PICTURES).name
     row = fixtures.typical().results[1]
     address = exporting.link(row, ImageSpec(pictures))
     assert address["images"] == pictures
@@ -726,7 +726,7 @@ def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
     assert "Evaluated with your images" in said(page)
     # What was uploaded here is no zip: the page says so, and stands.
     assert "cannot be read" in page.error[0].value
-    theirs = bring(fake, PICTURES, owner="somebody else").name
+    theirs = add_upload(fake, PICTURES, owner="somebody else").name
     assert exporting.link(row, ImageSpec(theirs)) == {}
     page = open_page(export, **{**address, "images": theirs})
     assert page.selectbox(key="images").value is None
@@ -741,7 +741,7 @@ def test_nobody_else_sees_the_pictures_through_a_comparison(
     page: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pictures = bring(fake, PICTURES).name
+    pictures = add_upload(fake, PICTURES).name
     typical = fixtures.typical()
     asked = replace(typical.request, images=ImageSpec(pictures))
     fake.views["shared"] = view(replace(typical, request=asked))
@@ -753,7 +753,7 @@ def test_nobody_else_sees_the_pictures_through_a_comparison(
 
 
 def test_a_program_is_not_offered_to_be_tried(open_page: Open, fake: FakeComparisons) -> None:
-    fake.views["done"] = view(of_upload(bring(fake, PROGRAM).name))
+    fake.views["done"] = view(of_upload(add_upload(fake, PROGRAM).name))
     fake.store, fake.playground = None, FakePlayground(here=True)  # type: ignore[attr-defined]
     links = [each.proto.label for each in open_page(APP, job="done").get("page_link")]
     assert not [label for label in links if label.startswith("Try one")]
@@ -764,7 +764,7 @@ def test_a_program_is_not_offered_to_be_tried(open_page: Open, fake: FakeCompari
 def test_a_refused_pickle_comes_with_a_program_to_copy(
     open_page: Open, fake: FakeComparisons
 ) -> None:
-    mine = bring(fake, None)
+    mine = add_upload(fake, None)
     problem = RequestError("It is a program.", "Save its numbers:\nimport torch\ntorch.save(m)")
     look(fake, mine, "failed", problem=problem)
     fake.uploads.delete(mine.token)
@@ -774,8 +774,8 @@ def test_a_refused_pickle_comes_with_a_program_to_copy(
 
 
 def test_uploads_of_one_name_are_distinguished(open_page: Open, fake: FakeComparisons) -> None:
-    zoo = bring(fake, PICTURES, "zoo.zip")
-    bring(fake, PETS), bring(fake, PETS), bring(fake, PICTURES, "zoo.zip")
+    zoo = add_upload(fake, PICTURES, "zoo.zip")
+    add_upload(fake, PETS), add_upload(fake, PETS), add_upload(fake, PICTURES, "zoo.zip")
     page = open_page(APP)
     for key in ("model", "images"):
         options = page.selectbox(key=key).options
@@ -788,7 +788,7 @@ def test_uploads_of_one_name_are_distinguished(open_page: Open, fake: FakeCompar
 def test_pictures_that_judge_are_named_outside_the_fold(
     open_page: Open, fake: FakeComparisons
 ) -> None:
-    page = open_page(APP, images=bring(fake, PICTURES, "zoo.zip").name)
+    page = open_page(APP, images=add_upload(fake, PICTURES, "zoo.zip").name)
     assert "Evaluated with your images: zoo" in said(page)
     assert "Shipped example" not in said(page)
     assert "has not been measured yet" in said(page)
@@ -798,13 +798,13 @@ def test_pictures_that_judge_are_named_outside_the_fold(
 def test_an_exported_file_is_named_after_the_file_it_came_from(
     fake: FakeComparisons, uploaded_as: str, named: str
 ) -> None:
-    mine = bring(fake, PETS, uploaded_as)
+    mine = add_upload(fake, PETS, uploaded_as)
     spec = exports.planned(ModelSpec(mine.name), Variant("float32", None), "torchscript")
     assert exports.file_name(spec) == f"{named}-float32.pt"
 
 
 def test_an_upload_is_called_after_its_file(fake: FakeComparisons) -> None:
-    mine = bring(fake, PETS, "my.pets.pt")
+    mine = add_upload(fake, PETS, "my.pets.pt")
     assert titles.model(ModelSpec(mine.name)) == "my.pets"
     fake.uploads.delete(mine.token)
     assert titles.model(ModelSpec(mine.name)) == "a deleted upload"

@@ -58,7 +58,7 @@ def narrowed(page: AppTest) -> AppTest:
     return page.run()
 
 
-def bring(page: AppTest, text: str) -> AppTest:
+def upload_file(page: AppTest, text: str) -> AppTest:
     page.segmented_control(key="sweep.how").set_value("Upload a file").run()
     page.text_area(key="sweep.text").set_value(text)
     return page.run()
@@ -169,14 +169,14 @@ def test_what_is_chosen_can_be_taken_away_as_the_file_that_asks_for_it(
 
 
 def test_a_pasted_file_is_counted_and_started(open_page: Open, fake: FakeComparisons) -> None:
-    page = bring(open_page(), sweeps.EXAMPLE)
+    page = upload_file(open_page(), sweeps.EXAMPLE)
     assert "**24 variants** of 2 models" in said(page)
     start(page)
     assert len(fake.started) == 4
 
 
 def test_an_uploaded_file_wins(open_page: Open, fake: FakeComparisons) -> None:
-    page = bring(open_page(), sweeps.EXAMPLE)
+    page = upload_file(open_page(), sweeps.EXAMPLE)
     text = b'models = "bundled/row_lstm"\nworkflows = "dynamic"\nbackends = "x86"\n'
     page.file_uploader(key="sweep.file").upload("mine.toml", text, "application/toml").run()
     assert "**2 variants** of 1 model" in said(page)
@@ -191,7 +191,7 @@ def test_an_uploaded_file_wins(open_page: Open, fake: FakeComparisons) -> None:
     ],
 )
 def test_a_mistake_in_a_file_is_a_sentence(open_page: Open, text: str, sentence: str) -> None:
-    page = bring(open_page(), text)
+    page = upload_file(open_page(), text)
     assert sentence in re.sub(r"\\", "", page.warning[0].value)
     assert page.button(key="sweep.start").disabled
 

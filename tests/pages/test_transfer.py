@@ -79,7 +79,7 @@ def open_page(fake: FakeFineTuning) -> Open:
     return open_page
 
 
-def bring(uploads: Uploads, name: str = "pets.zip", labelled: bool = True) -> Upload:
+def add_upload(uploads: Uploads, name: str = "pets.zip", labelled: bool = True) -> Upload:
     upload = uploads.receive(name, [b"zip"], ME)
     classes = (("cat", 60), ("dog", 40)) if labelled else ()
     return uploads.describe(upload.token, images=UploadedImages(100, classes))
@@ -87,7 +87,7 @@ def bring(uploads: Uploads, name: str = "pets.zip", labelled: bool = True) -> Up
 
 @pytest.fixture
 def pets(uploads: Uploads) -> Upload:
-    return bring(uploads)
+    return add_upload(uploads)
 
 
 def fine_tuned(uploads: Uploads) -> Upload:
@@ -131,7 +131,7 @@ def labels(page: AppTest) -> list[str]:
 
 
 def test_without_images_it_leads_to_their_upload(open_page: Open, uploads: Uploads) -> None:
-    bring(uploads, "loose.zip", labelled=False)
+    add_upload(uploads, "loose.zip", labelled=False)
     page = open_page()
     assert "Upload images first" in html(page)
     assert labels(page) == ["Upload images"]
@@ -141,7 +141,7 @@ def test_without_images_it_leads_to_their_upload(open_page: Open, uploads: Uploa
 def test_a_run_is_started_with_what_is_chosen(
     open_page: Open, fake: FakeFineTuning, uploads: Uploads, pets: Upload
 ) -> None:
-    birds = bring(uploads, "birds.zip")
+    birds = add_upload(uploads, "birds.zip")
     page = open_page()
     assert "Nothing fine-tuned yet" in html(page)
     options = page.selectbox(key="images").options

@@ -254,7 +254,7 @@ def test_an_empty_or_too_large_file_is_refused_at_once(
     assert not fake.started
 
 
-def test_what_is_no_picture_is_said_with_what_to_bring(
+def test_what_is_no_picture_is_said_with_what_to_upload(
     open_page: Open, fake: FakePlayground
 ) -> None:
     fake.answer = PlaygroundView(

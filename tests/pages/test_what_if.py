@@ -1,4 +1,4 @@
-"""What another setting would bring: one press measures it beside the others."""
+"""Suggested settings: one press measures them beside the others."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -86,7 +86,7 @@ class Desk:
     comparisons: Service
     settings: Settings
 
-    def bring(self, name: str, content: bytes) -> str:
+    def add_upload(self, name: str, content: bytes) -> str:
         """Return the token of what was looked at and taken."""
         upload = self.comparisons.uploads.receive(name, [content], "me")
         self.comparisons.inspections.start(upload)
@@ -123,7 +123,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.fixture(scope="module")
 def images(desk: Desk) -> str:
-    return desk.bring("colours.zip", pictures())
+    return desk.add_upload("colours.zip", pictures())
 
 
 def artifacts(settings: Settings) -> list[Path]:
@@ -134,7 +134,7 @@ def artifacts(settings: Settings) -> list[Path]:
 def test_a_program_is_compared_and_leaves_nothing(
     desk: Desk, images: str, content: Callable[[], bytes]
 ) -> None:
-    token = desk.bring("ours.pt", content())
+    token = desk.add_upload("ours.pt", content())
     found = desk.compared(token, images, ("static", "dynamic", "qat"))
     assert [(row.workflow, row.accuracy is not None) for row in found.results] == [
         ("float32", True),
@@ -161,7 +161,7 @@ def test_a_program_is_compared_and_leaves_nothing(
 def test_weights_are_trained_further_on_uploaded_pictures(desk: Desk, images: str) -> None:
     buffer = io.BytesIO()
     torch.save(network().state_dict(), buffer)
-    token = desk.bring("ours.pth", buffer.getvalue())
+    token = desk.add_upload("ours.pth", buffer.getvalue())
     spec = exports.planned(
         ModelSpec(f"upload/{token}"),
         Variant("static", "x86", tuple(FEW["static"].items())),
@@ -193,7 +193,7 @@ def tried_locked_in(desk: Desk, found: Comparison) -> None:
 
 
 def test_a_program_has_no_format_that_needs_its_source(desk: Desk) -> None:
-    token = desk.bring("ours.pt", program())
+    token = desk.add_upload("ours.pt", program())
     for format, is_offered in (("onnx", False), ("mobile", True), ("torchscript", True)):
         spec = exports.planned(ModelSpec(f"upload/{token}"), Variant("float32", None), format, {})
         assert exports.supports(spec).ok == is_offered
@@ -224,7 +224,7 @@ def test_what_a_killed_process_left_to_remove_is_removed(desk: Desk) -> None:
 
 
 def test_an_export_of_what_was_deleted_is_not_remembered(desk: Desk) -> None:
-    token = desk.bring("ours.pt", program())
+    token = desk.add_upload("ours.pt", program())
     model = ModelSpec(f"upload/{token}")
     spec = exports.planned(model, Variant("float32", None), "torchscript", {})
     desk.comparisons.exports.start(spec, "me")

@@ -1,4 +1,4 @@
-"""Imports the module that the environment names: how a test brings a backend to child processes."""
+"""Imports the module that the environment names: how a test adds a backend to child processes."""
 
 import importlib.util
 import os

@@ -215,7 +215,7 @@ def test_a_file_is_known_by_its_content(content, kind: str, tmp_path: Path) -> N
     assert inspect(path).kind == kind
 
 
-def test_onnx_is_refused_with_what_to_bring(tmp_path: Path) -> None:
+def test_onnx_is_refused_with_what_to_upload(tmp_path: Path) -> None:
     import onnx
 
     path = tmp_path / "a.bin"

@@ -1,4 +1,4 @@
-"""Zips of pictures that people bring: checked through, warned of, refused."""
+"""Uploaded zips of pictures: checked through, warned of, refused."""
 
 import base64
 import io

@@ -31,7 +31,7 @@ class PythonRuntime:
     """How Python runs one format.
 
     Attributes:
-        packages: what `pip` has to bring.
+        packages: the requirements for `pip`.
         imports: lines.
         load: lines that load the file, with `{path}` for an expression that gives its path.
         run: lines that make `scores`, one a class, from `batch`.
