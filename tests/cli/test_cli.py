@@ -63,7 +63,7 @@ calibration_images = 8
 # Runs the command line, then says on standard error which heavy libraries it has imported.
 WATCHED = """
 import sys
-from quantcore.cli import main
+from quantcore.cli.main import main
 sys.argv[0] = "quantcore"
 try:
     main()
@@ -74,7 +74,7 @@ finally:
 # A test run started in the background ignores Ctrl-C, and hands that down.
 INTERRUPTIBLE = """
 import signal
-from quantcore.cli import main
+from quantcore.cli.main import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main()
 """
