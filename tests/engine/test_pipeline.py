@@ -44,7 +44,7 @@ CELL_IN_A_PROCESS = """
 import sys
 from pathlib import Path
 from quantcore.sandbox import ProcessPool
-from quantcore.engine import PRELOADED_MODULES, Job, run_cell
+from quantcore.engine import PRELOADED_MODULES, CellContext, run_cell
 from quantcore.settings import Settings
 from quantcore.schema.request import CompareRequest
 from quantcore.cache import Store
@@ -52,7 +52,7 @@ from quantcore.cache import Store
 settings = Settings(Path(sys.argv[1]))
 request = CompareRequest.from_json(sys.argv[2])
 with ProcessPool(PRELOADED_MODULES) as pool, Store.open(settings) as store:
-    job = Job(request, settings, store, pool, lambda stage, share: None, lambda: False)
+    job = CellContext(request, settings, store, pool, lambda stage, share: None, lambda: False)
     result = run_cell(job, request.variants[0])
 print(result.cached, result.conversion_s, *result.latency_ms.samples)
 """
