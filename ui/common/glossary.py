@@ -70,7 +70,7 @@ KERNELS: Meanings = {
     "Engine": "The part of PyTorch that a backend's kernels are in. It is chosen before a file is "
     "loaded.",
     "VNNI": "Instructions of newer Intel and AMD processors that multiply 8-bit numbers at once. "
-    "Without them, 8-bit models gain less speed.",
+    "Without them, going to 8 bits gains less speed.",
 }
 FILES: Meanings = {
     "Artifact": "The file that would ship. Every size is its bytes; every latency and accuracy is "
