@@ -212,7 +212,7 @@ def test_json_on_standard_output_is_the_written_schema(
     assert first.returncode == 0, first.stderr
     schema = json.loads((PROJECT / "docs" / "schema.json").read_text())
     jsonschema.validate(parsed(first), schema)
-    assert Comparison.from_json(first.stdout).schema == parsed(first)["schema"] == 1
+    assert Comparison.from_json(first.stdout).schema == parsed(first)["schema"] == 2
 
 
 def test_json_has_the_promised_fields(first: "subprocess.CompletedProcess[str]") -> None:

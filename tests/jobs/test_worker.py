@@ -1,10 +1,9 @@
 """What a Dask worker keeps between cells, apart from any cluster."""
 
-import asyncio
-
 import pytest
 
 from quantcore.jobs import worker
+from tests.support.coroutines import run
 
 
 def test_only_so_many_cancelled_attempts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -12,5 +11,5 @@ def test_only_so_many_cancelled_attempts_are_remembered(monkeypatch: pytest.Monk
     monkeypatch.setattr(worker, "MAX_REMEMBERED_CANCELS", 3)
     # Every worker gets every cancel, also of attempts that run on another one.
     for number in range(10):
-        asyncio.run(worker.cancel(f"attempt {number}"))
+        run(worker.cancel(f"attempt {number}"))
     assert list(worker._cancelled) == ["attempt 7", "attempt 8", "attempt 9"]

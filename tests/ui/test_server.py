@@ -1,6 +1,5 @@
 """The server around the pages: visitors' cookies, and what happens when it starts and ends."""
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import streamlit as st
 from starlette.types import Message, Receive, Scope, Send
 
 from quantcore.service import Service
+from tests.support.coroutines import run
 from ui.common import server, state
 
 PAGE = b"text/html,application/xhtml+xml,*/*;q=0.8"
@@ -40,7 +40,7 @@ def cookie(accept: bytes = PAGE, sent: str = "", scheme: str = "http") -> str:
     async def receive() -> Message:
         return {"type": "http.request"}
 
-    asyncio.run(server.VisitorCookie(page)(scope, receive, send))
+    run(server.VisitorCookie(page)(scope, receive, send))
     found = dict(answers[0]["headers"]).get(b"set-cookie", b"")
     return str(found.decode())
 
@@ -102,7 +102,7 @@ def test_the_server_goes_on_with_what_was_under_way_and_pages_share_its_comparis
             assert resumed == [state.comparisons()]
             assert closed == []
 
-    asyncio.run(serve())
+    run(serve())
     assert closed == resumed
 
 
@@ -116,7 +116,7 @@ def test_a_server_starts_without_its_data_folder_and_pages_say_why(
             return str(state.problem())
 
     with caplog.at_level(logging.WARNING):
-        said = asyncio.run(serve())
+        said = run(serve())
     assert str(fresh) in said
     assert said in caplog.text
 

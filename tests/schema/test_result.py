@@ -1,0 +1,31 @@
+"""The public format of a comparison: what is written, and what of earlier versions is read."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+
+from quantcore.models import bundled_file
+from quantcore.schema import Comparison
+from tests.support import fixtures
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_what_is_written_is_schema_2() -> None:
+    written = fixtures.typical().to_json()
+    jsonschema.validate(json.loads(written), json.loads((DOCS / "schema.json").read_text()))
+    assert Comparison.from_json(written) == fixtures.typical()
+    assert json.loads(written)["schema"] == 2
+
+
+def test_a_file_of_schema_1_is_read_without_speed_ups_that_it_cannot_know() -> None:
+    text = bundled_file("comparison.json").read_text()
+    content = json.loads(text) | {"schema": 1}
+    for row in content["results"]:
+        row.pop("speedups", None)
+    jsonschema.validate(content, json.loads((DOCS / "schema-1.json").read_text()))
+    comparison = Comparison.from_json(json.dumps(content))
+    assert comparison.schema == 1
+    assert len(comparison.results) == len(content["results"])
+    assert all(row.speedups == {} for row in comparison.results)
