@@ -1,7 +1,7 @@
 """ONNX Runtime: its own quantizers, and QAT as torch trains it, in files of ONNX.
 
 Its quantizer keeps more of a float model's answers than torch's static modules exported to the same
-runtime (SQNR of the bundled models: `make bench onnxruntime`), so `static` and `dynamic` are its.
+runtime, range for range (`python -m benchmarks onnxruntime`), so `static` and `dynamic` are its.
 onnx and onnxruntime are imported inside functions that run in child processes only.
 """
 
