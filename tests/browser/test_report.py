@@ -131,7 +131,7 @@ def test_the_plot_answers(offline, folder):
     page.get_by_role("combobox").select_option(label="File size")
     expect(page.locator(".xtitle")).to_have_text("File size, MB")
     page.locator("#plot .point").first.hover(force=True)
-    expect(page.locator("#plot .hovertext")).to_contain_text("Against float32")
+    expect(page.locator("#plot .hovertext")).to_contain_text("Against its own float32")
 
 
 def saved(page: Page, button: str, folder: Path) -> Path:

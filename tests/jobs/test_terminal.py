@@ -9,6 +9,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from quantcore.cache import locks
 from quantcore.engine.pipeline import MACHINE_LOCK
 from quantcore.settings import Settings
@@ -38,6 +40,7 @@ def test_a_cluster_says_nothing_where_the_usual_port_is_taken() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.timed
 def test_a_command_that_is_terminated_while_it_waits_says_one_sentence(settings: Settings) -> None:
     arguments = ["compare", "bundled/mobilenet_v2", "--workflows", "dynamic", "--backends", "x86"]
     with (
@@ -51,7 +54,13 @@ def test_a_command_that_is_terminated_while_it_waits_says_one_sentence(settings:
         ) as process,
     ):
         assert process.stderr is not None
-        assert any("waiting for this machine" in line for line in process.stderr)
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "waiting for this machine" in line:
+                break
+        else:
+            pytest.fail(f"It ended before it waited: {lines}")
         pids = [pid for found in descendants(process.pid).values() for pid in found]
         process.terminate()
         # Progress may be told once more before the command hears of its end.
