@@ -121,6 +121,11 @@ def result_key(request: CompareRequest, variant: Variant, environment: Environme
     )
 
 
+def own_float(variant: Variant) -> Variant:
+    """Return the float32 variant that runs on the same runtime as a variant."""
+    return Variant(FLOAT32.workflow, runtime(variant.backend).float_backend)
+
+
 def float_variants(
     request: CompareRequest, variant: Variant, environment: Environment
 ) -> tuple[Variant, ...]:
@@ -128,7 +133,7 @@ def float_variants(
 
     They are its backend's, torch's, and what else of the kind the request asks for.
     """
-    own = Variant(FLOAT32.workflow, runtime(variant.backend).float_backend)
+    own = own_float(variant)
     requested = [each for each in request.variants if each.workflow == FLOAT32.workflow]
     return tuple(
         each

@@ -206,7 +206,7 @@ def _reference_floats(
     variant: Variant, floats: Mapping[Variant, Conversion]
 ) -> dict[Variant, Conversion]:
     """Return the floats that a variant's answers and 8-bit share are held against."""
-    own = Variant(FLOAT32.workflow, runtime(variant.backend).float_backend)
+    own = keys.own_float(variant)
     return {each: floats[each] for each in dict.fromkeys((FLOAT32, own))}
 
 
@@ -306,7 +306,7 @@ def _fidelity(
 
 def _int8_share(variant: Variant, evaluations: Mapping[Variant, Evaluation]) -> float:
     """Return the share of its own float32's multiply-adds that a file no longer runs in float."""
-    own = Variant(FLOAT32.workflow, runtime(variant.backend).float_backend)
+    own = keys.own_float(variant)
     whole = evaluations[own].float_multiply_adds
     if variant == own or not whole:
         return 0.0
