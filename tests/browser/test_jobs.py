@@ -84,7 +84,6 @@ def test_the_list_names_deletes_and_is_accessible(page: Page, tmp_path: Path) ->
         page.get_by_label("Name of this comparison").fill("For Friday")
         page.get_by_label("Name of this comparison").press("Enter")
         expect(page.get_by_role("link", name="For Friday")).to_be_visible()
-        page.keyboard.press("Escape")
         page.get_by_role("button", name="Delete").press("Enter")
         page.get_by_role("button", name="Delete it").press("Enter")
         expect(page.get_by_text("Nothing has been asked for yet")).to_be_visible()

@@ -79,12 +79,6 @@ def press(page: AppTest, label: str) -> AppTest:
     return next(button for button in page.button if button.label == label).click().run()
 
 
-def unfold(page: AppTest, key: str) -> AppTest:
-    """Open a fold as a click does."""
-    page.session_state[key] = True
-    return page.run()
-
-
 def test_an_empty_list_says_what_will_be_here_and_leads_to_it(open_page: Open) -> None:
     page = open_page()
     assert "Nothing has been asked for yet" in text(page)
@@ -150,7 +144,7 @@ def test_only_what_failed_is_tried_again(open_page: Open, queue: JobQueue) -> No
 
 def test_the_name_is_asked_for_in_a_fold(open_page: Open, queue: JobQueue) -> None:
     queues.add(queue, "over", fixtures.one_variant().results, owner=ME)
-    page = unfold(open_page(), "name-fold-over")
+    page = press(open_page(), "Name")
     page.text_input(key="name-over").set_value("  For Friday ").run()
     assert queue.jobs.get("over").name == "For Friday"
     assert links(page) == [("For Friday", "over")]
@@ -160,7 +154,7 @@ def test_deleting_takes_two_presses(open_page: Open, queue: JobQueue) -> None:
     queues.add(queue, "over", fixtures.one_variant().results, owner=ME)
     page = open_page()
     assert "Delete it" not in buttons(page)
-    page = press(unfold(page, "delete-fold-over"), "Delete it")
+    page = press(press(page, "Delete"), "Delete it")
     assert "Nothing has been asked for yet" in text(page)
     with pytest.raises(RequestError):
         queue.jobs.get("over")

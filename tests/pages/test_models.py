@@ -588,8 +588,7 @@ def test_an_upload_is_deleted_when_asked_twice(open_page: Open, fake: FakeCompar
     mine = add_upload(fake)
     page = open_page(part="mine")
     assert f"delete-{mine.token}" not in {button.key for button in page.button}
-    page.session_state[f"delete-fold-{mine.token}"] = True
-    page.run()
+    press(page, "Delete")
     assert "its comparisons included" in said(page)
     page.button(key=f"delete-{mine.token}").click().run()
     assert "You have not uploaded anything yet" in said(page)

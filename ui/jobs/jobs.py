@@ -10,7 +10,7 @@ from markupsafe import Markup
 from quantcore import wording
 from quantcore.jobs import Forecast, JobSummary
 from quantcore.schema import ModelSpec
-from ui.common import fragments, progress, site, state, visitor
+from ui.common import folds, fragments, progress, site, state, visitor
 from ui.common.markdown import Markdown, markdown
 
 PAGE_LENGTH = 20
@@ -210,28 +210,26 @@ def _act(act: Callable[[str], object], job_id: str) -> None:
 
 
 def _name(job: JobSummary) -> None:
-    """Draw a fold with the name; it is filled only when open, since there are many rows."""
-    with st.popover("Name", key=f"name-fold-{job.id}", on_change="rerun") as fold:
-        if fold.open:
-            key = f"name-{job.id}"
-            st.text_input(
-                "Name of this comparison",
-                job.name,
-                max_chars=LONGEST_NAME,
-                key=key,
-                placeholder=_models(job),
-                on_change=_rename,
-                args=[job.id, key],
-            )
+    if folds.unfold("Name", f"name-fold-{job.id}"):
+        key = f"name-{job.id}"
+        st.text_input(
+            "Name of this comparison",
+            job.name,
+            max_chars=LONGEST_NAME,
+            key=key,
+            placeholder=_models(job),
+            on_change=_rename,
+            args=[job.id, key],
+        )
 
 
 def _rename(job_id: str, key: str) -> None:
     name = str(st.session_state[key])
     progress.guarded(lambda: state.comparisons().rename(job_id, name))
+    folds.close()
 
 
 def _delete(job: JobSummary) -> None:
-    with st.popover("Delete", key=f"delete-fold-{job.id}", on_change="rerun") as fold:
-        if fold.open:
-            st.markdown(DELETE_SENTENCE)
-            _button("Delete it", job, state.comparisons().delete, "primary")
+    if folds.unfold("Delete", f"delete-fold-{job.id}"):
+        st.markdown(DELETE_SENTENCE)
+        _button("Delete it", job, state.comparisons().delete, "primary")

@@ -8,7 +8,7 @@ from quantcore import uploads, wording
 from quantcore.draw import titles
 from quantcore.schema import ModelSpec
 from quantcore.uploads import Upload
-from ui.common import fragments, owned_uploads, progress, site, state
+from ui.common import folds, fragments, owned_uploads, progress, site, state
 from ui.common.markdown import Markdown
 from ui.models import catalogue, pictures
 
@@ -91,17 +91,15 @@ def _address(upload: Upload) -> dict[str, str]:
 
 
 def _delete(upload: Upload) -> None:
-    """Draw a fold that asks once more; it is filled only when open."""
-    with st.popover("Delete", key=f"delete-fold-{upload.token}", on_change="rerun") as fold:
-        if fold.open:
-            st.markdown(DELETE_SENTENCE)
-            st.button(
-                "Delete it",
-                key=f"delete-{upload.token}",
-                type="primary",
-                on_click=_delete_now,
-                args=[upload.token],
-            )
+    if folds.unfold("Delete", f"delete-fold-{upload.token}"):
+        st.markdown(DELETE_SENTENCE)
+        st.button(
+            "Delete it",
+            key=f"delete-{upload.token}",
+            type="primary",
+            on_click=_delete_now,
+            args=[upload.token],
+        )
 
 
 def _delete_now(token: str) -> None:
