@@ -1,6 +1,6 @@
 """What a row of a list opens in its place: a question asked once more, a field.
 
-Not Streamlit's popover: in a list that grows shorter the browser hands the popover of a deleted row,
+Not Streamlit's popover: in a list that grows shorter the browser hands that of a deleted row,
 open as it is, to the next row, and the click meant to open that one closes it.
 """
 
