@@ -1,6 +1,6 @@
 """What people type for settings on the command line: `static.observer=minmax`, `opset=18`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from quantcore.errors import RequestError
 from quantcore.schema import Setting, canonical
@@ -12,8 +12,14 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def workflow_settings(assignments: Sequence[str]) -> dict[str, dict[str, Setting]]:
+def workflow_settings(
+    assignments: Sequence[str], options: Mapping[str, Setting] | None = None
+) -> dict[str, dict[str, Setting]]:
     """Return settings by workflow, as `WORKFLOW.SETTING=VALUE` gives them.
+
+    Args:
+        assignments: such texts.
+        options: settings with an option of their own, by `WORKFLOW.SETTING`; None is not given.
 
     Raises:
         RequestError: a text is none of these, or there is no such workflow.
@@ -28,6 +34,10 @@ def workflow_settings(assignments: Sequence[str]) -> dict[str, dict[str, Setting
                 "Write WORKFLOW.SETTING=VALUE: static.observer=minmax.",
             )
         chosen.setdefault(canonical(WORKFLOWS, name, "workflow"), {})[setting] = value(typed)
+    for target, given in (options or {}).items():
+        if given is not None:
+            name, _, setting = target.partition(".")
+            chosen.setdefault(name, {})[setting] = given
     return chosen
 
 

@@ -44,6 +44,10 @@ app = typer.Typer(
 cache_app = typer.Typer(help="The converted files and measured figures kept on this machine.")
 app.add_typer(cache_app, name="cache")
 
+MODEL_HELP = (
+    "bundled/NAME, torchvision/NAME, torchvision/NAME@random, or a file: weights (state dict, "
+    "safetensors), TorchScript or .pt2."
+)
 EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_REQUEST = 2
 WIDTH = 100
@@ -85,13 +89,7 @@ def environment() -> None:
 
 @app.command()
 def compare(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="bundled/NAME, torchvision/NAME, torchvision/NAME@random, or a file: weights "
-            "(state dict, safetensors), TorchScript or .pt2."
-        ),
-    ],
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     workflows: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(WORKFLOWS),
     backends: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(BACKENDS),
     evaluation_images: Annotated[
@@ -126,11 +124,9 @@ def compare(
     settings = Settings.from_env()
     files, budgets = outputs.Files(json, csv, html, markdown, svg), outputs.budgets(budget or [])
     files.require_folders()
-    chosen = arguments.workflow_settings(set_ or [])
-    if calibration_images is not None:
-        chosen.setdefault("static", {})["calibration_images"] = calibration_images
-    if qat_steps is not None:
-        chosen.setdefault("qat", {})["steps"] = qat_steps
+    chosen = arguments.workflow_settings(
+        set_ or [], {"static.calibration_images": calibration_images, "qat.steps": qat_steps}
+    )
 
     def ask(spec: ModelSpec) -> list[CompareRequest]:
         request = plan(

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic
 
-from quantcore.errors import CancelledError, QuantcoreError, RequestError
+from quantcore.errors import RequestError
 from quantcore.jobs.tasks import Spec, Task, View, cancelled
 
 ID_BYTES = 12
@@ -241,13 +241,8 @@ class BackgroundTasks(ABC, Generic[Spec, View]):
         """Do one task. The one place where any failure becomes a view of it."""
         try:
             self.work(task)
-        except CancelledError as error:
-            task.end("cancelled", error)
-        except QuantcoreError as error:
-            task.end("failed", error)
         except Exception as error:
-            reason = f"It ended with an error: {type(error).__name__}: {error}"
-            task.end("failed", QuantcoreError(reason, "Try it again, or something else."))
+            task.fail(error)
         else:
             task.end("done")
         self._finish(task)

@@ -27,6 +27,58 @@ OnMeasured = Callable[[VariantResult], None]
 _logger = logging.getLogger(__name__)
 
 
+class _InFlight:
+    """Claims that workers have, and outcomes that are not written yet; for any thread."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._claims: dict[str, Claim] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._idle: set[str] = set()
+
+    def add(self, claim: Claim) -> None:
+        with self._mutex:
+            self._claims[claim.attempt_id] = claim
+
+    def note_idle(self, claim: Claim) -> None:
+        """Let the worker have its next cell while the figures of this one still travel."""
+        with self._mutex:
+            if claim.attempt_id in self._claims:
+                self._idle.add(claim.attempt_id)
+
+    def end(self, claim: Claim, outcome: Outcome) -> None:
+        """Keep the outcome of an attempt until it is written."""
+        with self._mutex:
+            self._outcomes[claim.attempt_id] = outcome
+
+    def forget(self, claim: Claim) -> None:
+        """Forget an attempt whose outcome was written."""
+        with self._mutex:
+            del self._outcomes[claim.attempt_id], self._claims[claim.attempt_id]
+            self._idle.discard(claim.attempt_id)
+
+    def attempts(self) -> set[str]:
+        with self._mutex:
+            return set(self._claims)
+
+    def outcomes(self) -> list[tuple[Claim, Outcome]]:
+        with self._mutex:
+            return [(self._claims[each], outcome) for each, outcome in self._outcomes.items()]
+
+    def has_idle(self) -> bool:
+        with self._mutex:
+            return bool(self._idle)
+
+    def busy(self, host: Host) -> int:
+        """Return how many workers of a machine measure."""
+        with self._mutex:
+            return sum(
+                claim.host.digest == host.digest and claim.host.location == host.location
+                for attempt_id, claim in self._claims.items()
+                if attempt_id not in self._idle
+            )
+
+
 class Dispatcher:
     """A thread that leads, or waits to, until it is stopped."""
 
@@ -39,10 +91,8 @@ class Dispatcher:
         self._workers = workers
         self._on_measured = on_measured
         self._lock_path = settings.data / "locks" / "dispatcher"
+        self._in_flight = _InFlight()
         self._mutex = threading.Lock()
-        self._running: dict[str, Claim] = {}
-        self._outcomes: dict[str, Outcome] = {}
-        self._idle: set[str] = set()
         self._wake_up = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -77,22 +127,18 @@ class Dispatcher:
                 self._closed.wait(1.0)
 
     def _lead(self) -> None:
-        with self._mutex:
-            held = set(self._running)
-        self._claims.recover(but=held)
+        self._claims.recover(but=self._in_flight.attempts())
         self._take_over_earlier_environments()
         last_version: object = None
         while not self._closed.is_set():
             self._wake_up.clear()
             self._write_outcomes()
             version = self._queue.version()
-            with self._mutex:
-                is_idle = bool(self._idle)
             if version != last_version:
                 self._end_cancelled()
                 self._fill()
                 last_version = version
-            elif is_idle or self._claims.has_waiting("cluster"):
+            elif self._in_flight.has_idle() or self._claims.has_waiting("cluster"):
                 # Its workers come and go, and are done, without the job queue knowing.
                 self._fill()
             self._wake_up.wait(POLL_S)
@@ -112,22 +158,21 @@ class Dispatcher:
                 "have changed since.",
                 "Start the comparison again.",
             )
-            while claim := self._claims.claim(host):
-                self._claims.complete(claim.attempt_id, self._fail_job(claim, changed))
+            self._fail_waiting(host, changed)
 
     def _stop_if_closed(self) -> None:
         if self._closed.is_set():
             raise CancelledError("The server is ending.")
 
     def _end_cancelled(self) -> None:
-        for attempt_id in list(self._running):
+        for attempt_id in self._in_flight.attempts():
             if self._claims.is_cancelled(attempt_id):
                 self._workers.cancel(attempt_id)
 
     def _fill(self) -> None:
         """Claim as many cells as there are idle workers."""
         for host in self._hosts():
-            while self._has_room(host) and not self._closed.is_set():
+            while self._in_flight.busy(host) < host.workers and not self._closed.is_set():
                 claim = self._claims.claim(host)
                 if claim is None:
                     break
@@ -147,22 +192,11 @@ class Dispatcher:
     def _refuse_cluster(self, error: QuantcoreError) -> None:
         """End what waits for a scheduler that is gone; it can be measured here instead."""
         for host in self._claims.waiting_hosts():
-            while host.location == "cluster" and (claim := self._claims.claim(host)):
-                row = self._fail_job(claim, error)
-                self._claims.complete(claim.attempt_id, row)
-
-    def _has_room(self, host: Host) -> bool:
-        with self._mutex:
-            busy = sum(
-                claim.host.digest == host.digest and claim.host.location == host.location
-                for attempt_id, claim in self._running.items()
-                if attempt_id not in self._idle
-            )
-        return busy < host.workers
+            if host.location == "cluster":
+                self._fail_waiting(host, error)
 
     def _submit(self, claim: Claim) -> None:
-        with self._mutex:
-            self._running[claim.attempt_id] = claim
+        self._in_flight.add(claim)
 
         def on_progress(stage: str, share: float, worker: str) -> None:
             # It may be dropped: the next report has newer progress.
@@ -175,7 +209,8 @@ class Dispatcher:
         def on_free() -> None:
             # The other cells of the job wait until the row of its float32 is here.
             if claim.variant.workflow != FLOAT32.workflow:
-                self._note_idle(claim)
+                self._in_flight.note_idle(claim)
+                self._wake_up.set()
 
         try:
             self._workers.submit(claim, on_progress, on_done, on_free)
@@ -184,32 +219,20 @@ class Dispatcher:
         except QuantcoreError as error:
             self._finish(claim, self._fail_job(claim, error))
 
-    def _note_idle(self, claim: Claim) -> None:
-        """Let the worker have its next cell while the figures of this one still travel."""
-        with self._mutex:
-            if claim.attempt_id in self._running:
-                self._idle.add(claim.attempt_id)
-        self._wake_up.set()
-
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         """Keep the outcome of an attempt for the next round; called from any thread."""
-        with self._mutex:
-            self._outcomes[claim.attempt_id] = outcome
+        self._in_flight.end(claim, outcome)
         self._wake_up.set()
 
     def _write_outcomes(self) -> None:
         """Write outcomes to the queue. One that cannot be, on a full disk, is tried again."""
-        with self._mutex:
-            outcomes = dict(self._outcomes)
-        for attempt_id, outcome in outcomes.items():
+        for claim, outcome in self._in_flight.outcomes():
             try:
-                self._write(self._running[attempt_id], outcome)
+                self._write(claim, outcome)
             except StoreError:
                 _logger.exception("The outcome of a variant could not be written to the queue.")
                 return
-            with self._mutex:
-                del self._outcomes[attempt_id], self._running[attempt_id]
-                self._idle.discard(attempt_id)
+            self._in_flight.forget(claim)
 
     def _write(self, claim: Claim, outcome: Outcome) -> None:
         if outcome == "cancelled":
@@ -221,6 +244,11 @@ class Dispatcher:
             if isinstance(outcome, VariantResult) and claim.host.location == "cluster":
                 self._on_measured(outcome)
 
+    def _fail_waiting(self, host: Host, error: QuantcoreError) -> None:
+        """Fail every comparison of which a cell waits for a machine."""
+        while claim := self._claims.claim(host):
+            self._claims.complete(claim.attempt_id, self._fail_job(claim, error))
+
     def _fail_job(self, claim: Claim, error: QuantcoreError) -> Failure:
         """Fail what waits of a claim's comparison, and return the failure of the claimed cell."""
         row = failure(claim.request, claim.variant, error, claim.host.environment)
@@ -231,8 +259,6 @@ class Dispatcher:
 
     def _release_all(self) -> None:
         self._write_outcomes()
-        with self._mutex:
-            running = list(self._running)
-        for attempt_id in running:
+        for attempt_id in self._in_flight.attempts():
             self._workers.cancel(attempt_id)
             self._claims.release(attempt_id)

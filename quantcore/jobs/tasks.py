@@ -91,6 +91,16 @@ class Task(Generic[Spec, View]):
         since, limit = self._working_since, self._timeout_s
         return since is not None and limit is not None and time.monotonic() - since > limit
 
+    def fail(self, error: Exception) -> None:
+        """Record what ended the task: that it was cancelled, or why it failed."""
+        if isinstance(error, CancelledError):
+            self.end("cancelled", error)
+        elif isinstance(error, QuantcoreError):
+            self.end("failed", error)
+        else:
+            reason = f"It ended with an error: {type(error).__name__}: {error}"
+            self.end("failed", QuantcoreError(reason, "Try it again, or something else."))
+
     def end(self, state: TaskState, problem: QuantcoreError | None = None) -> None:
         """Record the end of the task, unless it has ended already."""
         if state == "cancelled" and self.is_late:

@@ -48,8 +48,9 @@ def prepared(
         module = models.build_quantizable(inputs.spec)
         if equalized:
             equalize(module)
+        module.eval()
+        module.fuse_model(is_qat=False)  # type: ignore[operator]
         module.train(is_qat)
-        module.fuse_model(is_qat=is_qat)  # type: ignore[operator]
         module.qconfig = qconfig  # type: ignore[assignment]
         prepare = quantization.prepare_qat if is_qat else quantization.prepare
         observed: nn.Module = prepare(module, inplace=True)
@@ -70,7 +71,7 @@ def _prepared_by_tracing(
     module = models.build(inputs.spec)
     if equalized:
         equalize(module)
-    module.train(is_qat)
+    module = quantize_fx.fuse_fx(module.eval()).train(is_qat)
     return prepare(module, qconfigs.mapping(numerics, qconfig, is_qat), (example,))
 
 

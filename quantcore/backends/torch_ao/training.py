@@ -32,7 +32,6 @@ Part = TypeVar("Part")
 
 CALIBRATION_IMAGES = 256
 # Held-out accuracy is looked at this often, and training ends after this many looks without a rise.
-# Looking costs as much as training, so it is done seldom and on some of the pictures only.
 STEPS_BETWEEN_LOOKS = 20
 PATIENCE = 3
 IMAGES_A_LOOK = 500
@@ -66,30 +65,28 @@ def fine_tuned(
     # Depthwise convolutions train about twice as fast with the channels innermost.
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     _set_fake_quantization(module, observing=True, rounding=True)
-    _fine_tune(options, module, inputs, _scaled(report, 0.1, 0.95))
-    report("converting", 0.95)
-    module = module.to(memory_format=torch.contiguous_format)
-    return calibration.converted(module, inputs)
+    return _fine_tune(options, module, inputs, _scaled(report, 0.1, 0.95))
 
 
 def _fine_tune(
     options: QatOptions, module: "nn.Module", inputs: ConversionInput, report: Report
-) -> None:
+) -> "nn.Module":
+    """Train the prepared module; return the best of what it was converted to on the way."""
     import torch
 
     optimizer = torch.optim.SGD(module.parameters(), options.learning_rate, momentum=0.9)
     teacher = _teacher(inputs, options.batch)
-    best = _Best(module, _evaluate(module, inputs))
+    best = _Best(inputs, module)
     batches = _batches(options, _required(inputs.images.qat))
     for step in range(options.steps):
         report(f"training, step {step + 1} of at most {options.steps}", step / options.steps)
         _set_schedule(options, module, optimizer, step)
         _train_step(module, teacher, optimizer, next(batches))
         if (step + 1) % STEPS_BETWEEN_LOOKS == 0 or step + 1 == options.steps:
-            best.offer(module, _evaluate(module, inputs))
+            best.offer(module)
             if best.looks_without_rise >= PATIENCE:
                 break
-    module.load_state_dict(best.state)
+    return best.converted
 
 
 def _set_schedule(options: QatOptions, module: "nn.Module", optimizer: Any, step: int) -> None:
@@ -112,20 +109,31 @@ def _batches(options: QatOptions, split: "Split") -> Iterator["Tensor"]:
 
 
 class _Best:
-    """The best state seen so far, and how many looks ago it was better than all before."""
+    """The best converted module so far, and how many looks ago it was better than all before.
 
-    def __init__(self, module: "nn.Module", score: tuple[float, float]) -> None:
-        self.state = copy.deepcopy(module.state_dict())
-        self.score = score
+    What is judged is what would ship, in 8 bits, and it answers faster than the one in training.
+    """
+
+    def __init__(self, inputs: ConversionInput, module: "nn.Module") -> None:
+        self._inputs = inputs
+        self.converted = _converted(module, inputs)
+        self._score = _evaluate(self.converted, inputs)
         self.looks_without_rise = 0
 
-    def offer(self, module: "nn.Module", score: tuple[float, float]) -> None:
-        self.looks_without_rise += 1
-        if score > self.score:
-            rose = score[0] > self.score[0]
-            self.state, self.score = copy.deepcopy(module.state_dict()), score
-            if rose:
-                self.looks_without_rise = 0
+    def offer(self, module: "nn.Module") -> None:
+        candidate = _converted(module, self._inputs)
+        score = _evaluate(candidate, self._inputs)
+        self.looks_without_rise = 0 if score[0] > self._score[0] else self.looks_without_rise + 1
+        if score > self._score:
+            self.converted, self._score = candidate, score
+
+
+def _converted(module: "nn.Module", inputs: ConversionInput) -> "nn.Module":
+    """Return an 8-bit copy of the module in training, which stays as it is."""
+    import torch
+
+    copied = copy.deepcopy(module).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return calibration.converted(copied, inputs)
 
 
 def _teacher(inputs: ConversionInput, batch: int) -> Any:
@@ -159,13 +167,12 @@ def _evaluate(module: "nn.Module", inputs: ConversionInput) -> tuple[float, floa
     import torch
 
     split = _required(inputs.images.qat_held_out)
-    module.eval()
     right, loss = 0, 0.0
     count = min(IMAGES_A_LOOK, len(split))
     with torch.inference_mode():
         for images, targets in split.batches(EVALUATION_BATCH, count):
             labels = _required(targets)
-            logits = module(images.contiguous(memory_format=torch.channels_last))
+            logits = module(images)
             right += int((logits.argmax(1) == labels).sum())
             loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
     return right / count, -loss / count
