@@ -9,6 +9,7 @@ from quantcore.backends import onnxruntime, torch_engines
 from quantcore.backends.base import (
     Backend,
     ConvertedModel,
+    Recipe,
     RunsFormat,
     Step,
     Symbol,
@@ -24,6 +25,7 @@ __all__ = [
     "FLOAT",
     "Backend",
     "ConvertedModel",
+    "Recipe",
     "RunsFormat",
     "Step",
     "Symbol",

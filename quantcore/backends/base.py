@@ -48,13 +48,26 @@ class ConvertedModel(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What decides a conversion's numbers, beside the model, its pictures and the settings.
+
+    Attributes:
+        name: backends whose recipe is the same share one conversion.
+        packages: distributions whose versions decide the numbers, beside torch's own.
+    """
+
+    name: str
+    packages: tuple[str, ...] = ()
+
+
 class Step(Protocol):
     """One workflow, as one toolchain does it, for the backends that have this toolchain."""
 
     def supports(self, options: Any, subject: Subject, backend: Any) -> Support:
         """Return whether it can convert this model with these options, or why not. No torch."""
 
-    def recipe(self, backend: Any) -> str:
+    def recipe(self, backend: Any) -> Recipe:
         """Return the recipe of the numbers: backends with one recipe share one conversion."""
 
     def checkpoint(self, backend: Any) -> str | None:

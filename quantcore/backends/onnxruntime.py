@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore import models
-from quantcore.backends.base import RunsFormat, Step, Symbol, Target, Toolchain
+from quantcore.backends.base import Recipe, RunsFormat, Step, Symbol, Target, Toolchain
 from quantcore.backends.options import DynamicOptions, Observer, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import module as torch_module
 from quantcore.backends.torch_ao import numerics, steps
@@ -82,9 +82,9 @@ class OnnxStep:
         """Return yes."""
         return YES
 
-    def recipe(self, backend: "Backend") -> str:
+    def recipe(self, backend: "Backend") -> Recipe:
         """Return a name that no other toolchain's step has."""
-        return f"onnxruntime {self.name}"
+        return Recipe(f"onnxruntime {self.name}", PACKAGES)
 
     def checkpoint(self, backend: "Backend") -> str | None:
         """Return None: it starts from the float weights."""
@@ -231,9 +231,9 @@ class Qat(OnnxStep):
         """Return yes where torch can train it."""
         return steps.trainable(subject)
 
-    def recipe(self, backend: "Backend") -> str:
-        """Return the recipe of the torch engine whose training it shares."""
-        return numerics.X86.qconfig
+    def recipe(self, backend: "Backend") -> Recipe:
+        """Return the recipe of the torch engines whose training it shares."""
+        return Recipe(numerics.X86.qconfig)
 
     def convert(
         self,

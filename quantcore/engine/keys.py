@@ -4,7 +4,7 @@ Whatever may change the bytes of a converted file is in its conversion key; what
 figure measured of it is in its result key. Nothing else is, so nothing is made twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from quantcore.backends import runtime
@@ -16,7 +16,7 @@ from quantcore.workflows import Workflow, settings_of, workflow
 # torch's float32, whose answers all others are compared with.
 FLOAT32 = Variant("float32", None)
 # Raised when the code that converts or measures changes what it gives for the same request.
-CONVERSION_VERSION = 6
+CONVERSION_VERSION = 7
 MEASUREMENT_VERSION = 2
 # What decides a conversion whichever toolchain makes it: the float model and its pictures.
 BASE_LIBRARIES = ("torch", "torchvision", "numpy")
@@ -49,9 +49,8 @@ def recipe_key(
         libraries: versions where it is converted; None takes this process's.
     """
     info = find(request.model)
-    chosen, backend = _workflow(variant), runtime(variant.backend)
-    versions = library_versions() if libraries is None else libraries
-    used = (*BASE_LIBRARIES, *backend.toolchain.packages)
+    chosen = _workflow(variant)
+    recipe = chosen.recipe(runtime(variant.backend))
     return digest(
         {
             "version": CONVERSION_VERSION,
@@ -59,12 +58,12 @@ def recipe_key(
             "weights": weights_digest(request.model, checkpoint_engine(variant)),
             "workflow": variant.workflow,
             "settings": settings_of(variant),
-            "qconfig": chosen.recipe(backend),
+            "recipe": recipe.name,
             # Pictures decide the conversion only where it looks at them.
             "images": images_digest(request.images, info) if chosen.uses else None,
             "split_seed": request.images.seed if chosen.uses else None,
             "image_size": image_size(request, info),
-            "libraries": {name: versions[name] for name in used if name in versions},
+            "libraries": _versions((*BASE_LIBRARIES, *recipe.packages), libraries),
         }
     )
 
@@ -73,7 +72,19 @@ def conversion_key(
     request: CompareRequest, variant: Variant, libraries: Mapping[str, str] | None = None
 ) -> str:
     """Return the digest of what decides the converted file's bytes: its recipe and its backend."""
-    return digest({"recipe": recipe_key(request, variant, libraries), "backend": variant.backend})
+    return digest(
+        {
+            "recipe": recipe_key(request, variant, libraries),
+            "backend": variant.backend,
+            "libraries": _versions(runtime(variant.backend).toolchain.packages, libraries),
+        }
+    )
+
+
+def _versions(names: Iterable[str], libraries: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the versions of distributions; None takes this process's."""
+    versions = library_versions() if libraries is None else libraries
+    return {name: versions[name] for name in names if name in versions}
 
 
 def predictions_key(state: str, probe: str, request: CompareRequest) -> str:

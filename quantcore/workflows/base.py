@@ -6,7 +6,7 @@ How a model is converted belongs to the backend's toolchain: a workflow asks it 
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
-from quantcore.backends import Backend, ConvertedModel, Step
+from quantcore.backends import Backend, ConvertedModel, Recipe, Step
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
 from quantcore.schema import YES, Report, Support
@@ -65,10 +65,10 @@ class Workflow(Protocol):
         )
         return next((answer for answer in answers if not answer.ok), YES)
 
-    def recipe(self, backend: Backend) -> str:
+    def recipe(self, backend: Backend) -> Recipe:
         """Return the recipe of the converted numbers: equal recipes give equal conversions."""
         step = self.step(backend)
-        return step.recipe(backend) if step else ""
+        return step.recipe(backend) if step else Recipe("")
 
     def checkpoint(self, backend: Backend) -> str | None:
         """Return the ready-quantized checkpoint it starts from; None for the float weights."""

@@ -32,7 +32,7 @@ from typing import ClassVar
 import torch
 
 from quantcore import models
-from quantcore.backends import BACKENDS, RunsFormat, Toolchain, TorchModel
+from quantcore.backends import BACKENDS, Recipe, RunsFormat, Toolchain, TorchModel
 from quantcore.formats import TorchScript
 from quantcore.schema import YES, Support
 
@@ -42,7 +42,7 @@ class Static:
         return YES if subject.model.static_mode else Support(False, "Not this one.", "Another.")
 
     def recipe(self, backend):
-        return "rounded weights"
+        return Recipe("rounded weights")
 
     def checkpoint(self, backend):
         return None

@@ -231,6 +231,19 @@ def test_backends_share_a_recipe_exactly_where_they_share_their_numbers(bench: B
     assert len(set.union(*states)) == len(states)
 
 
+def test_a_recipe_with_one_name_is_one_conversion_whatever_makes_the_file(bench: Bench) -> None:
+    keys: dict[tuple[str, str], set[str]] = {}
+    toolchains: dict[tuple[str, str], set[str]] = {}
+    for cell in POSSIBLE:
+        backend = runtime(cell.backend)
+        recipe = workflow(cell.workflow, dict(cell.settings)).recipe(backend)
+        name = cell.workflow, recipe.name
+        keys.setdefault(name, set()).add(recipe_key(bench.request, cell))
+        toolchains.setdefault(name, set()).add(backend.toolchain.name)
+    assert all(len(each) == 1 for each in keys.values())
+    assert max(map(len, toolchains.values())) > 1, "no recipe is shared between toolchains"
+
+
 @pytest.mark.parametrize(
     ("name", "source", "target"),
     [

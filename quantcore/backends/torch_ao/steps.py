@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quantcore import models
-from quantcore.backends.base import Step, Toolchain
+from quantcore.backends.base import Recipe, Step, Toolchain
 from quantcore.backends.options import DynamicOptions, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import calibration, dynamic, graph, qconfigs, training
 from quantcore.backends.torch_ao.module import TorchModel, evaluated, is_program
@@ -53,9 +53,9 @@ class TorchStep:
 class Float32(TorchStep):
     """The float module as it is."""
 
-    def recipe(self, backend: Engine) -> str:
+    def recipe(self, backend: Engine) -> Recipe:
         """Return one name for all engines: none changes a float model."""
-        return "float32"
+        return Recipe("float32")
 
     def convert(
         self, _: Any, inputs: ConversionInput, backend: Engine, report: Report, state: Path | None
@@ -86,9 +86,9 @@ class Pretrained(TorchStep):
             "Use static or QAT; for models of linear layers or LSTMs, dynamic.",
         )
 
-    def recipe(self, backend: Engine) -> str:
+    def recipe(self, backend: Engine) -> Recipe:
         """Return the configuration that the checkpoint was made for."""
-        return backend.numerics.qconfig
+        return Recipe(backend.numerics.qconfig)
 
     def checkpoint(self, backend: Engine) -> str | None:
         """Return the configuration that names the checkpoint."""
@@ -122,9 +122,9 @@ class Dynamic(TorchStep):
             )
         return YES
 
-    def recipe(self, backend: Engine) -> str:
+    def recipe(self, backend: Engine) -> Recipe:
         """Return one name for all engines: the weights are quantized alike for each."""
-        return "dynamic"
+        return Recipe("dynamic")
 
     def convert(
         self,
@@ -154,9 +154,9 @@ class Static(TorchStep):
             )
         return observable(subject)
 
-    def recipe(self, backend: Engine) -> str:
+    def recipe(self, backend: Engine) -> Recipe:
         """Return the engine's configuration; x86 and FBGEMM share one."""
-        return backend.numerics.qconfig
+        return Recipe(backend.numerics.qconfig)
 
     def convert(
         self,
@@ -193,9 +193,9 @@ class Qat(TorchStep):
         """Return yes where torch can observe the architecture, and it came with its source."""
         return trainable(subject)
 
-    def recipe(self, backend: Engine) -> str:
+    def recipe(self, backend: Engine) -> Recipe:
         """Return the configuration trained for; x86, FBGEMM and oneDNN share one."""
-        return self.trained_for(backend).qconfig
+        return Recipe(self.trained_for(backend).qconfig)
 
     def trained_for(self, backend: Engine) -> Numerics:
         """Return the numerics that are trained for.
