@@ -49,7 +49,7 @@ class Desk:
         self, model: str, variant: Variant, format: str, images: ImageSpec | None = None
     ) -> ExportSpec:
         """Return the spec with default options."""
-        measure = MeasureSpec(threads=self.settings.threads)
+        measure = MeasureSpec.of(self.settings)
         return exports.planned(ModelSpec(model), variant, format, images=images, measure=measure)
 
     def job(self, spec: ExportSpec) -> CellContext:

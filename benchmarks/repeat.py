@@ -21,14 +21,12 @@ Speedups = dict[str, float]
 
 
 def lines(
-    time_budget_s: float | None = None,
     backends: Sequence[str] = BACKENDS,
     options: Mapping[str, dict[str, Setting]] | None = None,
 ) -> Iterator[Figure | str]:
     """Yield how far the speed-ups of cold runs lie apart.
 
     Args:
-        time_budget_s: of each measurement; the app's own without one.
         backends: that run the variants.
         options: of the workflow.
     """
@@ -36,7 +34,7 @@ def lines(
     if missing:
         yield note(missing)
         return
-    measured = partial(_speedups, time_budget_s, backends, options)
+    measured = partial(_speedups, backends, options)
     first, second = measured(), measured()
     with _busy_core():
         busy = measured()
@@ -55,15 +53,12 @@ def _apart(what: str, one: Speedups, other: Speedups, backend: str, limit: float
 
 
 def _speedups(
-    time_budget_s: float | None,
     backends: Sequence[str],
     options: Mapping[str, dict[str, Setting]] | None,
 ) -> Speedups:
     """Return the speed-ups of one cold run with the default threads, by backend."""
     with cold_settings() as settings:
-        measure = MeasureSpec(threads=settings.threads)
-        if time_budget_s is not None:
-            measure = MeasureSpec(threads=settings.threads, time_budget_s=time_budget_s)
+        measure = MeasureSpec.of(settings)
         images = ImageSpec(evaluation_images=EVALUATION_IMAGES)
         request = plan(ModelSpec(MODEL), ["static"], backends, options, images, measure)
         comparison = compared(request, settings)

@@ -68,7 +68,7 @@ def _speedups(
         # Another seed is another question, so that nothing comes from the cache.
         (FLOAT32, *(Variant("static", backend) for backend in backends)),
         ImageSpec(None, 256, seed=seed),
-        MeasureSpec(threads=settings.threads),
+        MeasureSpec.of(settings),
     )
     comparisons = Service(settings)
     try:

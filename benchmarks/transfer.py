@@ -37,13 +37,17 @@ def lines(
     with cold_settings() as settings:
         comparisons = Service(settings)
         try:
-            yield from _lines(comparisons, pictures, epochs, variants, settings.threads)
+            yield from _lines(comparisons, pictures, epochs, variants, MeasureSpec.of(settings))
         finally:
             comparisons.close()
 
 
 def _lines(
-    comparisons: Service, pictures: int, epochs: int, variants: tuple[Variant, ...], threads: int
+    comparisons: Service,
+    pictures: int,
+    epochs: int,
+    variants: tuple[Variant, ...],
+    measure: MeasureSpec,
 ) -> Iterator[Figure | str]:
     drawings = comparisons.uploads.receive("drawings.zip", [packed(pictures)], OWNER)
     began = time.monotonic()
@@ -63,7 +67,7 @@ def _lines(
     fine_tuned_s = time.monotonic() - began
     yield shown("teaching them to MobileNet v2", fine_tuned_s - looked_s, "s")
     yield note(_described(view))
-    rows = _compared(comparisons, view.upload, drawings, variants, threads)
+    rows = _compared(comparisons, view.upload, drawings, variants, measure)
     total_s = time.monotonic() - began
     for row in rows:
         if row.accuracy is None:
@@ -91,13 +95,13 @@ def _compared(
     model: Upload,
     drawings: Upload,
     variants: tuple[Variant, ...],
-    threads: int,
+    measure: MeasureSpec,
 ) -> tuple[VariantResult, ...]:
     request = CompareRequest(
         ModelSpec(model.name),
         (FLOAT32, *variants),
         ImageSpec(drawings.name),
-        MeasureSpec(threads=threads),
+        measure,
     )
     job = comparisons.start(request, owner=OWNER)
     deadline = time.monotonic() + WAIT_S

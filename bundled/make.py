@@ -169,7 +169,7 @@ def run_comparison(settings: Settings, model: str) -> Comparison:
     """Return the full grid of a model with default settings, all of it measured now."""
     comparisons = Service(settings)
     try:
-        measure = MeasureSpec(threads=settings.threads)
+        measure = MeasureSpec.of(settings)
         job = comparisons.start(plan(ModelSpec(model), measure=measure))
         while (view := comparisons.wait(job)).is_open:
             pass

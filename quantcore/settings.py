@@ -11,6 +11,7 @@ import psutil
 from quantcore.errors import RequestError
 
 DEFAULT_QUOTA_GB = 10.0
+DEFAULT_TIME_BUDGET_S = 10.0
 DEFAULT_TIMEOUT_S = 3_600.0
 MEMORY_SHARE = 0.8
 DEFAULT_UPLOAD_MB = 1_000.0
@@ -42,6 +43,8 @@ class Settings:
         quota_gb: gigabytes (10^9 bytes) of artifacts kept (`QUANTCORE_QUOTA_GB`).
         threads: threads a measurement uses (`QUANTCORE_THREADS`); one fewer than the physical
             cores by default, so that a stray process does not sit on a measuring core.
+        time_budget_s: seconds that timing one variant may take before it ends unsettled
+            (`QUANTCORE_TIME_BUDGET_S`).
         scheduler: address of a Dask scheduler (`QUANTCORE_SCHEDULER`); None starts one here.
         memory_gb: gigabytes (10^9 bytes) a variant may use while it is converted and measured
             (`QUANTCORE_MEMORY_GB`); four fifths of the machine's by default.
@@ -58,6 +61,7 @@ class Settings:
     data: Path
     quota_gb: float = DEFAULT_QUOTA_GB
     threads: int = 1
+    time_budget_s: float = DEFAULT_TIME_BUDGET_S
     scheduler: str | None = None
     memory_gb: float = field(default_factory=default_memory_gb)
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -82,6 +86,7 @@ class Settings:
             data=Path(env.get("QUANTCORE_DATA") or platformdirs.user_cache_path("quantcore")),
             quota_gb=_positive_number(env, "QUANTCORE_QUOTA_GB", DEFAULT_QUOTA_GB),
             threads=_positive_integer(env, "QUANTCORE_THREADS", default_threads()),
+            time_budget_s=_positive_number(env, "QUANTCORE_TIME_BUDGET_S", DEFAULT_TIME_BUDGET_S),
             scheduler=env.get("QUANTCORE_SCHEDULER") or None,
             memory_gb=_positive_number(env, "QUANTCORE_MEMORY_GB", default_memory_gb()),
             timeout_s=_positive_number(env, "QUANTCORE_TIMEOUT_S", DEFAULT_TIMEOUT_S),

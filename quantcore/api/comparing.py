@@ -55,7 +55,7 @@ def compare(
     pictures = ImageSpec(
         None if images is None else str(Path(images).resolve()), evaluation_images, image_size
     )
-    measure = MeasureSpec(threads=own.threads if threads is None else threads, batch=batch)
+    measure = MeasureSpec.of(own, threads, batch)
     chosen = {"workflows": workflows, "backends": backends}
     cells = {name: names for name, names in chosen.items() if names is not None}
     with closing(Service(own)) as service:

@@ -159,7 +159,7 @@ def export(
         format,
         dict(options or {}),
         ImageSpec(source, evaluation_images, image_size),
-        MeasureSpec(threads=own.threads if threads is None else threads),
+        MeasureSpec.of(own, threads),
         evaluation_images,
     )
     target = Target(Path(out), bundle, force, anyway)

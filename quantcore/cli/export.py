@@ -72,7 +72,7 @@ def export(
     uploads.use(settings.data)
     name_of_workflow = canonical(WORKFLOWS, workflow, "workflow")
     chosen = arguments.workflow_settings(set_ or []).get(name_of_workflow, {})
-    measure = MeasureSpec(threads=settings.threads if threads is None else threads)
+    measure = MeasureSpec.of(settings, threads)
     pictures = ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size)
     specs = [
         exports.planned(

@@ -135,7 +135,7 @@ def compare(
             arguments.names(backends),
             chosen,
             ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size),
-            MeasureSpec(threads=settings.threads if threads is None else threads, batch=batch),
+            MeasureSpec.of(settings, threads, batch),
         )
         return [request]
 
@@ -166,7 +166,12 @@ def sweep(
         _text(request), settings.threads, request.absolute().parent, str(request)
     )
     name = request_file.name or request.stem
-    _answer(measured(settings, request_file.requests(), name), files, budgets, name)
+    _answer(
+        measured(settings, request_file.requests(settings.time_budget_s), name),
+        files,
+        budgets,
+        name,
+    )
 
 
 app.command()(export)

@@ -226,19 +226,18 @@ def recorded(store: Store, spec: ExportSpec) -> VerificationReport | None:
     return replace(VerificationReport.from_json(text), spec=spec) if text is not None else None
 
 
-def spec_of(row: VariantResult, format: str, images: ImageSpec, threads: int) -> ExportSpec:
+def spec_of(row: VariantResult, format: str, images: ImageSpec, measure: MeasureSpec) -> ExportSpec:
     """Return the spec of the file that a variant that was measured would be in a format.
 
     Args:
         row: what was measured.
         format: a name in `FORMATS`; its options are the defaults.
         images: the pictures it was evaluated on.
-        threads: how many it is timed with.
+        measure: the conditions under which it is timed.
 
     Raises:
         RequestError: the model, or a setting of the workflow, is not known here.
     """
-    measure = MeasureSpec(threads=threads)
     return planned(ModelSpec(row.model), variant_of(row), format, {}, images, measure)
 
 

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from quantcore.errors import RequestError
 from quantcore.schema.digests import canonical_json
+from quantcore.settings import DEFAULT_TIME_BUDGET_S, Settings
 
 Setting = bool | int | float | str | None | tuple[str, ...]
 Options = tuple[tuple[str, Setting], ...]
@@ -111,7 +112,7 @@ class MeasureSpec:
     batch: int = 1
     min_rounds: int = 5
     target_interval: float = 0.05
-    time_budget_s: float = 10.0
+    time_budget_s: float = DEFAULT_TIME_BUDGET_S
 
     def __post_init__(self) -> None:
         if self.threads < 1 or self.batch < 1 or self.min_rounds < 2:
@@ -119,6 +120,15 @@ class MeasureSpec:
                 "Threads and batch start at 1, rounds at 2; "
                 f"got {self.threads}, {self.batch} and {self.min_rounds}."
             )
+
+    @classmethod
+    def of(cls, settings: Settings, threads: int | None = None, batch: int = 1) -> "MeasureSpec":
+        """Return the conditions that a process's settings ask for; None takes their threads."""
+        return cls(
+            settings.threads if threads is None else threads,
+            batch,
+            time_budget_s=settings.time_budget_s,
+        )
 
 
 @dataclass(frozen=True)

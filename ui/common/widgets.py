@@ -254,7 +254,7 @@ def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
             evaluation_images=int(evaluation),
             image_size=None if side == info.image_size else int(side),
         ),
-        MeasureSpec(threads=int(cores), batch=int(together)),
+        MeasureSpec.of(state.settings(), int(cores), int(together)),
     )
 
 

@@ -137,7 +137,7 @@ def ask() -> ExportSpec | None:
                 format,
                 options,
                 ImageSpec(source=pictures, image_size=size),
-                MeasureSpec(threads=state.settings().threads),
+                MeasureSpec.of(state.settings()),
             )
         except QuantcoreError as error:
             st.warning(reason_and_remedy(error.reason, error.remedy))
@@ -241,25 +241,25 @@ def exported_of(shown: Shown) -> list[ExportedRow]:
     comparison = shown.comparison
     if comparison.environment != current_environment():
         return []
-    images, threads = comparison.request.images, state.settings().threads
+    images, measure = comparison.request.images, MeasureSpec.of(state.settings())
     return [
         (row, report)
         for row in shown.results
         # A file is timed on one image a call, with this server's threads.
-        if (row.batch, row.threads) == (1, threads)
+        if (row.batch, row.threads) == (measure.batch, measure.threads)
         for format in FORMATS
-        if (report := _recorded(row, format, images, threads)) is not None
+        if (report := _recorded(row, format, images, measure)) is not None
     ]
 
 
 def _recorded(
-    row: VariantResult, format: str, images: ImageSpec, threads: int
+    row: VariantResult, format: str, images: ImageSpec, measure: MeasureSpec
 ) -> VerificationReport | None:
     # The page asks for files that are verified on its default number of pictures.
     side = None if row.image_size == _own_size(row.model) else row.image_size
     pictures = replace(images, evaluation_images=ImageSpec().evaluation_images, image_size=side)
     try:
-        return queue().recorded(exports.spec_of(row, format, pictures, threads))
+        return queue().recorded(exports.spec_of(row, format, pictures, measure))
     except QuantcoreError:
         return None
 

@@ -43,7 +43,7 @@ def ask(unread: Sequence[str] = ()) -> None:
         )
         try:
             sweep = choices.chosen() if how == WAYS[0] else _uploaded()
-            requests = sweep.requests() if sweep else ()
+            requests = sweep.requests(state.settings().time_budget_s) if sweep else ()
         except QuantcoreError as error:
             sweep, requests = None, ()
             st.warning(reason_and_remedy(error.reason, error.remedy))

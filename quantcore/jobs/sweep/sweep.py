@@ -20,6 +20,7 @@ from quantcore.schema import (
     Setting,
     Variant,
 )
+from quantcore.settings import DEFAULT_TIME_BUDGET_S
 from quantcore.workflows import WORKFLOWS, reported_settings, workflow
 
 # A machine measures a few hundred in an hour; a table of more is read by nobody.
@@ -54,11 +55,14 @@ class Sweep:
     images: str | None = None
     name: str = ""
 
-    def requests(self) -> tuple[CompareRequest, ...]:
+    def requests(self, time_budget_s: float = DEFAULT_TIME_BUDGET_S) -> tuple[CompareRequest, ...]:
         """Return one request for every model, image size, threads and batch, with float32 in each.
 
         Equal variants and requests are measured once: a default that is written out, a size that
         is the model's own.
+
+        Args:
+            time_budget_s: seconds that timing one variant may take.
 
         Raises:
             RequestError: an unknown name, a value out of range, or more variants than are allowed.
@@ -68,7 +72,7 @@ class Sweep:
         return tuple(
             CompareRequest(ModelSpec(model), variants, images, measure)
             for model in _once(self.models)
-            for images, measure in self._conditions(model)
+            for images, measure in self._conditions(model, time_budget_s)
         )
 
     def _check(self) -> None:
@@ -122,11 +126,13 @@ class Sweep:
         counts = counts[:1] if model.is_random else counts
         return sizes, counts, _once(self.threads), _once(self.batches)
 
-    def _conditions(self, name: str) -> Iterator[tuple[ImageSpec, MeasureSpec]]:
+    def _conditions(
+        self, name: str, time_budget_s: float
+    ) -> Iterator[tuple[ImageSpec, MeasureSpec]]:
         """Yield the conditions under which one model is measured."""
         for size, count, threads, batch in itertools.product(*self._axes(name)):
             images = ImageSpec(self.images, count, size)
-            yield images, MeasureSpec(threads=threads, batch=batch)
+            yield images, MeasureSpec(threads, batch, time_budget_s=time_budget_s)
 
 
 def _changed(name: str, chosen: Mapping[str, Setting]) -> Options:
