@@ -55,11 +55,14 @@ hypothesis_settings.load_profile("repeatable")
 
 
 def pytest_configure() -> None:
-    """Give each worker of pytest-xdist a folder of its own for temporary files.
+    """Time briefly, and give each worker of pytest-xdist a folder of its own for temporary files.
+
+    No test but the timed ones, which say how long they take, asks how narrow an interval is.
 
     The lock under which a machine measures lies in it, and workers must not wait for each other.
     Nothing imported so far has looked there.
     """
+    os.environ["QUANTCORE_TIME_BUDGET_S"] = "0.2"
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         folder = Path(tempfile.gettempdir()) / f"quantcore-{os.getpid()}-{worker}"
         folder.mkdir()

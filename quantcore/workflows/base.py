@@ -53,11 +53,9 @@ class Workflow(Protocol):
         """Return whether this model can go this way on this backend here, or why not."""
         step = self.step(backend)
         if step is None:
-            return Support(
-                False,
-                self.absence.format(backend=backend.title),
-                "Use static instead, or another backend.",
-            )
+            ways = [name for name in backend.toolchain.steps if name != "float32"]
+            remedy = f"Use {' or '.join(ways)}, or another backend." if ways else "Use another one."
+            return Support(False, self.absence.format(backend=backend.title), remedy)
         answers = (
             self.refusal(subject),
             step.supports(self, subject, backend),

@@ -142,6 +142,18 @@ def test_of_mobilenet_only_ready_quantized_ones_that_nobody_publishes_are_missin
     assert [each.label for each in REFUSED] == missing
 
 
+@pytest.mark.parametrize("name", BACKENDS)
+def test_where_a_toolchain_has_no_such_step_others_of_its_own_are_named(name: str) -> None:
+    backend = BACKENDS[name]
+    subject = Subject(MODEL, find(MODEL), True, current_environment())
+    lacking = [each for each in WORKFLOWS if each not in backend.toolchain.steps]
+    for each in lacking:
+        remedy = workflow(each, {}).supports(subject, backend).remedy
+        named = set(remedy.replace(",", "").split()) & set(WORKFLOWS)
+        assert named
+        assert named <= set(backend.toolchain.steps)
+
+
 # What a possible cell promises
 
 
