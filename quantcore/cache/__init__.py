@@ -15,4 +15,5 @@ __all__ = [
     "Store",
     "VerifyReport",
     "explained",
+    "locks",
 ]

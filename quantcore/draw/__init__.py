@@ -2,3 +2,21 @@
 
 HTML comes as text in which everything is escaped; `marks.STYLE` is the style sheet it is made for.
 """
+
+__all__ = [
+    "axes",
+    "charts",
+    "curve",
+    "exported",
+    "gallery",
+    "lists",
+    "marks",
+    "method",
+    "picture",
+    "playground",
+    "promises",
+    "tables",
+    "templating",
+    "titles",
+    "verification",
+]

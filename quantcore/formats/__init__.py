@@ -27,6 +27,9 @@ __all__ = [
     "TorchScript",
     "Written",
     "file_format",
+    "onnx",
+    "onnx_graph",
+    "torchscript",
 ]
 
 FORMATS: dict[str, type[Format]] = {

@@ -29,7 +29,9 @@ __all__ = [
     "TaskView",
     "Workers",
     "cells_of",
+    "cluster",
     "read_sweep",
     "shipped_comparison",
+    "sweep",
     "write_sweep",
 ]

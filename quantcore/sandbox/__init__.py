@@ -34,5 +34,7 @@ __all__ = [
     "import_path",
     "never_stop",
     "not_an_answer",
+    "outbox",
     "progress_sender",
+    "sandboxed",
 ]

@@ -1,17 +1,20 @@
 """Who may import whom, beyond what import-linter holds: rooms' insides, and the heavy libraries."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from itertools import chain, pairwise, product
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from scripts.live import LiveServer
+from tests.support.looks import expect_absent
 
 PROJECT = Path(__file__).parents[2]
 ARCHITECTURE = PROJECT / "docs" / "architecture.md"
@@ -70,15 +73,55 @@ def roots(path: Path) -> set[str]:
 
 
 def insides(path: Path) -> set[str]:
-    """Return what a file imports from the inside of a room that it does not belong to."""
+    """Return what a file takes from the inside of a room that it does not belong to."""
     parts = path.relative_to(PROJECT).parts
     own = parts[1] if parts[0] == "quantcore" else ""
     return {
-        f"{module}: {name}"
-        for module, name in imports(path)
-        if module.startswith("quantcore.") and module.count(".") > 1
-        if module.split(".")[1] != own
+        name
+        for name in dotted(ast.parse(path.read_text()))
+        if name.startswith("quantcore.") and name.split(".")[1] != own
+        if is_inside(name)
     }
+
+
+def dotted(tree: ast.AST) -> set[str]:
+    """Return what is imported with its module, and `room.name` of a room imported as a whole."""
+    names, wholes = set(), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            if node.module == "quantcore":
+                wholes |= {
+                    each.asname or each.name: f"quantcore.{each.name}" for each in node.names
+                }
+    return names | {
+        f"{wholes[node.value.id]}.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id in wholes
+    }
+
+
+def is_inside(name: str) -> bool:
+    """Return whether a name with its module is a room's, and not one that the room offers."""
+    _, room, *rest = name.split(".")
+    if not rest or not (PROJECT / "quantcore" / room / "__init__.py").exists():
+        return False
+    return len(rest) > 1 or rest[0] not in offered(room)
+
+
+@cache
+def offered(room: str) -> set[str]:
+    """Return what stands in `__all__` of a room."""
+    tree = ast.parse((PROJECT / "quantcore" / room / "__init__.py").read_text())
+    lists = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    return set(chain.from_iterable(lists))
 
 
 def test_only_rooms_and_a_few_flat_modules_stand_in_the_package() -> None:
@@ -91,8 +134,27 @@ def test_rooms_are_imported_and_not_their_insides(path: Path) -> None:
 
 
 def test_an_import_from_the_inside_of_a_room_would_be_seen() -> None:
-    file = PROJECT / "tests" / "jobs" / "test_queue.py"
-    assert any(each.startswith("quantcore.") for each in insides(file))
+    source = """
+import quantcore.engine.convert
+from quantcore import decide, errors, wording
+from quantcore.engine import keys, latency, plan
+from quantcore.engine.grid import float_cells
+decide.weigh(decide.timing, errors.Any, wording.count)
+"""
+    assert {name for name in dotted(ast.parse(source)) if is_inside(name)} == {
+        "quantcore.decide.timing",
+        "quantcore.engine.convert",
+        "quantcore.engine.grid.float_cells",
+        "quantcore.engine.latency",
+    }
+
+
+def test_what_a_room_offers_is_there() -> None:
+    for path in (PROJECT / "quantcore").glob("*/__init__.py"):
+        room = importlib.import_module(module_name(path))
+        for name in offered(path.parent.name):
+            is_module = importlib.util.find_spec(f"{room.__name__}.{name}") is not None
+            assert hasattr(room, name) or is_module, (room.__name__, name)
 
 
 def test_the_architecture_lists_every_room_in_the_order_of_imports() -> None:
@@ -177,8 +239,7 @@ def test_a_server_that_has_drawn_every_page_holds_no_torch(live: LiveServer, pag
     for address in addresses:
         page.goto(f"{live.url}/{address}")
         page.get_by_test_id("stAppViewContainer").get_by_role("heading").first.wait_for()
-        page.get_by_test_id("stStatusWidget").wait_for(state="detached")
-        expect(page.get_by_test_id("stException")).to_have_count(0)
+        expect_absent(page, page.get_by_test_id("stException"))
     loaded = {Path(line.split()[-1]).name for line in _memory_map(live.pid)}
     assert "libtorch_cpu.so" not in loaded
     assert any(name.startswith("libpython") or name.startswith("python") for name in loaded)

@@ -3,12 +3,13 @@
 import re
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page, expect
 
 from tests.support.processes import PATIENCE_S, soon
 
 PATIENCE_MS = 1_000 * PATIENCE_S
 SERIOUS = ("serious", "critical")
+_SCRIPT_STATE = "data-test-script-state"
 _OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
 # Spinners turn for ever; everything else fades or slides and ends.
 _MOVING = """document.getAnimations().filter(
@@ -19,6 +20,29 @@ _MOVING = """document.getAnimations().filter(
 def expect_at_rest(page: Page) -> None:
     """Wait until nothing fades or slides any more."""
     assert soon(lambda: page.evaluate(_MOVING) == 0), "something goes on moving"
+
+
+def is_drawn(page: Page) -> bool:
+    """Return whether the page's script, or what is run again of it, has come to its end."""
+    return page.get_by_test_id("stApp").get_attribute(_SCRIPT_STATE) == "notRunning"
+
+
+def expect_absent(page: Page, locator: Locator) -> None:
+    """Wait until the page is drawn to its end; expect that this is not on it."""
+    assert soon(lambda: is_drawn(page)), "the page's script does not end"
+    # What the page before left behind is taken out just after.
+    expect(locator).to_have_count(0, timeout=1_000)
+
+
+def expect_gone(page: Page, locator: Locator) -> None:
+    """Wait until what was on the page, or may have been, is not on it once it is drawn."""
+    assert soon(lambda: is_drawn(page) and not locator.count()), "it stays on the page"
+
+
+def expect_hidden(locator: Locator) -> None:
+    """Wait until this is in the document, and nobody sees any of it."""
+    expect(locator).not_to_have_count(0)
+    expect(locator.filter(visible=True)).to_have_count(0)
 
 
 def expect_no_overflow(page: Page) -> None:
