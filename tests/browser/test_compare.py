@@ -9,7 +9,13 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from scripts.live import live_server
 from tests.support import fixtures
-from tests.support.looks import expect_accessible, expect_no_overflow, expect_scheme
+from tests.support.looks import (
+    expect_accessible,
+    expect_gone,
+    expect_hidden,
+    expect_no_overflow,
+    expect_scheme,
+)
 from tests.support.processes import soon
 
 pytestmark = pytest.mark.browser
@@ -57,7 +63,7 @@ def test_narrow_shows_cards_and_never_scrolls_sideways(
 ) -> None:
     page = open_context(viewport=NARROW).new_page()
     open_filled(page, site)
-    expect(page.locator(".qw-table thead")).to_be_hidden()
+    expect_hidden(page.locator(".qw-table thead"))
     card = page.locator(".qw-table tbody tr").nth(1)
     expect(card).to_contain_text("Ready-quantized")
     assert soon(lambda: 0 < card.bounding_box()["width"] <= NARROW["width"])
@@ -92,7 +98,7 @@ def test_a_tiny_request_is_measured_by_keyboard(page: Page, site: str) -> None:
     page.get_by_role("button", name="Measure here").press("Enter")
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
     expect(page.locator(".qw-table tbody tr")).to_have_count(2)
-    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    expect_gone(page, page.get_by_role("button", name="Cancel"))
     expect(page.get_by_text("Measured here", exact=True)).to_be_visible()
     page.reload()
     expect(page.locator(".qw-table tbody tr")).to_have_count(2)

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from scripts.live import LiveServer
+from tests.support.looks import expect_gone
 
 pytestmark = pytest.mark.browser
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.browser
 def skip_the_tour(page: Page) -> None:
     skip = page.get_by_role("button", name="Skip")
     skip.click()
-    expect(skip).to_have_count(0)
+    expect_gone(page, skip)
 
 
 def test_a_first_visit_ends_in_a_decision_that_others_see(

@@ -10,6 +10,7 @@ from quantcore.jobs import JobQueue
 from quantcore.settings import Settings
 from scripts.live import live_server
 from tests.support import fixtures, queues
+from tests.support.looks import expect_absent
 from tests.support.provider import identity_provider
 
 pytestmark = pytest.mark.browser
@@ -27,8 +28,8 @@ def test_who_logs_in_sees_the_pages_and_is_called_by_name(page: Page, tmp_path: 
             page.goto(f"{server.url}/Jobs")
             button = page.get_by_role("button", name="Log in")
             expect(button).to_be_visible()
-            expect(page.get_by_text("MobileNet v2")).to_have_count(0)
-            expect(page.get_by_role("heading", name="Jobs")).to_have_count(0)
+            expect_absent(page, page.get_by_text("MobileNet v2"))
+            expect_absent(page, page.get_by_role("heading", name="Jobs"))
             button.click()
             expect(page.get_by_role("button", name="Measure here")).to_be_visible()
             page.get_by_test_id("stMain").get_by_role("link", name=re.compile("^Jobs")).click()

@@ -16,7 +16,12 @@ from quantcore.models.torchvision_import import torchvision
 from quantcore.settings import Settings
 from scripts.live import LiveServer
 from tests.conftest import SCREEN
-from tests.support.looks import expect_accessible, expect_no_overflow, named_in_address
+from tests.support.looks import (
+    expect_accessible,
+    expect_gone,
+    expect_no_overflow,
+    named_in_address,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -89,7 +94,7 @@ def test_an_upload_is_private_until_it_is_deleted_without_a_trace(
     page.goto(f"{live.url}/?{narrow}")
     page.get_by_role("button", name="Measure here").click()
     expect(page.get_by_role("region", name="Verdict")).to_be_visible()
-    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    expect_gone(page, page.get_by_role("button", name="Cancel"))
     expect(page.locator(".qw-table tbody tr")).to_have_count(2)
     shared = page.url
 

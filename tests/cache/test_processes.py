@@ -31,7 +31,7 @@ from tests.cache.helpers import (
     files_under,
     in_child,
 )
-from tests.support.processes import hang
+from tests.support.processes import PATIENCE_S, hang, soon
 
 PACKAGE = str(Path(store_module.__file__).parent)
 
@@ -174,14 +174,18 @@ def test_the_work_of_a_living_process_is_not_swept(settings: Settings) -> None:
 def test_two_processes_and_four_threads_do_one_piece_of_work_once(
     settings: Settings, tmp_path: Path
 ) -> None:
-    log = tmp_path / "log"
+    log, waiting = tmp_path / "log", tmp_path / "waiting"
+    waiting.mkdir()
+
+    def wait() -> None:
+        (waiting / f"{os.getpid()}-{threading.get_ident()}").touch()
 
     def work(store: Store) -> None:
-        with store.once("key"):
+        with store.once("key", check=wait):
             if store.get("conversion", "k") is None:
                 with log.open("a") as lines:
                     lines.write("worked\n")
-                time.sleep(0.1)
+                assert soon(lambda: len(list(waiting.iterdir())) == 3)
                 convert(store)
 
     def process() -> None:
@@ -289,11 +293,19 @@ def test_a_forked_child_does_not_wait_for_its_parents_threads(
         signal.alarm(10)
         assert store.get("result", "k") == "{}"
 
+    inside = threading.Event()
+
+    def trace(statement: str) -> None:
+        if statement.startswith("BEGIN"):
+            inside.set()
+
+    # A statement begins when its thread has the connection to itself; this one then waits.
+    store._database._connection.set_trace_callback(trace)
     with closing(sqlite3.connect(settings.data / "facts.sqlite")) as other:
         other.execute("BEGIN IMMEDIATE")
         thread = threading.Thread(target=store.put, args=("result", "k", "[]"))
         thread.start()
-        time.sleep(0.1)
+        assert inside.wait(PATIENCE_S)
         assert exit_code(in_child(work)) == 0
         other.rollback()
     thread.join()
