@@ -1,5 +1,6 @@
 """Set-up: pins, the Makefile, the scripts, the image, and what the documents say of the code."""
 
+import ast
 import os
 import re
 import shutil
@@ -50,6 +51,11 @@ RUNTIME, CONSTRAINTS = pins("requirements.txt"), pins("constraints.txt")
 DEVELOPMENT = RUNTIME | pins("requirements-dev.txt")
 MODEL = ModelSpec("bundled/mobilenet_v2")
 DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
+# A file or folder, and perhaps a function. `bundled/mobilenet_v2` is a model.
+PLACE = re.compile(
+    r"`(app\.py|bundled/(?:[\w./-]*(?:/|\.\w+))?"
+    r"|(?:quantcore|ui|pages|tests|scripts|benchmarks|docs|examples)/[\w./-]*)(?::([\w.]+))?`"
+)
 # What stands in `docs/` and is no document.
 UNLISTED = {"README.md", "bench.txt"}
 WORDS_IN_TWO_MINUTES = 480
@@ -380,11 +386,33 @@ def test_the_documents_link_to_files_that_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_documents_name_files_and_functions_that_exist(name: str) -> None:
-    places = r"`((?:quantcore|ui|tests|scripts)/[\w./-]*)(?::([\w.]+))?`"
-    for path, function in re.findall(places, document(name)):
+    for path, function in PLACE.findall(document(name)):
         assert (PROJECT / path).exists(), path
-        last = function.rpartition(".")[2]
-        assert not last or re.search(rf"(def|class) {last}\b", document(path)), function
+        assert not function or function in _defined(ast.parse(document(path))), (path, function)
+
+
+def test_a_place_is_a_file_or_a_folder_and_what_is_defined_in_it() -> None:
+    text = "`app.py` `pages/` `bundled/` `bundled/NAME` `bundled/small/README.md` `ui/a.py:A.b`"
+    assert PLACE.findall(text) == [
+        ("app.py", ""),
+        ("pages/", ""),
+        ("bundled/", ""),
+        ("bundled/small/README.md", ""),
+        ("ui/a.py", "A.b"),
+    ]
+    source = "class A:\n    def b(self): ...\nclass B:\n    def c(self): ...\ndef d(): ..."
+    assert _defined(ast.parse(source)) == {"A", "A.b", "B", "B.c", "d"}
+
+
+def _defined(node: ast.AST, prefix: str = "") -> set[str]:
+    """Return the functions and classes of a module, and what classes hold as `Class.method`."""
+    names: set[str] = set()
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(prefix + each.name)
+        if isinstance(each, ast.ClassDef):
+            names |= _defined(each, f"{prefix}{each.name}.")
+    return names
 
 
 def test_the_documented_backend_is_a_whole_one() -> None:
