@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
+from tests.pages.helpers import APP, Open, run_page
 from ui.common import hosts, seen, state, visitor
 from ui.common.server import COOKIE
 
@@ -34,3 +36,29 @@ def familiar(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 @pytest.fixture
 def unseen() -> None:
     """Let visitors be new; a test asks for it together with a data folder of its own."""
+
+
+@pytest.fixture
+def fake() -> object:
+    """Return nothing for pages to ask; the tests of a page have a stand-in of their own."""
+    return None
+
+
+@pytest.fixture
+def open_page(request: pytest.FixtureRequest, fake: object) -> Open:
+    """Return what opens a page at an address: the one that a module is about, its `PAGE`."""
+    page = getattr(request.module, "PAGE", APP)
+    return lambda file=page, **options: run_page(file, **options)
+
+
+@pytest.fixture
+def open_site(request: pytest.FixtureRequest, fake: object) -> Open:
+    """Return what opens that page as part of the site, so that it can lead to others."""
+
+    def open_site(**address: str) -> AppTest:
+        page = run_page(APP).switch_page(request.module.PAGE)
+        page.query_params.clear()
+        page.query_params.update(address)
+        return page.run()
+
+    return open_site

@@ -1,4 +1,4 @@
-"""A stand-in for `quantcore.jobs.Service`: jobs with known views, and what was asked."""
+"""A stand-in for `quantcore.service.Service`: jobs with known views, and what was asked."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,9 +1,7 @@
 """Another machine's figures beside those shown."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,12 +9,9 @@ from streamlit.testing.v1 import AppTest
 from quantcore.jobs import Host, JobSummary
 from quantcore.schema import Comparison, JobView, VariantResult, current_environment
 from tests.pages.fakes import FakeComparisons, view
+from tests.pages.helpers import Open
 from tests.support import fixtures, queues
-from tests.support.processes import PATIENCE_S
 from ui.common import state
-
-APP = Path(__file__).parents[2] / "app.py"
-Open = Callable[..., AppTest]
 
 
 def on_arm() -> Comparison:
@@ -65,16 +60,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     fake.listed = [summary(job_id, job) for job_id, job in fake.views.items()]
     monkeypatch.setattr(state, "comparisons", lambda: fake)
     return fake
-
-
-@pytest.fixture
-def open_page(fake: FakeComparisons) -> Open:
-    def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
-        page.query_params.update(address)
-        return page.run()
-
-    return open_page
 
 
 def table(page: AppTest) -> list[list[str]]:

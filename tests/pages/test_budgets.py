@@ -1,33 +1,22 @@
 """Budgets on the first page: what a slider changes, and what stands where nothing qualifies."""
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.pages.fakes import FakeComparisons, view
+from tests.pages.helpers import Open
 from tests.support import fixtures
-from tests.support.processes import PATIENCE_S
 from ui.common import state
-
-APP = Path(__file__).parents[2] / "app.py"
-Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     fake = FakeComparisons(**{name: view(make()) for name, make in fixtures.NAMED.items()})
     monkeypatch.setattr(state, "comparisons", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
-
-    def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
-        page.query_params.update(address)
-        return page.run()
-
-    return open_page
+    return fake
 
 
 def said(page: AppTest) -> str:

@@ -1,9 +1,7 @@
 """The first page in each of its states, driven without a browser."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -13,12 +11,9 @@ from quantcore.errors import StoreError, WeightsUnavailableError
 from quantcore.jobs import Forecast
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, running, view, waiting
+from tests.pages.helpers import Open, html, press
 from tests.support import fixtures
-from tests.support.processes import PATIENCE_S
 from ui.common import progress, state
-
-APP = Path(__file__).parents[2] / "app.py"
-Open = Callable[..., AppTest]
 
 # Of the comparison that the views of these tests are made from.
 CELLS = len(fixtures.typical().results) + len(fixtures.typical().failures)
@@ -44,21 +39,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     return fake
 
 
-@pytest.fixture
-def open_page(fake: FakeComparisons) -> Open:
-    def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
-        page.query_params.update(address)
-        return page.run()
-
-    return open_page
-
-
-def html(page: AppTest) -> str:
-    assert not page.exception
-    return "\n".join(element.proto.body for element in page.html)
-
-
 def rows(page: AppTest) -> list[str]:
     """Return the variants in the table, as `Static x86`."""
     found = re.findall(r'<th scope="row">(.*?)</th>', html(page), re.DOTALL)
@@ -71,10 +51,6 @@ def link_labels(page: AppTest) -> list[str]:
     more = ("Export", "See where", "Try one")
     labels = [link.proto.label for link in page.get("page_link")]
     return [label for label in labels if not label.startswith(more)]
-
-
-def press(page: AppTest, label: str) -> AppTest:
-    return next(button for button in page.button if button.label == label).click().run()
 
 
 def test_first_visit_is_filled_and_says_where_it_was_measured(open_page: Open) -> None:

@@ -1,6 +1,6 @@
 """The page that makes a variant a file, in each of its states, driven without a browser."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +13,12 @@ from quantcore.exports import ExportView
 from quantcore.formats import FORMATS
 from quantcore.schema import ExportSpec, ImageSpec, Variant, VerificationReport
 from tests.pages.fakes import FakeComparisons
+from tests.pages.helpers import Open, buttons, html, press
 from tests.support import fixtures, report_fixtures
-from tests.support.processes import PATIENCE_S
 from ui.common import state
 from ui.export import exporting
 
-PAGE = Path(__file__).parents[2] / "pages" / "Export.py"
-Open = Callable[..., AppTest]
+PAGE = "pages/Export.py"
 
 
 @dataclass
@@ -76,16 +75,6 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeExports:
     return fake
 
 
-@pytest.fixture
-def open_page(fake: FakeExports) -> Open:
-    def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=PATIENCE_S)
-        page.query_params.update(address)
-        return page.run()
-
-    return open_page
-
-
 def spec(format: str = "mobile", workflow: str = "static", backend: str = "qnnpack") -> ExportSpec:
     """Return what the page asks for, with the server's threads."""
     wanted = report_fixtures.spec(format, workflow, backend)
@@ -97,27 +86,14 @@ def running() -> ExportView:
     return ExportView(spec(), state="running", stage="evaluating it", share=0.6, seconds_left=4.0)
 
 
-def html(page: AppTest) -> str:
-    assert not page.exception
-    return "\n".join(element.proto.body for element in page.html)
-
-
-def labels(page: AppTest) -> list[str]:
-    return [button.label for button in page.button]
-
-
 def downloads(page: AppTest) -> list[str]:
     return [each.proto.label for each in page.get("download_button")]
-
-
-def press(page: AppTest, label: str) -> AppTest:
-    return next(button for button in page.button if button.label == label).click().run()
 
 
 def test_at_first_it_offers_the_file_for_phones_and_one_button(open_page: Open) -> None:
     page = open_page()
     assert "This file has not been made yet" in html(page)
-    assert labels(page) == ["Make the file"]
+    assert buttons(page) == ["Make the file"]
     assert not downloads(page)
     assert page.query_params == {}
 
@@ -128,7 +104,7 @@ def test_pressing_the_button_asks_for_what_is_chosen(open_page: Open, fake: Fake
     assert "**Making mobilenet_v2-static-qnnpack.ptl.** waiting for its turn" in str(
         page.get("progress")[0].proto
     )
-    assert labels(page) == ["Cancel"]
+    assert buttons(page) == ["Cancel"]
 
 
 def test_how_far_it_is_stands_there_with_the_time_left(open_page: Open, fake: FakeExports) -> None:
@@ -142,7 +118,7 @@ def test_cancel_leaves_a_word_and_the_way_to_go_on(open_page: Open, fake: FakeEx
     page = press(open_page(), "Cancel")
     assert fake.cancelled == ["mobile"]
     assert page.info[0].value == "**Stopped.** Nothing was written."
-    assert labels(page) == ["Try again"]
+    assert buttons(page) == ["Try again"]
 
 
 def test_a_file_that_others_wait_for_goes_on(open_page: Open, fake: FakeExports) -> None:
@@ -150,7 +126,7 @@ def test_a_file_that_others_wait_for_goes_on(open_page: Open, fake: FakeExports)
     fake.others_wait = True
     page = press(open_page(), "Cancel")
     assert "Another visitor waits for this file as well" in page.toast[0].value
-    assert labels(page) == ["Cancel"]
+    assert buttons(page) == ["Cancel"]
 
 
 def test_a_file_that_was_made_before_is_there_at_once(open_page: Open, fake: FakeExports) -> None:
@@ -168,7 +144,7 @@ def test_a_file_that_was_made_before_is_there_at_once(open_page: Open, fake: Fak
     assert [tab.label for tab in page.tabs] == ["Kotlin, Android", "Swift, iOS", "Python"]
     assert "LiteModuleLoader" in page.code[0].value
     assert "1. Ankle boot, 90.0 %" in [each.value.split("\n")[0] for each in page.markdown]
-    assert not labels(page)
+    assert not buttons(page)
 
 
 def test_a_file_that_failed_says_so_and_is_offered_only_in_a_fold(
@@ -193,7 +169,7 @@ def test_what_cannot_be_is_refused_with_a_reason_and_no_button(open_page: Open) 
     assert page.info[0].value == (
         "**ONNX has no 8-bit LSTM.** Export float32 to ONNX, or this variant as TorchScript."
     )
-    assert not labels(page)
+    assert not buttons(page)
 
 
 def test_a_missing_runtime_is_named_with_what_brings_it(open_page: Open) -> None:
@@ -207,7 +183,7 @@ def test_a_failed_try_keeps_its_reason(open_page: Open, fake: FakeExports) -> No
     page = open_page()
     assert "Its process was ended" in page.error[0].value.replace("\\", "")
     assert page.code[0].value == "Traceback"
-    assert labels(page) == ["Try again"]
+    assert buttons(page) == ["Try again"]
 
 
 def test_the_address_holds_every_choice_and_a_reload_brings_it_back(open_page: Open) -> None:
@@ -263,7 +239,7 @@ def test_a_link_edited_by_hand_shows_what_can_be_read(
 ) -> None:
     page = open_page(**address)
     assert "This file has not been made yet" in html(page)
-    assert labels(page) == ["Make the file"]
+    assert buttons(page) == ["Make the file"]
 
 
 def test_a_data_folder_that_cannot_be_used_is_said(

@@ -1,7 +1,7 @@
 """Where a variant and float32 part ways, driven without a browser."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +15,18 @@ from quantcore.models import find
 from quantcore.schema import Comparison, ImageSpec, ModelSpec, VariantResult
 from quantcore.settings import Settings
 from tests.pages.fakes import FakeComparisons, view
+from tests.pages.helpers import Open
 from tests.support import fixtures, report_fixtures
-from tests.support.processes import PATIENCE_S
 from ui.common import state
 from ui.common.once import Rows
 from ui.common.state import Shown
 from ui.gallery import gallery
 
-PAGE = Path(__file__).parents[2] / "pages" / "Gallery.py"
+PAGE = "pages/Gallery.py"
 IMAGES = 40
 MODEL = ModelSpec(fixtures.MODEL)
 # Pictures on which the variant names another class; on the first three it alone is wrong.
 DIFFER = (2, 5, 7, 11)
-Open = Callable[..., AppTest]
 
 
 def logits(named: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> "np.ndarray":
@@ -67,13 +66,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, answered: tuple[Store, Comparison]) ->
 
 
 @pytest.fixture
-def open_page(fake: FakeComparisons) -> Open:
-    def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=PATIENCE_S)
-        page.query_params.update({"job": "mine", **address})
-        return page.run()
-
-    return open_page
+def open_page(open_page: Open) -> Open:
+    return partial(open_page, job="mine")
 
 
 def shown(page: AppTest) -> str:

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,11 +10,11 @@ from streamlit.testing.v1 import AppTest
 from quantcore.errors import SchedulerError
 from quantcore.jobs import Host
 from tests.pages.fakes import FakeComparisons, view
+from tests.pages.helpers import run_page
 from tests.support import fixtures, queues
-from tests.support.processes import PATIENCE_S, soon
+from tests.support.processes import soon
 from ui.common import hosts, state
 
-APP = Path(__file__).parents[2] / "app.py"
 ADDRESS = "tcp://scheduler:8786"
 GONE = SchedulerError(f"No Dask scheduler answers at {ADDRESS}.", "Check QUANTCORE_SCHEDULER.")
 EPYC = replace(fixtures.ENVIRONMENT, cpu="AMD EPYC 9B45", physical_cores=64)
@@ -36,7 +35,7 @@ def known(fake: FakeComparisons, answer: Answer) -> AppTest:
     fake.hosts = answer
     hosts.lookout().seen()
     assert soon(lambda: hosts.lookout().seen() is not None)
-    return AppTest.from_file(str(APP), default_timeout=PATIENCE_S).run()
+    return run_page()
 
 
 def cluster(*environments: fixtures.Environment, workers: int = 1) -> Answer:
@@ -52,7 +51,7 @@ def test_without_a_scheduler_nothing_is_chosen(
     fake: FakeComparisons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("QUANTCORE_SCHEDULER")
-    page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S).run()
+    page = run_page()
     assert "Measure on" not in [box.label for box in page.selectbox]
     measure(page)
     assert fake.asked["host"] == hosts.here()
@@ -127,7 +126,7 @@ def test_a_scheduler_that_keeps_one_waiting_keeps_no_page_waiting(
         return [hosts.here()]
 
     fake.hosts = wait
-    page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S).run()
+    page = run_page()
     assert any("Asking the scheduler at" in caption.value for caption in page.caption)
     assert page.button(key="measure").disabled
     page.run()

@@ -26,17 +26,15 @@ from quantcore.untrusted import InspectionView
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads, use
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, view
+from tests.pages.helpers import APP, Open, buttons, press
 from tests.pages.test_export import FakeExports
 from tests.pages.test_try import FakePlayground
 from tests.support import fixtures
-from tests.support.processes import PATIENCE_S
 from ui.common import hosts, owned_uploads, state, widgets
 from ui.export import exporting
 from ui.models import catalogue, describing, own_uploads
 
-PROJECT = Path(__file__).parents[2]
-APP, PAGE = PROJECT / "app.py", PROJECT / "pages" / "Models.py"
-Open = Callable[..., AppTest]
+PAGE = "pages/Models.py"
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PETS = UploadedModel(
     form="state_dict",
@@ -69,29 +67,6 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeComparisons:
     return fake
 
 
-@pytest.fixture
-def open_page(fake: FakeComparisons) -> Open:
-    def open_page(path: Path = PAGE, **address: str) -> AppTest:
-        page = AppTest.from_file(str(path), default_timeout=PATIENCE_S)
-        page.query_params.update(address)
-        return page.run()
-
-    return open_page
-
-
-@pytest.fixture
-def open_site(open_page: Open) -> Open:
-    """The page as part of the site, so that it can lead to others."""
-
-    def open_site(**address: str) -> AppTest:
-        page = open_page(APP).switch_page("pages/Models.py")
-        page.query_params.clear()
-        page.query_params.update(address)
-        return page.run()
-
-    return open_site
-
-
 def add_upload(
     fake: FakeComparisons,
     found: UploadedModel | UploadedImages | None = PETS,
@@ -121,10 +96,6 @@ def said(page: AppTest) -> str:
 
 def cards(page: AppTest) -> list[str]:
     return [box.label.strip("*").replace("\\", "") for box in page.checkbox]
-
-
-def buttons(page: AppTest) -> list[str]:
-    return [button.label for button in page.button]
 
 
 def field(page: AppTest, upload: Upload, name: str) -> str:
@@ -610,10 +581,6 @@ def request_of(name: str, images: str | None = None) -> CompareRequest:
     return of_upload(name, images).request
 
 
-def press(page: AppTest, label: str) -> AppTest:
-    return next(button for button in page.button if button.label == label).click().run()
-
-
 def test_the_first_page_offers_ones_own_models_and_images(
     open_page: Open, fake: FakeComparisons
 ) -> None:
@@ -672,9 +639,7 @@ def test_a_comparison_of_a_deleted_upload_is_still_drawn(
         "Export": "Somebody else uploaded this model, or it is gone",
         "Sweep": "float32 included",
     }.items():
-        assert sentence in said(
-            open_page(PROJECT / "pages" / f"{other}.py", model=name, job="gone")
-        )
+        assert sentence in said(open_page(f"pages/{other}.py", model=name, job="gone"))
 
 
 @pytest.mark.parametrize("what", ["model", "images"])
@@ -700,7 +665,7 @@ def test_a_program_is_exported_where_no_source_is_needed(
     open_page: Open, fake: FakeComparisons, tmp_path: Path
 ) -> None:
     fake.exports = FakeExports(tmp_path)  # type: ignore[attr-defined]
-    export = PROJECT / "pages" / "Export.py"
+    export = "pages/Export.py"
     program = add_upload(fake, PROGRAM).name
     page = open_page(export, model=program, workflow="static", backend="x86")
     assert "Make the file" in buttons(page)
@@ -715,7 +680,7 @@ def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
     open_page: Open, fake: FakeComparisons, tmp_path: Path
 ) -> None:
     fake.exports = FakeExports(tmp_path)  # type: ignore[attr-defined]
-    export = PROJECT / "pages" / "Export.py"
+    export = "pages/Export.py"
     pictures = add_upload(fake, PICTURES).name
     row = fixtures.typical().results[1]
     address = exporting.link(row, ImageSpec(pictures))
@@ -747,7 +712,7 @@ def test_nobody_else_sees_the_pictures_through_a_comparison(
     fake.store, fake.playground = None, FakePlayground(here=True)  # type: ignore[attr-defined]
     monkeypatch.setattr(predictions, "logits_of", lambda *_: np.eye(10)[[0] * 2_000])
     browse_as("somebody else")
-    shown = open_page(PROJECT / "pages" / f"{page}.py", job="shared")
+    shown = open_page(f"pages/{page}.py", job="shared")
     assert "Only who uploaded them sees them" in said(shown)
 
 
@@ -756,7 +721,7 @@ def test_a_program_is_not_offered_to_be_tried(open_page: Open, fake: FakeCompari
     fake.store, fake.playground = None, FakePlayground(here=True)  # type: ignore[attr-defined]
     links = [each.proto.label for each in open_page(APP, job="done").get("page_link")]
     assert not [label for label in links if label.startswith("Try one")]
-    page = open_page(PROJECT / "pages" / "Try.py", job="done")
+    page = open_page("pages/Try.py", job="done")
     assert "came as a program" in said(page)
 
 

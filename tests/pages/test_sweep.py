@@ -1,9 +1,7 @@
 """The sweep's page: what is chosen becomes requests, a file does as well, and both can be taken."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -14,13 +12,13 @@ from quantcore.jobs import Sweep
 from quantcore.jobs.sweep import read_sweep, write_sweep
 from quantcore.schema import CellProgress, ModelSpec
 from tests.pages.fakes import ME, FakeComparisons, view
+from tests.pages.helpers import Open, html, run_page
 from tests.support import fixtures
-from tests.support.processes import PATIENCE_S
 from ui.common import state
 from ui.sweep import sweeps
 
-APP = Path(__file__).parents[2] / "app.py"
-Open = Callable[[], AppTest]
+PAGE = "pages/Sweep.py"
+
 
 GRID = len(plan(ModelSpec("bundled/mobilenet_v2")).variants)
 
@@ -31,15 +29,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     monkeypatch.setattr(state, "comparisons", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
-
-
-@pytest.fixture
-def open_page(fake: FakeComparisons) -> Open:
-    def open_page() -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S).run()
-        return page.switch_page("pages/Sweep.py").run()
-
-    return open_page
 
 
 def start(page: AppTest) -> AppTest:
@@ -64,8 +53,8 @@ def upload_file(page: AppTest, text: str) -> AppTest:
     return page.run()
 
 
-def test_at_first_it_is_the_full_grid_of_one_model(open_page: Open) -> None:
-    page = open_page()
+def test_at_first_it_is_the_full_grid_of_one_model(open_site: Open) -> None:
+    page = open_site()
     assert (
         f"**{GRID} variants** of 1 model, float32 included, of which 2 are not possible."
         in said(page)
@@ -74,8 +63,8 @@ def test_at_first_it_is_the_full_grid_of_one_model(open_page: Open) -> None:
     assert not page.button(key="sweep.start").disabled
 
 
-def test_lists_are_multiplied_and_start_as_one_job(open_page: Open, fake: FakeComparisons) -> None:
-    page = narrowed(open_page())
+def test_lists_are_multiplied_and_start_as_one_job(open_site: Open, fake: FakeComparisons) -> None:
+    page = narrowed(open_site())
     page.multiselect(key="models").set_value(["bundled/mobilenet_v2", "bundled/resnet18"])
     page.multiselect(key="sweep.static.calibration_images").set_value([64, 256])
     page.pills(key="sweep.static.observer").set_value([0, 2])
@@ -104,8 +93,8 @@ def test_lists_are_multiplied_and_start_as_one_job(open_page: Open, fake: FakeCo
     assert (fake.asked["owner"], fake.asked["name"]) == (ME, "Observers")
 
 
-def test_a_started_sweep_is_linked_to_where_its_results_are(open_page: Open) -> None:
-    page = start(narrowed(open_page()))
+def test_a_started_sweep_is_linked_to_where_its_results_are(open_site: Open) -> None:
+    page = start(narrowed(open_site()))
     assert "The sweep has started." in page.success[0].value
     links = [link.proto for link in page.get("page_link")]
     (link,) = [link for link in links if link.label == "Open it on the Compare page"]
@@ -113,9 +102,9 @@ def test_a_started_sweep_is_linked_to_where_its_results_are(open_page: Open) -> 
 
 
 def test_numbers_can_be_typed_and_others_are_left_out_aloud(
-    open_page: Open, fake: FakeComparisons
+    open_site: Open, fake: FakeComparisons
 ) -> None:
-    page = narrowed(open_page())
+    page = narrowed(open_site())
     page.multiselect(key="sweep.static.calibration_images").set_value(["1,000", "many", 256]).run()
     assert any("Left out" in caption.value and "many" in caption.value for caption in page.caption)
     start(page)
@@ -123,8 +112,8 @@ def test_numbers_can_be_typed_and_others_are_left_out_aloud(
     assert [each.get("calibration_images") for each in settings] == [None, None, None, 1_000]
 
 
-def test_random_weights_are_asked_for_by_name(open_page: Open, fake: FakeComparisons) -> None:
-    page = narrowed(open_page())
+def test_random_weights_are_asked_for_by_name(open_site: Open, fake: FakeComparisons) -> None:
+    page = narrowed(open_site())
     page.multiselect(key="models").set_value(["bundled/resnet18", "torchvision/resnet18"])
     page.run()
     page.segmented_control(key="sweep.weights").set_value("random").run()
@@ -135,15 +124,15 @@ def test_random_weights_are_asked_for_by_name(open_page: Open, fake: FakeCompari
     ]
 
 
-def test_without_a_model_nothing_can_be_started(open_page: Open) -> None:
-    page = open_page()
+def test_without_a_model_nothing_can_be_started(open_site: Open) -> None:
+    page = open_site()
     page.multiselect(key="models").set_value([]).run()
     assert page.button(key="sweep.start").disabled
     assert any("at least one model" in caption.value for caption in page.caption)
 
 
-def test_too_many_are_refused_in_a_sentence(open_page: Open) -> None:
-    page = open_page()
+def test_too_many_are_refused_in_a_sentence(open_site: Open) -> None:
+    page = open_site()
     page.multiselect(key="sweep.batches").set_value([1, 2, 4, 8, 16, 32])
     page.multiselect(key="sweep.image_sizes").set_value([32, 64, 96, 128, 160, 192]).run()
     assert f"{36 * GRID} variants" in page.warning[0].value
@@ -151,7 +140,7 @@ def test_too_many_are_refused_in_a_sentence(open_page: Open) -> None:
 
 
 def test_what_is_chosen_can_be_taken_away_as_the_file_that_asks_for_it(
-    open_page: Open, fake: FakeComparisons, monkeypatch: pytest.MonkeyPatch
+    open_site: Open, fake: FakeComparisons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
 
@@ -160,7 +149,7 @@ def test_what_is_chosen_can_be_taken_away_as_the_file_that_asks_for_it(
         return written[-1]
 
     monkeypatch.setattr(sweeps, "write_sweep", keep)
-    page = narrowed(open_page())
+    page = narrowed(open_site())
     page.pills(key="sweep.static.per_channel").set_value([0, 2]).run()
     start(page)
     assert [button.proto.label for button in page.get("download_button")] == ["Download as TOML"]
@@ -168,15 +157,15 @@ def test_what_is_chosen_can_be_taken_away_as_the_file_that_asks_for_it(
     assert 'per_channel = ["default", false]' in written[-1]
 
 
-def test_a_pasted_file_is_counted_and_started(open_page: Open, fake: FakeComparisons) -> None:
-    page = upload_file(open_page(), sweeps.EXAMPLE)
+def test_a_pasted_file_is_counted_and_started(open_site: Open, fake: FakeComparisons) -> None:
+    page = upload_file(open_site(), sweeps.EXAMPLE)
     assert "**24 variants** of 2 models" in said(page)
     start(page)
     assert len(fake.started) == 4
 
 
-def test_an_uploaded_file_wins(open_page: Open, fake: FakeComparisons) -> None:
-    page = upload_file(open_page(), sweeps.EXAMPLE)
+def test_an_uploaded_file_wins(open_site: Open, fake: FakeComparisons) -> None:
+    page = upload_file(open_site(), sweeps.EXAMPLE)
     text = b'models = "bundled/row_lstm"\nworkflows = "dynamic"\nbackends = "x86"\n'
     page.file_uploader(key="sweep.file").upload("mine.toml", text, "application/toml").run()
     assert "**2 variants** of 1 model" in said(page)
@@ -190,14 +179,14 @@ def test_an_uploaded_file_wins(open_page: Open, fake: FakeComparisons) -> None:
         ('models = "bundled/resnet18"\nimages = "/etc"', "a page does not read"),
     ],
 )
-def test_a_mistake_in_a_file_is_a_sentence(open_page: Open, text: str, sentence: str) -> None:
-    page = upload_file(open_page(), text)
+def test_a_mistake_in_a_file_is_a_sentence(open_site: Open, text: str, sentence: str) -> None:
+    page = upload_file(open_site(), text)
     assert sentence in re.sub(r"\\", "", page.warning[0].value)
     assert page.button(key="sweep.start").disabled
 
 
-def test_a_refusal_says_what_to_do(open_page: Open, fake: FakeComparisons) -> None:
-    page = open_page()
+def test_a_refusal_says_what_to_do(open_site: Open, fake: FakeComparisons) -> None:
+    page = open_site()
     fake.refusal = StoreError("The data folder is full.", "Free some space.")
     start(page)
     assert page.error[0].value.replace("\\", "") == "**The data folder is full.** Free some space."
@@ -205,16 +194,13 @@ def test_a_refusal_says_what_to_do(open_page: Open, fake: FakeComparisons) -> No
 
 
 def test_its_results_open_on_the_first_page(fake: FakeComparisons) -> None:
-    page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
-    page.query_params["job"] = "new"
-    page.run()
-    html = "\n".join(element.proto.body for element in page.html)
-    assert not page.exception
+    page = run_page(job="new")
+    text = html(page)
     assert page.selectbox(key="model").value == fixtures.MODEL
-    assert "A sweep of MobileNet v2 and Row LSTM, each at 2 image sizes" in html
-    assert html.count('scope="rowgroup"') == 4
-    assert len(re.findall(r'<th scope="row">', html)) == len(fixtures.sweep().results)
-    assert "Ship Static on x86 (Row LSTM, 64 px, observer histogram)" in html
+    assert "A sweep of MobileNet v2 and Row LSTM, each at 2 image sizes" in text
+    assert text.count('scope="rowgroup"') == 4
+    assert len(re.findall(r'<th scope="row">', text)) == len(fixtures.sweep().results)
+    assert "Ship Static on x86 (Row LSTM, 64 px, observer histogram)" in text
 
 
 def test_while_it_runs_each_cell_says_which_it_is(fake: FakeComparisons) -> None:
@@ -229,12 +215,8 @@ def test_while_it_runs_each_cell_says_which_it_is(fake: FakeComparisons) -> None
         for place, (_, variant) in enumerate(asked)
     ]
     fake.views["busy"] = view(replace(source, results=()), "running", cells=cells)
-    page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
-    page.query_params["job"] = "busy"
-    page.run()
-    html = "\n".join(element.proto.body for element in page.html)
-    assert not page.exception
-    names = re.findall(r'<li class="qw-cell.*?<b>(.*?)</b>', html)
+    text = html(run_page(job="busy"))
+    names = re.findall(r'<li class="qw-cell.*?<b>(.*?)</b>', text)
     assert len(set(names)) == len(names) == len(asked)
     assert names[0] == "Float32 (MobileNet v2, 64 px)"
     assert names[-1] == "Ready-quantized on oneDNN (Row LSTM, 96 px)"
@@ -244,8 +226,6 @@ def test_variants_that_are_not_drawn_are_counted(fake: FakeComparisons) -> None:
     rows = fixtures.two_models().results
     bare = [replace(row, accuracy=None) for row in rows[3:]]
     fake.views["new"] = view(fixtures.swept([*rows[:3], *bare]))
-    page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
-    page.query_params["job"] = "new"
-    page.run()
+    page = run_page(job="new")
     said = [caption.value for caption in page.caption]
     assert "2 variants without one of the two figures are not drawn." in said

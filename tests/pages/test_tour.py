@@ -1,7 +1,6 @@
 """The first minute: who is shown the steps, and that nobody is shown them twice."""
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,12 @@ from streamlit.testing.v1 import AppTest
 from quantcore.settings import Settings
 from tests.pages.conftest import Browse
 from tests.pages.fakes import FakeComparisons, running, view
+from tests.pages.helpers import Open, press
 from tests.support import fixtures
-from tests.support.processes import PATIENCE_S
 from ui.common import seen, state
 from ui.compare import tour
 
-APP = Path(__file__).parents[2] / "app.py"
-Open = Callable[..., AppTest]
+pytestmark = pytest.mark.usefixtures("data", "unseen")
 
 
 @pytest.fixture
@@ -32,25 +30,11 @@ def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def open_page(data: Path, unseen: None) -> Open:
-    def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
-        page.query_params.update(address)
-        return page.run()
-
-    return open_page
-
-
 def said(page: AppTest) -> str:
     """Return what the card says; empty without one."""
     assert not page.exception
     bodies = [block.proto.body for block in page.html]
     return "".join(body for body in bodies if body.startswith('<section class="qw-tour"'))
-
-
-def press(page: AppTest, label: str) -> AppTest:
-    return next(button for button in page.button if button.label == label).click().run()
 
 
 def test_three_steps_lead_through_the_example_and_never_return(open_page: Open) -> None:

@@ -1,11 +1,10 @@
 """The page that teaches a model one's own classes, in each of its states, without a browser."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Element
 
 from quantcore.draw import curve
@@ -17,12 +16,10 @@ from quantcore.settings import Settings
 from quantcore.uploads import Upload, UploadedImages, UploadedModel, Uploads, use
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons
-from tests.support.processes import PATIENCE_S
+from tests.pages.helpers import Open, buttons, captions, html
 from ui.common import site, state
 
-PROJECT = Path(__file__).parents[2]
-PAGE, MODELS = PROJECT / "pages" / "Transfer.py", PROJECT / "pages" / "Models.py"
-Open = Callable[..., AppTest]
+PAGE = "pages/Transfer.py"
 CURVE = (Point(0, 0.7, 0.55), Point(1, 0.5, 0.9), Point(2, 0.31, 0.8))
 LABELS = ("cat", "dog")
 
@@ -69,16 +66,6 @@ def fake(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> FakeFineTuning:
     return fake
 
 
-@pytest.fixture
-def open_page(fake: FakeFineTuning) -> Open:
-    def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=PATIENCE_S)
-        page.query_params.update(address)
-        return page.run()
-
-    return open_page
-
-
 def add_upload(uploads: Uploads, name: str = "pets.zip", labelled: bool = True) -> Upload:
     upload = uploads.receive(name, [b"zip"], ME)
     classes = (("cat", 60), ("dog", 40)) if labelled else ()
@@ -113,28 +100,15 @@ def shows(fake: FakeFineTuning, pets: Upload, state: TaskState, **facts: object)
     fake.views["known"] = FineTuningView(spec, state=state, **facts)  # type: ignore[arg-type]
 
 
-def html(page: AppTest) -> str:
-    assert not page.exception
-    return "\n".join(element.proto.body for element in page.html)
-
-
-def captions(page: AppTest) -> str:
-    return "\n".join(each.value for each in page.caption).replace("\\", "")
-
-
 def text(elements: Iterable[Element]) -> str:
     return "\n".join(str(each.value) for each in elements).replace("\\", "")
-
-
-def labels(page: AppTest) -> list[str]:
-    return [button.label for button in page.button]
 
 
 def test_without_images_it_leads_to_their_upload(open_page: Open, uploads: Uploads) -> None:
     add_upload(uploads, "loose.zip", labelled=False)
     page = open_page()
     assert "Upload images first" in html(page)
-    assert labels(page) == ["Upload images"]
+    assert buttons(page) == ["Upload images"]
     assert not page.selectbox
 
 
@@ -153,7 +127,7 @@ def test_a_run_is_started_with_what_is_chosen(
     assert not page.exception
     assert fake.started == [(FineTuningSpec(ModelSpec("bundled/resnet18"), pets.name, 4), ME)]
     assert page.query_params["lesson"] == "new"
-    assert "Cancel" in labels(page)
+    assert "Cancel" in buttons(page)
     assert birds.name not in str(fake.started)
 
 
@@ -201,7 +175,7 @@ def test_while_it_learns_stage_time_and_curve_are_there_and_it_can_be_stopped(
     assert "MobileNet v2 learns the classes of pets." in captions(page)
     assert "55 % of the held-out images right; after epoch 2, 80 %" in captions(page)
     assert len(page.get("plotly_chart")) == 1
-    assert labels(page) == ["Cancel"]
+    assert buttons(page) == ["Cancel"]
     page.button(key="cancel-fine-tuning").click().run()
     assert fake.cancelled == ["known"]
 
@@ -231,7 +205,7 @@ def test_the_fine_tuned_model_is_compared_on_its_own_images(
     assert not page.exception
     assert "**pets on MobileNet v2** tells cat and dog apart." in text(page.markdown)
     assert "Loss went from 0.70 to 0.31." in captions(page)
-    assert "Teach it" in labels(page)
+    assert "Teach it" in buttons(page)
     page.button(key="compare-fine-tuned").click().run()
     assert led == [(site.COMPARE, {"model": model.name, "images": pets.name})]
 
@@ -262,7 +236,7 @@ def test_how_it_ended_otherwise_is_said_and_it_can_be_asked_for_again(
 def test_an_unknown_run_is_said(open_page: Open, pets: Upload) -> None:
     page = open_page(lesson="of-yesterday")
     assert "no longer known here" in page.warning[0].value
-    assert "Teach it" in labels(page)
+    assert "Teach it" in buttons(page)
 
 
 def test_the_curve_is_drawn_with_room_for_the_epochs_to_come() -> None:

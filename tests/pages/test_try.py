@@ -1,9 +1,8 @@
 """The page that asks one picture of every variant, in each of its states, without a browser."""
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -21,13 +20,12 @@ from quantcore.playground import (
 )
 from quantcore.schema import Comparison, Guess, VariantResult
 from tests.pages.fakes import ME, FakeComparisons, view
+from tests.pages.helpers import Open, buttons, captions, html
 from tests.support import fixtures
-from tests.support.processes import PATIENCE_S
 from ui.common import state
 from ui.playground import playground
 
-PAGE = Path(__file__).parents[2] / "pages" / "Try.py"
-Open = Callable[..., AppTest]
+PAGE = "pages/Try.py"
 WHOLE = fixtures.typical()
 CLASSES = ("Ankle boot", "Sneaker", "Sandal", "Bag", "Coat")
 
@@ -98,26 +96,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakePlayground:
 
 
 @pytest.fixture
-def open_page(fake: FakePlayground) -> Open:
-    def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=PATIENCE_S)
-        page.query_params.update({"job": "job"} | address)
-        return page.run()
-
-    return open_page
-
-
-def html(page: AppTest) -> str:
-    assert not page.exception
-    return "\n".join(element.proto.body for element in page.html)
-
-
-def labels(page: AppTest) -> list[str]:
-    return [button.label for button in page.button]
-
-
-def captions(page: AppTest) -> str:
-    return "\n".join(each.value for each in page.caption).replace("\\", "")
+def open_page(open_page: Open) -> Open:
+    return partial(open_page, job="job")
 
 
 def upload(page: AppTest, content: bytes, name: str = "mine.png") -> AppTest:
@@ -221,7 +201,7 @@ def test_while_it_is_asked_what_is_answered_is_there(open_page: Open, fake: Fake
     assert "**Asking 14 variants**, 5 of 14 answered" in str(page.get("progress")[0].proto)
     assert html(page).count("<ol>") == 5
     assert "All 5" not in html(page)
-    assert not labels(page)
+    assert not buttons(page)
 
 
 def test_a_picture_is_uploaded(open_page: Open, fake: FakePlayground) -> None:
@@ -262,21 +242,21 @@ def test_what_is_no_picture_is_said_with_what_to_upload(
     )
     page = upload(open_page(), b"no picture")
     assert page.error[0].value.replace("\\", "") == "**It is no picture.** Upload another."
-    assert labels(page) == ["Try again"]
+    assert buttons(page) == ["Try again"]
 
 
 def test_files_that_are_not_here_lead_to_measuring(open_page: Open, fake: FakePlayground) -> None:
     fake.here = False
     page = open_page()
     assert "not on this machine" in page.info[0].value
-    assert labels(page) == ["Measure here"]
+    assert buttons(page) == ["Measure here"]
     assert not page.button_group
 
 
 def test_a_model_without_figures_leads_to_measuring(open_page: Open) -> None:
     page = open_page(job="", model="bundled/resnet18")
     assert "Nothing to ask yet" in html(page)
-    assert labels(page) == ["Measure a model"]
+    assert buttons(page) == ["Measure a model"]
 
 
 def test_random_weights_are_said_to_mean_nothing(

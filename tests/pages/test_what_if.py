@@ -1,8 +1,7 @@
 """Suggested settings: one press measures them beside the others."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -10,12 +9,9 @@ from streamlit.testing.v1 import AppTest
 from quantcore.engine import plan
 from quantcore.schema import Comparison, ModelSpec, Variant
 from tests.pages.fakes import FakeComparisons, running, view
+from tests.pages.helpers import Open
 from tests.support import fixtures
-from tests.support.processes import PATIENCE_S
 from ui.common import state
-
-APP = Path(__file__).parents[2] / "app.py"
-Open = Callable[..., AppTest]
 
 
 def shipped() -> Comparison:
@@ -36,14 +32,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
 
 
 @pytest.fixture
-def open_page(fake: FakeComparisons) -> Open:
-    def open_page(**address: str) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
-        page.query_params.update(address)
-        page.session_state["what-if"] = True
-        return page.run()
-
-    return open_page
+def open_page(open_page: Open) -> Open:
+    return partial(open_page, session={"what-if": True})
 
 
 def measure(page: AppTest) -> AppTest:

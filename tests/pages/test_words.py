@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -7,10 +5,10 @@ from quantcore.backends import BACKENDS
 from quantcore.draw import tables
 from quantcore.formats import FORMATS
 from quantcore.workflows import WORKFLOWS
-from tests.support.processes import PATIENCE_S
+from tests.pages.helpers import Open
 from ui.common import glossary
 
-PAGE = Path(__file__).parents[2] / "pages" / "Words.py"
+PAGE = "pages/Words.py"
 # What any page may say that a reader may not know.
 USED = """
 verdict; budget; Pareto front; tie; too close to call; agreement; top-1; points; calibration;
@@ -20,12 +18,6 @@ unsettled; quantization-aware training; variant; latency; SQNR; sweep; job; batc
 """
 # One or two sentences.
 MAX_CHARACTERS = 220
-
-
-def page(**address: str) -> AppTest:
-    opened = AppTest.from_file(PAGE, default_timeout=PATIENCE_S)
-    opened.query_params.update(address)
-    return opened.run()
 
 
 def text(opened: AppTest) -> str:
@@ -61,8 +53,8 @@ def test_what_registries_and_tooltips_say_is_what_the_glossary_says() -> None:
         assert known[column.title] == column.help
 
 
-def test_the_page_has_every_word_with_an_anchor() -> None:
-    drawn = text(page())
+def test_the_page_has_every_word_with_an_anchor(open_page: Open) -> None:
+    drawn = text(open_page())
     for meanings in glossary.groups().values():
         for word in meanings:
             assert f'id="{glossary.anchor(word)}"' in drawn
@@ -76,8 +68,10 @@ def test_the_page_has_every_word_with_an_anchor() -> None:
         ("per-channel", "per-channel", "median"),
     ],
 )
-def test_words_are_found_by_name_and_meaning(looked_for: str, there: str, gone: str) -> None:
-    opened = page()
+def test_words_are_found_by_name_and_meaning(
+    looked_for: str, there: str, gone: str, open_page: Open
+) -> None:
+    opened = open_page()
     opened.text_input[0].set_value(looked_for).run()
     drawn = text(opened)
     assert f'id="{there}"' in drawn
@@ -85,11 +79,11 @@ def test_words_are_found_by_name_and_meaning(looked_for: str, there: str, gone: 
     assert opened.query_params["find"] == looked_for
 
 
-def test_a_link_may_look_for_a_word() -> None:
-    assert 'id="tie"' in text(page(find="tie"))
+def test_a_link_may_look_for_a_word(open_page: Open) -> None:
+    assert 'id="tie"' in text(open_page(find="tie"))
 
 
-def test_a_word_that_is_not_there_is_said_so() -> None:
-    opened = page(find="<b>nonsense</b>")
+def test_a_word_that_is_not_there_is_said_so(open_page: Open) -> None:
+    opened = open_page(find="<b>nonsense</b>")
     assert text(opened) == ""
     assert "nonsense" in opened.info[0].value
