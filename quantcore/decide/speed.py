@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from quantcore.backends import entry
-from quantcore.decide.reference_groups import ReferenceGroup, reference_group
+from quantcore.decide.reference_groups import ReferenceGroup, own_float_backend, reference_group
 from quantcore.schema import TORCH_FLOAT, Speedup, VariantResult
 
 
@@ -39,9 +38,7 @@ def over_best(row: VariantResult, best: VariantResult | None) -> Speedup:
 
 def over_own(row: VariantResult) -> Speedup:
     """Return a row's speed-up over the float32 of its own backend: the gain by 8 bits there."""
-    backend = entry(row.backend)
-    own = backend.float_backend if backend else None
-    return row.speedups.get(own or TORCH_FLOAT, row.speedup)
+    return row.speedups.get(own_float_backend(row) or TORCH_FLOAT, row.speedup)
 
 
 def against_best(rows: Sequence[VariantResult]) -> list[VariantResult]:
