@@ -11,7 +11,8 @@ from quantcore.workflows import WORKFLOWS
 STYLE = Path(__file__).parent / "style.css"
 LOGO = Path(__file__).parent / "logo.svg"
 
-NEUTRAL = "#7d8590"
+# Of float32, and of what stands for no workflow.
+NEUTRAL = WORKFLOWS["float32"].color
 # Of the line that a budget draws.
 BUDGET = "#b4690e"
 # Of a backend or a workflow that today's version does not know.
