@@ -14,6 +14,7 @@ from PIL import Image
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.testing.v1 import AppTest
 
+from quantcore.backends import BACKENDS
 from quantcore.draw import titles
 from quantcore.engine import predictions
 from quantcore.errors import RequestError
@@ -176,8 +177,17 @@ def test_each_filter_lets_through_what_it_says(
     assert f"{len(offered())} models of" in said(page)
 
 
+def test_ready_made_is_offered_for_the_backends_that_some_checkpoint_is_for() -> None:
+    ready = next(each for each in catalogue.FILTERS if each.key == "ready")
+    engines = {engine for info in offered().values() for engine in info.pretrained_engines}
+    having = [name for name, each in BACKENDS.items() if each.engine in engines]
+    assert list(ready.options) == having != list(BACKENDS)
+    for name in having:
+        assert any(ready.fits(info, name) for info in offered().values())
+
+
 def test_filters_that_let_nothing_through_say_so(open_page: Open) -> None:
-    page = open_page(mb="10", top1="90", ready="onednn")
+    page = open_page(mb="10", way="dynamic", ready="qnnpack")
     assert "No model is all of that" in said(page)
     assert cards(page) == []
 
