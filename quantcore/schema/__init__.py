@@ -1,4 +1,4 @@
-from quantcore.schema.choices import built, canonical, picked
+from quantcore.schema.choices import built, canonical, picked, read_setting, split_names
 from quantcore.schema.digests import canonical_json, digest, file_digest
 from quantcore.schema.environment import (
     TRIED_TORCH,
@@ -86,5 +86,7 @@ __all__ = [
     "json_schema",
     "library_versions",
     "picked",
+    "read_setting",
+    "split_names",
     "untried_torch",
 ]

@@ -8,7 +8,6 @@ from functools import cache
 import streamlit as st
 
 from quantcore import wording
-from quantcore.cli import arguments
 from quantcore.draw import titles, verification
 from quantcore.engine import variant_of
 from quantcore.errors import QuantcoreError
@@ -26,6 +25,7 @@ from quantcore.schema import (
     VariantResult,
     VerificationReport,
     current_environment,
+    read_setting,
 )
 from quantcore.workflows import WORKFLOWS, workflow
 from ui.common import fields, fragments, owned_uploads, progress, state, visitor, widgets
@@ -188,7 +188,7 @@ def _fields(name: str, kind: type, key: str) -> dict[str, Setting]:
 def _named(name: str, key: str) -> dict[str, Setting]:
     """Return the settings that the address has, as what they must be; none where any is wrong."""
     pairs = [text.partition(":") for text in st.session_state.get(key) or ()]
-    settings = {part: arguments.value(value.replace("+", ",")) for part, _, value in pairs}
+    settings = {part: read_setting(value.replace("+", ",")) for part, _, value in pairs}
     try:
         owner = workflow(name, settings) if name in WORKFLOWS else file_format(name, settings)
     except QuantcoreError:
