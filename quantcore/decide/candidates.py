@@ -47,7 +47,7 @@ class Candidate:
     @property
     def is_float(self) -> bool:
         """Return whether this is the float32 reference."""
-        return self.row.workflow == "float32"
+        return self.row.is_float
 
     @property
     def lost(self) -> Estimate | None:
@@ -85,7 +85,7 @@ def _candidate(
         figures["accuracy_lost_points"] = lost
     score = math.log(row.speedup.ratio) + SIZE_WEIGHT * math.log(ratio or 1.0)
     score -= POINT_COST * (lost.value if lost else 0.0)
-    bonus = WORTHWHILE if row.workflow == "float32" else 0.0
+    bonus = WORTHWHILE if row.is_float else 0.0
     key = reference.key if reference else None
     return Candidate(row, label, figures, at_most, ratio, key, score + bonus)
 
@@ -128,7 +128,7 @@ def _lost(
     Pictures on which both name the same class are right or wrong together, so no more accuracy
     can be lost than the share on which they disagree.
     """
-    if row.workflow == "float32":
+    if row.is_float:
         evaluated = row.accuracy is not None or row.agreement is not None
         return (exactly(0.0) if evaluated else None), False
     if row.accuracy is None:

@@ -43,7 +43,7 @@ def references(rows: Iterable[VariantResult]) -> dict[str, VariantResult]:
     It is the group's first float32 row, which is torch's unless that one failed.
     """
     every = list(rows)
-    floats = {reference_group(row): row for row in reversed(every) if row.workflow == "float32"}
+    floats = {reference_group(row): row for row in reversed(every) if row.is_float}
     return {
         row.key: floats[reference_group(row)] for row in every if reference_group(row) in floats
     }
@@ -58,9 +58,7 @@ def own_float_backend(row: VariantResult) -> str | None:
 def own_floats(rows: Iterable[VariantResult]) -> dict[str, VariantResult]:
     """Return, by key, the float32 row on each row's own runtime; rows without one are left out."""
     every = list(rows)
-    floats = {
-        (reference_group(row), row.backend): row for row in every if row.workflow == "float32"
-    }
+    floats = {(reference_group(row), row.backend): row for row in every if row.is_float}
     own = ((row.key, (reference_group(row), own_float_backend(row))) for row in every)
     return {key: floats[where] for key, where in own if where in floats}
 

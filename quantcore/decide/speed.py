@@ -16,7 +16,7 @@ def best_floats(rows: Iterable[VariantResult]) -> dict[ReferenceGroup, VariantRe
     """Return the fastest float32 row of each reference group that has one."""
     floats: dict[ReferenceGroup, list[VariantResult]] = {}
     for row in rows:
-        if row.workflow == "float32":
+        if row.is_float:
             floats.setdefault(reference_group(row), []).append(row)
     return {group: max(among, key=_over(among[0])) for group, among in floats.items()}
 
@@ -49,5 +49,5 @@ def against_best(rows: Sequence[VariantResult]) -> list[VariantResult]:
 
 def has_several_floats(rows: Iterable[VariantResult]) -> bool:
     """Return whether a reference group has float32 rows of more than one backend."""
-    floats = [row for row in rows if row.workflow == "float32"]
+    floats = [row for row in rows if row.is_float]
     return len({reference_group(row) for row in floats}) < len(floats)

@@ -11,7 +11,7 @@ from quantcore.decide import KINDS, Budgets, best_floats, reference_group, refer
 from quantcore.draw import marks, titles
 from quantcore.draw.axes import AXES, Axis
 from quantcore.draw.templating import render
-from quantcore.schema import VariantResult
+from quantcore.schema import FLOAT_WORKFLOW, VariantResult
 
 LARGEST_MARKER_PX = 30
 SMALLEST_MARKER_PX = 9
@@ -90,7 +90,7 @@ def _groups(
     """Return the rows by workflow, in drawing order: later marks lie upon earlier ones."""
     drawn = with_both(results, across, up)
     # Big markers first, so that no small one is hidden under them; float32's open ones on top.
-    drawn.sort(key=lambda result: (result.workflow == "float32", -result.artifact.size_bytes))
+    drawn.sort(key=lambda result: (result.is_float, -result.artifact.size_bytes))
     groups: dict[str, list[VariantResult]] = {}
     for result in drawn:
         groups.setdefault(result.workflow, []).append(result)
@@ -161,7 +161,7 @@ def _trace(
 def _shapes(workflow: str, rows: Sequence[VariantResult]) -> dict[str, Any]:
     """Return the marks of a workflow's rows; float32's are open, so that those below are seen."""
     symbols, color = [marks.symbol(row.backend) for row in rows], marks.color(workflow)
-    if workflow == "float32":
+    if workflow == FLOAT_WORKFLOW:
         line = {"width": 3, "color": color}
         return {"symbol": [f"{symbol}{OPEN}" for symbol in symbols], "color": color, "line": line}
     return {"symbol": symbols, "color": color, "line": OUTLINE}
@@ -173,7 +173,7 @@ def _diameter(size_bytes: int, largest: int) -> float:
 
 
 def _opacity(row: VariantResult, front: Sequence[str] | None) -> float:
-    beaten = front is not None and row.key not in front and row.workflow != "float32"
+    beaten = front is not None and row.key not in front and not row.is_float
     return BEATEN_OPACITY if beaten else OPACITY
 
 
@@ -201,7 +201,7 @@ def _hover(row: VariantResult, name: str) -> str:
         for axis in AXES.values()
         if (value := axis.value(row)) is not None
     ]
-    if row.workflow != "float32":
+    if not row.is_float:
         figures.append(f"Against its own float32: {wording.faster(row.speedup.ratio)}")
     # plotly reads tags in its texts.
     return render("hover.html", name=name, figures=figures)

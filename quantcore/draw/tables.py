@@ -53,7 +53,7 @@ def _latency(result: VariantResult, _: VariantResult | None) -> Cell:
 
 
 def _speedup(result: VariantResult, _: VariantResult | None) -> Cell:
-    return Cell(NONE) if result.workflow == "float32" else _ratio(result.speedup)
+    return Cell(NONE) if result.is_float else _ratio(result.speedup)
 
 
 def _over_best(

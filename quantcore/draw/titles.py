@@ -10,7 +10,7 @@ from quantcore.decide import ReferenceGroup, labels, reference_group
 from quantcore.errors import RequestError
 from quantcore.jobs import cells_of
 from quantcore.models import find
-from quantcore.schema import CompareRequest, ModelSpec, Variant, VariantResult
+from quantcore.schema import FLOAT_WORKFLOW, CompareRequest, ModelSpec, Variant, VariantResult
 from quantcore.workflows import WORKFLOWS
 
 GONE = "a deleted upload"
@@ -19,7 +19,7 @@ _ORIGINS = {"bundled": "of bundled", "torchvision": "of torchvision", "upload": 
 
 def workflows() -> Sequence[str]:
     """Return the names of the workflows that quantize, in the registry's order."""
-    return [name for name in WORKFLOWS if name != "float32"]
+    return [name for name in WORKFLOWS if name != FLOAT_WORKFLOW]
 
 
 def backends() -> Sequence[str]:

@@ -9,6 +9,7 @@ from quantcore.schema.environment import (
 )
 from quantcore.schema.progress import CellProgress, CellState, JobState, JobView
 from quantcore.schema.request import (
+    FLOAT_WORKFLOW,
     RANDOM,
     SOURCES,
     CompareRequest,
@@ -43,6 +44,7 @@ from quantcore.schema.verification import (
 )
 
 __all__ = [
+    "FLOAT_WORKFLOW",
     "RANDOM",
     "SOURCES",
     "TORCH_FLOAT",

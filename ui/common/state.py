@@ -360,5 +360,5 @@ def _is_elsewhere(job: JobView) -> bool:
 def _chosen(cell: VariantResult | Failure) -> bool:
     """Return whether a cell is of the chosen workflows and backends; their float32 always is."""
     workflows, backends = st.session_state["workflows"], st.session_state["backends"]
-    by_workflow = cell.workflow == "float32" or cell.workflow in workflows
+    by_workflow = cell.is_float or cell.workflow in workflows
     return by_workflow and (cell.backend is None or cell.backend in backends)

@@ -106,7 +106,7 @@ def _latency(cells: Cells, row: VariantResult, _: VariantResult | None) -> table
 
 def _speedup(cells: Cells, row: VariantResult, _: VariantResult | None) -> tables.Cell:
     other = cells.get(_identity(row))
-    if other is None or other.workflow == "float32":
+    if other is None or other.is_float:
         return tables.Cell(NONE)
     speedup = other.speedup
     unsettled = "" if speedup.settled else ", unsettled"

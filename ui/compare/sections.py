@@ -53,7 +53,7 @@ def answer(shown: Shown) -> None:
 def _is_early(shown: Shown) -> bool:
     """Return whether nothing is measured yet that could ship instead of float32, but will be."""
     is_open = shown.job is not None and shown.job.is_open
-    return is_open and all(row.workflow == "float32" for row in shown.results)
+    return is_open and all(row.is_float for row in shown.results)
 
 
 def empty(title: str) -> None:
@@ -109,7 +109,7 @@ def offer_more(shown: Shown, recommendation: Verdict) -> None:
     with st.container(horizontal=True, key="more"):
         if address:
             site.link_to_export(f"Export {name} for an app", address)
-        if row.workflow != "float32" and row.predictions is not None:
+        if not row.is_float and row.predictions is not None:
             site.link_to_gallery("See where it and float32 differ", gallery.link(shown, row.key))
         if playground.may_ask(shown):
             site.link_to_trial("Try one image", playground.link(shown))

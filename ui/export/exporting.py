@@ -16,6 +16,7 @@ from quantcore.formats import FORMATS, file_format
 from quantcore.models import ModelInfo, find
 from quantcore.report import figures
 from quantcore.schema import (
+    FLOAT_WORKFLOW,
     ExportSpec,
     ImageSpec,
     MeasureSpec,
@@ -34,7 +35,6 @@ from ui.common.state import Parameter, Shown
 
 # A variant that was measured, and what was verified of a file made from it.
 ExportedRow = tuple[VariantResult, VerificationReport]
-FLOAT = "float32"
 ICON = ":material/download:"
 FORMAT_HELP = "Which runtime takes the file. Every format has its own; none is read by all."
 WORKFLOW_HELP = "How the numbers become 8 bits wide; float32 leaves them as they are."
@@ -151,7 +151,7 @@ def _choose(
 
 
 def _backend(name: str) -> str | None:
-    if name == FLOAT:
+    if name == FLOAT_WORKFLOW:
         st.selectbox(
             "Backend", ["none needed"], disabled=True, help="float32 runs on every machine."
         )

@@ -116,7 +116,7 @@ def _offered(shown: Shown) -> dict[str, str]:
     """Return the variants that have a float32 beside them: their names by key."""
     bases = references(shown.results)
     named = zip(shown.results, titles.names(shown.results), strict=True)
-    return {row.key: name for row, name in named if row.workflow != "float32" and row.key in bases}
+    return {row.key: name for row, name in named if not row.is_float and row.key in bases}
 
 
 def _choose(offered: dict[str, str]) -> str:
