@@ -272,8 +272,8 @@ def _measured_file(
 ) -> Comparison:
     """Return the comparison of a model file, which is looked at first."""
 
-    def requests(comparisons: Service) -> list[CompareRequest]:
-        return ask(model_file.model(comparisons, file, OWNER, labels, tell))
+    def requests(service: Service) -> list[CompareRequest]:
+        return ask(model_file.model(service, file, OWNER, labels, tell))
 
     return measured(settings, requests)
 

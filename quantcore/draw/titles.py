@@ -14,7 +14,11 @@ from quantcore.schema import FLOAT_WORKFLOW, CompareRequest, ModelSpec, Variant,
 from quantcore.workflows import WORKFLOWS
 
 GONE = "a deleted upload"
-_ORIGINS = {"bundled": "of bundled", "torchvision": "of torchvision", "upload": "that was uploaded"}
+_SOURCE_WORDS = {
+    "bundled": "of bundled",
+    "torchvision": "of torchvision",
+    "upload": "that was uploaded",
+}
 
 
 def workflows() -> Sequence[str]:
@@ -66,7 +70,7 @@ def models(names: Iterable[str]) -> dict[str, str]:
     title_of = {name: model(ModelSpec(name)) for name in dict.fromkeys(names)}
     many = Counter(title_of.values())
     return {
-        name: title if many[title] == 1 else f"{title} {_ORIGINS[ModelSpec(name).source]}"
+        name: title if many[title] == 1 else f"{title} {_SOURCE_WORDS[ModelSpec(name).source]}"
         for name, title in title_of.items()
     }
 

@@ -1,4 +1,4 @@
-from quantcore.engine.context import CellContext, is_locked, origins
+from quantcore.engine.context import CellContext, is_locked, source_uploads
 from quantcore.engine.convert import Conversion, conversion_input, module_again, provenance
 from quantcore.engine.grid import float_cells, plan, refusals
 from quantcore.engine.keys import FLOAT32, image_size
@@ -44,11 +44,11 @@ __all__ = [
     "load_logits",
     "logits_of",
     "module_again",
-    "origins",
     "plan",
     "provenance",
     "refusals",
     "run_cell",
+    "source_uploads",
     "store_logits",
     "suggested_variants",
     "time_in_turns",

@@ -1,7 +1,7 @@
-"""What a figure depends on, as one digest: the names under which the cache keeps things.
+"""Cache keys: digests of everything that a conversion, an evaluation or a result depends on.
 
-Whatever may change the bytes of a converted file is in its conversion key; whatever may change a
-figure measured of it is in its result key. Nothing else is, so nothing is made twice.
+A conversion key holds whatever may change the bytes of a converted file, a result key whatever may
+change a figure measured of it. Neither holds anything else, so equal work is done once.
 """
 
 from collections.abc import Iterable, Mapping

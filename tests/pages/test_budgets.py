@@ -19,7 +19,7 @@ Open = Callable[..., AppTest]
 @pytest.fixture
 def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
     fake = FakeComparisons(**{name: view(make()) for name, make in fixtures.NAMED.items()})
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
 
     def open_page(**address: str) -> AppTest:

@@ -70,9 +70,9 @@ class FakeExports:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeExports:
-    fake, comparisons = FakeExports(tmp_path), FakeComparisons()
-    comparisons.exports = fake  # type: ignore[attr-defined]
-    monkeypatch.setattr(state, "comparisons", lambda: comparisons)
+    fake, service = FakeExports(tmp_path), FakeComparisons()
+    service.exports = fake  # type: ignore[attr-defined]
+    monkeypatch.setattr(state, "service", lambda: service)
     return fake
 
 
@@ -272,7 +272,7 @@ def test_a_data_folder_that_cannot_be_used_is_said(
     def full() -> None:
         raise StoreError("The data folder is full.", "Make room.")
 
-    monkeypatch.setattr(state, "comparisons", full)
+    monkeypatch.setattr(state, "service", full)
     page = open_page()
     assert page.error[0].value.replace("\\", "") == "**The data folder is full.** Make room."
 

@@ -25,23 +25,23 @@ Open = Callable[[], AppTest]
 
 
 @pytest.fixture
-def comparisons(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def service(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(Dispatcher, "start", lambda self: None)
     found = Service(settings)
-    monkeypatch.setattr(state, "comparisons", lambda: found)
+    monkeypatch.setattr(state, "service", lambda: found)
     yield found
     found.close()
 
 
 @pytest.fixture
-def queue(comparisons: Service, settings: Settings) -> Iterator[JobQueue]:
+def queue(service: Service, settings: Settings) -> Iterator[JobQueue]:
     queue = JobQueue.open(settings)
     yield queue
     queue.close()
 
 
 @pytest.fixture
-def open_page(comparisons: Service) -> Open:
+def open_page(service: Service) -> Open:
     def open_page() -> AppTest:
         page = AppTest.from_file(str(APP), default_timeout=PATIENCE_S).run()
         return page.switch_page("pages/Jobs.py").run()
@@ -197,7 +197,7 @@ def test_a_data_folder_that_fails_is_said(open_page: Open, monkeypatch: pytest.M
     def fail() -> None:
         raise StoreError("The data folder cannot be written.", "Set QUANTCORE_DATA.")
 
-    monkeypatch.setattr(state, "comparisons", fail)
+    monkeypatch.setattr(state, "service", fail)
     page = open_page()
     assert (
         page.error[0].value.replace("\\", "")

@@ -65,7 +65,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeComparisons:
     fake = FakeComparisons(new=view(fixtures.typical()))
     fake.uploads = Uploads(state.settings())
     use(tmp_path)
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
 

@@ -1,4 +1,4 @@
-"""The answer from top to bottom: its origin, verdict, plot, table, refusals and method."""
+"""The answer from top to bottom: its provenance, verdict, plot, table, refusals and method."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ from ui.export import exporting
 from ui.gallery import gallery
 from ui.playground import playground
 
-ORIGINS = {
+PROVENANCES = {
     "shipped": "Shipped example",
     "earlier": "Earlier results",
     "current": "Measured here",
@@ -73,9 +73,9 @@ def provenance(shown: Shown) -> None:
     """Say what machine and day the figures are true of."""
     comparison = shown.comparison
     machine, day = comparison.environment.sentence(), wording.day(comparison.created)
-    elsewhere = ", not on this machine" if shown.origin in ("shipped", "elsewhere") else ""
+    elsewhere = ", not on this machine" if shown.provenance in ("shipped", "elsewhere") else ""
     text = f"{_scope(comparison)}Measured on {machine}, on {day}{elsewhere}"
-    st.html(fragments.render("provenance.html", tag=ORIGINS[shown.origin], text=text))
+    st.html(fragments.render("provenance.html", tag=PROVENANCES[shown.provenance], text=text))
 
 
 def _scope(comparison: Comparison) -> str:

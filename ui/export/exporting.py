@@ -259,7 +259,7 @@ def _recorded(
     side = None if row.image_size == _own_size(row.model) else row.image_size
     pictures = replace(images, evaluation_images=ImageSpec().evaluation_images, image_size=side)
     try:
-        return queue().recorded(exports.spec_of(row, format, pictures, measure))
+        return export_service().recorded(exports.spec_of(row, format, pictures, measure))
     except QuantcoreError:
         return None
 
@@ -272,9 +272,9 @@ def _own_size(model: str) -> int | None:
         return None
 
 
-def queue() -> Exports:
-    """Return the exports of this server."""
-    return state.comparisons().exports
+def export_service() -> Exports:
+    """Return the export queue of this server."""
+    return state.service().exports
 
 
 def is_running(spec: ExportSpec) -> bool:
@@ -285,8 +285,8 @@ def is_running(spec: ExportSpec) -> bool:
 
 def _latest(spec: ExportSpec) -> ExportView | None:
     """Return the view of the newest export of this file; None where none was requested."""
-    export_id = queue().latest(spec)
-    return queue().view(export_id) if export_id else None
+    export_id = export_service().latest(spec)
+    return export_service().view(export_id) if export_id else None
 
 
 def answer(spec: ExportSpec, was_running: bool) -> None:
@@ -303,11 +303,11 @@ def answer(spec: ExportSpec, was_running: bool) -> None:
     if was_running != (view is not None and view.is_open):
         st.rerun()
     if view is not None and view.is_open:
-        _busy(view, str(queue().latest(spec)))
+        _busy(view, str(export_service().latest(spec)))
         return
     try:
         support = exports.supports(spec)
-        report = queue().cached(spec) if support.ok else None
+        report = export_service().cached(spec) if support.ok else None
     except QuantcoreError as error:
         st.error(reason_and_remedy(error.reason, error.remedy))
         return
@@ -331,7 +331,9 @@ def _offer(spec: ExportSpec, view: ExportView | None) -> None:
         type="primary",
         icon=":material/package_2:",
         key="make",
-        on_click=lambda: progress.guarded(lambda: queue().start(spec, visitor.current().owner)),
+        on_click=lambda: progress.guarded(
+            lambda: export_service().start(spec, visitor.current().owner)
+        ),
     )
     if not again:
         st.html(EMPTY)
@@ -360,7 +362,7 @@ def _busy(view: ExportView, export_id: str) -> None:
 
 
 def _cancel(export_id: str) -> None:
-    if not queue().cancel(export_id, visitor.current().owner):
+    if not export_service().cancel(export_id, visitor.current().owner):
         st.toast("Another visitor waits for this file as well, so it goes on.")
 
 
@@ -412,12 +414,12 @@ def _downloads(report: VerificationReport, name: str, *, is_primary: bool) -> No
 
 
 def _packed(report: VerificationReport, name: str) -> bytes:
-    with queue().files(report) as (file, sample):
+    with export_service().files(report) as (file, sample):
         return bundle.pack(report, name, file, sample)
 
 
 def _content(report: VerificationReport) -> bytes:
-    with queue().files(report) as (file, _):
+    with export_service().files(report) as (file, _):
         return file.read_bytes()
 
 
@@ -426,7 +428,7 @@ def _sample(report: VerificationReport) -> None:
         return
     st.subheader("One picture, and its answer", anchor=False)
     picture, said = st.columns([1, 4], vertical_alignment="center")
-    content = queue().picture(report)
+    content = export_service().picture(report)
     if content is not None:
         picture.image(
             content,

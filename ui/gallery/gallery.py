@@ -140,7 +140,7 @@ def _pair(shown: Shown, key: str, name: str) -> Pair | None:
     """Return the answers of a variant and of its float32; None where they are not kept here."""
     row = next(row for row in shown.results if row.key == key)
     base = references(shown.results)[key]
-    store = state.comparisons().store
+    store = state.service().store
     before, after = predictions.logits_of(store, base), predictions.logits_of(store, row)
     if before is None or after is None or before.shape != after.shape:
         return None
