@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.common import progress, state, theme
+from ui.common import progress, site, state
 from ui.export import exporting
 
 SUBTITLE = "A file for the app, a report of its checks, and the lines of code that run it."
@@ -11,13 +11,10 @@ REFRESH_S = 0.5
 
 def main() -> None:
     """Draw the question, how far it is, and the file with its report."""
-    theme.set_up_page("Export")
-    theme.header("Export", SUBTITLE)
-    progress.check_settings()
-    if state.problem():
-        progress.show_notices()
+    unread = site.begin("Export", SUBTITLE, exporting.parameters())
+    if unread is None:
         return
-    unread = state.read_address(exporting.parameters()) + exporting.leave_foreign()
+    unread += exporting.leave_foreign()
     wanted = exporting.ask()
     state.write_address(exporting.parameters())
     progress.show_notices(unread)
