@@ -16,7 +16,7 @@ from tests.pages.fakes import FakeComparisons
 from tests.support import fixtures, report_fixtures
 from tests.support.processes import PATIENCE_S
 from ui.common import state
-from ui.export import exporting
+from ui.export import form
 
 PAGE = Path(__file__).parents[2] / "pages" / "Export.py"
 Open = Callable[..., AppTest]
@@ -280,18 +280,18 @@ def test_a_data_folder_that_cannot_be_used_is_said(
 def test_the_link_from_a_row_asks_for_that_row() -> None:
     row = fixtures.result("static", "x86", calibration_images=64)
     row = replace(row, image_size=96)
-    assert exporting.link(row, ImageSpec()) == {
+    assert form.link(row, ImageSpec()) == {
         "model": "bundled/mobilenet_v2",
         "workflow": "static",
         "backend": "x86",
         "image_size": "96",
         "settings": "calibration_images:64",
     }
-    assert exporting.link(row, ImageSpec("/pictures/of/ours")) == {}
+    assert form.link(row, ImageSpec("/pictures/of/ours")) == {}
     unknown = replace(row, model="torchvision/gone")
-    assert exporting.link(unknown, ImageSpec()) == {}
+    assert form.link(unknown, ImageSpec()) == {}
     random = replace(row, model="torchvision/resnet18@random")
-    assert exporting.link(random, ImageSpec())["weights"] == "random"
+    assert form.link(random, ImageSpec())["weights"] == "random"
 
 
 @pytest.mark.parametrize("format", FORMATS)

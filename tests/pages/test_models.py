@@ -32,7 +32,7 @@ from tests.pages.test_try import FakePlayground
 from tests.support import fixtures
 from tests.support.processes import PATIENCE_S
 from ui.common import hosts, owned_uploads, state, widgets
-from ui.export import exporting
+from ui.export import form
 from ui.models import catalogue, describing, own_uploads
 
 PROJECT = Path(__file__).parents[2]
@@ -728,7 +728,7 @@ def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
     export = PROJECT / "pages" / "Export.py"
     pictures = add_upload(fake, PICTURES).name
     row = fixtures.typical().results[1]
-    address = exporting.link(row, ImageSpec(pictures))
+    address = form.link(row, ImageSpec(pictures))
     assert address["images"] == pictures
     page = open_page(export, **address)
     assert page.selectbox(key="images").value == pictures
@@ -736,7 +736,7 @@ def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
     # What was uploaded here is no zip: the page says so, and stands.
     assert "cannot be read" in page.error[0].value
     theirs = add_upload(fake, PICTURES, owner="somebody else").name
-    assert exporting.link(row, ImageSpec(theirs)) == {}
+    assert form.link(row, ImageSpec(theirs)) == {}
     page = open_page(export, **{**address, "images": theirs})
     assert page.selectbox(key="images").value is None
     assert "names something unknown" in said(page)

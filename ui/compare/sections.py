@@ -17,7 +17,7 @@ from ui.common.markdown import Markdown, markdown
 from ui.common.once import Rows, once
 from ui.common.state import Shown
 from ui.compare import beside, downloads, plot, what_if
-from ui.export import exporting
+from ui.export import form
 from ui.gallery import gallery
 from ui.playground import playground
 
@@ -104,7 +104,7 @@ def offer_more(shown: Shown, recommendation: Verdict) -> None:
     if row is None:
         return
     images = shown.comparison.request.images
-    address = exporting.link(row, images)
+    address = form.link(row, images)
     name = titles.variant(row.workflow, row.backend)
     with st.container(horizontal=True, key="more"):
         if address:
