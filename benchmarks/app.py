@@ -35,14 +35,14 @@ def cold_settings() -> Iterator[Settings]:
 
 def compared(request: CompareRequest, settings: Settings) -> Comparison:
     """Return the finished comparison, run by a worker as the app runs it."""
-    comparisons = Service(settings)
+    service = Service(settings)
     try:
-        job_id = comparisons.start(request)
-        while (view := comparisons.wait(job_id, timeout_s=1.0)).is_open:
+        job_id = service.start(request)
+        while (view := service.wait(job_id, timeout_s=1.0)).is_open:
             pass
         return view.comparison
     finally:
-        comparisons.close()
+        service.close()
 
 
 def row(comparison: Comparison, variant: Variant) -> VariantResult:

@@ -39,24 +39,24 @@ def lines(repeats: int = REPEATS) -> Iterator[Figure | str]:
 
 def _recovered(seed: int) -> float:
     with cold_settings() as settings:
-        comparisons = Service(settings)
+        service = Service(settings)
         try:
             request = replace(REQUEST, images=replace(REQUEST.images, seed=seed))
-            job = comparisons.start(request)
-            _until(comparisons, job, 1, "calibrating")
+            job = service.start(request)
+            _until(service, job, 1, "calibrating")
             for pid in _workers():
                 os.kill(pid, signal.SIGKILL)
             died = time.monotonic()
-            _until(comparisons, job, 2, "")
+            _until(service, job, 2, "")
             return time.monotonic() - died
         finally:
-            comparisons.close()
+            service.close()
 
 
-def _until(comparisons: Service, job: str, index: int, stage: str) -> None:
+def _until(service: Service, job: str, index: int, stage: str) -> None:
     """Return once a worker says it is at this stage of a variant."""
     deadline = time.monotonic() + WAIT_S
-    while not _is_at(comparisons.view(job), index, stage):
+    while not _is_at(service.view(job), index, stage):
         if time.monotonic() > deadline:
             raise RuntimeError(f"variant {index} was not reached in {WAIT_S:.0f} s")
         time.sleep(0.02)

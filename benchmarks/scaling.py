@@ -44,24 +44,24 @@ def _request(count: int) -> CompareRequest:
 def _swept(count: int, variants: int) -> float:
     """Return the seconds a sweep takes on so many workers that are there already."""
     with cold_settings() as settings, _cluster(count, settings) as address:
-        comparisons = Service(replace(settings, scheduler=address))
+        service = Service(replace(settings, scheduler=address))
         try:
-            _wait_for_workers(comparisons, count)
+            _wait_for_workers(service, count)
             started = time.monotonic()
-            job = comparisons.start(_request(variants))
-            while (view := comparisons.wait(job)).is_open:
+            job = service.start(_request(variants))
+            while (view := service.wait(job)).is_open:
                 pass
             elapsed_s = time.monotonic() - started
         finally:
-            comparisons.close()
+            service.close()
     if len(view.comparison.results) != variants:
         raise RuntimeError(f"not every variant came back: {view.comparison.failures[:1]}")
     return elapsed_s
 
 
-def _wait_for_workers(comparisons: Service, count: int) -> None:
+def _wait_for_workers(service: Service, count: int) -> None:
     deadline = time.monotonic() + START_S
-    while sum(host.workers for host in comparisons.hosts() if host.location == "cluster") < count:
+    while sum(host.workers for host in service.hosts() if host.location == "cluster") < count:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{count} workers did not start in {START_S:.0f} s")
         time.sleep(0.2)

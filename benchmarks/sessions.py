@@ -70,12 +70,12 @@ def _speedups(
         ImageSpec(None, 256, seed=seed),
         MeasureSpec.of(settings),
     )
-    comparisons = Service(settings)
+    service = Service(settings)
     try:
-        job = comparisons.start(request)
-        while (view := comparisons.wait(job)).is_open:
+        job = service.start(request)
+        while (view := service.wait(job)).is_open:
             pass
     finally:
-        comparisons.close()
+        service.close()
     rows = [row for row in view.comparison.results if row.backend]
     return job, {f"{row.workflow} on {row.backend}": row.speedup.ratio for row in rows}

@@ -35,30 +35,30 @@ def lines(
 ) -> Iterator[Figure | str]:
     """Yield the seconds of each step, and how many drawings the 8-bit files name right."""
     with cold_settings() as settings:
-        comparisons = Service(settings)
+        service = Service(settings)
         try:
-            yield from _lines(comparisons, pictures, epochs, variants, MeasureSpec.of(settings))
+            yield from _lines(service, pictures, epochs, variants, MeasureSpec.of(settings))
         finally:
-            comparisons.close()
+            service.close()
 
 
 def _lines(
-    comparisons: Service,
+    service: Service,
     pictures: int,
     epochs: int,
     variants: tuple[Variant, ...],
     measure: MeasureSpec,
 ) -> Iterator[Figure | str]:
-    drawings = comparisons.uploads.receive("drawings.zip", [packed(pictures)], OWNER)
+    drawings = service.uploads.receive("drawings.zip", [packed(pictures)], OWNER)
     began = time.monotonic()
-    comparisons.inspections.start(drawings)
-    inspected = comparisons.inspections.wait(drawings.token, WAIT_S)
+    service.inspections.start(drawings)
+    inspected = service.inspections.wait(drawings.token, WAIT_S)
     if inspected.state != "done":
         yield absent("the look at the drawings", str(inspected.problem))
         return
     looked_s = time.monotonic() - began
     yield shown(f"looking through {pictures} drawings", looked_s, "s")
-    fine_tuning = comparisons.fine_tuning
+    fine_tuning = service.fine_tuning
     run_id = fine_tuning.start(FineTuningSpec(BACKBONE, drawings.name, epochs), OWNER)
     view = fine_tuning.wait(run_id, WAIT_S)
     if view.upload is None:
@@ -67,7 +67,7 @@ def _lines(
     fine_tuned_s = time.monotonic() - began
     yield shown("teaching them to MobileNet v2", fine_tuned_s - looked_s, "s")
     yield note(_described(view))
-    rows = _compared(comparisons, view.upload, drawings, variants, measure)
+    rows = _compared(service, view.upload, drawings, variants, measure)
     total_s = time.monotonic() - began
     for row in rows:
         if row.accuracy is None:
@@ -75,7 +75,7 @@ def _lines(
             continue
         what = f"top-1 of {row.workflow} on drawings that nothing was tuned with"
         top1 = row.accuracy.top1
-        is_bound = row.workflow != FLOAT32.workflow
+        is_bound = not row.is_float
         yield (
             at_least(what, top1, "", LEAST_TOP1, "the aim") if is_bound else shown(what, top1, "")
         )
@@ -91,7 +91,7 @@ def _described(view: FineTuningView) -> str:
 
 
 def _compared(
-    comparisons: Service,
+    service: Service,
     model: Upload,
     drawings: Upload,
     variants: tuple[Variant, ...],
@@ -103,9 +103,9 @@ def _compared(
         ImageSpec(drawings.name),
         measure,
     )
-    job = comparisons.start(request, owner=OWNER)
+    job = service.start(request, owner=OWNER)
     deadline = time.monotonic() + WAIT_S
-    while (view := comparisons.wait(job, 5.0)).is_open and time.monotonic() < deadline:
+    while (view := service.wait(job, 5.0)).is_open and time.monotonic() < deadline:
         pass
     for failure in view.comparison.failures:
         raise RuntimeError(f"{failure.workflow}: {failure.reason}\n{failure.details}")

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from ui.common import progress, state, theme
-from ui.export import exporting
+from ui.common import progress, site, state
+from ui.export import form, result
 
 SUBTITLE = "A file for the app, a report of its checks, and the lines of code that run it."
 REFRESH_S = 0.5
@@ -11,19 +11,16 @@ REFRESH_S = 0.5
 
 def main() -> None:
     """Draw the question, how far it is, and the file with its report."""
-    theme.set_up_page("Export")
-    theme.header("Export", SUBTITLE)
-    progress.check_settings()
-    if state.problem():
-        progress.show_notices()
+    unread = site.begin("Export", SUBTITLE, form.parameters())
+    if unread is None:
         return
-    unread = state.read_address(exporting.parameters()) + exporting.leave_foreign()
-    wanted = exporting.ask()
-    state.write_address(exporting.parameters())
+    unread += form.leave_foreign()
+    wanted = form.ask()
+    state.write_address(form.parameters())
     progress.show_notices(unread)
     if wanted is not None:
-        running = exporting.is_running(wanted)
-        st.fragment(exporting.answer, run_every=REFRESH_S if running else None)(wanted, running)
+        running = result.is_running(wanted)
+        st.fragment(result.answer, run_every=REFRESH_S if running else None)(wanted, running)
 
 
 main()

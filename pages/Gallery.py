@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.common import progress, state, theme
+from ui.common import progress, site, state
 from ui.gallery import gallery
 
 SUBTITLE = "The pictures on which a variant and float32 part ways, and what each class loses."
@@ -10,13 +10,9 @@ SUBTITLE = "The pictures on which a variant and float32 part ways, and what each
 
 def main() -> None:
     """Draw the choice of variant, the share of differing pictures, the pictures and the classes."""
-    theme.set_up_page("Gallery")
-    theme.header("Gallery", SUBTITLE)
-    progress.check_settings()
-    if state.problem():
-        progress.show_notices()
+    unread = site.begin("Gallery", SUBTITLE, gallery.parameters())
+    if unread is None:
         return
-    unread = state.read_address(gallery.parameters())
     state.follow_job()
     progress.show_notices(unread)
     st.fragment(gallery.draw)()

@@ -1,6 +1,6 @@
 """All models to choose from, and the visitor's own models and pictures, uploaded as files."""
 
-from ui.common import progress, state, theme
+from ui.common import progress, site, state
 from ui.models import catalogue, own_uploads, uploading
 
 SUBTITLE = "Choose among all models, or upload your own, and pictures to evaluate it on."
@@ -9,13 +9,9 @@ PARTS = {"models": catalogue.draw, "bring": uploading.draw, "mine": own_uploads.
 
 def main() -> None:
     """Draw the choice of a part, and that part."""
-    theme.set_up_page("Models")
-    theme.header("Models", SUBTITLE)
-    progress.check_settings()
-    if state.problem():
-        progress.show_notices()
+    unread = site.begin("Models", SUBTITLE, catalogue.parameters())
+    if unread is None:
         return
-    unread = state.read_address(catalogue.parameters())
     part = catalogue.choose_part()
     progress.show_notices(unread)
     PARTS[part]()

@@ -1,6 +1,6 @@
 """Several models and settings in one request: the choice, its size, and the start."""
 
-from ui.common import choices, progress, state, theme
+from ui.common import choices, site, state
 from ui.sweep import sweeps
 
 SUBTITLE = (
@@ -10,13 +10,9 @@ SUBTITLE = (
 
 def main() -> None:
     """Draw the question; the answer is drawn by the first page."""
-    theme.set_up_page("Sweep")
-    theme.header("Sweep", SUBTITLE)
-    progress.check_settings()
-    if state.problem():
-        progress.show_notices()
+    unread = site.begin("Sweep", SUBTITLE, choices.parameters())
+    if unread is None:
         return
-    unread = state.read_address(choices.parameters())
     sweeps.ask(unread)
     state.write_address(choices.parameters())
 

@@ -1,6 +1,6 @@
 """One picture, and the classes that every variant of the comparison shown names."""
 
-from ui.common import progress, state, theme
+from ui.common import progress, site, state
 from ui.playground import playground
 
 SUBTITLE = "Take, upload or choose one picture, and see which classes every variant names."
@@ -8,13 +8,9 @@ SUBTITLE = "Take, upload or choose one picture, and see which classes every vari
 
 def main() -> None:
     """Draw the choice of variants and of a picture, and the answers."""
-    theme.set_up_page("Try one image")
-    theme.header("Try one image", SUBTITLE)
-    progress.check_settings()
-    if state.problem():
-        progress.show_notices()
+    unread = site.begin("Try one image", SUBTITLE, playground.parameters())
+    if unread is None:
         return
-    unread = state.read_address(playground.parameters())
     state.follow_job()
     progress.show_notices(unread)
     playground.draw()

@@ -8,7 +8,7 @@ from pathlib import Path
 from quantcore import uploads
 from quantcore.api.comparing import Progress, process_settings
 from quantcore.cache import Store
-from quantcore.engine import CellContext, origins
+from quantcore.engine import CellContext, source_uploads
 from quantcore.exports import REPORT_SUFFIX, deliver, exports, pack, pack_name, require_free
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
@@ -96,7 +96,7 @@ class Exporting:
             UnsupportedError: there can be no such file; the sentences say why and what instead.
             QuantcoreError: the variant could not be made.
         """
-        store = self.store.with_sources(*origins(spec.request))
+        store = self.store.with_sources(*source_uploads(spec.request))
         job = CellContext(spec.request, self._settings, store, self._pool, progress, never_stop)
         return exports.make(job, spec)
 

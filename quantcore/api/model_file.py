@@ -25,7 +25,7 @@ def _ends_like_one(name: str) -> bool:
 
 
 def model(
-    comparisons: Service,
+    service: Service,
     name: str,
     owner: str,
     labels: Path | None,
@@ -34,7 +34,7 @@ def model(
     """Return the model in a file, inspected in the sandboxed worker unless it was before.
 
     Args:
-        comparisons: whose uploads it joins.
+        service: whose uploads it joins.
         name: path of the file.
         owner: whose it is.
         labels: file with a class name a line, or a JSON list of them; None keeps the file's own.
@@ -46,39 +46,37 @@ def model(
     path = Path(name).expanduser()
     if not path.is_file():
         raise RequestError(f"There is no file {name!r}.", "Check the path.")
-    upload = _uploaded_before(comparisons, path, owner) or _examined(comparisons, path, owner, tell)
+    upload = _uploaded_before(service, path, owner) or _examined(service, path, owner, tell)
     if labels is not None:
-        upload = _labelled(comparisons, upload, labels)
+        upload = _labelled(service, upload, labels)
     return ModelSpec(upload.name)
 
 
-def _uploaded_before(comparisons: Service, path: Path, owner: str) -> Upload | None:
+def _uploaded_before(service: Service, path: Path, owner: str) -> Upload | None:
     content = file_digest(path)
-    mine = (each for each in comparisons.uploads.of(owner) if each.content == content)
+    mine = (each for each in service.uploads.of(owner) if each.content == content)
     return next((each for each in mine if each.model is not None), None)
 
 
-def _examined(
-    comparisons: Service, path: Path, owner: str, tell: Callable[[str], object]
-) -> Upload:
-    upload = comparisons.uploads.receive(path.name, _chunks(path), owner)
-    comparisons.inspections.start(upload)
+def _examined(service: Service, path: Path, owner: str, tell: Callable[[str], object]) -> Upload:
+    upload = service.uploads.receive(path.name, _chunks(path), owner)
+    service.inspections.start(upload)
     stage = ""
     try:
-        view = comparisons.inspections.wait(upload.token, POLL_S)
+        view = service.inspections.wait(upload.token, POLL_S)
         while view.is_open:
             if view.stage != stage:
                 stage = view.stage
                 tell(stage)
-            view = comparisons.inspections.wait(upload.token, POLL_S)
+            view = service.inspections.wait(upload.token, POLL_S)
     except KeyboardInterrupt:
-        comparisons.inspections.cancel(upload.token)
+        service.inspections.cancel(upload.token)
         raise
     if view.problem is not None:
         raise RequestError(view.problem.reason, view.problem.remedy)
     recognised = view.upload.model
     if recognised is None:
-        comparisons.delete_upload(upload.token)
+        service.delete_upload(upload.token)
         raise RequestError(f"{path.name} is not a model.", "Name pictures with --images.")
     what = recognised.architecture or "a program (TorchScript)"
     tell(f"{path.name}: {what}, {recognised.classes} classes, {recognised.image_size} px")
@@ -93,7 +91,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _labelled(comparisons: Service, upload: Upload, path: Path) -> Upload:
+def _labelled(service: Service, upload: Upload, path: Path) -> Upload:
     assert upload.model is not None
     names = read_labels(path)
     if len(names) != upload.model.classes:
@@ -101,7 +99,7 @@ def _labelled(comparisons: Service, upload: Upload, path: Path) -> Upload:
             f"{path} names {len(names)} classes, and the model has {upload.model.classes}.",
             "Write one name a line, in the order of the model's outputs.",
         )
-    return comparisons.uploads.describe(upload.token, model=replace(upload.model, labels=names))
+    return service.uploads.describe(upload.token, model=replace(upload.model, labels=names))
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def shared(path: Path) -> Iterator[None]:
 
 @contextmanager
 def exclusive(path: Path, check: Callable[[], None] | None = None) -> Iterator[None]:
-    """Be the only one inside, waiting for one's turn; the file exists only meanwhile."""
+    """Hold the lock exclusively, after waiting for it; the file exists only meanwhile."""
     descriptor = acquire(path, fcntl.LOCK_EX, create=True, check=check)
     try:
         yield

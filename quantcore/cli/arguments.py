@@ -3,13 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from quantcore.errors import RequestError
-from quantcore.schema import Setting, canonical
+from quantcore.schema import Setting, canonical, read_setting
 from quantcore.workflows import WORKFLOWS
-
-
-def names(text: str) -> list[str]:
-    """Return the parts of a comma-separated text."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def workflow_settings(
@@ -33,7 +28,7 @@ def workflow_settings(
                 f"{text!r} is not a setting.",
                 "Write WORKFLOW.SETTING=VALUE: static.observer=minmax.",
             )
-        chosen.setdefault(canonical(WORKFLOWS, name, "workflow"), {})[setting] = value(typed)
+        chosen.setdefault(canonical(WORKFLOWS, name, "workflow"), {})[setting] = read_setting(typed)
     for target, given in (options or {}).items():
         if given is not None:
             name, _, setting = target.partition(".")
@@ -52,12 +47,5 @@ def options(assignments: Sequence[str]) -> dict[str, Setting]:
         name, equals, typed = text.partition("=")
         if not (name and equals):
             raise RequestError(f"{text!r} is not an option.", "Write NAME=VALUE: opset=18.")
-        chosen[name.strip()] = value(typed)
+        chosen[name.strip()] = read_setting(typed)
     return chosen
-
-
-def value(text: str) -> Setting:
-    """Return the value as text, None or names; the setting itself reads numbers and truth."""
-    if text.lower() in ("none", "default"):
-        return None
-    return tuple(names(text)) if "," in text else text

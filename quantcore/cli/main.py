@@ -29,6 +29,7 @@ from quantcore.schema import (
     MeasureSpec,
     ModelSpec,
     current_environment,
+    split_names,
     untried_torch,
 )
 from quantcore.service import Service
@@ -131,8 +132,8 @@ def compare(
     def ask(spec: ModelSpec) -> list[CompareRequest]:
         request = plan(
             spec,
-            arguments.names(workflows),
-            arguments.names(backends),
+            split_names(workflows),
+            split_names(backends),
             chosen,
             ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size),
             MeasureSpec.of(settings, threads, batch),
@@ -271,8 +272,8 @@ def _measured_file(
 ) -> Comparison:
     """Return the comparison of a model file, which is looked at first."""
 
-    def requests(comparisons: Service) -> list[CompareRequest]:
-        return ask(model_file.model(comparisons, file, OWNER, labels, tell))
+    def requests(service: Service) -> list[CompareRequest]:
+        return ask(model_file.model(service, file, OWNER, labels, tell))
 
     return measured(settings, requests)
 

@@ -38,14 +38,14 @@ def measured(
         typer.Exit: it was interrupted.
     """
     try:
-        with closing(Service(settings)) as comparisons:
-            listed = requests(comparisons) if callable(requests) else requests
-            job_id = comparisons.start(listed, owner=OWNER, asked_by=ASKED_BY, name=name)
+        with closing(Service(settings)) as service:
+            listed = requests(service) if callable(requests) else requests
+            job_id = service.start(listed, owner=OWNER, asked_by=ASKED_BY, name=name)
             try:
-                return _run(comparisons, job_id).comparison
+                return _run(service, job_id).comparison
             except KeyboardInterrupt:
                 # Else a server on the same data folder would go on with it.
-                comparisons.cancel(job_id)
+                service.cancel(job_id)
                 raise
     except KeyboardInterrupt:
         typer.echo(
@@ -54,27 +54,27 @@ def measured(
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _run(comparisons: Service, job_id: str) -> JobView:
+def _run(service: Service, job_id: str) -> JobView:
     console = Console(stderr=True)
     if console.is_terminal:
-        return _run_with_bar(comparisons, job_id, console)
-    return _run_with_lines(comparisons, job_id)
+        return _run_with_bar(service, job_id, console)
+    return _run_with_lines(service, job_id)
 
 
-def _run_with_bar(comparisons: Service, job_id: str, console: Console) -> JobView:
+def _run_with_bar(service: Service, job_id: str, console: Console) -> JobView:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        view = comparisons.view(job_id)
+        view = service.view(job_id)
         names = _cell_names(view)
         bar = progress.add_task("starting", total=1.0)
         while view.is_open:
             progress.update(bar, completed=view.share, description=_stage(view, names))
-            view = comparisons.wait(job_id, timeout_s=0.25)
+            view = service.wait(job_id, timeout_s=0.25)
     return view
 
 
-def _run_with_lines(comparisons: Service, job_id: str) -> JobView:
-    view, shown = comparisons.view(job_id), ""
+def _run_with_lines(service: Service, job_id: str) -> JobView:
+    view, shown = service.view(job_id), ""
     names = _cell_names(view)
     while view.is_open:
         stage = _stage(view, names)
@@ -82,7 +82,7 @@ def _run_with_lines(comparisons: Service, job_id: str) -> JobView:
             left = f", about {view.seconds_left:.0f} s left" if view.seconds_left else ""
             typer.echo(f"{view.share:4.0%}  {stage}{left}", err=True)
             shown = stage
-        view = comparisons.wait(job_id, timeout_s=1.0)
+        view = service.wait(job_id, timeout_s=1.0)
     return view
 
 

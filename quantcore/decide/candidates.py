@@ -1,4 +1,4 @@
-"""Candidates: rows with their figures, intervals and score against their own float32."""
+"""Candidates: rows with their figures, intervals and score against the reference of their group."""
 
 import math
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ class Candidate:
     Attributes:
         figures: that budgets are compared with, by the budget's name; unknown ones are missing.
         at_most: the accuracy lost is a bound from the agreement with float32, not a measurement.
-        size_ratio: bytes of its own float32 over its own; None without a float32 row.
-        reference: key of its own float32, if there is one.
-        score: how much it gains, on a logarithmic scale. It depends on this row and its float32
-            alone, so that no third row changes which of two comes first.
+        size_ratio: bytes of its group's reference over its own; None without a reference.
+        reference: key of its group's reference, if there is one.
+        score: how much it gains, on a logarithmic scale. It depends on this row and its
+            reference alone, so that no third row changes which of two comes first.
     """
 
     row: VariantResult
@@ -47,7 +47,7 @@ class Candidate:
     @property
     def is_float(self) -> bool:
         """Return whether this is the float32 reference."""
-        return self.row.workflow == "float32"
+        return self.row.is_float
 
     @property
     def lost(self) -> Estimate | None:
@@ -56,15 +56,17 @@ class Candidate:
 
 
 def candidates(rows: Sequence[VariantResult], right: Correctness) -> list[Candidate]:
-    """Return the rows as candidates, each against its own float32."""
-    names, own = labels(rows), references(rows)
-    own_scores = [_candidate(row, own.get(row.key), names[row.key], right) for row in rows]
+    """Return the rows as candidates, each against the reference of its group."""
+    names, group_references = labels(rows), references(rows)
+    own_scores = [
+        _candidate(row, group_references.get(row.key), names[row.key], right) for row in rows
+    ]
     if len({reference_group(row) for row in rows}) <= 1:
         return own_scores
     alike = bool(evaluated_alike(rows).all())
     errors = latency_errors(rows)
     return [
-        _absolute(one, own.get(one.key), alike, float(error))
+        _absolute(one, group_references.get(one.key), alike, float(error))
         for one, error in zip(own_scores, errors, strict=True)
     ]
 
@@ -83,9 +85,9 @@ def _candidate(
         figures["accuracy_lost_points"] = lost
     score = math.log(row.speedup.ratio) + SIZE_WEIGHT * math.log(ratio or 1.0)
     score -= POINT_COST * (lost.value if lost else 0.0)
-    bonus = WORTHWHILE if row.workflow == "float32" else 0.0
-    own = reference.key if reference else None
-    return Candidate(row, label, figures, at_most, ratio, own, score + bonus)
+    bonus = WORTHWHILE if row.is_float else 0.0
+    key = reference.key if reference else None
+    return Candidate(row, label, figures, at_most, ratio, key, score + bonus)
 
 
 def preference(candidate: Candidate) -> tuple[float, int, float, str]:
@@ -97,7 +99,7 @@ def preference(candidate: Candidate) -> tuple[float, int, float, str]:
 def _absolute(
     one: Candidate, reference: VariantResult | None, alike: bool, error: float
 ) -> Candidate:
-    """Return the candidate, with the worth of its own float32 added to its score.
+    """Return the candidate, with the worth of its reference added to its score.
 
     So a small model in float may come before a large one in 8 bits. Accuracy counts only where all
     are evaluated `alike`. Its milliseconds, no longer read beside one float32, get an `error`.
@@ -126,7 +128,7 @@ def _lost(
     Pictures on which both name the same class are right or wrong together, so no more accuracy
     can be lost than the share on which they disagree.
     """
-    if row.workflow == "float32":
+    if row.is_float:
         evaluated = row.accuracy is not None or row.agreement is not None
         return (exactly(0.0) if evaluated else None), False
     if row.accuracy is None:

@@ -1,8 +1,8 @@
 """Evidence: the candidates of a comparison, and the differences between them that are real.
 
 Size is exact; latency and accuracy count as different only where `paired` finds them so. Each row
-is compared with its own float32; between models, image sizes, threads and batches, milliseconds,
-bytes and accuracy stand by themselves.
+is compared with the reference of its group; between models, image sizes, threads and batches,
+milliseconds, bytes and accuracy stand by themselves.
 """
 
 import math
@@ -61,7 +61,7 @@ class Evidence:
     several_floats: bool
 
     def reference(self, i: int) -> int | None:
-        """Return the index of a candidate's own float32."""
+        """Return the index of the reference of a candidate's group."""
         key = self.candidates[i].reference
         indices = (j for j, candidate in enumerate(self.candidates) if candidate.key == key)
         return None if key is None else next(indices, None)

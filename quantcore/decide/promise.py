@@ -6,7 +6,7 @@ from typing import Literal
 from quantcore import wording
 from quantcore.backends import entry
 from quantcore.decide.evidence import Evidence, weigh
-from quantcore.decide.reference_groups import references
+from quantcore.decide.reference_groups import own_floats
 from quantcore.decide.speed import over_own
 from quantcore.schema import Comparison, VariantResult
 
@@ -72,7 +72,7 @@ def _size_cause(evidence: Evidence, row: VariantResult) -> str:
 
 
 def _own_float(evidence: Evidence, row: VariantResult) -> VariantResult | None:
-    return references([c.row for c in evidence.candidates]).get(row.key)
+    return own_floats([c.row for c in evidence.candidates]).get(row.key)
 
 
 def _stayed_float(row: VariantResult) -> str:

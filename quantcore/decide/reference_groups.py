@@ -1,9 +1,12 @@
 """Reference groups: the rows that are compared with one float32 row.
 
 A comparison may hold several models, image sizes, threads and batches. A speed-up, a size ratio
-and points lost are then against the float32 of the same reference group and no other. Between
+and points lost are then against float32 rows of the same reference group and no other. Between
 reference groups, latency is compared in milliseconds, and accuracy only on the same pictures with
 the same labels.
+
+A group has a float32 row for each runtime. Its reference is the first of them, torch's: sizes and
+answers are compared with it. A row's own float32 is the one on its own runtime.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quantcore.backends import entry
 from quantcore.schema import VariantResult
 
 Floats = NDArray[np.float64]
@@ -34,15 +38,29 @@ def reference_group(row: VariantResult) -> ReferenceGroup:
 
 
 def references(rows: Iterable[VariantResult]) -> dict[str, VariantResult]:
-    """Return, by key, the float32 row that each row is compared with.
+    """Return, by key, the reference of each row's group; rows without one are left out.
 
-    A float32 row is its own reference; rows without a reference are left out.
+    It is the group's first float32 row, which is torch's unless that one failed.
     """
     every = list(rows)
-    floats = {reference_group(row): row for row in reversed(every) if row.workflow == "float32"}
+    floats = {reference_group(row): row for row in reversed(every) if row.is_float}
     return {
         row.key: floats[reference_group(row)] for row in every if reference_group(row) in floats
     }
+
+
+def own_float_backend(row: VariantResult) -> str | None:
+    """Return the backend of the float32 on a row's own runtime; None is torch's."""
+    backend = entry(row.backend)
+    return backend.float_backend if backend else None
+
+
+def own_floats(rows: Iterable[VariantResult]) -> dict[str, VariantResult]:
+    """Return, by key, the float32 row on each row's own runtime; rows without one are left out."""
+    every = list(rows)
+    floats = {(reference_group(row), row.backend): row for row in every if row.is_float}
+    own = ((row.key, (reference_group(row), own_float_backend(row))) for row in every)
+    return {key: floats[where] for key, where in own if where in floats}
 
 
 def evaluated_on(row: VariantResult) -> tuple[str, int] | None:

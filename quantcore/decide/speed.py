@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from quantcore.backends import entry
-from quantcore.decide.reference_groups import ReferenceGroup, reference_group
+from quantcore.decide.reference_groups import ReferenceGroup, own_float_backend, reference_group
 from quantcore.schema import TORCH_FLOAT, Speedup, VariantResult
 
 
@@ -17,7 +16,7 @@ def best_floats(rows: Iterable[VariantResult]) -> dict[ReferenceGroup, VariantRe
     """Return the fastest float32 row of each reference group that has one."""
     floats: dict[ReferenceGroup, list[VariantResult]] = {}
     for row in rows:
-        if row.workflow == "float32":
+        if row.is_float:
             floats.setdefault(reference_group(row), []).append(row)
     return {group: max(among, key=_over(among[0])) for group, among in floats.items()}
 
@@ -39,9 +38,7 @@ def over_best(row: VariantResult, best: VariantResult | None) -> Speedup:
 
 def over_own(row: VariantResult) -> Speedup:
     """Return a row's speed-up over the float32 of its own backend: the gain by 8 bits there."""
-    backend = entry(row.backend)
-    own = backend.float_backend if backend else None
-    return row.speedups.get(own or TORCH_FLOAT, row.speedup)
+    return row.speedups.get(own_float_backend(row) or TORCH_FLOAT, row.speedup)
 
 
 def against_best(rows: Sequence[VariantResult]) -> list[VariantResult]:
@@ -52,5 +49,5 @@ def against_best(rows: Sequence[VariantResult]) -> list[VariantResult]:
 
 def has_several_floats(rows: Iterable[VariantResult]) -> bool:
     """Return whether a reference group has float32 rows of more than one backend."""
-    floats = [row for row in rows if row.workflow == "float32"]
+    floats = [row for row in rows if row.is_float]
     return len({reference_group(row) for row in floats}) < len(floats)

@@ -35,7 +35,7 @@ def _exact(_: VariantResult) -> None:
 def _latency_interval(result: VariantResult) -> Interval | None:
     """Return the interval of the paired speed-up, carried over to the latency it stands for."""
     speedup = result.speedup
-    if result.workflow == "float32" or speedup.low <= 0:
+    if result.is_float or speedup.low <= 0:
         return None
     p50 = result.latency_ms.p50
     return p50 * speedup.ratio / speedup.high, p50 * speedup.ratio / speedup.low
@@ -55,7 +55,7 @@ def _agreement(result: VariantResult) -> float | None:
 
 
 def _agreement_interval(result: VariantResult) -> Interval | None:
-    if result.agreement is None or result.workflow == "float32" or not result.fidelity_images:
+    if result.agreement is None or result.is_float or not result.fidelity_images:
         return None
     same = round(result.agreement * result.fidelity_images)
     low, high = metrics.wilson(same, result.fidelity_images)

@@ -11,7 +11,7 @@ from quantcore.decide import KINDS, Budgets, best_floats, reference_group, refer
 from quantcore.draw import marks, titles
 from quantcore.draw.axes import AXES, Axis
 from quantcore.draw.templating import render
-from quantcore.schema import VariantResult
+from quantcore.schema import FLOAT_WORKFLOW, VariantResult
 
 LARGEST_MARKER_PX = 30
 SMALLEST_MARKER_PX = 9
@@ -20,8 +20,11 @@ OPACITY = 0.9
 BEATEN_OPACITY = 0.6
 SPOKE_OPACITY = 0.35
 LINE_PX = 16
+OUTLINE = {"width": 1, "color": "rgba(255,255,255,0.7)"}
+# What plotly calls a mark without a filling.
+OPEN = "-open"
 # More float32 than these would be a thicket of lines and names; the texts at the markers remain.
-MAX_NAMED_RINGS = 8
+MAX_NAMED_FLOATS = 8
 
 
 def plot(
@@ -86,8 +89,8 @@ def _groups(
 ) -> dict[str, list[VariantResult]]:
     """Return the rows by workflow, in drawing order: later marks lie upon earlier ones."""
     drawn = with_both(results, across, up)
-    # Big markers first, so that no small one is hidden under them; float32's ring on top of all.
-    drawn.sort(key=lambda result: (result.workflow == "float32", -result.artifact.size_bytes))
+    # Big markers first, so that no small one is hidden under them; float32's open ones on top.
+    drawn.sort(key=lambda result: (result.is_float, -result.artifact.size_bytes))
     groups: dict[str, list[VariantResult]] = {}
     for result in drawn:
         groups.setdefault(result.workflow, []).append(result)
@@ -121,7 +124,7 @@ def add_exported(
         name="Exported",
         mode="markers",
         marker={
-            "symbol": [f"{marks.symbol(row.backend)}-open" for row in rows],
+            "symbol": [f"{marks.symbol(row.backend)}{OPEN}" for row in rows],
             "color": [marks.color(row.workflow) for row in rows],
             "size": [_diameter(row.artifact.size_bytes, largest) for row in rows],
             "line": {"width": 2},
@@ -148,27 +151,20 @@ def _trace(
         error_y=_bars(y, workflow, rows),
         name=titles.workflow(workflow),
         mode="markers",
-        marker=_RING if workflow == "float32" else _shapes(workflow, rows),
+        marker=_shapes(workflow, rows),
         text=[_hover(row, named[row.key]) for row in rows],
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
     )
 
 
-# float32's marker is open, so that what lies under it is seen.
-_RING = {
-    "symbol": "circle-open",
-    "color": marks.NEUTRAL,
-    "line": {"width": 3, "color": marks.NEUTRAL},
-}
-
-
 def _shapes(workflow: str, rows: Sequence[VariantResult]) -> dict[str, Any]:
-    return {
-        "symbol": [marks.symbol(row.backend) for row in rows],
-        "color": marks.color(workflow),
-        "line": {"width": 1, "color": "rgba(255,255,255,0.7)"},
-    }
+    """Return the marks of a workflow's rows; float32's are open, so that those below are seen."""
+    symbols, color = [marks.symbol(row.backend) for row in rows], marks.color(workflow)
+    if workflow == FLOAT_WORKFLOW:
+        line = {"width": 3, "color": color}
+        return {"symbol": [f"{symbol}{OPEN}" for symbol in symbols], "color": color, "line": line}
+    return {"symbol": symbols, "color": color, "line": OUTLINE}
 
 
 def _diameter(size_bytes: int, largest: int) -> float:
@@ -177,7 +173,7 @@ def _diameter(size_bytes: int, largest: int) -> float:
 
 
 def _opacity(row: VariantResult, front: Sequence[str] | None) -> float:
-    beaten = front is not None and row.key not in front and row.workflow != "float32"
+    beaten = front is not None and row.key not in front and not row.is_float
     return BEATEN_OPACITY if beaten else OPACITY
 
 
@@ -205,7 +201,7 @@ def _hover(row: VariantResult, name: str) -> str:
         for axis in AXES.values()
         if (value := axis.value(row)) is not None
     ]
-    if row.workflow != "float32":
+    if not row.is_float:
         figures.append(f"Against its own float32: {wording.faster(row.speedup.ratio)}")
     # plotly reads tags in its texts.
     return render("hover.html", name=name, figures=figures)
@@ -239,7 +235,7 @@ def _mark_float(figure: go.Figure, drawn: Sequence[VariantResult], x: Axis, y: A
     """Show the reference of every variant: one float32 as dotted lines, several by spokes."""
     floats = best_floats(drawn)
     if len({reference_group(row) for row in drawn}) > 1:
-        if len(floats) <= MAX_NAMED_RINGS:
+        if len(floats) <= MAX_NAMED_FLOATS:
             _draw_spokes(figure, drawn, x, y)
             headings = titles.reference_groups(drawn)
             in_order = sorted(floats.items(), key=lambda pair: x.value(pair[1]) or 0.0)

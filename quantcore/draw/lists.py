@@ -39,7 +39,7 @@ EVERY = Named(Markup(), "Every variant")
 def verdict(verdict: Verdict, rows: Mapping[str, VariantResult]) -> Markup:
     """Return the verdict: the variant to ship, its figures, and what is unknown."""
     row, speak = rows.get(verdict.ship or ""), titles.speaker(rows.values())
-    quantized = [_quantized(row)] if row and row.workflow != "float32" else []
+    quantized = [_quantized(row)] if row and not row.is_float else []
     return render(
         "verdict.html",
         mark=marks.glyph(row.workflow, row.backend) if row else "",
@@ -132,9 +132,9 @@ def legend(rows: Sequence[VariantResult]) -> Markup:
     colors = [(marks.glyph(name, None), titles.workflow(name)) for name in workflows]
     shapes = [(marks.glyph("", name), titles.backend(name)) for name in backends]
     lines = (
-        "Rings are float32; thin lines lead from each to its variants."
+        "Open marks are float32; thin lines lead from each to its variants."
         if _several(rows)
-        else "Dotted lines are float32."
+        else "Open marks are float32; dotted lines run through the fastest."
     )
     groups = [("Colour: workflow", colors), ("Shape: backend", shapes)]
     return render("legend.html", groups=groups, lines=lines)

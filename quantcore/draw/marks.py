@@ -6,12 +6,14 @@ from markupsafe import Markup
 
 from quantcore.backends import entry
 from quantcore.draw.templating import render
+from quantcore.schema import FLOAT_WORKFLOW
 from quantcore.workflows import WORKFLOWS
 
 STYLE = Path(__file__).parent / "style.css"
 LOGO = Path(__file__).parent / "logo.svg"
 
-NEUTRAL = "#7d8590"
+# Of float32, and of what stands for no workflow.
+NEUTRAL = WORKFLOWS[FLOAT_WORKFLOW].color
 # Of the line that a budget draws.
 BUDGET = "#b4690e"
 # Of a backend or a workflow that today's version does not know.

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from quantcore.draw import marks, titles
+from quantcore.draw.charts import OPEN
 from quantcore.draw.outlines import outline
 from quantcore.draw.templating import render
 from quantcore.schema import VariantResult
@@ -202,12 +203,12 @@ def _marker(marker: Mapping[str, Any], index: int, x: float, y: float, hover: st
     radius, opacity = marker["size"][index] / 2, marker["opacity"][index]
     # The first line of a hover text is the name.
     name = Markup(hover.partition("<br>")[0]).striptags()
-    if symbol == "circle-open":
+    if symbol.endswith(OPEN):
         style = f"fill:none;stroke:{color};stroke-width:{marker['line']['width']}"
-        ring = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": f"{radius:.1f}", "style": style}
-        return Element("circle", ring, title=name)
-    style = f"fill:{color};fill-opacity:{opacity};stroke:{GROUND};stroke-opacity:0.7"
-    return Element("path", {"d": outline(symbol, x, y, radius), "style": style}, title=name)
+    else:
+        style = f"fill:{color};fill-opacity:{opacity};stroke:{GROUND};stroke-opacity:0.7"
+    path = outline(symbol.removesuffix(OPEN), x, y, radius)
+    return Element("path", {"d": path, "style": style}, title=name)
 
 
 def _each(value: Any, index: int) -> Any:

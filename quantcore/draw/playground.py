@@ -14,7 +14,6 @@ from quantcore.engine import GUESSES
 from quantcore.playground import Answer, PlaygroundView, Seen, Unanswered
 from quantcore.schema import Guess, VariantResult
 
-FLOAT = "float32"
 # More names than this make the sentence too long; the cards have them all.
 MAX_NAMED = 4
 # Below this share the surest class is hardly more than a guess.
@@ -39,7 +38,7 @@ class VariantAnswer:
     @property
     def is_float(self) -> bool:
         """Return whether it is the reference itself."""
-        return self.row.workflow == FLOAT
+        return self.row.is_float
 
     @property
     def first(self) -> Guess | None:

@@ -23,8 +23,8 @@ from quantcore.wording import NONE
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One figure as it is read: the number, and in small what qualifies it."""
+class Figure:
+    """A figure in a table: its text, and a qualification in small."""
 
     figure: str
     small: str = ""
@@ -32,75 +32,75 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its title, what stands in small under it, what it means, and its cells."""
+    """A column: title, small subtitle, explanation, and the figure of each row."""
 
     title: str
     small: str
     help: str
-    cell: Callable[[VariantResult, VariantResult | None], Cell]
+    cell: Callable[[VariantResult, VariantResult | None], Figure]
 
 
-def _size(result: VariantResult, base: VariantResult | None) -> Cell:
+def _size(result: VariantResult, base: VariantResult | None) -> Figure:
     size = result.artifact.size_bytes
     if base is None or base.key == result.key:
-        return Cell(_megabytes(size))
-    return Cell(_megabytes(size), wording.smaller(base.artifact.size_bytes / size))
+        return Figure(_megabytes(size))
+    return Figure(_megabytes(size), wording.smaller(base.artifact.size_bytes / size))
 
 
-def _latency(result: VariantResult, _: VariantResult | None) -> Cell:
+def _latency(result: VariantResult, _: VariantResult | None) -> Figure:
     latency = result.latency_ms
-    return Cell(wording.figure(latency.p50, "ms"), wording.figure(latency.p90, "ms"))
+    return Figure(wording.figure(latency.p50, "ms"), wording.figure(latency.p90, "ms"))
 
 
-def _speedup(result: VariantResult, _: VariantResult | None) -> Cell:
-    return Cell(NONE) if result.workflow == "float32" else _ratio(result.speedup)
+def _speedup(result: VariantResult, _: VariantResult | None) -> Figure:
+    return Figure(NONE) if result.is_float else _ratio(result.speedup)
 
 
 def _over_best(
     best: Mapping[ReferenceGroup, VariantResult],
-) -> Callable[[VariantResult, VariantResult | None], Cell]:
+) -> Callable[[VariantResult, VariantResult | None], Figure]:
     """Return the cell of a row's speed-up over the fastest float32 of its group."""
 
-    def cell(result: VariantResult, _: VariantResult | None) -> Cell:
+    def cell(result: VariantResult, _: VariantResult | None) -> Figure:
         reference = best.get(reference_group(result))
         if reference is None or reference.key == result.key:
-            return Cell(NONE)
+            return Figure(NONE)
         return _ratio(over_best(result, reference))
 
     return cell
 
 
-def _ratio(speedup: Speedup) -> Cell:
+def _ratio(speedup: Speedup) -> Figure:
     unsettled = "" if speedup.settled else ", unsettled"
-    return Cell(
+    return Figure(
         wording.times(speedup.ratio), f"{speedup.low:.2f} to {speedup.high:.2f}×{unsettled}"
     )
 
 
-def _accuracy(result: VariantResult, _: VariantResult | None) -> Cell:
+def _accuracy(result: VariantResult, _: VariantResult | None) -> Figure:
     accuracy = result.accuracy
     if accuracy is None:
-        return Cell(NONE, "unknown")
+        return Figure(NONE, "unknown")
     spread = f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %"
-    return Cell(wording.percent(accuracy.top1), spread)
+    return Figure(wording.percent(accuracy.top1), spread)
 
 
-def _against_float(result: VariantResult, base: VariantResult | None) -> Cell:
+def _against_float(result: VariantResult, base: VariantResult | None) -> Figure:
     if base is not None and base.key == result.key:
-        return Cell(NONE)
+        return Figure(NONE)
     same = "" if result.agreement is None else f"{wording.percent(result.agreement)} same"
     if base is None or base.accuracy is None or result.accuracy is None:
-        return Cell(NONE, same or "unknown")
-    return Cell(wording.gained(100 * (result.accuracy.top1 - base.accuracy.top1)), same)
+        return Figure(NONE, same or "unknown")
+    return Figure(wording.gained(100 * (result.accuracy.top1 - base.accuracy.top1)), same)
 
 
-def _int8_share(result: VariantResult, _: VariantResult | None) -> Cell:
-    return Cell(wording.percent(result.int8_share, 0))
+def _int8_share(result: VariantResult, _: VariantResult | None) -> Figure:
+    return Figure(wording.percent(result.int8_share, 0))
 
 
-def _memory(result: VariantResult, _: VariantResult | None) -> Cell:
+def _memory(result: VariantResult, _: VariantResult | None) -> Figure:
     own = _megabytes(result.memory_baseline_bytes)
-    return Cell(_megabytes(result.peak_memory_bytes), f"+ {own}")
+    return Figure(_megabytes(result.peak_memory_bytes), f"+ {own}")
 
 
 def _megabytes(size_bytes: int) -> str:

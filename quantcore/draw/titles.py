@@ -10,16 +10,20 @@ from quantcore.decide import ReferenceGroup, labels, reference_group
 from quantcore.errors import RequestError
 from quantcore.jobs import cells_of
 from quantcore.models import find
-from quantcore.schema import CompareRequest, ModelSpec, Variant, VariantResult
+from quantcore.schema import FLOAT_WORKFLOW, CompareRequest, ModelSpec, Variant, VariantResult
 from quantcore.workflows import WORKFLOWS
 
 GONE = "a deleted upload"
-_ORIGINS = {"bundled": "of bundled", "torchvision": "of torchvision", "upload": "that was uploaded"}
+_SOURCE_WORDS = {
+    "bundled": "of bundled",
+    "torchvision": "of torchvision",
+    "upload": "that was uploaded",
+}
 
 
 def workflows() -> Sequence[str]:
     """Return the names of the workflows that quantize, in the registry's order."""
-    return [name for name in WORKFLOWS if name != "float32"]
+    return [name for name in WORKFLOWS if name != FLOAT_WORKFLOW]
 
 
 def backends() -> Sequence[str]:
@@ -66,7 +70,7 @@ def models(names: Iterable[str]) -> dict[str, str]:
     title_of = {name: model(ModelSpec(name)) for name in dict.fromkeys(names)}
     many = Counter(title_of.values())
     return {
-        name: title if many[title] == 1 else f"{title} {_ORIGINS[ModelSpec(name).source]}"
+        name: title if many[title] == 1 else f"{title} {_SOURCE_WORDS[ModelSpec(name).source]}"
         for name, title in title_of.items()
     }
 

@@ -1,4 +1,4 @@
-from quantcore.engine.context import CellContext, is_locked, origins
+from quantcore.engine.context import CellContext, is_locked, source_uploads
 from quantcore.engine.convert import Conversion, conversion_input, module_again, provenance
 from quantcore.engine.grid import float_cells, plan, refusals
 from quantcore.engine.keys import FLOAT32, image_size
@@ -47,13 +47,13 @@ __all__ = [
     "logits_of",
     "metrics",
     "module_again",
-    "origins",
     "pipeline",
     "plan",
     "predictions",
     "provenance",
     "refusals",
     "run_cell",
+    "source_uploads",
     "stages",
     "store_logits",
     "suggested_variants",

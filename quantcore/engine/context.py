@@ -1,4 +1,4 @@
-"""What the steps of one cell need: the request, where things are kept, and who is listening."""
+"""Context of one cell: request, settings, store, process pool, progress callback."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ ReportStage = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class CellContext:
-    """All that the steps of one cell need. `refusal` says why this machine runs no program."""
+    """Context of one cell. `refusal` is the reason why this machine runs no uploaded program."""
 
     request: CompareRequest
     settings: Settings
@@ -118,8 +118,8 @@ class CellContext:
         return listen
 
 
-def origins(request: CompareRequest) -> tuple[str, ...]:
-    """Return the uploads that everything measured of a request is made from."""
+def source_uploads(request: CompareRequest) -> tuple[str, ...]:
+    """Return the names of the uploads that a request's model and pictures come from."""
     return tuple(
         name
         for name in (request.model.name, request.images.source)
@@ -131,7 +131,7 @@ def files_of(request: CompareRequest) -> tuple[Path, ...]:
     """Return the files and folders that a request's model and pictures are read from."""
     source = request.images.source
     own = () if source is None or uploads.is_named(source) else (Path(source).expanduser(),)
-    return (*map(uploads.folder, origins(request)), *own, *weights_files(request.model))
+    return (*map(uploads.folder, source_uploads(request)), *own, *weights_files(request.model))
 
 
 def is_locked(request: CompareRequest) -> bool:

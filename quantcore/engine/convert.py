@@ -32,7 +32,8 @@ class Conversion:
 
     Attributes:
         artifact: the file.
-        state_dict_bytes: size of the converted module's state dict as `torch.save` writes it.
+        state_dict_bytes: size of the weights, scales and zero points by themselves: of a torch
+            module's state dict as `torch.save` writes it, of an ONNX model's initializers.
         state_digest: SHA-256 of every weight, scale and zero point.
         conversion_s: seconds from the float weights to the converted module.
         state: the state dict itself, where it took pictures to find; else the module is made

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from quantcore.backends import BACKENDS, float_backends, runtime
-from quantcore.engine.keys import FLOAT32
 from quantcore.images import is_labelled
 from quantcore.models import Subject, find
 from quantcore.schema import (
+    FLOAT_WORKFLOW,
     CompareRequest,
     Environment,
     Failure,
@@ -50,7 +50,7 @@ def plan(
     names = [runtime(name).name for name in backends]
     variants = float_cells(names)
     for name, backend in itertools.product(workflows, names):
-        if name != FLOAT32.workflow:
+        if name != FLOAT_WORKFLOW:
             variants.append(Variant(name, backend, chosen[name]))
     return CompareRequest(
         model, tuple(dict.fromkeys(variants)), images or ImageSpec(), measure or MeasureSpec()
@@ -59,7 +59,7 @@ def plan(
 
 def float_cells(backends: Sequence[str]) -> list[Variant]:
     """Return the float32 variants that variants on these backends are held against."""
-    return [Variant(FLOAT32.workflow, each) for each in float_backends(backends)]
+    return [Variant(FLOAT_WORKFLOW, each) for each in float_backends(backends)]
 
 
 def _chosen(name: str, settings: Mapping[str, Setting]) -> Options:

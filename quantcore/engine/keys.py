@@ -1,7 +1,7 @@
-"""What a figure depends on, as one digest: the names under which the cache keeps things.
+"""Cache keys: digests of everything that a conversion, an evaluation or a result depends on.
 
-Whatever may change the bytes of a converted file is in its conversion key; whatever may change a
-figure measured of it is in its result key. Nothing else is, so nothing is made twice.
+A conversion key holds whatever may change the bytes of a converted file, a result key whatever may
+change a figure measured of it. Neither holds anything else, so equal work is done once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,11 +10,18 @@ from dataclasses import asdict
 from quantcore.backends import runtime
 from quantcore.images import images_digest
 from quantcore.models import ModelInfo, find, weights_digest
-from quantcore.schema import CompareRequest, Environment, Variant, digest, library_versions
+from quantcore.schema import (
+    FLOAT_WORKFLOW,
+    CompareRequest,
+    Environment,
+    Variant,
+    digest,
+    library_versions,
+)
 from quantcore.workflows import Workflow, settings_of, workflow
 
 # torch's float32, whose answers all others are compared with.
-FLOAT32 = Variant("float32", None)
+FLOAT32 = Variant(FLOAT_WORKFLOW, None)
 # Raised when the code that converts or measures changes what it gives for the same request.
 CONVERSION_VERSION = 7
 MEASUREMENT_VERSION = 2
@@ -134,7 +141,7 @@ def result_key(request: CompareRequest, variant: Variant, environment: Environme
 
 def own_float(variant: Variant) -> Variant:
     """Return the float32 variant that runs on the same runtime as a variant."""
-    return Variant(FLOAT32.workflow, runtime(variant.backend).float_backend)
+    return Variant(FLOAT_WORKFLOW, runtime(variant.backend).float_backend)
 
 
 def float_variants(
@@ -145,7 +152,7 @@ def float_variants(
     They are its backend's, torch's, and what else of the kind the request asks for.
     """
     own = own_float(variant)
-    requested = [each for each in request.variants if each.workflow == FLOAT32.workflow]
+    requested = [each for each in request.variants if each.is_float]
     return tuple(
         each
         for each in dict.fromkeys((own, FLOAT32, *requested))

@@ -1,8 +1,8 @@
 """One cell, start to end: fetch or convert the file, load it afresh, evaluate it, time it.
 
 Everything that touches torch happens in children of a process pool; this module runs in a worker
-and only decides what is still missing. Each step looks in the store first, and leaves there what it
-made, so that an interrupted comparison goes on where it stopped.
+and starts the steps whose outcome is not in the store. Each step writes its outcome there, so that
+an interrupted comparison goes on where it stopped.
 """
 
 import os

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from quantcore.backends import runtime
 from quantcore.engine.grid import refusals
-from quantcore.engine.keys import FLOAT32
 from quantcore.schema import CompareRequest, Environment, Setting, Variant, VariantResult
 from quantcore.workflows import settings_of, workflow
 
@@ -124,7 +123,7 @@ def suggested_variants(
 
 def variant_of(row: VariantResult) -> Variant:
     """Return the variant a row is of, with the settings that are not its workflow's defaults."""
-    if row.workflow == FLOAT32.workflow:
+    if row.is_float:
         return Variant(row.workflow, row.backend)
     return Variant(row.workflow, row.backend, tuple(sorted(_changed(row).items())))
 

@@ -17,7 +17,6 @@ from quantcore import uploads
 from quantcore.backends import BACKENDS, runtime
 from quantcore.cache import Store, locks
 from quantcore.engine import (
-    FLOAT32,
     MACHINE_LOCK,
     CellContext,
     Conversion,
@@ -40,6 +39,7 @@ from quantcore.formats import FORMATS, Format, file_format
 from quantcore.images import images_digest, is_labelled
 from quantcore.models import Subject, find
 from quantcore.schema import (
+    FLOAT_WORKFLOW,
     YES,
     CompareRequest,
     ExportSpec,
@@ -104,14 +104,14 @@ def planned(
     find(model)
     format = canonical(FORMATS, format, "format")
     variant = replace(variant, workflow=canonical(WORKFLOWS, variant.workflow, "workflow"))
-    if variant.workflow != FLOAT32.workflow and variant.backend is None:
+    if not variant.is_float and variant.backend is None:
         raise RequestError(
             f"{variant.workflow} needs a backend.", f"Name one of {', '.join(BACKENDS)}."
         )
     backend = None if variant.backend is None else runtime(variant.backend).name
     settings = _typed(workflow(variant.workflow, dict(variant.settings)), variant.settings)
-    if variant.workflow == FLOAT32.workflow:
-        variant = Variant(FLOAT32.workflow, runtime(backend).float_backend)
+    if variant.is_float:
+        variant = Variant(FLOAT_WORKFLOW, runtime(backend).float_backend)
     else:
         variant = replace(variant, backend=backend, settings=settings)
     option_items = tuple((options or {}).items())

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Literal
 
 from quantcore.cache import Store
-from quantcore.engine import origins
+from quantcore.engine import source_uploads
 from quantcore.errors import CancelledError, ChildDiedError, QuantcoreError, UnsupportedError
 from quantcore.exports import exports
 from quantcore.jobs import BackgroundTasks, Claim, Host, Limits, Task, TaskView, Workers
@@ -43,7 +43,7 @@ class Exports(BackgroundTasks[ExportSpec, ExportView]):
     """The exports of one process, on the workers of its comparisons or on some of its own."""
 
     def __init__(self, settings: Settings, workers: Workers | None = None) -> None:
-        """Make it; with `workers`, exports and comparisons take turns on one worker."""
+        """Create the queue; with `workers`, exports and comparisons take turns on one worker."""
         super().__init__(LIMITS)
         self._store = Store.open(settings)
         self._workers = workers or Workers(settings)
@@ -98,7 +98,7 @@ class Exports(BackgroundTasks[ExportSpec, ExportView]):
 
     def forget_upload(self, name: str) -> None:
         """Stop every export that is made from an upload, for any visitor, and forget it."""
-        for export_id in self.find(lambda view: name in origins(view.spec.request)):
+        for export_id in self.find(lambda view: name in source_uploads(view.spec.request)):
             self.forget(export_id)
 
     def latest(self, spec: ExportSpec) -> str | None:

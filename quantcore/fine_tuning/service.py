@@ -56,7 +56,7 @@ class FineTuning(BackgroundTasks[FineTuningSpec, FineTuningView]):
     """The fine-tuning runs of one process."""
 
     def __init__(self, settings: Settings, uploads: Uploads, lock: Path = MACHINE_LOCK) -> None:
-        """Make it; nothing starts before the first run. `lock` is what measurements hold."""
+        """Create the queue; its process starts with the first run. Measurements hold `lock`."""
         super().__init__(LIMITS)
         self._settings = settings
         self._uploads = uploads

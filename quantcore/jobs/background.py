@@ -57,10 +57,10 @@ class Limits:
 
 
 class BackgroundTasks(ABC, Generic[Spec, View]):
-    """One kind of work: a limited number of tasks, visitors taking turns. Safe from any thread."""
+    """A limited queue of tasks of one kind, visitors taking turns. Safe from any thread."""
 
     def __init__(self, limits: Limits) -> None:
-        """Make it; nothing starts before the first task."""
+        """Create an empty queue; its thread starts with the first task."""
         self.limits = limits
         self.is_closed = False
         self._tasks: dict[str, Task[Spec, View]] = {}

@@ -152,7 +152,7 @@ class Claims:
                 _complete(db, attempt_id, cell["key"], row)
 
     def recover(self, but: Container[str] = ()) -> None:
-        """Interrupt what a dispatcher that ended had running, except the attempts `but`."""
+        """Interrupt the running attempts of a dispatcher that ended, except those in `but`."""
         with self._database.reading() as db:
             rows = db.execute("SELECT attempt_id FROM cells WHERE state = 'running'").fetchall()
         for (attempt_id,) in rows:
@@ -161,7 +161,7 @@ class Claims:
 
 
 def _start_attempt(db: Connection, cell: Row) -> str:
-    """Let a cell run, its owner and its job having had their turn; return the attempt's id."""
+    """Mark a cell as running, record its owner's and its job's turn; return the attempt's id."""
     attempt_id, now = uuid.uuid4().hex, time.time()
     (turn,) = db.execute("SELECT MAX(last_turn) + 1 FROM owners").fetchone()
     db.execute("UPDATE owners SET last_turn = ? WHERE owner = ?", (turn, cell["owner"]))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from quantcore.cache import locks
-from quantcore.engine import FLOAT32, failure
+from quantcore.engine import failure
 from quantcore.errors import CancelledError, QuantcoreError, RequestError, StoreError
 from quantcore.jobs.attempts import Outcome
 from quantcore.jobs.queue import JobQueue
@@ -208,7 +208,7 @@ class Dispatcher:
 
         def on_free() -> None:
             # The other cells of the job wait until the row of its float32 is here.
-            if claim.variant.workflow != FLOAT32.workflow:
+            if not claim.variant.is_float:
                 self._in_flight.note_idle(claim)
                 self._wake_up.set()
 

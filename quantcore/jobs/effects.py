@@ -8,7 +8,7 @@ from sqlite3 import Connection
 from quantcore.backends import entry
 from quantcore.engine import FLOAT32
 from quantcore.jobs.tables import cell_variants, fetch_all, outcome_columns, parse_row
-from quantcore.schema import CompareRequest, Failure, Variant
+from quantcore.schema import FLOAT_WORKFLOW, CompareRequest, Failure, Variant
 from quantcore.workflows import settings_of
 
 
@@ -66,7 +66,7 @@ def _is_measured_against(reference: Variant, variant: Variant) -> bool:
     references = {FLOAT32}
     # A queue may hold variants of a backend that today's version has no more.
     if backend is not None:
-        references.add(Variant(FLOAT32.workflow, backend.float_backend))
+        references.add(Variant(FLOAT_WORKFLOW, backend.float_backend))
     return variant != reference and reference in references
 
 
@@ -82,7 +82,7 @@ def _fail_without_reference(db: Connection, number: int) -> None:
     for cell in failed:
         request, variant = variants[cell["cell_index"]]
         reason = parse_row(cell["row"])
-        if variant.workflow == FLOAT32.workflow and isinstance(reason, Failure):
+        if variant.is_float and isinstance(reason, Failure):
             fail_waiting(db, number, reason, only=(request, variant))
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from quantcore import uploads
 from quantcore.cache import Store
-from quantcore.engine import PRELOADED_MODULES, CellContext, is_locked, origins
+from quantcore.engine import PRELOADED_MODULES, CellContext, is_locked, source_uploads
 from quantcore.sandbox import ProcessPool, sandboxed
 from quantcore.schema import CompareRequest, Environment, current_environment, digest
 from quantcore.settings import Settings
@@ -84,7 +84,7 @@ def _without_deleted_uploads(job: CellContext) -> Iterator[None]:
     try:
         yield
     finally:
-        for upload in origins(job.request):
+        for upload in source_uploads(job.request):
             if not uploads.is_kept(upload):
                 job.store.maintenance.delete_upload(upload)
 
@@ -103,7 +103,7 @@ def _job(attempt_id: str, request: CompareRequest, settings: Settings) -> CellCo
     job = CellContext(
         request=request,
         settings=settings,
-        store=_store(settings).with_sources(*origins(request)),
+        store=_store(settings).with_sources(*source_uploads(request)),
         pool=pool,
         report=_Reporter(attempt_id),
         should_stop=lambda: attempt_id in _cancelled,

@@ -31,7 +31,7 @@ class Playground(BackgroundTasks[PlaygroundSpec, PlaygroundView]):
     """The playground runs of one process, and the readers that answer them."""
 
     def __init__(self, settings: Settings, store: Store, lock: Path = MACHINE_LOCK) -> None:
-        """Make it; nothing starts before the first picture. `lock` is what measurements hold."""
+        """Create the queue; processes start with the first picture. Measurements hold `lock`."""
         super().__init__(LIMITS)
         self._settings = settings
         self._store = store

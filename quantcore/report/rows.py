@@ -88,7 +88,7 @@ def _measured(
         settings=_settings(row.settings),
         size=wording.figure(row.artifact.size_bytes / 1e6, "MB"),
         latency=wording.figure(row.latency_ms.p50, "ms"),
-        speedup="1.0×" if row.workflow == "float32" else _ratio(row.speedup),
+        speedup="1.0×" if row.is_float else _ratio(row.speedup),
         over_best=NONE if best is None else _ratio(over_best(row, best)),
         top1=_top1(row),
         against_float=_against(row, reference),
@@ -141,7 +141,7 @@ def lost_points(row: VariantResult, reference: VariantResult | None) -> float | 
 
 def _against(row: VariantResult, reference: VariantResult | None) -> str:
     lost = lost_points(row, reference)
-    if lost is None or row.workflow == "float32":
+    if lost is None or row.is_float:
         return NONE
     return wording.gained(-lost)
 

@@ -72,7 +72,7 @@ def _budget(name: str, limit: float) -> str:
 def _front(context: ReportContext) -> str:
     shown = {
         *context.verdict.front,
-        *(r.key for r in context.rows.values() if r.workflow == "float32"),
+        *(r.key for r in context.rows.values() if r.is_float),
     }
     rows = [row for row in summary_rows(context.comparison) if row.key in shown and row.measured]
     if not rows:

@@ -1,4 +1,4 @@
-from quantcore.schema.choices import built, canonical, picked
+from quantcore.schema.choices import built, canonical, picked, read_setting, split_names
 from quantcore.schema.digests import canonical_json, digest, file_digest
 from quantcore.schema.environment import (
     TRIED_TORCH,
@@ -9,6 +9,7 @@ from quantcore.schema.environment import (
 )
 from quantcore.schema.progress import CellProgress, CellState, JobState, JobView
 from quantcore.schema.request import (
+    FLOAT_WORKFLOW,
     RANDOM,
     SOURCES,
     CompareRequest,
@@ -43,6 +44,7 @@ from quantcore.schema.verification import (
 )
 
 __all__ = [
+    "FLOAT_WORKFLOW",
     "RANDOM",
     "SOURCES",
     "TORCH_FLOAT",
@@ -86,5 +88,7 @@ __all__ = [
     "json_schema",
     "library_versions",
     "picked",
+    "read_setting",
+    "split_names",
     "untried_torch",
 ]

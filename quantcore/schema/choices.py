@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from quantcore.errors import RequestError
+from quantcore.schema.request import Setting
 
 Kind = TypeVar("Kind")
 
@@ -72,6 +73,18 @@ def built(kind: type[Any], settings: Mapping[str, Any], what: str, noun: str = "
         first = error.errors()[0]
         where = ".".join([what.rpartition(" ")[2], *(str(part) for part in first["loc"])])
         raise RequestError(f"{where} cannot be {first['input']!r}.", f"{first['msg']}.") from error
+
+
+def split_names(text: str) -> list[str]:
+    """Return the parts of a comma-separated text."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def read_setting(text: str) -> Setting:
+    """Return a typed value as text, None or names; `built` reads numbers and truth."""
+    if text.lower() in ("none", "default"):
+        return None
+    return tuple(split_names(text)) if "," in text else text
 
 
 def _plain(name: str) -> str:

@@ -15,6 +15,8 @@ Setting = bool | int | float | str | None | tuple[str, ...]
 Options = tuple[tuple[str, Setting], ...]
 
 RANDOM = "@random"
+# The workflow that converts nothing, to whose rows all others are compared.
+FLOAT_WORKFLOW = "float32"
 SOURCES = ("bundled", "torchvision", "upload")
 
 
@@ -60,6 +62,11 @@ class Variant:
     workflow: str
     backend: str | None
     settings: Options = ()
+
+    @property
+    def is_float(self) -> bool:
+        """Return whether this is float32, which converts nothing."""
+        return self.workflow == FLOAT_WORKFLOW
 
     @property
     def label(self) -> str:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from quantcore.errors import RequestError
 from quantcore.schema.environment import Environment
-from quantcore.schema.request import CompareRequest, Setting
+from quantcore.schema.request import FLOAT_WORKFLOW, CompareRequest, Setting
 
 # What torch's float32, which needs no backend, is called among references.
 TORCH_FLOAT = "torch"
@@ -116,6 +116,11 @@ class VariantResult:
     speedups: dict[str, Speedup] = field(default_factory=dict)
 
     @property
+    def is_float(self) -> bool:
+        """Return whether this is a float32 row."""
+        return self.workflow == FLOAT_WORKFLOW
+
+    @property
     def float_name(self) -> str:
         """Return the name of a float32 row among the references in `speedups`."""
         return self.backend or TORCH_FLOAT
@@ -145,6 +150,11 @@ class Failure:
     image_size: int | None = None
     threads: int | None = None
     batch: int | None = None
+
+    @property
+    def is_float(self) -> bool:
+        """Return whether this is the failure of a float32."""
+        return self.workflow == FLOAT_WORKFLOW
 
 
 @dataclass(frozen=True)

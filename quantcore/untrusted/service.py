@@ -46,7 +46,7 @@ class Inspections(BackgroundTasks[str, InspectionView]):
     """The inspections of one process, each known by the token of its upload."""
 
     def __init__(self, settings: Settings, uploads: Uploads) -> None:
-        """Make it; nothing starts before the first file."""
+        """Create the queue; its child process starts with the first file."""
         super().__init__(LIMITS)
         self._settings = settings
         self._uploads = uploads

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantcore import decide
+from quantcore.backends import BACKENDS
 from quantcore.decide import Budgets
 from quantcore.decide.labels import labels
 from quantcore.decide.paired import holm
@@ -622,6 +623,38 @@ def test_promises_are_those_of_the_own_float32():
     size, speed, accuracy = decide.promise(source, source.results[4])
     assert (size.outcome, speed.outcome) == ("2 % smaller", "5 % faster")
     assert accuracy.outcome == "0.1 points less accurate, a tie"
+
+
+OTHER_RUNTIMES = [name for name, each in BACKENDS.items() if each.float_backend is not None]
+
+
+@pytest.mark.parametrize("backend", OTHER_RUNTIMES)
+def test_causes_are_found_on_the_rows_own_runtime(backend):
+    torch_float, variant = (
+        fixtures.float32(),
+        fixtures.result("static", backend, size_bytes=9_000_000),
+    )
+    variant = replace(variant, state_dict_bytes=2_000_000)
+    tiny = replace(torch_float.latency_ms, p50=0.1)
+    torch_float = replace(torch_float, state_dict_bytes=2_000_000, latency_ms=tiny)
+    own = replace(
+        fixtures.float32(),
+        key="own",
+        backend=BACKENDS[backend].float_backend,
+        state_dict_bytes=8_000_000,
+    )
+    assert _causes(torch_float, own, variant) == (True, False)
+    swapped = (replace(torch_float, backend=own.backend), replace(own, backend=None))
+    assert _causes(*swapped, variant) == (False, True)
+    assert _causes(torch_float, variant) == (False, False)
+
+
+def _causes(*rows):
+    """Return whether the last row's size has code, and its speed tininess, as a cause."""
+    variant = replace(rows[-1], speedup=fixtures.result(ratio=1.01).speedup)
+    source = fixtures.comparison([*rows[:-1], variant])
+    size, speed, _ = decide.promise(source, variant)
+    return "carries code" in size.cause, "tiny" in speed.cause
 
 
 @settings(deadline=None)

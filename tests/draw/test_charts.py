@@ -61,6 +61,15 @@ def test_a_result_without_the_figure_is_left_out() -> None:
     assert set(markers((known, unknown))) == {"Static on x86"}
 
 
+def test_float32_has_the_open_mark_and_the_colour_that_tables_show() -> None:
+    rows = fixtures.floats()
+    (trace,) = charts.plot(rows, "latency", "accuracy").data
+    assert set(trace.marker.symbol) == {f"{marks.symbol(row.backend)}-open" for row in rows}
+    assert len(set(trace.marker.symbol)) == len(rows) > 1
+    assert trace.marker.color == WORKFLOWS["float32"].color
+    assert all(f"qw-{marks.symbol(row.backend)}" in marks.glyph("", row.backend) for row in rows)
+
+
 def test_float32_is_drawn_last() -> None:
     assert charts.plot(fixtures.typical().results, "latency", "accuracy").data[-1].name == "Float32"
 
@@ -152,7 +161,7 @@ def test_one_float32_is_drawn_as_dotted_lines() -> None:
 def test_many_float32_have_no_thicket_of_spokes() -> None:
     rows = [
         fixtures.on(row, image_size=size)
-        for size in range(32, 32 + 16 * (charts.MAX_NAMED_RINGS + 1), 16)
+        for size in range(32, 32 + 16 * (charts.MAX_NAMED_FLOATS + 1), 16)
         for row in fixtures.one_variant().results
     ]
     figure = charts.plot(rows, "latency", "size")

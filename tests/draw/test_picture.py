@@ -7,7 +7,7 @@ import pytest
 
 from quantcore import report
 from quantcore.decide import Budgets
-from quantcore.draw import charts, picture
+from quantcore.draw import charts, marks, picture
 from quantcore.workflows import WORKFLOWS
 from tests.support import fixtures
 
@@ -29,8 +29,7 @@ def test_every_variant_has_a_marker_within_the_picture(name):
     root = drawn(name)
     assert len(markers(root)) == len(fixtures.NAMED[name]().results)
     for marker in markers(root):
-        place = marker.get("d") or f"{marker.get('cx')},{marker.get('cy')}"
-        x, y = map(float, re.findall(r"-?[\d.]+", place)[:2])
+        x, y = map(float, re.findall(r"-?[\d.]+", marker.get("d"))[:2])
         assert 0 <= x <= picture.WIDTH_PX
         assert 0 <= y <= picture.HEIGHT_PX
 
@@ -43,11 +42,21 @@ def test_a_marker_stands_where_its_figures_are():
     rows = fixtures.one_variant().results
     figure = charts.plot(rows, "latency", "accuracy")
     root = ElementTree.fromstring(picture.svg(figure, rows))
-    reference = next(shape for shape in markers(root) if shape.tag == f"{SVG}circle")
-    # The dotted lines of float32 cross in the middle of its ring.
+    reference = next(shape for shape in markers(root) if "fill:none" in shape.get("style"))
+    # The dotted lines of float32 cross in the middle of its circle, whose outline starts left.
+    left, middle, radius = re.findall(r"[\d.]+", reference.get("d"))[:3]
     dotted = [shape.get("d") for shape in root if "1.5 3" in (shape.get("style") or "")]
     across, up = (re.findall(r"[\d.]+", line) for line in dotted)
-    assert (reference.get("cx"), reference.get("cy")) == (across[0], up[1])
+    assert float(left) + float(radius) == pytest.approx(float(across[0]), abs=0.1)
+    assert middle == up[1]
+
+
+def test_each_float32_has_the_open_mark_of_its_backend():
+    root = ElementTree.fromstring(report.to_svg(fixtures.comparison(fixtures.floats())))
+    outlines = {m.get("d") for m in markers(root) if "fill:none" in m.get("style")}
+    letters = {re.sub(r"[^A-Z]", "", each) for each in outlines}
+    symbols = {marks.symbol(row.backend) for row in fixtures.floats()}
+    assert len(letters) == len(symbols) == len(fixtures.floats())
 
 
 def test_a_scale_has_round_ticks_within_its_range():

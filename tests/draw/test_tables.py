@@ -91,5 +91,5 @@ def test_a_note_on_every_row_of_a_sweep_is_said_once() -> None:
 
 
 def test_the_legend_says_what_lines_are() -> None:
-    assert "Dotted lines are float32." in lists.legend(fixtures.typical().results)
-    assert "Rings are float32" in lists.legend(fixtures.two_models().results)
+    assert "dotted lines run through the fastest" in lists.legend(fixtures.typical().results)
+    assert "thin lines lead from each" in lists.legend(fixtures.two_models().results)

@@ -44,9 +44,9 @@ SOON_S = 10.0
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Comparisons with a worker that the tests of this module share."""
-    comparisons = Service(Settings(tmp_path_factory.mktemp("data")))
-    yield comparisons
-    comparisons.close()
+    service = Service(Settings(tmp_path_factory.mktemp("data")))
+    yield service
+    service.close()
 
 
 def request(model: ModelSpec, *variants: Variant, pictures: int = 16) -> CompareRequest:
@@ -58,26 +58,26 @@ def slow(seed: int) -> CompareRequest:
     return request(TRAINED, Variant("static", "x86", (("calibration_images", 400 + seed),)))
 
 
-def finished(comparisons: Service, job_id: str) -> JobView:
+def finished(service: Service, job_id: str) -> JobView:
     deadline = time.monotonic() + WAIT_S
-    view = comparisons.view(job_id)
+    view = service.view(job_id)
     while view.is_open:
         assert time.monotonic() < deadline, view.cells
-        view = comparisons.wait(job_id, 0.5)
+        view = service.wait(job_id, 0.5)
     return view
 
 
-def until_calibrating(comparisons: Service, job_id: str, index: int) -> None:
+def until_calibrating(service: Service, job_id: str, index: int) -> None:
     def calibrating() -> bool:
-        cell = comparisons.view(job_id).cells[index]
+        cell = service.view(job_id).cells[index]
         assert cell.state in ("waiting", "running"), cell
         return cell.stage.startswith("calibrating")
 
     assert soon(calibrating, WAIT_S)
 
 
-def cluster_processes(comparisons: Service) -> dict[str, list[int]]:
-    cluster = comparisons.workers._links["here"].cluster
+def cluster_processes(service: Service) -> dict[str, list[int]]:
+    cluster = service.workers._links["here"].cluster
     assert cluster is not None
     return descendants(cluster.pid)
 
@@ -204,12 +204,12 @@ def test_a_job_of_an_environment_with_fewer_libraries_goes_on(settings: Settings
     environment = current_environment()
     fewer = {"torch": environment.libraries["torch"]}
     waiting_job(settings, Host(replace(environment, libraries=fewer)))
-    comparisons, workers = Service(settings), OneAtATime()
-    comparisons._dispatcher._workers = workers  # type: ignore[assignment]
-    with closing(comparisons):
-        comparisons.resume()
+    service, workers = Service(settings), OneAtATime()
+    service._dispatcher._workers = workers  # type: ignore[assignment]
+    with closing(service):
+        service.resume()
         assert workers.submitted.get(timeout=PATIENCE_S)
-        assert comparisons.view("old").comparison.environment == environment
+        assert service.view("old").comparison.environment == environment
 
 
 @pytest.mark.parametrize("change", [{"cpu": "Another"}, {"libraries": {"torch": "1.0"}}])
@@ -217,9 +217,9 @@ def test_what_waited_for_a_machine_that_has_changed_says_so(
     settings: Settings, change: dict[str, Any]
 ) -> None:
     waiting_job(settings, Host(replace(current_environment(), **change)))
-    with closing(Service(settings)) as comparisons:
-        comparisons.resume()
-        view = finished(comparisons, "old")
+    with closing(Service(settings)) as service:
+        service.resume()
+        view = finished(service, "old")
     assert [cell.state for cell in view.cells] == ["failed", "failed"]
     assert all("changed since" in row.reason for row in view.comparison.failures)
 
@@ -260,50 +260,50 @@ def complete_in_turn(workers: OneAtATime, count: int) -> list[str]:
 @pytest.fixture
 def handed(settings: Settings) -> Iterator[tuple[Service, OneAtATime]]:
     """Comparisons whose cells are handed to the test itself."""
-    comparisons, workers = Service(settings), OneAtATime()
-    comparisons._dispatcher._workers = workers  # type: ignore[assignment]
-    yield comparisons, workers
-    comparisons.close()
+    service, workers = Service(settings), OneAtATime()
+    service._dispatcher._workers = workers  # type: ignore[assignment]
+    yield service, workers
+    service.close()
 
 
 def test_users_take_turns_cell_by_cell(handed: tuple[Service, OneAtATime]) -> None:
-    comparisons, workers = handed
+    service, workers = handed
     backends = ("x86", "fbgemm", "onednn", "qnnpack")
     long = request(TRAINED, *(Variant("dynamic", each) for each in backends))
     # Two comparisons do not give the first user two turns.
-    comparisons.start(long, owner="first")
-    comparisons.start(replace(long, images=replace(long.images, seed=1)), owner="first")
+    service.start(long, owner="first")
+    service.start(replace(long, images=replace(long.images, seed=1)), owner="first")
     first, on_done = workers.submitted.get(timeout=PATIENCE_S)
-    comparisons.start(request(RANDOM, Variant("dynamic", "x86")), owner="second")
+    service.start(request(RANDOM, Variant("dynamic", "x86")), owner="second")
     on_done(fixtures.result())
     own, other = TRAINED.name, RANDOM.name
     assert [first, *complete_in_turn(workers, 11)] == [own, other, own, other, *[own] * 8]
 
 
 def test_two_users_share_what_both_ask_for(handed: tuple[Service, OneAtATime]) -> None:
-    comparisons, workers = handed
+    service, workers = handed
     asked = request(TRAINED, Variant("dynamic", "x86"))
-    jobs = [comparisons.start(asked, owner=owner) for owner in ("first", "second")]
+    jobs = [service.start(asked, owner=owner) for owner in ("first", "second")]
     assert jobs[0] != jobs[1]
     _, on_done = workers.submitted.get(timeout=PATIENCE_S)
-    assert soon(lambda: comparisons.view(jobs[1]).cells[0].elsewhere)
+    assert soon(lambda: service.view(jobs[1]).cells[0].elsewhere)
     on_done(fixtures.result())
     complete_in_turn(workers, 1)
     for job in jobs:
-        view = finished(comparisons, job)
+        view = finished(service, job)
         assert states(view) == ["done", "done"]
     assert workers.submitted.empty()
 
 
 def test_closing_leaves_no_process_behind(settings: Settings) -> None:
-    comparisons = Service(settings)
-    job_id = comparisons.start(slow(8))
-    until_calibrating(comparisons, job_id, 1)
-    cluster = comparisons.workers._links["here"].cluster
+    service = Service(settings)
+    job_id = service.start(slow(8))
+    until_calibrating(service, job_id, 1)
+    cluster = service.workers._links["here"].cluster
     assert cluster is not None
-    pids = [pid for found in cluster_processes(comparisons).values() for pid in found]
+    pids = [pid for found in cluster_processes(service).values() for pid in found]
     assert len(pids) >= 3
-    comparisons.close()
+    service.close()
     assert soon(lambda: all(map(is_gone, (*pids, cluster.pid))))
     assert not any(path.is_file() for path in (settings.data / "tmp").rglob("*"))
 
@@ -317,20 +317,20 @@ def test_a_scheduler_that_does_not_answer_is_named_in_every_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quantcore.jobs.link.CONNECT_TIMEOUT_S", 0.5)
-    comparisons = Service(Settings(tmp_path, scheduler="tcp://127.0.0.1:9"))
+    service = Service(Settings(tmp_path, scheduler="tcp://127.0.0.1:9"))
     asked = request(RANDOM, Variant("dynamic", "x86"), Variant("dynamic", "qnnpack"))
     with pytest.raises(SchedulerError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9"):
-        comparisons.start(asked)
+        service.start(asked)
     # It answered when the comparison was started, and is gone by now.
     elsewhere = Host(current_environment(), "cluster")
-    view = finished(comparisons, comparisons.start(asked, host=elsewhere))
+    view = finished(service, service.start(asked, host=elsewhere))
     assert view.state == "failed"
     assert {row.reason for row in view.comparison.failures} == {
         "No Dask scheduler answers at tcp://127.0.0.1:9."
     }
     assert len(view.comparison.failures) == 3
     assert "QUANTCORE_SCHEDULER" in view.message
-    comparisons.close()
+    service.close()
 
 
 def test_weights_that_are_nowhere_fail_every_row_with_the_way_out(
@@ -342,10 +342,10 @@ def test_weights_that_are_nowhere_fail_every_row_with_the_way_out(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    comparisons = Service(settings)
+    service = Service(settings)
     asked = request(ModelSpec("torchvision/squeezenet1_0"), Variant("static", "x86"))
-    rows = finished(comparisons, comparisons.start(asked)).comparison.failures
-    comparisons.close()
+    rows = finished(service, service.start(asked)).comparison.failures
+    service.close()
     assert len(rows) == 2
     for row in rows:
         assert "SqueezeNet" in row.reason
@@ -369,10 +369,10 @@ def test_views_may_be_asked_for_from_any_thread(running: Service) -> None:
 def test_what_cannot_be_written_down_is_written_later(
     handed: tuple[Service, OneAtATime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    comparisons, workers = handed
-    job_id = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
+    service, workers = handed
+    job_id = service.start(request(TRAINED, Variant("dynamic", "x86")))
     _, on_done = workers.submitted.get(timeout=PATIENCE_S)
-    claims, refused = comparisons._queue.claims, []
+    claims, refused = service._queue.claims, []
     complete = claims.complete
 
     def full_once(*arguments: Any) -> None:
@@ -385,17 +385,17 @@ def test_what_cannot_be_written_down_is_written_later(
     on_done(fixtures.result())
     complete_in_turn(workers, 1)
     assert refused
-    assert states(finished(comparisons, job_id)) == ["done", "done"]
+    assert states(finished(service, job_id)) == ["done", "done"]
 
 
 def test_a_comparison_deleted_under_way_ends_and_the_next_goes_on(
     handed: tuple[Service, OneAtATime],
 ) -> None:
-    comparisons, workers = handed
-    gone = comparisons.start(request(TRAINED, Variant("dynamic", "x86")))
+    service, workers = handed
+    gone = service.start(request(TRAINED, Variant("dynamic", "x86")))
     _, on_done = workers.submitted.get(timeout=PATIENCE_S)
-    kept = comparisons.start(request(RANDOM, Variant("dynamic", "x86")))
-    comparisons.delete(gone)
+    kept = service.start(request(RANDOM, Variant("dynamic", "x86")))
+    service.delete(gone)
     on_done(fixtures.failure("float32", None, refused=False))
     complete_in_turn(workers, 2)
-    assert states(finished(comparisons, kept)) == ["done", "done"]
+    assert states(finished(service, kept)) == ["done", "done"]

@@ -77,7 +77,7 @@ class Site:
 
     address: str
     scheduler: Started
-    comparisons: Service
+    service: Service
     folder: Path
 
 
@@ -89,9 +89,9 @@ def site(folder: Path, command: str) -> Iterator[Site]:
     settings = Settings(folder / "web", scheduler=address, artifacts=f"file://{folder}/shared")
     with started(folder / "scheduler.log", f"{command} --port {port}") as scheduler:
         assert soon(lambda: listens(port)), scheduler.said()
-        comparisons = Service(settings)
-        yield Site(address, scheduler, comparisons, folder)
-        comparisons.close()
+        service = Service(settings)
+        yield Site(address, scheduler, service, folder)
+        service.close()
 
 
 def listens(port: int) -> bool:
@@ -110,7 +110,7 @@ def worker_at(running_site: Site, command: str) -> Iterator[Started]:
     }
     log = running_site.folder / "worker.log"
     with started(log, f"{command} {running_site.address}", **variables) as running:
-        assert soon(lambda: len(running_site.comparisons.hosts()) == 2), running.said()
+        assert soon(lambda: len(running_site.service.hosts()) == 2), running.said()
         yield running
 
 
@@ -122,34 +122,34 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_a_comparison_is_measured_there_and_its_files_are_found_here(ours: Site) -> None:
-    comparisons = ours.comparisons
+    service = ours.service
     with worker_at(ours, OURS[1]) as running:
         assert f"Measuring for {ours.address} on " in running.said()
-        there = comparisons.hosts()[0]
+        there = service.hosts()[0]
         assert (there.location, there.workers) == ("cluster", 1)
         assert there.environment == current_environment()
         asked = request(RANDOM, Variant("dynamic", "x86"))
-        view = finished(comparisons, comparisons.start(asked))
+        view = finished(service, service.start(asked))
     assert states(view) == ["done", "done"], view.comparison.failures
     assert view.location == "cluster"
     assert view.cells[1].worker.startswith("tcp://127.0.0.1:")
-    assert comparisons.workers._links["here"].cluster is None
+    assert service.workers._links["here"].cluster is None
     # Its file lies in the worker's folder, and comes when it is wanted.
     sha256 = view.comparison.results[1].artifact.sha256
     assert sha256 in files_under(ours.folder / "worker" / "artifacts")
     assert files_under(ours.folder / "web" / "artifacts") == []
-    assert comparisons.store.maintenance.verify().is_clean
-    assert comparisons.store.checked_path(sha256).exists()
+    assert service.store.maintenance.verify().is_clean
+    assert service.store.checked_path(sha256).exists()
     # What was measured there is known here, without any worker.
-    again = comparisons.view(comparisons.start(asked, host=there))
+    again = service.view(service.start(asked, host=there))
     assert [row.cached for row in again.comparison.results] == [True, True]
 
 
 def calibrating(running_site: Site, seed: int, *more: Variant) -> str:
     """Return a comparison whose second cell is under way."""
     asked = slow(seed)
-    job_id = running_site.comparisons.start(replace(asked, variants=(*asked.variants, *more)))
-    until_calibrating(running_site.comparisons, job_id, 1)
+    job_id = running_site.service.start(replace(asked, variants=(*asked.variants, *more)))
+    until_calibrating(running_site.service, job_id, 1)
     return job_id
 
 
@@ -165,7 +165,7 @@ def test_a_killed_worker_fails_its_cell_once_and_no_other(
         (killed,) = descendants(running.process.pid)["worker"]
         children = [pid for found in descendants(killed).values() for pid in found]
         os.kill(killed, signal.SIGKILL)
-        view = finished(running_site.comparisons, job_id)
+        view = finished(running_site.service, job_id)
         assert states(view) == ["done", "failed", "done"], view.comparison.failures
         assert [cell.attempts for cell in view.cells] == [1, 1, 1]
         reason = view.comparison.failures[0].reason
@@ -176,7 +176,7 @@ def test_a_killed_worker_fails_its_cell_once_and_no_other(
 
 
 def test_a_worker_that_is_terminated_leaves_its_cell_to_the_next_one(ours: Site) -> None:
-    comparisons = ours.comparisons
+    service = ours.service
     with worker_at(ours, OURS[1]) as running:
         job_id = calibrating(ours, 22)
         pids = running.pids()
@@ -186,10 +186,10 @@ def test_a_worker_that_is_terminated_leaves_its_cell_to_the_next_one(ours: Site)
         assert running.process.wait(PATIENCE_S) == 0
         assert soon(lambda: all(map(is_gone, pids)))
         assert "Traceback" not in running.said()
-    assert soon(lambda: states(comparisons.view(job_id)) == ["done", "waiting"])
-    assert [host.location for host in comparisons.hosts()] == ["here"]
+    assert soon(lambda: states(service.view(job_id)) == ["done", "waiting"])
+    assert [host.location for host in service.hosts()] == ["here"]
     with worker_at(ours, OURS[1]):
-        view = finished(comparisons, job_id)
+        view = finished(service, job_id)
     assert states(view) == ["done", "done"], view.comparison.failures
     assert view.cells[1].attempts == 2
 
@@ -202,7 +202,7 @@ def test_a_killed_scheduler_is_named_in_every_row_that_waits(
         job_id = calibrating(running_site, 23, Variant("dynamic", "fbgemm"))
         pids = running.pids()
         running_site.scheduler.process.kill()
-        view = finished(running_site.comparisons, job_id)
+        view = finished(running_site.service, job_id)
         assert states(view) == ["done", "failed", "failed"]
         assert {row.reason for row in view.comparison.failures} == {
             f"No Dask scheduler answers at {running_site.address}."
@@ -249,7 +249,7 @@ def test_a_server_that_is_given_something_else_for_a_scheduler_says_so(
     tmp_path: Path, web_server: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "CONNECT_TIMEOUT_S", 1.0)
-    comparisons = Service(Settings(tmp_path, scheduler=f"tcp://127.0.0.1:{web_server}"))
+    service = Service(Settings(tmp_path, scheduler=f"tcp://127.0.0.1:{web_server}"))
     with pytest.raises(SchedulerError, match="No Dask scheduler answers"):
-        comparisons.hosts()
-    comparisons.close()
+        service.hosts()
+    service.close()

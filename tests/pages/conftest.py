@@ -21,7 +21,7 @@ def browse_as(monkeypatch: pytest.MonkeyPatch) -> Browse:
 
     browse_as("me")
     state.settings.cache_clear()
-    hosts.lookout.cache_clear()
+    hosts.host_monitor.cache_clear()
     return browse_as
 
 

@@ -58,7 +58,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
         again=view(replace(fixtures.one_variant(), environment=current_environment())),
     )
     fake.listed = [summary(job_id, job) for job_id, job in fake.views.items()]
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     return fake
 
 

@@ -14,7 +14,7 @@ from ui.common import state
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     fake = FakeComparisons(**{name: view(make()) for name, make in fixtures.NAMED.items()})
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
 

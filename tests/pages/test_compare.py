@@ -34,7 +34,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
         unlabelled=view(fixtures.unlabelled()),
         waits=waiting(ahead=5, starts_in_s=180.0),
     )
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
 
@@ -231,7 +231,7 @@ def test_a_data_folder_that_fails_says_so_when_it_is_needed(
     def fail() -> None:
         raise StoreError("The data folder cannot be written.", "Set QUANTCORE_DATA.")
 
-    monkeypatch.setattr(state, "comparisons", fail)
+    monkeypatch.setattr(state, "service", fail)
     page = press(open_page(job="busy"), "Measure here")
     assert (
         page.error[0].value.replace("\\", "")

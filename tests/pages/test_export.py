@@ -16,7 +16,7 @@ from tests.pages.fakes import FakeComparisons
 from tests.pages.helpers import Open, buttons, html, press
 from tests.support import fixtures, report_fixtures
 from ui.common import state
-from ui.export import exporting
+from ui.export import form
 
 PAGE = "pages/Export.py"
 
@@ -69,9 +69,9 @@ class FakeExports:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeExports:
-    fake, comparisons = FakeExports(tmp_path), FakeComparisons()
-    comparisons.exports = fake  # type: ignore[attr-defined]
-    monkeypatch.setattr(state, "comparisons", lambda: comparisons)
+    fake, service = FakeExports(tmp_path), FakeComparisons()
+    service.exports = fake  # type: ignore[attr-defined]
+    monkeypatch.setattr(state, "service", lambda: service)
     return fake
 
 
@@ -248,7 +248,7 @@ def test_a_data_folder_that_cannot_be_used_is_said(
     def full() -> None:
         raise StoreError("The data folder is full.", "Make room.")
 
-    monkeypatch.setattr(state, "comparisons", full)
+    monkeypatch.setattr(state, "service", full)
     page = open_page()
     assert page.error[0].value.replace("\\", "") == "**The data folder is full.** Make room."
 
@@ -256,18 +256,18 @@ def test_a_data_folder_that_cannot_be_used_is_said(
 def test_the_link_from_a_row_asks_for_that_row() -> None:
     row = fixtures.result("static", "x86", calibration_images=64)
     row = replace(row, image_size=96)
-    assert exporting.link(row, ImageSpec()) == {
+    assert form.link(row, ImageSpec()) == {
         "model": "bundled/mobilenet_v2",
         "workflow": "static",
         "backend": "x86",
         "image_size": "96",
         "settings": "calibration_images:64",
     }
-    assert exporting.link(row, ImageSpec("/pictures/of/ours")) == {}
+    assert form.link(row, ImageSpec("/pictures/of/ours")) == {}
     unknown = replace(row, model="torchvision/gone")
-    assert exporting.link(unknown, ImageSpec()) == {}
+    assert form.link(unknown, ImageSpec()) == {}
     random = replace(row, model="torchvision/resnet18@random")
-    assert exporting.link(random, ImageSpec())["weights"] == "random"
+    assert form.link(random, ImageSpec())["weights"] == "random"
 
 
 @pytest.mark.parametrize("format", FORMATS)

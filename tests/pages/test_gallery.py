@@ -60,7 +60,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, answered: tuple[Store, Comparison]) ->
     store, comparison = answered
     fake = FakeComparisons(mine=view(comparison))
     fake.store = store  # type: ignore[attr-defined]
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     monkeypatch.setattr(state, "shipped", lambda: None)
     return fake
 

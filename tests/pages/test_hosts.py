@@ -25,7 +25,7 @@ Answer = Callable[[], list[Host]]
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     monkeypatch.setenv("QUANTCORE_SCHEDULER", ADDRESS)
     fake = FakeComparisons(new=view(fixtures.typical()))
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
 
@@ -33,8 +33,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
 def known(fake: FakeComparisons, answer: Answer) -> AppTest:
     """Return the page once the scheduler has answered."""
     fake.hosts = answer
-    hosts.lookout().seen()
-    assert soon(lambda: hosts.lookout().seen() is not None)
+    hosts.host_monitor().seen()
+    assert soon(lambda: hosts.host_monitor().seen() is not None)
     return run_page()
 
 
@@ -85,8 +85,8 @@ def test_a_machine_that_left_is_chosen_no_more(
     page = known(fake, cluster(EPYC))
     monkeypatch.setattr(hosts, "STALE_S", 0.0)
     fake.hosts = cluster(queues.ARM)
-    hosts.lookout().seen()
-    assert soon(lambda: (hosts.lookout().seen() or GONE).hosts[0].environment == queues.ARM)
+    hosts.host_monitor().seen()
+    assert soon(lambda: (hosts.host_monitor().seen() or GONE).hosts[0].environment == queues.ARM)
     measure(page.run())
     assert fake.asked["host"] == Host(queues.ARM, "cluster")
 
@@ -131,7 +131,7 @@ def test_a_scheduler_that_keeps_one_waiting_keeps_no_page_waiting(
     assert page.button(key="measure").disabled
     page.run()
     answered.set()
-    assert soon(lambda: hosts.lookout().seen() is not None)
+    assert soon(lambda: hosts.host_monitor().seen() is not None)
     assert not page.run().button(key="measure").disabled
     assert asked == [1]
 
@@ -145,12 +145,12 @@ def test_a_scheduler_that_failed_is_asked_again_only_later(
         asked.append(1)
         raise GONE
 
-    lookout = hosts.Lookout(fail)
+    host_monitor = hosts.HostMonitor(fail)
     monkeypatch.setattr(hosts, "STALE_S", 0.0)
-    lookout.seen()
-    assert soon(lambda: lookout.seen() is not None)
-    lookout.seen()
+    host_monitor.seen()
+    assert soon(lambda: host_monitor.seen() is not None)
+    host_monitor.seen()
     assert asked == [1]
     monkeypatch.setattr(hosts, "STALE_AFTER_FAILURE_S", 0.0)
-    lookout.seen()
+    host_monitor.seen()
     assert soon(lambda: len(asked) == 2)

@@ -24,16 +24,16 @@ pytestmark = pytest.mark.usefixtures("comparisons")
 
 
 @pytest.fixture
-def comparisons(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def service(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(Dispatcher, "start", lambda self: None)
     found = Service(settings)
-    monkeypatch.setattr(state, "comparisons", lambda: found)
+    monkeypatch.setattr(state, "service", lambda: found)
     yield found
     found.close()
 
 
 @pytest.fixture
-def queue(comparisons: Service, settings: Settings) -> Iterator[JobQueue]:
+def queue(service: Service, settings: Settings) -> Iterator[JobQueue]:
     queue = JobQueue.open(settings)
     yield queue
     queue.close()
@@ -179,7 +179,7 @@ def test_a_data_folder_that_fails_is_said(open_site: Open, monkeypatch: pytest.M
     def fail() -> None:
         raise StoreError("The data folder cannot be written.", "Set QUANTCORE_DATA.")
 
-    monkeypatch.setattr(state, "comparisons", fail)
+    monkeypatch.setattr(state, "service", fail)
     page = open_site()
     assert (
         page.error[0].value.replace("\\", "")

@@ -14,6 +14,7 @@ from PIL import Image
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.testing.v1 import AppTest
 
+from quantcore.backends import BACKENDS
 from quantcore.draw import titles
 from quantcore.engine import predictions
 from quantcore.errors import RequestError
@@ -31,7 +32,7 @@ from tests.pages.test_export import FakeExports
 from tests.pages.test_try import FakePlayground
 from tests.support import fixtures
 from ui.common import hosts, owned_uploads, state, widgets
-from ui.export import exporting
+from ui.export import form
 from ui.models import catalogue, describing, own_uploads
 
 PAGE = "pages/Models.py"
@@ -62,7 +63,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeComparisons:
     fake = FakeComparisons(new=view(fixtures.typical()))
     fake.uploads = Uploads(state.settings())
     use(tmp_path)
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
 
@@ -147,8 +148,17 @@ def test_each_filter_lets_through_what_it_says(
     assert f"{len(offered())} models of" in said(page)
 
 
+def test_ready_made_is_offered_for_the_backends_that_some_checkpoint_is_for() -> None:
+    ready = next(each for each in catalogue.FILTERS if each.key == "ready")
+    engines = {engine for info in offered().values() for engine in info.pretrained_engines}
+    having = [name for name, each in BACKENDS.items() if each.engine in engines]
+    assert list(ready.options) == having != list(BACKENDS)
+    for name in having:
+        assert any(ready.fits(info, name) for info in offered().values())
+
+
 def test_filters_that_let_nothing_through_say_so(open_page: Open) -> None:
-    page = open_page(mb="10", top1="90", ready="onednn")
+    page = open_page(mb="10", way="dynamic", ready="qnnpack")
     assert "No model is all of that" in said(page)
     assert cards(page) == []
 
@@ -683,7 +693,7 @@ def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
     export = "pages/Export.py"
     pictures = add_upload(fake, PICTURES).name
     row = fixtures.typical().results[1]
-    address = exporting.link(row, ImageSpec(pictures))
+    address = form.link(row, ImageSpec(pictures))
     assert address["images"] == pictures
     page = open_page(export, **address)
     assert page.selectbox(key="images").value == pictures
@@ -691,7 +701,7 @@ def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
     # What was uploaded here is no zip: the page says so, and stands.
     assert "cannot be read" in page.error[0].value
     theirs = add_upload(fake, PICTURES, owner="somebody else").name
-    assert exporting.link(row, ImageSpec(theirs)) == {}
+    assert form.link(row, ImageSpec(theirs)) == {}
     page = open_page(export, **{**address, "images": theirs})
     assert page.selectbox(key="images").value is None
     assert "names something unknown" in said(page)

@@ -26,7 +26,7 @@ GRID = len(plan(ModelSpec("bundled/mobilenet_v2")).variants)
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     fake = FakeComparisons(new=view(fixtures.sweep()))
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
     return fake
 

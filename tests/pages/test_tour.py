@@ -25,7 +25,7 @@ def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     settings = Settings(data=tmp_path)
     fake = FakeComparisons(mine=view(fixtures.typical()), new=running(0))
     monkeypatch.setattr(state, "settings", lambda: settings)
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     monkeypatch.setattr(state, "shipped", fixtures.typical)
     return tmp_path
 

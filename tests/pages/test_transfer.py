@@ -59,10 +59,10 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploads:
 
 @pytest.fixture
 def fake(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> FakeFineTuning:
-    fake, comparisons = FakeFineTuning(), FakeComparisons()
-    comparisons.uploads = uploads
-    comparisons.fine_tuning = fake  # type: ignore[attr-defined]
-    monkeypatch.setattr(state, "comparisons", lambda: comparisons)
+    fake, service = FakeFineTuning(), FakeComparisons()
+    service.uploads = uploads
+    service.fine_tuning = fake  # type: ignore[attr-defined]
+    monkeypatch.setattr(state, "service", lambda: service)
     return fake
 
 

@@ -89,9 +89,9 @@ class FakePlayground:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakePlayground:
-    fake, comparisons = FakePlayground(), FakeComparisons(job=view(WHOLE))
-    comparisons.playground = fake  # type: ignore[attr-defined]
-    monkeypatch.setattr(state, "comparisons", lambda: comparisons)
+    fake, service = FakePlayground(), FakeComparisons(job=view(WHOLE))
+    service.playground = fake  # type: ignore[attr-defined]
+    monkeypatch.setattr(state, "service", lambda: service)
     return fake
 
 
@@ -263,9 +263,9 @@ def test_random_weights_are_said_to_mean_nothing(
     open_page: Open, fake: FakePlayground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = fixtures.random_weights()
-    comparisons = FakeComparisons(job=view(whole))
-    comparisons.playground = fake  # type: ignore[attr-defined]
-    monkeypatch.setattr(state, "comparisons", lambda: comparisons)
+    service = FakeComparisons(job=view(whole))
+    service.playground = fake  # type: ignore[attr-defined]
+    monkeypatch.setattr(state, "service", lambda: service)
     assert "classes they name mean nothing" in captions(open_page())
 
 
@@ -285,7 +285,7 @@ def test_a_data_folder_that_cannot_be_used_is_said(
     def full() -> None:
         raise StoreError("The data folder is full.", "Make room.")
 
-    monkeypatch.setattr(state, "comparisons", full)
+    monkeypatch.setattr(state, "service", full)
     assert open_page().error[0].value.replace("\\", "") == "**The data folder is full.** Make room."
 
 

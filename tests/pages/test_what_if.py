@@ -26,7 +26,7 @@ def shipped() -> Comparison:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComparisons:
     fake = FakeComparisons(mine=view(shipped()), new=running(0))
-    monkeypatch.setattr(state, "comparisons", lambda: fake)
+    monkeypatch.setattr(state, "service", lambda: fake)
     monkeypatch.setattr(state, "shipped", shipped)
     return fake
 

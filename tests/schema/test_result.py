@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 
 from quantcore.models import bundled_file
-from quantcore.schema import Comparison
+from quantcore.schema import FLOAT_WORKFLOW, Comparison, Variant
 from tests.support import fixtures
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -29,3 +29,9 @@ def test_a_file_of_schema_1_is_read_without_speed_ups_that_it_cannot_know() -> N
     assert comparison.schema == 1
     assert len(comparison.results) == len(content["results"])
     assert all(row.speedups == {} for row in comparison.results)
+
+
+def test_variants_rows_and_failures_say_whether_they_are_float32() -> None:
+    for name, is_float in ((FLOAT_WORKFLOW, True), *((name, False) for name in fixtures.WORKFLOWS)):
+        cells = Variant(name, None), fixtures.result(name), fixtures.failure(name)
+        assert [cell.is_float for cell in cells] == [is_float] * 3

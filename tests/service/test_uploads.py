@@ -83,19 +83,19 @@ def pictures() -> bytes:
 class Desk:
     """A data folder with uploads."""
 
-    comparisons: Service
+    service: Service
     settings: Settings
 
     def add_upload(self, name: str, content: bytes) -> str:
         """Return the token of what was looked at and taken."""
-        upload = self.comparisons.uploads.receive(name, [content], "me")
-        self.comparisons.inspections.start(upload)
-        view = self.comparisons.inspections.wait(upload.token, WAIT_S)
+        upload = self.service.uploads.receive(name, [content], "me")
+        self.service.inspections.start(upload)
+        view = self.service.inspections.wait(upload.token, WAIT_S)
         assert view.state == "done", view.problem
         found = view.upload
         if found.model is not None:
             model = replace(found.model, labels=CLASSES, image_size=64, resize_size=64)
-            self.comparisons.uploads.describe(found.token, model=model)
+            self.service.uploads.describe(found.token, model=model)
         return found.token
 
     def compared(self, model: str, images: str, workflows: tuple[str, ...]) -> Comparison:
@@ -107,18 +107,18 @@ class Desk:
             ImageSpec(f"upload/{images}", evaluation_images=12),
             VERY_QUICK,
         )
-        job_id = self.comparisons.start(request, owner="me")
-        view = self.comparisons.view(job_id)
+        job_id = self.service.start(request, owner="me")
+        view = self.service.view(job_id)
         while view.is_open:
-            view = self.comparisons.wait(job_id, WAIT_S)
+            view = self.service.wait(job_id, WAIT_S)
         return view.comparison
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     settings = Settings(data=tmp_path_factory.mktemp("data"))
-    with closing(Service(settings)) as comparisons:
-        yield Desk(comparisons, settings)
+    with closing(Service(settings)) as service:
+        yield Desk(service, settings)
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +148,9 @@ def test_a_program_is_compared_and_leaves_nothing(
     (refused,) = found.failures
     assert "without its source" in refused.reason
     assert artifacts(desk.settings)
-    desk.comparisons.delete_upload(token)
+    desk.service.delete_upload(token)
     assert not artifacts(desk.settings)
-    assert desk.comparisons.summaries() == []
+    assert desk.service.summaries() == []
     assert not (desk.settings.data / "uploads" / token).exists()
     with Store.open(desk.settings) as store:
         assert store.maintenance.entries() == []
@@ -173,13 +173,13 @@ def test_weights_are_trained_further_on_uploaded_pictures(desk: Desk, images: st
     found = desk.compared(token, images, ("static",))
     assert len(found.results) == 2
     tried_locked_in(desk, found)
-    desk.comparisons.delete_upload(images)
+    desk.service.delete_upload(images)
     assert not artifacts(desk.settings)
 
 
 def tried_locked_in(desk: Desk, found: Comparison) -> None:
     """Ask the files one of the pictures, and look at two, which no ordinary process may open."""
-    playground, spec = desk.comparisons.playground, found.request.images
+    playground, spec = desk.service.playground, found.request.images
     first, second = playground.thumbnails(spec, found.request.model.name, [0, 1], 16)
     assert first != second
     with Image.open(io.BytesIO(first), formats=["PNG"]) as picture:
@@ -200,8 +200,8 @@ def test_a_program_has_no_format_that_needs_its_source(desk: Desk) -> None:
 
 
 def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> None:
-    kept = desk.comparisons.uploads.receive("ours.pt", [b"weights"], "me")
-    gone = desk.comparisons.uploads.receive("theirs.pt", [b"weights"], "me")
+    kept = desk.service.uploads.receive("ours.pt", [b"weights"], "me")
+    gone = desk.service.uploads.receive("theirs.pt", [b"weights"], "me")
     with Store.open(desk.settings) as store:
         for upload, left in ((kept, [kept.name]), (gone, [])):
             request = CompareRequest(ModelSpec(upload.name), ())
@@ -209,17 +209,17 @@ def test_what_was_deleted_while_a_worker_was_busy_leaves_nothing(desk: Desk) -> 
             with worker._without_deleted_uploads(cast(CellContext, job)):
                 job.store.put("result", upload.token, "{}")
                 if upload is gone:
-                    desk.comparisons.delete_upload(upload.token)
+                    desk.service.delete_upload(upload.token)
                     job.store.put("result", "another", "{}")
             assert store.maintenance.source_uploads() == left
-            desk.comparisons.delete_upload(upload.token)
+            desk.service.delete_upload(upload.token)
         assert store.maintenance.source_uploads() == []
 
 
 def test_what_a_killed_process_left_to_remove_is_removed(desk: Desk) -> None:
     with Store.open(desk.settings) as store:
         store.with_sources("upload/" + "a" * 32).put("result", "left", "{}")
-        desk.comparisons.sweep_uploads()
+        desk.service.sweep_uploads()
         assert store.maintenance.source_uploads() == []
 
 
@@ -227,8 +227,8 @@ def test_an_export_of_what_was_deleted_is_not_remembered(desk: Desk) -> None:
     token = desk.add_upload("ours.pt", program())
     model = ModelSpec(f"upload/{token}")
     spec = exports.planned(model, Variant("float32", None), "torchscript", {})
-    desk.comparisons.exports.start(spec, "me")
-    desk.comparisons.delete_upload(token)
-    assert desk.comparisons.exports.latest(spec) is None
+    desk.service.exports.start(spec, "me")
+    desk.service.delete_upload(token)
+    assert desk.service.exports.latest(spec) is None
     with Store.open(desk.settings) as store:
         assert soon(lambda: not store.maintenance.source_uploads())

@@ -10,6 +10,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from quantcore.backends import BACKENDS as BACKENDS_BY_NAME
+from quantcore.backends import float_backends
 from quantcore.engine import metrics
 from quantcore.schema import (
     Accuracy,
@@ -118,6 +120,14 @@ def float32(top1: float | None = 0.9335, **changes: object) -> VariantResult:
     row = result("float32", None, size_bytes=FLOAT_BYTES, ratio=1.0, spread=0.0, top1=top1)
     exact = replace(row, agreement=None if top1 is None else 1.0, sqnr_db=None, int8_share=0.0)
     return replace(exact, peak_memory_bytes=48_000_000, **changes)  # type: ignore[arg-type]
+
+
+def floats() -> tuple[VariantResult, ...]:
+    """Return the float32 row of every runtime, each a little faster than the one before."""
+    return tuple(
+        result("float32", each, size_bytes=FLOAT_BYTES, ratio=1 + place / 4)
+        for place, each in enumerate(float_backends(BACKENDS_BY_NAME))
+    )
 
 
 def failure(

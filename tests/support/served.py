@@ -13,17 +13,17 @@ from quantcore.settings import Settings
 
 def main() -> None:
     """Go on with what was under way, and do what is asked, until standard input closes."""
-    comparisons = Service(Settings(Path(sys.argv[1])))
-    comparisons.resume()
+    service = Service(Settings(Path(sys.argv[1])))
+    service.resume()
     for line in sys.stdin:
         command, _, argument = line.strip().partition(" ")
         if command == "start":
-            answer = comparisons.start(CompareRequest.from_json(argument))
+            answer = service.start(CompareRequest.from_json(argument))
         else:
-            answer = comparisons.retry(argument)
+            answer = service.retry(argument)
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
-    comparisons.close()
+    service.close()
 
 
 if __name__ == "__main__":

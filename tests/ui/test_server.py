@@ -99,7 +99,7 @@ def test_the_server_goes_on_with_what_was_under_way_and_pages_share_its_comparis
 
     async def serve() -> None:
         async with server.lifespan(app):
-            assert resumed == [state.comparisons()]
+            assert resumed == [state.service()]
             assert closed == []
 
     run(serve())

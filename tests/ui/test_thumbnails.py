@@ -31,7 +31,7 @@ class Locked:
 @pytest.fixture
 def locked(monkeypatch: pytest.MonkeyPatch) -> Locked:
     found = Locked()
-    monkeypatch.setattr(state, "comparisons", lambda: SimpleNamespace(playground=found))
+    monkeypatch.setattr(state, "service", lambda: SimpleNamespace(playground=found))
     monkeypatch.setattr(st, "session_state", {})
     return found
 

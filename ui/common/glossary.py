@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from quantcore.draw import tables, titles
 from quantcore.formats import FORMATS
+from quantcore.schema import FLOAT_WORKFLOW
 from quantcore.workflows import WORKFLOWS
 from ui.common import fields, fragments
 
@@ -110,7 +111,7 @@ REQUESTS: Meanings = {
 @cache
 def groups() -> Mapping[str, Meanings]:
     """Return every word with its meaning, by what the words are about."""
-    float32 = WORKFLOWS["float32"]
+    float32 = WORKFLOWS[FLOAT_WORKFLOW]
     settings = {fields.FIELDS[name].label: fields.FIELDS[name].help for name in fields.FIELDS}
     formats = {kind.title: kind.summary for kind in FORMATS.values()}
     versions = {name: settings[name] for name in ("Bytecode", "Opset")}

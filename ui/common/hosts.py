@@ -28,7 +28,7 @@ HELP = (
 
 @dataclass(frozen=True)
 class HostList:
-    """What was seen of the scheduler.
+    """The hosts that the scheduler last reported.
 
     Attributes:
         hosts: the machines behind it that measure, then the one that serves the pages.
@@ -39,8 +39,8 @@ class HostList:
     problem: QuantcoreError | None = None
 
 
-class Lookout:
-    """Asks for the hosts in a thread of its own, since a scheduler may take seconds to answer."""
+class HostMonitor:
+    """The list of hosts, refreshed by a thread, since a scheduler may take seconds to answer."""
 
     def __init__(self, ask: Callable[[], Sequence[Host]]) -> None:
         self._ask = ask
@@ -75,9 +75,9 @@ class Lookout:
 
 
 @cache
-def lookout() -> Lookout:
-    """Return the one that looks for all visitors."""
-    return Lookout(lambda: state.comparisons().hosts())
+def host_monitor() -> HostMonitor:
+    """Return the monitor that all visitors share."""
+    return HostMonitor(lambda: state.service().hosts())
 
 
 def here() -> Host:
@@ -89,7 +89,7 @@ def choose() -> Host | None:
     """Draw the choice of a machine where a scheduler is set; return it, None until one is known."""
     if state.settings().scheduler is None:
         return here()
-    host_list = lookout().seen()
+    host_list = host_monitor().seen()
     if host_list is None:
         st.caption(markdown(f"Asking the scheduler at {_address()} which machines it has …"))
         st.fragment(_wait, run_every=LOOK_AGAIN_S)()
@@ -130,5 +130,5 @@ def _address() -> str:
 
 
 def _wait() -> None:
-    if lookout().seen() is not None:
+    if host_monitor().seen() is not None:
         st.rerun()

@@ -1,4 +1,4 @@
-"""What was drawn before is not drawn again, whoever of a server's visitors looks at it."""
+"""A cache of drawn plots, tables and texts, shared by all visitors of a server."""
 
 from collections.abc import Callable
 from functools import lru_cache

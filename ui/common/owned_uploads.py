@@ -27,7 +27,7 @@ PRIVATE_IMAGES = (
 def mine() -> list[Upload]:
     """Return the visitor's own uploads, the newest first; none where the data folder fails."""
     try:
-        return state.comparisons().uploads.of(visitor.current().owner)
+        return state.service().uploads.of(visitor.current().owner)
     except QuantcoreError:
         return []
 

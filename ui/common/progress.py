@@ -152,12 +152,12 @@ def _notice(kind: str, text: Markdown, action: tuple[str, JobView]) -> None:
 
 
 def _cancel(job_id: str) -> None:
-    guarded(lambda: state.comparisons().cancel(job_id))
+    guarded(lambda: state.service().cancel(job_id))
 
 
 def _retry(job: JobView) -> None:
     def again() -> None:
-        state.remember_job(state.comparisons().retry(job.id), job.comparison.request.model)
+        state.remember_job(state.service().retry(job.id), job.comparison.request.model)
 
     guarded(again)
 

@@ -1,4 +1,4 @@
-"""What a visitor has seen and need not be shown again, kept in the data folder."""
+"""The hints, such as the tour, that each visitor has seen: kept in SQLite in the data folder."""
 
 from functools import cache
 from threading import Lock
@@ -42,7 +42,7 @@ def add(visitor: str, what: str) -> None:
 
 def _database() -> Database:
     # Opening the comparisons makes the folders that a database needs.
-    state.comparisons()
+    state.service()
     with _OPENING:
         return _opened()
 

@@ -1,12 +1,13 @@
 """All pages together: what they are called, which of them is drawn, and who may see any."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
 
-from ui.common import state, theme, visitor
+from ui.common import progress, state, theme, visitor
 from ui.common.markdown import markdown
+from ui.common.state import Parameter
 
 PROJECT = Path(__file__).parents[2]
 ENTRY = PROJECT / "ui" / "entry" / "main.py"
@@ -47,6 +48,27 @@ def run() -> None:
     if visitor.is_logged_in():
         _offer_to_log_out()
     page.run()
+
+
+def begin(title: str, subtitle: str, held: Sequence[Parameter]) -> list[str] | None:
+    """Draw a page's head, and set its widgets to the values in the address.
+
+    Args:
+        title: of the page.
+        subtitle: one sentence under it.
+        held: what the address of this page holds.
+
+    Returns:
+        The unknown names in the address; None where the server cannot keep comparisons, which the
+        page then says: nothing else can be drawn.
+    """
+    theme.set_up_page(title)
+    theme.header(title, subtitle)
+    progress.check_settings()
+    if state.problem():
+        progress.show_notices()
+        return None
+    return state.read_address(held)
 
 
 def link_to_job(job_id: str, label: str) -> None:

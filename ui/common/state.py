@@ -29,7 +29,7 @@ from ui.common.once import Rows
 
 DEFAULT_MODEL = "bundled/mobilenet_v2"
 IMAGES = "images"
-Origin = Literal["shipped", "earlier", "current", "elsewhere"]
+Provenance = Literal["shipped", "earlier", "current", "elsewhere"]
 AXIS_NAMES = ("latency", "size", "accuracy", "agreement", "memory")
 # Limits in the address, in MB, ms, points and MB.
 BUDGET_KEYS = ("max_size", "max_latency", "max_loss", "max_memory")
@@ -49,14 +49,14 @@ def settings() -> Settings:
 
 @cache
 def opened() -> Service:
-    """Return the comparisons of this server, opened once; pages ask `comparisons`."""
+    """Return the service of this server, opened once; pages call `service`."""
     service = Service(settings())
     service.resume()
     return service
 
 
-def comparisons() -> Service:
-    """Return the one object that runs comparisons for every visitor of this server.
+def service() -> Service:
+    """Return the service that all visitors of this server share.
 
     It is opened by whoever needs it first, the starting server or a page, and then goes on with
     what was under way.
@@ -78,7 +78,7 @@ def close() -> None:
 def problem() -> QuantcoreError | None:
     """Return why no comparison can be kept or started here; None where all is well."""
     try:
-        comparisons()
+        service()
     except QuantcoreError as error:
         return error
     return None
@@ -87,7 +87,7 @@ def problem() -> QuantcoreError | None:
 def open_jobs() -> int:
     """Return how many comparisons, of all visitors, wait or run."""
     try:
-        return len(comparisons().line())
+        return len(service().line())
     except QuantcoreError:
         return 0
 
@@ -299,28 +299,28 @@ def follow_job() -> None:
 def view(job_id: str) -> JobView | None:
     """Return a job; None where there is none of this id."""
     try:
-        return comparisons().view(job_id)
+        return service().view(job_id)
     except QuantcoreError:
         return None
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page draws: whose figures, and the cells without any.
+    """A comparison on a page: results and failures of the chosen workflows and backends.
 
     Attributes:
-        comparison: the whole answer.
-        results: its figures, narrowed to the workflows and backends chosen.
-        failures: cells without figures, of the job where there is one, narrowed likewise.
-        origin: `shipped` with the project, of an `earlier` job, or of the `current` one, which
-            may be measured `elsewhere`.
-        job: whose figures these are; None for the shipped ones.
+        comparison: with every workflow and backend.
+        results: of the chosen workflows and backends.
+        failures: likewise; of the job where there is one.
+        provenance: `shipped` with the project, of an `earlier` job, or of the `current` one,
+            which may be measured `elsewhere`.
+        job: that measured the results; None for the shipped ones.
     """
 
     comparison: Comparison
     results: Rows
     failures: tuple[Failure, ...]
-    origin: Origin
+    provenance: Provenance
     job: JobView | None = None
 
 
@@ -330,15 +330,15 @@ def shown(job: JobView | None) -> Shown | None:
     figures = _figures(job, model)
     if figures is None:
         return None
-    comparison, origin, measured = figures
+    comparison, provenance, measured = figures
     failures = (job.comparison if job else comparison).failures
     results = Rows(filter(_chosen, comparison.results))
-    return Shown(comparison, results, tuple(filter(_chosen, failures)), origin, measured)
+    return Shown(comparison, results, tuple(filter(_chosen, failures)), provenance, measured)
 
 
 def _figures(
     job: JobView | None, model: ModelSpec
-) -> tuple[Comparison, Origin, JobView | None] | None:
+) -> tuple[Comparison, Provenance, JobView | None] | None:
     if job is not None and job.comparison.results:
         return job.comparison, "elsewhere" if _is_elsewhere(job) else "current", job
     for job_id in reversed(_jobs(model)):
@@ -360,5 +360,5 @@ def _is_elsewhere(job: JobView) -> bool:
 def _chosen(cell: VariantResult | Failure) -> bool:
     """Return whether a cell is of the chosen workflows and backends; their float32 always is."""
     workflows, backends = st.session_state["workflows"], st.session_state["backends"]
-    by_workflow = cell.workflow == "float32" or cell.workflow in workflows
+    by_workflow = cell.is_float or cell.workflow in workflows
     return by_workflow and (cell.backend is None or cell.backend in backends)

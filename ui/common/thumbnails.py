@@ -37,7 +37,7 @@ def addresses(key: str, images: ImageSpec, model: str, indices: Sequence[int]) -
     kept, pictures = st.session_state.get(KEPT, (None, ()))
     if kept != wanted:
         side = gallery.THUMBNAIL_PX
-        files = state.comparisons().playground.thumbnails(images, model, indices, side)
+        files = state.service().playground.thumbnails(images, model, indices, side)
         pictures = tuple(map(gallery.address, files))
         st.session_state[KEPT] = wanted, pictures
     return tuple(pictures)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from quantcore.engine import origins
+from quantcore.engine import source_uploads
 from quantcore.jobs import JobSummary
 from quantcore.schema import JobView
 from ui.common import state
@@ -87,7 +87,7 @@ def _is_private(job: JobSummary | JobView) -> bool:
     """Return whether a comparison uses an upload."""
     if isinstance(job, JobSummary):
         return job.private
-    return any(origins(each) for each in (job.comparison.request, *job.comparison.also))
+    return any(source_uploads(each) for each in (job.comparison.request, *job.comparison.also))
 
 
 def may_see(job: JobSummary) -> bool:

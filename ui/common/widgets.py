@@ -28,7 +28,7 @@ MODEL_HELP = (
     "Bundled models ship with the project and run offline. torchvision's fetch their published "
     "weights once. You upload yours on the Models page, and only you see them."
 )
-ORIGINS = {"bundled": "ready to run", "torchvision": "torchvision", "upload": "yours"}
+SOURCE_WORDS = {"bundled": "ready to run", "torchvision": "torchvision", "upload": "yours"}
 FOREIGN = (
     "Somebody else uploaded this model, or it is gone: its figures can be looked at here, and not "
     "measured."
@@ -92,7 +92,7 @@ def start(requests: Sequence[CompareRequest], host: Host, name: str = "") -> str
     """
     owned_uploads.require_own(requests)
     asking = visitor.current()
-    job_id = state.comparisons().start(
+    job_id = state.service().start(
         requests, owner=asking.owner, asked_by=asking.name, host=host, name=name
     )
     state.remember_job(job_id, requests[0].model)
@@ -138,7 +138,7 @@ def model_line(info: ModelInfo) -> str:
     """Return a model as a list of them shows it."""
     if owned_uploads.is_foreign(info.name):
         return f"{info.title} · not yours"
-    return f"{info.title} · {ORIGINS[info.source]}"
+    return f"{info.title} · {SOURCE_WORDS[info.source]}"
 
 
 def _facts(info: ModelInfo) -> str:

@@ -60,7 +60,7 @@ def _offered(job: JobView, chosen: str | None) -> dict[str, JobView]:
     model = job.comparison.request.model.name
     fitting = [
         summary.id
-        for summary in state.comparisons().summaries()
+        for summary in state.service().summaries()
         if (summary.model, summary.models) == (model, 1) and summary.measured
         if summary.host != host and visitor.may_see(summary)
     ]
@@ -96,20 +96,20 @@ def _identity(row: VariantResult) -> tuple[object, ...]:
     return row.model, row.workflow, row.backend, settings, row.batch, row.image_size
 
 
-def _latency(cells: Cells, row: VariantResult, _: VariantResult | None) -> tables.Cell:
+def _latency(cells: Cells, row: VariantResult, _: VariantResult | None) -> tables.Figure:
     other = cells.get(_identity(row))
     if other is None:
-        return tables.Cell(NONE, "not measured there")
+        return tables.Figure(NONE, "not measured there")
     threads = wording.count(other.threads, "thread") if other.threads != row.threads else ""
-    return tables.Cell(wording.figure(other.latency_ms.p50, "ms"), threads)
+    return tables.Figure(wording.figure(other.latency_ms.p50, "ms"), threads)
 
 
-def _speedup(cells: Cells, row: VariantResult, _: VariantResult | None) -> tables.Cell:
+def _speedup(cells: Cells, row: VariantResult, _: VariantResult | None) -> tables.Figure:
     other = cells.get(_identity(row))
-    if other is None or other.workflow == "float32":
-        return tables.Cell(NONE)
+    if other is None or other.is_float:
+        return tables.Figure(NONE)
     speedup = other.speedup
     unsettled = "" if speedup.settled else ", unsettled"
-    return tables.Cell(
+    return tables.Figure(
         wording.times(speedup.ratio), f"{speedup.low:.2f} to {speedup.high:.2f}×{unsettled}"
     )

@@ -14,7 +14,7 @@ from ui.common.evaluated import recommended
 from ui.common.markdown import markdown
 from ui.common.once import Rows, once
 from ui.common.state import Shown
-from ui.export import exporting
+from ui.export import recorded
 
 PLOT_CONFIG = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
 EXPORTED_HELP = (
@@ -59,7 +59,7 @@ def draw(shown: Shown, limits: Budgets) -> None:
 
 
 def _figure(
-    results: Rows, across: str, up: str, limits: Budgets, files: Sequence[exporting.ExportedRow]
+    results: Rows, across: str, up: str, limits: Budgets, files: Sequence[recorded.ExportedRow]
 ) -> go.Figure:
     front = recommended(results, limits).front
     if limits == Budgets() and not files:
@@ -73,12 +73,12 @@ def _figure(
     return figure
 
 
-def _choose_exported(shown: Shown) -> Sequence[exporting.ExportedRow]:
+def _choose_exported(shown: Shown) -> Sequence[recorded.ExportedRow]:
     """Draw the choice to see exported files, where this machine may have made some; return them."""
     if shown.comparison.environment != current_environment():
         return ()
     wanted = st.toggle("Exported files", key="exported", help=EXPORTED_HELP)
-    files = exporting.exported_of(shown) if wanted else []
+    files = recorded.exported_of(shown) if wanted else []
     if wanted and not files:
         st.caption("None was made of these variants yet. The Export page makes them.")
     return files

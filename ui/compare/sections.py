@@ -1,4 +1,4 @@
-"""The answer from top to bottom: its origin, verdict, plot, table, refusals and method."""
+"""The answer from top to bottom: its provenance, verdict, plot, table, refusals and method."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ from ui.common.markdown import Markdown, markdown
 from ui.common.once import Rows, once
 from ui.common.state import Shown
 from ui.compare import beside, downloads, plot, what_if
-from ui.export import exporting
+from ui.export import form
 from ui.gallery import gallery
 from ui.playground import playground
 
-ORIGINS = {
+PROVENANCES = {
     "shipped": "Shipped example",
     "earlier": "Earlier results",
     "current": "Measured here",
@@ -53,7 +53,7 @@ def answer(shown: Shown) -> None:
 def _is_early(shown: Shown) -> bool:
     """Return whether nothing is measured yet that could ship instead of float32, but will be."""
     is_open = shown.job is not None and shown.job.is_open
-    return is_open and all(row.workflow == "float32" for row in shown.results)
+    return is_open and all(row.is_float for row in shown.results)
 
 
 def empty(title: str) -> None:
@@ -73,9 +73,9 @@ def provenance(shown: Shown) -> None:
     """Say what machine and day the figures are true of."""
     comparison = shown.comparison
     machine, day = comparison.environment.sentence(), wording.day(comparison.created)
-    elsewhere = ", not on this machine" if shown.origin in ("shipped", "elsewhere") else ""
+    elsewhere = ", not on this machine" if shown.provenance in ("shipped", "elsewhere") else ""
     text = f"{_scope(comparison)}Measured on {machine}, on {day}{elsewhere}"
-    st.html(fragments.render("provenance.html", tag=ORIGINS[shown.origin], text=text))
+    st.html(fragments.render("provenance.html", tag=PROVENANCES[shown.provenance], text=text))
 
 
 def _scope(comparison: Comparison) -> str:
@@ -104,12 +104,12 @@ def offer_more(shown: Shown, recommendation: Verdict) -> None:
     if row is None:
         return
     images = shown.comparison.request.images
-    address = exporting.link(row, images)
+    address = form.link(row, images)
     name = titles.variant(row.workflow, row.backend)
     with st.container(horizontal=True, key="more"):
         if address:
             site.link_to_export(f"Export {name} for an app", address)
-        if row.workflow != "float32" and row.predictions is not None:
+        if not row.is_float and row.predictions is not None:
             site.link_to_gallery("See where it and float32 differ", gallery.link(shown, row.key))
         if playground.may_ask(shown):
             site.link_to_trial("Try one image", playground.link(shown))

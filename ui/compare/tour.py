@@ -14,7 +14,7 @@ OVER = -1
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what it is about, what is to know of that, and the part of the page to look at.
+    """One step of the tour: title, text, and the name of the part of the page it explains.
 
     The style sheet draws a ring around that part, by the step's number.
     """
@@ -61,7 +61,7 @@ def _is_due() -> bool:
     if STEP not in st.session_state:
         st.session_state[STEP] = OVER if seen.has(visitor.current().owner, NAME) else 0
     shown = state.shown(None) if st.session_state[STEP] != OVER else None
-    return shown is not None and shown.origin == "shipped" and bool(shown.results)
+    return shown is not None and shown.provenance == "shipped" and bool(shown.results)
 
 
 def _card() -> None:

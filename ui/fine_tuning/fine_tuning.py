@@ -69,7 +69,7 @@ def parameters() -> tuple[Parameter, ...]:
 
 def fine_tuning() -> FineTuning:
     """Return the fine-tuning runs of this server."""
-    return state.comparisons().fine_tuning
+    return state.service().fine_tuning
 
 
 def labelled() -> dict[str, Upload]:
@@ -141,8 +141,8 @@ def _ask(own: dict[str, Upload], *, is_main: bool) -> None:
 
 
 def _title(info: ModelInfo) -> str:
-    origin = "bundled" if info.source == "bundled" else "torchvision"
-    return f"{info.title}, {origin}, {info.image_size} px"
+    source = "bundled" if info.source == "bundled" else "torchvision"
+    return f"{info.title}, {source}, {info.image_size} px"
 
 
 def _of(upload: Upload) -> str:

@@ -116,7 +116,7 @@ def _offered(shown: Shown) -> dict[str, str]:
     """Return the variants that have a float32 beside them: their names by key."""
     bases = references(shown.results)
     named = zip(shown.results, titles.names(shown.results), strict=True)
-    return {row.key: name for row, name in named if row.workflow != "float32" and row.key in bases}
+    return {row.key: name for row, name in named if not row.is_float and row.key in bases}
 
 
 def _choose(offered: dict[str, str]) -> str:
@@ -140,7 +140,7 @@ def _pair(shown: Shown, key: str, name: str) -> Pair | None:
     """Return the answers of a variant and of its float32; None where they are not kept here."""
     row = next(row for row in shown.results if row.key == key)
     base = references(shown.results)[key]
-    store = state.comparisons().store
+    store = state.service().store
     before, after = predictions.logits_of(store, base), predictions.logits_of(store, row)
     if before is None or after is None or before.shape != after.shape:
         return None

@@ -48,10 +48,10 @@ class Listed:
 
 def look() -> Listed:
     """Return every comparison as it stands."""
-    comparisons = state.comparisons()
-    jobs = [job for job in comparisons.summaries() if visitor.may_see(job)]
+    service = state.service()
+    jobs = [job for job in service.summaries() if visitor.may_see(job)]
     is_open = any(job.state in ("queued", "running") for job in jobs)
-    return Listed(jobs, comparisons.line() if is_open else {})
+    return Listed(jobs, service.line() if is_open else {})
 
 
 def under_way(drawn: Listed) -> None:
@@ -180,13 +180,13 @@ _STANDINGS: dict[str, Callable[[JobSummary, Forecast], str]] = {
 
 def _actions(job: JobSummary) -> None:
     """Draw what its owner may do to a comparison in its present state."""
-    comparisons = state.comparisons()
+    service = state.service()
     if job.state in ("queued", "running"):
-        _button("Cancel", job, comparisons.cancel)
+        _button("Cancel", job, service.cancel)
     elif job.state == "cancelled":
-        _button("Go on measuring", job, comparisons.retry)
+        _button("Go on measuring", job, service.retry)
     elif job.failed:
-        _button("Try the failed again", job, comparisons.retry)
+        _button("Try the failed again", job, service.retry)
     _name(job)
     if job.state not in ("queued", "running"):
         _delete(job)
@@ -225,11 +225,11 @@ def _name(job: JobSummary) -> None:
 
 def _rename(job_id: str, key: str) -> None:
     name = str(st.session_state[key])
-    progress.guarded(lambda: state.comparisons().rename(job_id, name))
+    progress.guarded(lambda: state.service().rename(job_id, name))
     folds.close()
 
 
 def _delete(job: JobSummary) -> None:
     if folds.unfold("Delete", f"delete-fold-{job.id}"):
         st.markdown(DELETE_SENTENCE)
-        _button("Delete it", job, state.comparisons().delete, "primary")
+        _button("Delete it", job, state.service().delete, "primary")

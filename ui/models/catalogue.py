@@ -51,6 +51,11 @@ def way(info: ModelInfo) -> str:
     return info.static_mode or ("dynamic" if info.dynamic_layers else "none")
 
 
+def ready_backends(info: ModelInfo) -> list[str]:
+    """Return the backends for whose engine ready-quantized weights of a model are published."""
+    return [name for name, each in BACKENDS.items() if each.engine in info.pretrained_engines]
+
+
 @dataclass(frozen=True)
 class Filter:
     """One way to narrow the models down.
@@ -108,9 +113,13 @@ FILTERS = (
         "ready",
         "Ready-made for",
         "Somebody published weights that are quantized already, for these kernels.",
-        tuple(BACKENDS),
+        tuple(
+            name
+            for name in BACKENDS
+            if any(name in ready_backends(info) for info in offered().values())
+        ),
         titles.backend,
-        lambda info, value: value in info.pretrained_engines,
+        lambda info, value: value in ready_backends(info),
     ),
 )
 ORDERS: Mapping[str, tuple[str, Callable[[ModelInfo], float]]] = {
@@ -302,6 +311,6 @@ def _published(info: ModelInfo) -> str:
 
 def _eight_bits(info: ModelInfo) -> str:
     """Return how a model comes to run in 8 bits: `FX graph, ready-made for x86`."""
-    ready = [titles.backend(name) for name in info.pretrained_engines]
+    ready = [titles.backend(name) for name in ready_backends(info)]
     prequantized = f"; ready-made for {wording.joined(ready)}" if ready else ""
     return f"8 bits: {WAYS[way(info)][:1].lower()}{WAYS[way(info)][1:]}{prequantized}"

@@ -412,6 +412,6 @@ def _choose_images(upload: Upload) -> str | None:
 
 def _save(upload: Upload, model: UploadedModel) -> None:
     def keep() -> None:
-        state.comparisons().uploads.describe(upload.token, model=model)
+        state.service().uploads.describe(upload.token, model=model)
 
     progress.guarded(keep)

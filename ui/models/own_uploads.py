@@ -103,4 +103,4 @@ def _delete(upload: Upload) -> None:
 
 
 def _delete_now(token: str) -> None:
-    progress.guarded(lambda: state.comparisons().delete_upload(token))
+    progress.guarded(lambda: state.service().delete_upload(token))

@@ -176,6 +176,6 @@ def _keep(
 
 def _save(upload: Upload, images: UploadedImages) -> None:
     def keep() -> None:
-        state.comparisons().uploads.describe(upload.token, images=images)
+        state.service().uploads.describe(upload.token, images=images)
 
     progress.guarded(keep)

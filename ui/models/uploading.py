@@ -51,12 +51,12 @@ UploadedFile.__deepcopy__ = _sharing  # type: ignore[attr-defined]
 
 def uploads() -> Uploads:
     """Return the uploads of this server."""
-    return state.comparisons().uploads
+    return state.service().uploads
 
 
 def inspections() -> Inspections:
     """Return the inspections of this server."""
-    return state.comparisons().inspections
+    return state.service().inspections
 
 
 def draw() -> None:
@@ -224,7 +224,7 @@ def _offer_look(upload: Upload) -> None:
 
 
 def _delete(token: str) -> None:
-    progress.guarded(lambda: state.comparisons().delete_upload(token))
+    progress.guarded(lambda: state.service().delete_upload(token))
     catalogue.go_to("bring")
 
 

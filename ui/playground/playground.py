@@ -105,7 +105,7 @@ def may_ask(shown: Shown) -> bool:
 
 def playground() -> Playground:
     """Return the playground of this server."""
-    return state.comparisons().playground
+    return state.service().playground
 
 
 def draw() -> None:
@@ -145,7 +145,7 @@ def _introduce(shown: Shown) -> None:
     comparison = shown.comparison
     model, day = titles.model(comparison.request.model), wording.day(comparison.created)
     measured = f"measured on {day}"
-    if shown.origin in ("shipped", "elsewhere"):
+    if shown.provenance in ("shipped", "elsewhere"):
         measured += f" on {comparison.environment.sentence()}"
     variants = wording.count(len(shown.results), "variant")
     st.caption(markdown(f"{variants} of {model}, {measured}."))

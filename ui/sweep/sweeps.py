@@ -70,7 +70,7 @@ def _uploaded() -> Sweep | None:
 
 def _say_outlook(requests: Sequence[CompareRequest], host: Host) -> None:
     """Say how many variants it makes, and about how long they take."""
-    outlook = state.comparisons().outlook(requests, host)
+    outlook = state.service().outlook(requests, host)
     models = len({request.model for request in requests})
     are = "is" if outlook.refused == 1 else "are"
     impossible = f", of which {outlook.refused} {are} not possible" if outlook.refused else ""

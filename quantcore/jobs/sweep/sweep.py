@@ -8,10 +8,11 @@ from typing import Any
 
 from quantcore.backends import BACKENDS, runtime
 from quantcore.decide import labels
-from quantcore.engine import FLOAT32, float_cells
+from quantcore.engine import float_cells
 from quantcore.errors import RequestError
 from quantcore.models import find
 from quantcore.schema import (
+    FLOAT_WORKFLOW,
     CompareRequest,
     ImageSpec,
     MeasureSpec,
@@ -103,7 +104,7 @@ class Sweep:
             )
 
     def _quantizing(self) -> list[str]:
-        return [name for name in _once(self.workflows) if name != FLOAT32.workflow]
+        return [name for name in _once(self.workflows) if name != FLOAT_WORKFLOW]
 
     def _count(self, name: str) -> int:
         values = self.settings.get(name, {}).values()
