@@ -11,8 +11,7 @@ REFRESH_S = 1.0
 
 def main() -> None:
     """Draw the open comparisons, refreshed while there are any, and then the others."""
-    theme.set_up_page("Jobs")
-    theme.header("Jobs", SUBTITLE)
+    theme.open_page("Jobs", SUBTITLE)
     progress.check_settings()
     progress.show_notices()
     if state.problem():

@@ -62,8 +62,7 @@ def begin(title: str, subtitle: str, held: Sequence[Parameter]) -> list[str] | N
         The unknown names in the address; None where the server cannot keep comparisons, which the
         page then says: nothing else can be drawn.
     """
-    theme.set_up_page(title)
-    theme.header(title, subtitle)
+    theme.open_page(title, subtitle)
     progress.check_settings()
     if state.problem():
         progress.show_notices()

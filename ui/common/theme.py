@@ -24,6 +24,12 @@ def set_up_page(title: str) -> None:
     st.html(STYLE)
 
 
+def open_page(title: str, subtitle: str) -> None:
+    """Set up a page and draw its header."""
+    set_up_page(title)
+    header(title, subtitle)
+
+
 def header(title: str, subtitle: str) -> None:
     """Draw the mark, the name of the product, and one sentence on what the page is for."""
     logo = b64encode(marks.LOGO.read_bytes()).decode()
