@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from quantcore.errors import ChildDiedError, StoreError
 from quantcore.exports import ExportView
 from quantcore.formats import FORMATS
-from quantcore.schema import ExportSpec, ImageSpec, Variant, VerificationReport
+from quantcore.schema import ExportSpec, ImageSpec, MeasureSpec, Variant, VerificationReport
 from tests.pages.fakes import FakeComparisons
 from tests.pages.helpers import Open, buttons, html, press
 from tests.support import fixtures, report_fixtures
@@ -76,9 +76,9 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeExports:
 
 
 def spec(format: str = "mobile", workflow: str = "static", backend: str = "qnnpack") -> ExportSpec:
-    """Return what the page asks for, with the server's threads."""
+    """Return what the page asks for, timed as the server's settings say."""
     wanted = report_fixtures.spec(format, workflow, backend)
-    measure = replace(wanted.request.measure, threads=state.settings().threads)
+    measure = MeasureSpec.of(state.settings())
     return replace(wanted, request=replace(wanted.request, measure=measure))
 
 

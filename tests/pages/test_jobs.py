@@ -20,7 +20,7 @@ from ui.common import state
 from ui.common.markdown import markdown
 
 PAGE = "pages/Jobs.py"
-pytestmark = pytest.mark.usefixtures("comparisons")
+pytestmark = pytest.mark.usefixtures("service")
 
 
 @pytest.fixture
