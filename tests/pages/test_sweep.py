@@ -153,7 +153,8 @@ def test_what_is_chosen_can_be_taken_away_as_the_file_that_asks_for_it(
     page.pills(key="sweep.static.per_channel").set_value([0, 2]).run()
     start(page)
     assert [button.proto.label for button in page.get("download_button")] == ["Download as TOML"]
-    assert read_sweep(written[-1], 1, None).requests() == tuple(fake.started)
+    asked = read_sweep(written[-1], 1, None)
+    assert asked.requests(state.settings().time_budget_s) == tuple(fake.started)
     assert 'per_channel = ["default", false]' in written[-1]
 
 
