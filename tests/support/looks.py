@@ -9,7 +9,10 @@ from tests.support.processes import PATIENCE_S, soon
 
 PATIENCE_MS = 1_000 * PATIENCE_S
 SERIOUS = ("serious", "critical")
-_SCRIPT_STATE = "data-test-script-state"
+# The code of a widget is fetched when the first of its kind is drawn.
+_DRAWN = (
+    "[data-testid=stApp][data-test-script-state=notRunning]:not(:has([data-testid=stSkeleton]))"
+)
 _OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
 # Spinners turn for ever; everything else fades or slides and ends.
 _MOVING = """document.getAnimations().filter(
@@ -23,13 +26,13 @@ def expect_at_rest(page: Page) -> None:
 
 
 def is_drawn(page: Page) -> bool:
-    """Return whether the page's script, or what is run again of it, has come to its end."""
-    return page.get_by_test_id("stApp").get_attribute(_SCRIPT_STATE) == "notRunning"
+    """Return whether the page's script has come to its end, and no widget's place is empty."""
+    return page.locator(_DRAWN).count() == 1
 
 
 def expect_absent(page: Page, locator: Locator) -> None:
     """Wait until the page is drawn to its end; expect that this is not on it."""
-    assert soon(lambda: is_drawn(page)), "the page's script does not end"
+    assert soon(lambda: is_drawn(page)), "the page is never drawn to its end"
     # What the page before left behind is taken out just after.
     expect(locator).to_have_count(0, timeout=1_000)
 
