@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from quantcore import wording
-from quantcore.backends import runtime
+from quantcore.backends import BACKENDS, runtime
 from quantcore.engine import (
     CellContext,
     Conversion,
@@ -27,7 +27,7 @@ from quantcore.exports import checks
 from quantcore.exports.answers import Answers
 from quantcore.exports.checks import Evidence
 from quantcore.exports.write import Export
-from quantcore.formats import file_format
+from quantcore.formats import FORMATS, file_format
 from quantcore.images import load_labels
 from quantcore.models import find
 from quantcore.schema import (
@@ -113,10 +113,12 @@ class _Verification:
 
     def _evidence(self, answers: Answers, variant_logits: checks.Logits) -> Evidence:
         request, reference = self.spec.request, self.export.reference
+        chosen = file_format(self.spec.format, dict(self.spec.options))
         return Evidence(
             spec=self.spec,
             exported=self.export.exported,
-            is_exact=file_format(self.spec.format, dict(self.spec.options)).is_exact,
+            is_exact=chosen.is_exact,
+            max_overhead=chosen.max_overhead,
             expected=self.export.provenance,
             embedded=answers.provenance,
             logits=self._logits(answers.predictions),
@@ -149,21 +151,22 @@ class _Verification:
         return (*overflows(self.spec), *self._phone_kernels(evidence))
 
     def _phone_kernels(self, evidence: Evidence) -> tuple[str, ...]:
-        backend = self.spec.variant.backend
-        chosen = file_format(self.spec.format, dict(self.spec.options))
-        if chosen.elsewhere is None or backend in (None, chosen.elsewhere):
+        own = runtime(self.spec.variant.backend)
+        engine = FORMATS[self.spec.format].phone_engine
+        # Float kernels are the same for all engines.
+        if engine is None or own.engine in (None, engine):
             return ()
-        kernels = runtime(chosen.elsewhere).title
-        start = f"On a phone this format has only {kernels}'s kernels."
+        phones = next(each for each in BACKENDS.values() if each.engine == engine)
+        start = f"On a phone this format has only {phones.title}'s kernels."
         count = min(ELSEWHERE_IMAGES, len(evidence.logits))
         try:
-            logits = self._logits(self._elsewhere(chosen.elsewhere, count))
+            logits = self._logits(self._elsewhere(phones.name, count))
         except DoesNotRunError as error:
             return (f"{start} By them this file does not run: {error.reason}",)
         same = metrics.agreement(evidence.logits[:count], logits)
         return (
             f"{start} By them, here, {wording.percent(same)} of {count} pictures get the class "
-            f"that {runtime(backend).title}'s give.",
+            f"that {own.title}'s give.",
         )
 
     def _elsewhere(self, backend: str, count: int) -> str:
@@ -216,11 +219,8 @@ class _Verification:
 
 def runtime_version(spec: ExportSpec) -> str:
     """Return the version of what runs the file here; empty where that is not installed."""
-    modules = file_format(spec.format, dict(spec.options)).modules
-    # Without modules of its own a format is torch's.
-    package = modules[0].partition(".")[0] if modules else "torch"
     try:
-        return version(package)
+        return version(FORMATS[spec.format].package)
     except PackageNotFoundError:
         return ""
 

@@ -7,23 +7,22 @@ torch's own exporter writes a converted module's layers between `QuantizeLinear`
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
-from quantcore.models import Subject
+from quantcore.formats.base import METADATA, Kernels, Planned, Predictor, Source, Written
+from quantcore.formats.programs import TEMPLATES, PythonCode
 from quantcore.schema import (
     YES,
     Check,
+    Exported,
     Pass,
     Report,
-    Setting,
     Support,
-    Variant,
     current_environment,
 )
 
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import Tensor
 
+QUANTIZE = "QuantizeLinear"
+# One of them is in a graph whose layers find the range of each input as it comes.
+DYNAMIC = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeLSTM"})
 INPUT, OUTPUT = "images", "logits"
 MIN_OPSET, MAX_OPSET = 13, 20
 # Which ONNX Runtime is the first that reads an opset.
@@ -50,10 +52,15 @@ RECURRENT = ("LSTM", "GRU")
 # their bits the sums overflow. This makes it multiply exactly there, and changes nothing elsewhere.
 # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 PRECISE = ("session.x64quantprecision", "1")
+PRECISE_LINES = (
+    "options = onnxruntime.SessionOptions()\n"
+    f'options.add_session_config_entry("{PRECISE[0]}", "{PRECISE[1]}")\n'
+)
+PROVIDER = "CPUExecutionProvider"
 ROUNDED_BIASES = (
     "ONNX's 8-bit layers add a whole number of products, where this backend's kernels add a float. "
-    "Because of that some pictures may get another class. QNNPACK's kernels do as ONNX does: a "
-    "file of that backend answers alike."
+    "Because of that some pictures may get another class. Files of backends whose kernels add a "
+    "whole number too answer alike."
 )
 # Asked of a file for any number of pictures before it is offered as one.
 BATCHES = (1, 3)
@@ -77,11 +84,14 @@ class Onnx:
     summary: ClassVar[str] = "For ONNX Runtime on any system, and most other runtimes."
     suffix: ClassVar[str] = ".onnx"
     runtime: ClassVar[str] = "ONNX Runtime"
+    package: ClassVar[str] = "onnxruntime"
     modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     is_exact: ClassVar[bool] = False
-    converts: ClassVar[bool] = False
-    elsewhere: ClassVar[str | None] = None
+    converts: ClassVar[tuple[str, ...]] = ()
+    phone_engine: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = True
+    max_overhead: ClassVar[float | None] = None
+    templates: ClassVar[Path] = TEMPLATES / "onnx"
 
     def __post_init__(self) -> None:
         if not MIN_OPSET <= self.opset <= MAX_OPSET:
@@ -89,22 +99,20 @@ class Onnx:
                 f"Opset {self.opset} cannot be written.", f"Take {MIN_OPSET} to {MAX_OPSET}."
             )
 
-    def supports(
-        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
-    ) -> Support:
-        """Return yes unless ONNX has no 8-bit operator for a layer."""
-        if variant.workflow != "dynamic":
-            return YES
-        if settings["dtype"] != "qint8":
+    def supports(self, planned: Planned) -> Support:
+        """Return yes unless ONNX has no operator for a layer."""
+        if planned.layer_kind == "half":
             return Support(
                 False,
                 "ONNX has no linear layer with float16 weights and float32 numbers between them.",
                 "Choose qint8 weights, or TorchScript.",
             )
-        layers = settings["layers"]
-        assert isinstance(layers, tuple)
-        recurrent = [name for name in RECURRENT if subject.model.dynamic_layers.get(name)]
-        recurrent = [name for name in recurrent if name in layers]
+        if planned.layer_kind != "dynamic":
+            return YES
+        chosen = planned.settings.get("layers", RECURRENT)
+        assert isinstance(chosen, tuple)
+        counts = planned.subject.model.dynamic_layers
+        recurrent = [name for name in RECURRENT if counts.get(name) and name in chosen]
         if recurrent:
             return Support(
                 False,
@@ -176,7 +184,7 @@ class Onnx:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         if kernels.saturates and not current_environment().has_vnni:
             options.add_session_config_entry(*PRECISE)
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=[PROVIDER])
         is_single = session.get_inputs()[0].shape[0] == 1
 
         def predict(images: "Tensor") -> "Tensor":
@@ -195,6 +203,17 @@ class Onnx:
         from quantcore.formats.onnx_multiply_adds import float_multiply_adds
 
         return float_multiply_adds(path, image_size, scratch)
+
+    def module(self, path: Path, kernels: Kernels) -> None:
+        """Return none: a graph is no torch module."""
+
+    def relabel(
+        self, source: Path, kernels: Kernels, metadata: Mapping[str, object], path: Path
+    ) -> None:
+        """Write the graph again with the metadata of another backend."""
+        import onnx
+
+        save(onnx.load(source), metadata, path)
 
     def read_metadata(self, path: Path) -> dict[str, object]:
         """Return the provenance from the file's metadata."""
@@ -215,14 +234,30 @@ class Onnx:
             return (Check(name, False, f"It found fault: {_first_sentence(error)}"),)
         return (Check(name, True, f"It finds no fault, all shapes known; opset {self.opset}."),)
 
+    def python(self, kernels: Kernels) -> PythonCode:
+        """Return the lines for ONNX Runtime, which multiplies exactly where sums may overflow."""
+        options = PRECISE_LINES if kernels.saturates else ""
+        chosen = "options, " if options else ""
+        session = 'session = onnxruntime.InferenceSession({path}, %sproviders=["%s"])'
+        return PythonCode(
+            "import onnxruntime",
+            options + session % (chosen, PROVIDER),
+            f'scores = session.run(None, {{"{INPUT}": batch}})[0][0]',
+        )
+
+    def phone_facts(self, exported: Exported, version: str) -> dict[str, str]:
+        """Return none."""
+        return {}
+
 
 def _described(model: "ModelProto", source: Source, *, folded: int, dynamic_batch: bool) -> Written:
     from quantcore.formats import onnx_graph
 
     int8, total = onnx_graph.int8_operators(model)
+    operators = onnx_graph.operators(model)
     return Written(
-        passes=_passes(source, folded, dynamic_batch),
-        operators=onnx_graph.operators(model),
+        passes=_passes(operators, source.kernels, folded, dynamic_batch),
+        operators=operators,
         engines=(),
         runs_on=runs_on(model, source.kernels),
         int8_operators=int8,
@@ -230,17 +265,27 @@ def _described(model: "ModelProto", source: Source, *, folded: int, dynamic_batc
     )
 
 
-def _passes(source: Source, folded: int, dynamic_batch: bool) -> tuple[Pass, ...]:
-    workflow = source.variant.workflow
-    quantized = workflow not in ("float32", "dynamic")
-    float_ = "The model has no static 8-bit layers." if not quantized else ""
-    linear = "" if workflow == "dynamic" else "The model has no dynamic 8-bit layers."
-    # QNNPACK's take whole numbers as well, so that its files answer bit for bit alike.
-    rounds = quantized and source.kernels.engine not in ("qnnpack", None)
+def _passes(
+    operators: Collection[str], kernels: Kernels, folded: int, dynamic_batch: bool
+) -> tuple[Pass, ...]:
+    """Return what was done to a graph, as the operators in it show."""
+    static, dynamic = QUANTIZE in operators, not DYNAMIC.isdisjoint(operators)
     return (
-        Pass("QuantizeLinear and DequantizeLinear around 8-bit layers", quantized, float_),
-        Pass("DynamicQuantizeLinear and MatMulInteger for dynamic layers", not linear, linear),
-        *([Pass("keep biases unrounded", False, ROUNDED_BIASES)] if rounds else []),
+        Pass(
+            "QuantizeLinear and DequantizeLinear around 8-bit layers",
+            static,
+            "" if static else "The model has no static 8-bit layers.",
+        ),
+        Pass(
+            "DynamicQuantizeLinear and MatMulInteger for dynamic layers",
+            dynamic,
+            "" if dynamic else "The model has no dynamic 8-bit layers.",
+        ),
+        *(
+            [Pass("keep biases unrounded", False, ROUNDED_BIASES)]
+            if static and not kernels.rounds_biases
+            else []
+        ),
         Pass(
             "fold constants",
             folded > 0,
@@ -294,6 +339,12 @@ def add_provenance(model: "ModelProto", provenance: Mapping[str, object]) -> Non
     del model.metadata_props[:]
     for key, text in {METADATA: json.dumps(dict(provenance), sort_keys=True), **single}.items():
         model.metadata_props.add(key=key, value=text)
+
+
+def save(model: "ModelProto", provenance: Mapping[str, object], path: Path) -> None:
+    """Write a graph with its provenance, alike for alike content."""
+    add_provenance(model, provenance)
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def runs_on(model: "ModelProto", kernels: Kernels) -> str:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore.backends import ConvertedModel, TorchModel, runtime
+from quantcore.backends import ConvertedModel, runtime
 from quantcore.engine import conversion_input
 from quantcore.errors import CancelledError
-from quantcore.formats import torchscript
 from quantcore.schema import CompareRequest, Report, Variant
 from quantcore.workflows import workflow
 
@@ -47,7 +46,7 @@ def make(
     numbers = model.state()
     if numbers:
         path.with_suffix(".state").write_bytes(numbers)
-    if not isinstance(model, TorchModel):
+    if model.module is None:
         return Made(model.digest, answer(_, request, variant.backend, path))
     with torch.inference_mode():
         return Made(model.digest, model.module(_pictures(request)).numpy())
@@ -67,7 +66,8 @@ def metadata(_: Connection, backend: str | None, path: Path) -> dict[str, object
 
 
 def relabel(_: Connection, source: Path, backend: str, path: Path) -> None:
-    torchscript.relabel(source, runtime(backend).engine, {}, path)
+    kernels = runtime(backend)
+    kernels.format.relabel(source, kernels, {}, path)
 
 
 def stop_at(_: Connection, request: CompareRequest, variant: Variant, report: int) -> str | int:
