@@ -69,8 +69,7 @@ class OnnxModel:
 
     def write(self, path: Path, metadata: Mapping[str, object]) -> None:
         """Write the file, the metadata inside."""
-        onnx.add_provenance(self.graph, metadata)
-        path.write_bytes(self.graph.SerializeToString(deterministic=True))
+        onnx.save(self.graph, metadata, path)
 
 
 class OnnxStep:

@@ -12,7 +12,6 @@ from pydantic import TypeAdapter
 from quantcore.backends import TorchModel, runtime
 from quantcore.engine.keys import checkpoint_engine, image_size, recipe_key
 from quantcore.errors import QuantcoreError
-from quantcore.formats import torchscript
 from quantcore.images import ConversionInput, is_grey, load_images, shorter_side
 from quantcore.models import ModelInfo, find, weights_digest
 from quantcore.sandbox import Outbox, progress_sender
@@ -113,9 +112,9 @@ def run_relabel_child(
     folder: Path,
 ) -> Conversion:
     """Write the file of a backend whose weights, scales and zero points another one shares."""
-    engine, metadata = runtime(variant.backend).engine, provenance(request, variant)
+    backend, metadata = runtime(variant.backend), provenance(request, variant)
     artifact = Outbox(folder).add(
-        lambda path: torchscript.relabel(source, engine, metadata, path), torchscript.FORMAT
+        lambda path: backend.format.relabel(source, backend, metadata, path), backend.format.name
     )
     return replace(twin, artifact=artifact)
 

@@ -156,3 +156,8 @@ class MeasuredFormat(Format, Protocol):
 
         `scratch` is a folder for temporary files.
         """
+
+    def relabel(
+        self, source: Path, kernels: Kernels, metadata: Mapping[str, object], path: Path
+    ) -> None:
+        """Write the file again, with other metadata, for a backend that shares its numbers."""

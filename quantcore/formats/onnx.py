@@ -196,6 +196,14 @@ class Onnx:
 
         return float_multiply_adds(path, image_size, scratch)
 
+    def relabel(
+        self, source: Path, kernels: Kernels, metadata: Mapping[str, object], path: Path
+    ) -> None:
+        """Write the graph again with the metadata of another backend."""
+        import onnx
+
+        save(onnx.load(source), metadata, path)
+
     def read_metadata(self, path: Path) -> dict[str, object]:
         """Return the provenance from the file's metadata."""
         import onnx
@@ -294,6 +302,12 @@ def add_provenance(model: "ModelProto", provenance: Mapping[str, object]) -> Non
     del model.metadata_props[:]
     for key, text in {METADATA: json.dumps(dict(provenance), sort_keys=True), **single}.items():
         model.metadata_props.add(key=key, value=text)
+
+
+def save(model: "ModelProto", provenance: Mapping[str, object], path: Path) -> None:
+    """Write a graph with its provenance, alike for alike content."""
+    add_provenance(model, provenance)
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def runs_on(model: "ModelProto", kernels: Kernels) -> str:

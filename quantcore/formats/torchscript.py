@@ -98,6 +98,16 @@ class TorchScript:
         module = torch.jit.load(path, map_location="cpu")
         return float_multiply_adds(module, torch.zeros(1, 3, image_size, image_size))
 
+    def relabel(
+        self, source: Path, kernels: Kernels, metadata: Mapping[str, object], path: Path
+    ) -> None:
+        """Write the file again, its weights packed for the other backend's engine."""
+        import torch
+
+        activate(kernels.engine)
+        module = torch.jit.load(source, map_location="cpu")
+        save(module, kernels.engine, {**metadata, **_how(source)}, path)
+
     def read_metadata(self, path: Path) -> dict[str, object]:
         """Return the metadata that `save` wrote beside the weights."""
         return read_metadata(path)
@@ -225,15 +235,6 @@ def _unfaithful() -> UnsupportedError:
         "The model takes another path for each picture, and its source cannot be compiled.",
         "Choose another workflow; this one has no file to ship.",
     )
-
-
-def relabel(source: Path, engine: str | None, metadata: Mapping[str, object], path: Path) -> None:
-    """Write the file again for another backend that shares its weights, scales and zero points."""
-    import torch
-
-    activate(engine)
-    module = torch.jit.load(source, map_location="cpu")
-    save(module, engine, {**metadata, **_how(source)}, path)
 
 
 def save(module: object, engine: str | None, metadata: Mapping[str, object], path: Path) -> None:

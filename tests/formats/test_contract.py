@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quantcore.backends import BACKENDS
 from quantcore.engine import FLOAT32, provenance
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import QuantcoreError, RequestError
@@ -26,6 +27,8 @@ from tests.support.exports import (
     subject,
 )
 
+# A backend for each format that backends run.
+MEASURED = list({each.format.name: name for name, each in BACKENDS.items()}.values())
 # ExecuTorch has numbers of its own, and tests of its own.
 TAKING_OVER = [name for name, kind in FORMATS.items() if not kind.converts]
 # The share of a static model's operators that run in 8 bits. ShuffleNet's channel shuffle asks for
@@ -160,6 +163,27 @@ def test_a_file_of_another_format_is_refused_in_the_runtimes_words(bench: Bench)
         path.write_bytes(b"not a model" * 100)
         with pytest.raises(QuantcoreError, match=f"{FORMATS[name].runtime} says"):
             bench.take("quantcore.exports.answers:run_answers_child", spec, path)
+
+
+@pytest.mark.parametrize("backend", MEASURED)
+def test_a_file_is_relabelled_in_its_own_format(bench: Bench, backend: str) -> None:
+    """As for a backend that shares a recipe: other metadata, the same answers."""
+    format = BACKENDS[backend].format.name
+    spec = planned(MOBILENET, static(backend), format)
+    twin, (source, _) = bench.conversion(spec), bench.files(spec)
+    named = static(backend, calibration_images=33)
+    arguments = spec.request, named, twin, source
+    relabelled = bench.take("quantcore.engine.convert:run_relabel_child", *arguments)
+    assert relabelled.artifact.format == format
+    path = bench.store.checked_path(relabelled.artifact.sha256)
+    found = bench.run("tests.support.conversions:metadata", backend, path)
+    assert found["settings"]["calibration_images"] == 33
+    assert found.get("engine") == BACKENDS[backend].engine
+    answers = [
+        bench.run("tests.support.conversions:answer", spec.request, backend, each)
+        for each in (source, path)
+    ]
+    np.testing.assert_array_equal(*answers)
 
 
 # The registry

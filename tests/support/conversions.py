@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from quantcore.backends import ConvertedModel, TorchModel, runtime
 from quantcore.engine import conversion_input
 from quantcore.errors import CancelledError
-from quantcore.formats import torchscript
 from quantcore.schema import CompareRequest, Report, Variant
 from quantcore.workflows import workflow
 
@@ -67,7 +66,8 @@ def metadata(_: Connection, backend: str | None, path: Path) -> dict[str, object
 
 
 def relabel(_: Connection, source: Path, backend: str, path: Path) -> None:
-    torchscript.relabel(source, runtime(backend).engine, {}, path)
+    kernels = runtime(backend)
+    kernels.format.relabel(source, kernels, {}, path)
 
 
 def stop_at(_: Connection, request: CompareRequest, variant: Variant, report: int) -> str | int:
