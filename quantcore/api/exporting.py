@@ -130,7 +130,7 @@ def export(
 
     Args:
         model: `bundled/NAME`, `torchvision/NAME` or `torchvision/NAME@random`.
-        format: `torchscript`, `mobile`, `onnx`, `executorch`, or a suffix.
+        format: a name in `quantcore.formats.FORMATS`, or a suffix: `.onnx`.
         workflow: how the numbers become 8-bit.
         backend: the kernels it is made for; float32 needs none.
         settings: of the workflow.

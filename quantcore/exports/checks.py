@@ -16,8 +16,6 @@ Logits = NDArray[np.float32]
 MIN_AGREEMENT = 0.995
 # Points of top-1 that a file may lie below or above the model it was lowered from.
 MAX_POINTS = 1.0
-# How much larger than the variant's state dict a phone's file may be.
-MAX_OVERHEAD = 0.10
 # For random weights, whose classes mean nothing: noise in the logits.
 EXACT_TOLERANCE = 1e-3
 MIN_SQNR_DB = 20.0
@@ -33,6 +31,8 @@ class Evidence:
         spec: which file.
         exported: as it was made.
         is_exact: it has to answer exactly as its variant.
+        max_overhead: how much larger than the variant's state dict it may be, as a share; None
+            where nobody counts.
         expected: the provenance written into it.
         embedded: the provenance read from it.
         logits: its answers `[N, classes]`.
@@ -45,6 +45,7 @@ class Evidence:
     spec: ExportSpec
     exported: Exported
     is_exact: bool
+    max_overhead: float | None
     expected: Mapping[str, object]
     embedded: Mapping[str, object]
     logits: Logits
@@ -71,10 +72,10 @@ class Evidence:
 
 def checks(evidence: Evidence) -> tuple[Check, ...]:
     """Return everything that must hold for the file to be offered without a warning."""
-    results = [_loads(evidence), _provenance(evidence), _answers(evidence)]
-    if evidence.spec.format == "mobile":
-        results.append(_size(evidence))
-    return tuple(results)
+    results = (_loads(evidence), _provenance(evidence), _answers(evidence))
+    if evidence.max_overhead is None:
+        return results
+    return *results, _size(evidence, evidence.max_overhead)
 
 
 def does_not_load(reason: str) -> Check:
@@ -161,14 +162,14 @@ def _noise(evidence: Evidence) -> Check:
     return Check(name, noise >= MIN_SQNR_DB, finding)
 
 
-def _size(evidence: Evidence) -> Check:
+def _size(evidence: Evidence, allowed: float) -> Check:
     size, whole = evidence.exported.artifact.size_bytes, evidence.state_dict_bytes
     # Rounded as the sentence shows it, so that both agree at the limit.
     overhead = round(size / whole - 1, 6)
     more = "larger" if overhead > 0 else "smaller"
     return Check(
         "size",
-        overhead <= MAX_OVERHEAD,
+        overhead <= allowed,
         f"{wording.megabytes(size, 3)}, {wording.percent(abs(overhead))} {more} than the variant's "
-        f"state dict; at most {wording.percent(MAX_OVERHEAD, 0)} larger is allowed.",
+        f"state dict; at most {wording.percent(allowed, 0)} larger is allowed.",
     )

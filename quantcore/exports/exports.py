@@ -138,10 +138,15 @@ def supports(spec: ExportSpec) -> Support:
         return Support(
             False,
             f"It came as a program, without the source that {chosen.title} is written from.",
-            "Choose TorchScript, or upload the weights alone.",
+            f"Choose {_without_source()}, or upload the weights alone.",
         )
     own = _own_file(spec, chosen)
     return own or chosen.supports(subject, spec.variant, settings_of(spec.variant))
+
+
+def _without_source() -> str:
+    """Return the titles of the formats that programs can be written in."""
+    return " or ".join(kind.title for kind in FORMATS.values() if not kind.needs_source)
 
 
 def _own_file(spec: ExportSpec, chosen: Format) -> Support | None:

@@ -27,7 +27,7 @@ from quantcore.exports import checks
 from quantcore.exports.answers import Answers
 from quantcore.exports.checks import Evidence
 from quantcore.exports.write import Export
-from quantcore.formats import file_format
+from quantcore.formats import FORMATS, file_format
 from quantcore.images import load_labels
 from quantcore.models import find
 from quantcore.schema import (
@@ -113,10 +113,12 @@ class _Verification:
 
     def _evidence(self, answers: Answers, variant_logits: checks.Logits) -> Evidence:
         request, reference = self.spec.request, self.export.reference
+        chosen = file_format(self.spec.format, dict(self.spec.options))
         return Evidence(
             spec=self.spec,
             exported=self.export.exported,
-            is_exact=file_format(self.spec.format, dict(self.spec.options)).is_exact,
+            is_exact=chosen.is_exact,
+            max_overhead=chosen.max_overhead,
             expected=self.export.provenance,
             embedded=answers.provenance,
             logits=self._logits(answers.predictions),
@@ -216,11 +218,8 @@ class _Verification:
 
 def runtime_version(spec: ExportSpec) -> str:
     """Return the version of what runs the file here; empty where that is not installed."""
-    modules = file_format(spec.format, dict(spec.options)).modules
-    # Without modules of its own a format is torch's.
-    package = modules[0].partition(".")[0] if modules else "torch"
     try:
-        return version(package)
+        return version(FORMATS[spec.format].package)
     except PackageNotFoundError:
         return ""
 

@@ -12,10 +12,12 @@ from quantcore.formats.base import (
 from quantcore.formats.executorch import ExecuTorch
 from quantcore.formats.mobile import Mobile
 from quantcore.formats.onnx import Onnx
+from quantcore.formats.programs import PythonCode
 from quantcore.formats.torchscript import TorchScript
 from quantcore.schema import Setting, built, picked
 
 __all__ = [
+    "DEFAULT_FORMAT",
     "FORMATS",
     "METADATA",
     "Format",
@@ -23,6 +25,7 @@ __all__ = [
     "MeasuredFormat",
     "Onnx",
     "Predictor",
+    "PythonCode",
     "Source",
     "TorchScript",
     "Written",
@@ -38,6 +41,8 @@ FORMATS: dict[str, type[Format]] = {
     "onnx": Onnx,
     "executorch": ExecuTorch,
 }
+# What the page offers first: the file for phones that every model here can be.
+DEFAULT_FORMAT = Mobile.name
 
 
 def file_format(name: str, options: dict[str, Setting]) -> Format:

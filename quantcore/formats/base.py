@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from quantcore.formats.programs import PythonCode
 from quantcore.images import ConversionInput
 from quantcore.models import ModelInfo, Subject
-from quantcore.schema import Check, Pass, Report, Setting, Support, Variant
+from quantcore.schema import Check, Exported, Pass, Report, Setting, Support, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -99,11 +100,15 @@ class Format(Protocol):
         summary: one plain sentence on who takes it.
         suffix: how its files end, with the dot.
         runtime: what runs it, for people.
-        modules: what its runtime imports, which is not counted as the file's memory.
+        package: the distribution that is its runtime in Python.
+        modules: what its runtime imports beside torch, which is not counted as the file's memory.
         is_exact: the file answers exactly as its variant; else its kernels round elsewhere.
         converts: it quantizes the float model itself, so an 8-bit file has numbers of its own.
         elsewhere: the backend whose kernels the runtime has on phones, if it has only those.
         needs_source: it is written from the model's Python, which programs come without.
+        max_overhead: how much larger than its variant's state dict a file may be, as a share;
+            None where nobody counts.
+        templates: folder of the programs that run it on phones, `kotlin.txt` and `swift.txt`.
     """
 
     name: ClassVar[str]
@@ -112,11 +117,14 @@ class Format(Protocol):
     summary: ClassVar[str]
     suffix: ClassVar[str]
     runtime: ClassVar[str]
+    package: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
     is_exact: ClassVar[bool]
     converts: ClassVar[bool]
     elsewhere: ClassVar[str | None]
     needs_source: ClassVar[bool]
+    max_overhead: ClassVar[float | None]
+    templates: ClassVar[Path]
 
     def supports(
         self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
@@ -144,6 +152,15 @@ class Format(Protocol):
 
     def checks(self, path: Path) -> tuple[Check, ...]:
         """Return the checks by the format's own tools."""
+
+    def python(self, kernels: Kernels) -> PythonCode:
+        """Return the code that runs a file for these kernels as `load` does. Needs no torch."""
+
+    def phone_facts(self, exported: Exported, version: str) -> dict[str, str]:
+        """Return what the format's own templates ask for beside what all are given.
+
+        `version` is that of the runtime in which the file was verified; empty where unknown.
+        """
 
 
 class MeasuredFormat(Format, Protocol):

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from quantcore import models
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.formats.base import Kernels, Predictor, Source, Written
+from quantcore.formats.programs import TEMPLATES, PythonCode, release
 from quantcore.models import Subject
-from quantcore.schema import YES, Check, Pass, Report, Setting, Support, Variant
+from quantcore.schema import YES, Check, Exported, Pass, Report, Setting, Support, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,7 +29,6 @@ TWIN = "qnnpack"
 RECURRENT = ("LSTM", "GRU")
 # A method of the file that answers with its provenance.
 PROVENANCE = "provenance"
-FORWARD = "forward"
 DELEGATE = "executorch_call_delegate"
 BATCH = 32
 
@@ -51,11 +51,14 @@ class ExecuTorch:
     summary: ClassVar[str] = "For ExecuTorch on Android and iOS, which follows PyTorch Mobile."
     suffix: ClassVar[str] = ".pte"
     runtime: ClassVar[str] = "ExecuTorch"
+    package: ClassVar[str] = PACKAGES[0]
     modules: ClassVar[tuple[str, ...]] = ("executorch.extension.pybindings.portable_lib",)
     is_exact: ClassVar[bool] = False
     converts: ClassVar[bool] = True
     elsewhere: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = True
+    max_overhead: ClassVar[float | None] = None
+    templates: ClassVar[Path] = TEMPLATES / "executorch"
 
     def __post_init__(self) -> None:
         if self.calibration_images < 1:
@@ -201,6 +204,19 @@ class ExecuTorch:
     def checks(self, path: Path) -> tuple[Check, ...]:
         """Return none: the runtime verifies a program as it loads."""
         return ()
+
+    def python(self, kernels: Kernels) -> PythonCode:
+        """Return the lines for ExecuTorch's own bindings."""
+        return PythonCode(
+            "import torch\n"
+            "from executorch.extension.pybindings.portable_lib import _load_for_executorch",
+            "program = _load_for_executorch({path})",
+            "scores = program.forward([torch.from_numpy(batch)])[0][0].numpy()",
+        )
+
+    def phone_facts(self, exported: Exported, version: str) -> dict[str, str]:
+        """Return the release of ExecuTorch that the programs ask for."""
+        return {"release": release(version) or release(exported.runs_on)}
 
 
 def _version(package: str) -> str | None:

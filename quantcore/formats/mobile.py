@@ -16,9 +16,10 @@ from quantcore.errors import RequestError, UnsupportedError
 from quantcore.formats import lite
 from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
 from quantcore.formats.calls import operator_calls
-from quantcore.formats.torchscript import activate, captured
+from quantcore.formats.programs import TEMPLATES, PythonCode, release
+from quantcore.formats.torchscript import RUN, activate, captured, engine_line
 from quantcore.models import Subject
-from quantcore.schema import YES, Check, Pass, Report, Setting, Support, Variant
+from quantcore.schema import YES, Check, Exported, Pass, Report, Setting, Support, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +43,15 @@ FIRST_RUNTIME = {4: "1.8", 5: "1.9", 6: "1.10", 7: "1.10", 8: "1.11"}
 NEWEST_BYTECODE = max(FIRST_RUNTIME)
 # Operators that came later, whatever the bytecode: the first release that has each.
 NEWER_OPERATORS = {"aten::scaled_dot_product_attention": "2.0"}
+# A phone's PyTorch has these kernels only, whichever the file was made for.
+PHONE_ENGINE = "      at::globalContext().setQEngine(at::QEngine::QNNPACK);\n"
+# The last release of PyTorch's lite interpreter that is there as a pod.
+LAST_POD = "1.13"
+POD = f"Podfile: pod 'LibTorch-Lite', '~> {LAST_POD}.0'."
+NO_POD = (
+    "The pod LibTorch-Lite ends at {last}, and this file needs PyTorch Mobile {least} or newer:\n"
+    "// build LibTorch-Lite from PyTorch's sources, with scripts/build_ios.sh there."
+)
 
 
 @dataclass(frozen=True)
@@ -60,11 +70,14 @@ class Mobile:
     summary: ClassVar[str] = "For PyTorch Mobile on Android and iOS, through its lite interpreter."
     suffix: ClassVar[str] = ".ptl"
     runtime: ClassVar[str] = "lite interpreter"
+    package: ClassVar[str] = "torch"
     modules: ClassVar[tuple[str, ...]] = ()
     is_exact: ClassVar[bool] = True
     converts: ClassVar[bool] = False
     elsewhere: ClassVar[str | None] = "qnnpack"
     needs_source: ClassVar[bool] = False
+    max_overhead: ClassVar[float | None] = 0.10
+    templates: ClassVar[Path] = TEMPLATES / "mobile"
 
     def __post_init__(self) -> None:
         if self.bytecode not in FIRST_RUNTIME:
@@ -117,7 +130,7 @@ class Mobile:
     def _runs_on(self, operators: tuple[str, ...]) -> str:
         releases = [FIRST_RUNTIME[self.bytecode]]
         releases += [NEWER_OPERATORS[name] for name in operators if name in NEWER_OPERATORS]
-        first = max(releases, key=lambda release: [int(part) for part in release.split(".")])
+        first = max(releases, key=_parts)
         return f"PyTorch Mobile {first} or newer (bytecode {self.bytecode})"
 
     def _content(self, module: Any, extra: dict[str, str]) -> bytes:
@@ -153,6 +166,32 @@ class Mobile:
                 else f"It is bytecode {version}; asked for was {self.bytecode}.",
             ),
         )
+
+    def python(self, kernels: Kernels) -> PythonCode:
+        """Return the lines for the lite interpreter that PyTorch carries."""
+        return PythonCode(
+            "import torch\nfrom torch.jit.mobile import _load_for_lite_interpreter",
+            f"{engine_line(kernels)}model = _load_for_lite_interpreter({{path}})",
+            RUN,
+        )
+
+    def phone_facts(self, exported: Exported, version: str) -> dict[str, str]:
+        """Return the line that sets the engine, and which pod has a new enough interpreter."""
+        return {
+            "engine_line": PHONE_ENGINE if exported.engines else "",
+            "pod": _pod(release(exported.runs_on)),
+        }
+
+
+def _pod(least: str) -> str:
+    """Return the CocoaPod with that release of PyTorch Mobile or a newer one, or that none is."""
+    if _parts(least) <= _parts(LAST_POD):
+        return POD
+    return NO_POD.format(last=LAST_POD, least=least)
+
+
+def _parts(release: str) -> list[int]:
+    return [int(part) for part in release.split(".") if part]
 
 
 @dataclass(frozen=True)

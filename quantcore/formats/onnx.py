@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
+from quantcore.formats.programs import TEMPLATES, PythonCode
 from quantcore.models import Subject
 from quantcore.schema import (
     YES,
     Check,
+    Exported,
     Pass,
     Report,
     Setting,
@@ -50,6 +52,11 @@ RECURRENT = ("LSTM", "GRU")
 # their bits the sums overflow. This makes it multiply exactly there, and changes nothing elsewhere.
 # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 PRECISE = ("session.x64quantprecision", "1")
+PRECISE_LINES = (
+    "options = onnxruntime.SessionOptions()\n"
+    f'options.add_session_config_entry("{PRECISE[0]}", "{PRECISE[1]}")\n'
+)
+PROVIDER = "CPUExecutionProvider"
 ROUNDED_BIASES = (
     "ONNX's 8-bit layers add a whole number of products, where this backend's kernels add a float. "
     "Because of that some pictures may get another class. QNNPACK's kernels do as ONNX does: a "
@@ -77,11 +84,14 @@ class Onnx:
     summary: ClassVar[str] = "For ONNX Runtime on any system, and most other runtimes."
     suffix: ClassVar[str] = ".onnx"
     runtime: ClassVar[str] = "ONNX Runtime"
+    package: ClassVar[str] = "onnxruntime"
     modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     is_exact: ClassVar[bool] = False
     converts: ClassVar[bool] = False
     elsewhere: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = True
+    max_overhead: ClassVar[float | None] = None
+    templates: ClassVar[Path] = TEMPLATES / "onnx"
 
     def __post_init__(self) -> None:
         if not MIN_OPSET <= self.opset <= MAX_OPSET:
@@ -176,7 +186,7 @@ class Onnx:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         if kernels.saturates and not current_environment().has_vnni:
             options.add_session_config_entry(*PRECISE)
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=[PROVIDER])
         is_single = session.get_inputs()[0].shape[0] == 1
 
         def predict(images: "Tensor") -> "Tensor":
@@ -222,6 +232,21 @@ class Onnx:
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             return (Check(name, False, f"It found fault: {_first_sentence(error)}"),)
         return (Check(name, True, f"It finds no fault, all shapes known; opset {self.opset}."),)
+
+    def python(self, kernels: Kernels) -> PythonCode:
+        """Return the lines for ONNX Runtime, which multiplies exactly where sums may overflow."""
+        options = PRECISE_LINES if kernels.saturates else ""
+        chosen = "options, " if options else ""
+        session = 'session = onnxruntime.InferenceSession({path}, %sproviders=["%s"])'
+        return PythonCode(
+            "import onnxruntime",
+            options + session % (chosen, PROVIDER),
+            f'scores = session.run(None, {{"{INPUT}": batch}})[0][0]',
+        )
+
+    def phone_facts(self, exported: Exported, version: str) -> dict[str, str]:
+        """Return none."""
+        return {}
 
 
 def _described(model: "ModelProto", source: Source, *, folded: int, dynamic_batch: bool) -> Written:

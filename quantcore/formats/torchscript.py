@@ -11,8 +11,9 @@ from quantcore.errors import UnsupportedError
 from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
 from quantcore.formats.calls import operator_calls
 from quantcore.formats.multiply_adds import float_multiply_adds
+from quantcore.formats.programs import TEMPLATES, PythonCode
 from quantcore.models import Subject
-from quantcore.schema import YES, Check, Pass, Report, Setting, Support, Variant
+from quantcore.schema import YES, Check, Exported, Pass, Report, Setting, Support, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,6 +22,8 @@ FORMAT = "torchscript"
 CAPTURED, TRACED, SCRIPTED, PROGRAM = "captured", "traced", "scripted", "as it came"
 # How far a trace's logits may be from the module's: folding rounds elsewhere, but never so far.
 TOLERANCE = 1e-3
+# Python that asks a loaded model.
+RUN = "with torch.inference_mode():\n    scores = model(torch.from_numpy(batch))[0].numpy()"
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,14 @@ class TorchScript:
     summary: ClassVar[str] = "For PyTorch in Python or C++: the file that is measured."
     suffix: ClassVar[str] = ".pt"
     runtime: ClassVar[str] = "TorchScript"
+    package: ClassVar[str] = "torch"
     modules: ClassVar[tuple[str, ...]] = ()
     is_exact: ClassVar[bool] = True
     converts: ClassVar[bool] = False
     elsewhere: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = False
+    max_overhead: ClassVar[float | None] = None
+    templates: ClassVar[Path] = TEMPLATES / "torchscript"
 
     def supports(
         self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
@@ -115,6 +121,21 @@ class TorchScript:
     def checks(self, path: Path) -> tuple[Check, ...]:
         """Return none: that it loads and answers is all there is to see."""
         return ()
+
+    def python(self, kernels: Kernels) -> PythonCode:
+        """Return the lines for PyTorch."""
+        return PythonCode(
+            "import torch", f"{engine_line(kernels)}model = torch.jit.load({{path}})", RUN
+        )
+
+    def phone_facts(self, exported: Exported, version: str) -> dict[str, str]:
+        """Return none: phones run the mobile form."""
+        return {}
+
+
+def engine_line(kernels: Kernels) -> str:
+    """Return the line of Python that sets torch's quantized engine; empty where none is needed."""
+    return f'torch.backends.quantized.engine = "{kernels.engine}"\n' if kernels.engine else ""
 
 
 def _passes(how: str) -> tuple[Pass, ...]:

@@ -30,6 +30,7 @@ from quantcore.exports import Exports, answers, checks, exports, verify
 from quantcore.exports.checks import Evidence, Logits
 from quantcore.formats import FORMATS, Format
 from quantcore.jobs import Workers
+from quantcore.models import find
 from quantcore.sandbox import ProcessPool, never_stop
 from quantcore.schema import (
     Artifact,
@@ -142,6 +143,23 @@ def test_a_refusal_of_the_variant_comes_before_one_of_the_format() -> None:
     assert "Dynamic" in support.reason
     assert "ONNX has no 8-bit LSTM" in exports.supports(planned(LSTM, dynamic(), "onnx")).reason
     assert exports.supports(ONNX).ok
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_program_is_written_in_every_format_that_needs_no_source(
+    monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    monkeypatch.setattr(exports, "find", lambda model: replace(find(model), is_program=True))
+    support = exports.supports(planned(LSTM, FLOAT32, format))
+    assert support.ok != FORMATS[format].needs_source
+    others = [kind.title for kind in FORMATS.values() if not kind.needs_source]
+    assert support.ok or all(title in support.remedy for title in others)
+
+
+def test_a_size_is_checked_where_the_format_limits_it() -> None:
+    for limit in (None, 0.5):
+        names = [each.name for each in checks.checks(evidence(VARIANT, max_overhead=limit))]
+        assert ("size" in names) == (limit is not None)
 
 
 @pytest.mark.parametrize(
@@ -399,6 +417,7 @@ def evidence(logits: Logits, **changed: Any) -> Evidence:
         spec=ONNX,
         exported=Exported(artifact, ".onnx", (), (), (), "", 0, 1),
         is_exact=False,
+        max_overhead=None,
         expected=facts,
         embedded=facts,
         logits=logits,
@@ -481,7 +500,7 @@ def test_what_a_file_does_not_carry_is_named() -> None:
 )
 def test_a_phones_file_may_be_a_tenth_larger(size: int, passed: bool, words: str) -> None:
     exported = replace(evidence(VARIANT).exported, artifact=Artifact("0" * 64, size, "mobile"))
-    found = check("size", evidence(VARIANT, spec=MOBILE, exported=exported))
+    found = check("size", evidence(VARIANT, spec=MOBILE, exported=exported, max_overhead=0.1))
     assert found.passed == passed
     assert words in found.found
 

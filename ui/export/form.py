@@ -10,7 +10,7 @@ from quantcore.draw import titles
 from quantcore.engine import variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.exports import exports
-from quantcore.formats import FORMATS, file_format
+from quantcore.formats import DEFAULT_FORMAT, FORMATS, file_format
 from quantcore.models import ModelInfo, find
 from quantcore.schema import (
     FLOAT_WORKFLOW,
@@ -45,7 +45,7 @@ def parameters() -> tuple[Parameter, ...]:
         Parameter("weights", ("trained",), ("trained", "random")),
         Parameter("workflow", ("static",), tuple(WORKFLOWS)),
         Parameter("backend", ("qnnpack",), tuple(titles.backends())),
-        Parameter("format", ("mobile",), tuple(FORMATS)),
+        Parameter("format", (DEFAULT_FORMAT,), tuple(FORMATS)),
         Parameter(SIZE_KEY, (), None),
         Parameter(state.IMAGES, (), state.UploadNames()),
         Parameter(SETTINGS_KEY, (), None, many=True),

@@ -1,57 +1,20 @@
 """The lines that load and run an exported file, in the languages of phones and servers.
 
-Each is a text beside this module with `$name` where the file's own facts go.
+Each is a text with `$name` where the file's own facts go: what all formats share beside this
+module, and the programs for phones in a folder of each format's own.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from string import Template
 
 from quantcore.backends import runtime
-from quantcore.formats import onnx
+from quantcore.formats import FORMATS, Format, PythonCode, file_format
 from quantcore.schema import VerificationReport
 
 TEMPLATES = Path(__file__).parent
 LANGUAGES = {"kotlin": "Kotlin, Android", "swift": "Swift, iOS", "python": "Python"}
-ENGINE = 'torch.backends.quantized.engine = "{engine}"\n'
-# Activations of these take all 8 bits: processors without VNNI overflow unless told not to.
-PRECISE_LINES = (
-    "options = onnxruntime.SessionOptions()",
-    f'options.add_session_config_entry("{onnx.PRECISE[0]}", "{onnx.PRECISE[1]}")',
-)
-# A phone's PyTorch has these kernels only, whichever the file was made for.
-PHONE_ENGINE = "      at::globalContext().setQEngine(at::QEngine::QNNPACK);\n"
-
-
-@dataclass(frozen=True)
-class PythonRuntime:
-    """How Python runs one format.
-
-    Attributes:
-        packages: the requirements for `pip`.
-        imports: lines.
-        load: lines that load the file, with `{path}` for an expression that gives its path.
-        run: lines that make `scores`, one a class, from `batch`.
-    """
-
-    packages: tuple[str, ...]
-    imports: str
-    load: str
-    run: str
-
-
-# What a phone's runtime is called by, `1.4`: in a version, or in a sentence on what runs the file.
-RELEASE = re.compile(r"\d+\.\d+")
-# The last release of PyTorch's lite interpreter that is there as a pod.
-LAST_POD = "1.13"
-POD = f"Podfile: pod 'LibTorch-Lite', '~> {LAST_POD}.0'."
-NO_POD = (
-    "The pod LibTorch-Lite ends at {last}, and this file needs PyTorch Mobile {least} or newer:\n"
-    "// build LibTorch-Lite from PyTorch's sources, with scripts/build_ios.sh there."
-)
 # Red, green and blue of a pixel, or three times how bright it is, where the model sees greyscale.
 COLOUR_KOTLIN = "listOf({ it shr 16 and 255 }, { it shr 8 and 255 }, { it and 255 })"
 BGR_KOTLIN = "listOf({ it and 255 }, { it shr 8 and 255 }, { it shr 16 and 255 })"
@@ -80,69 +43,41 @@ SAMPLE = (
 
 # What every program here needs beside the runtime.
 _ALWAYS = ("numpy", "pillow")
-_TORCH_RUN = "with torch.inference_mode():\n    scores = model(torch.from_numpy(batch))[0].numpy()"
-PYTHON = {
-    "torchscript": PythonRuntime(
-        ("torch",), "import torch", "model = torch.jit.load({path})", _TORCH_RUN
-    ),
-    "mobile": PythonRuntime(
-        ("torch",),
-        "import torch\nfrom torch.jit.mobile import _load_for_lite_interpreter",
-        "model = _load_for_lite_interpreter({path})",
-        _TORCH_RUN,
-    ),
-    "onnx": PythonRuntime(
-        ("onnxruntime",),
-        "import onnxruntime",
-        'session = onnxruntime.InferenceSession({path}, providers=["CPUExecutionProvider"])',
-        'scores = session.run(None, {"images": batch})[0][0]',
-    ),
-    "executorch": PythonRuntime(
-        ("executorch",),
-        "import torch\n"
-        "from executorch.extension.pybindings.portable_lib import _load_for_executorch",
-        "program = _load_for_executorch({path})",
-        "scores = program.forward([torch.from_numpy(batch)])[0][0].numpy()",
-    ),
-}
 
 
 def snippets(report: VerificationReport, file_name: str) -> dict[str, str]:
     """Return code that runs the file, by language in `LANGUAGES`."""
-    folder, facts = report.spec.format, _facts(report, file_name)
-    how = PYTHON[folder]
+    kind, facts = FORMATS[report.spec.format], _facts(report, file_name)
+    code = _python(report)
     python = {
-        "packages": " ".join([*(_pinned(report, name) for name in how.packages), *_ALWAYS]),
-        "imports": how.imports,
-        "load": _load(report, f'"{file_name}"'),
-        "run": how.run,
+        "packages": " ".join([_pinned(report, kind.package), *_ALWAYS]),
+        "imports": code.imports,
+        "load": code.load.format(path=f'"{file_name}"'),
+        "run": code.run,
         "picture": SAMPLE if report.sample else OWN_PICTURE,
     }
-    return {
-        "kotlin": _filled(f"{folder}/kotlin.txt", facts),
-        "swift": _filled(f"{folder}/swift.txt", facts),
-        "python": _filled("python.txt", {**facts, **python}),
-    }
+    phones = {name: _filled(kind.templates / f"{name}.txt", facts) for name in ("kotlin", "swift")}
+    return {**phones, "python": _filled(TEMPLATES / "python.txt", {**facts, **python})}
 
 
 def check(report: VerificationReport, file_name: str) -> str:
     """Return a program that checks the file beside it against its report."""
-    how = PYTHON[report.spec.format]
+    code = _python(report)
     lines = {
-        "imports": how.imports,
-        "check_load": _load(report, "str(file)"),
-        "run": how.run,
+        "imports": code.imports,
+        "check_load": code.load.format(path="str(file)"),
+        "run": code.run,
     }
-    return _filled("check.txt", {**_facts(report, file_name), **lines})
+    return _filled(TEMPLATES / "check.txt", {**_facts(report, file_name), **lines})
 
 
-def _load(report: VerificationReport, path: str) -> str:
-    """Return the lines that load the file, as it was loaded when it was verified."""
-    load = PYTHON[report.spec.format].load.format(path=path)
-    if report.spec.format != "onnx" or not runtime(report.spec.variant.backend).saturates:
-        return _engine(report) + load
-    session = load.replace(", providers", ", options, providers")
-    return "".join(f"{line}\n" for line in PRECISE_LINES) + session
+def _python(report: VerificationReport) -> PythonCode:
+    """Return the code that loads and asks the file as it was when it was verified."""
+    return _format(report).python(runtime(report.spec.variant.backend))
+
+
+def _format(report: VerificationReport) -> Format:
+    return file_format(report.spec.format, dict(report.spec.options))
 
 
 def _pinned(report: VerificationReport, package: str) -> str:
@@ -153,13 +88,6 @@ def _pinned(report: VerificationReport, package: str) -> str:
     number = report.environment.libraries.get(package) or report.runtime_version
     number = number.partition("+")[0]
     return f"{package}=={number}" if number else package
-
-
-def _engine(report: VerificationReport) -> str:
-    """Return the line that sets the quantized engine; empty where the file needs none."""
-    is_torch = PYTHON[report.spec.format].packages == ("torch",)
-    engines = report.exported.engines
-    return ENGINE.format(engine=engines[0]) if is_torch and engines else ""
 
 
 def _facts(report: VerificationReport, file_name: str) -> dict[str, str]:
@@ -175,13 +103,12 @@ def _facts(report: VerificationReport, file_name: str) -> dict[str, str]:
         "std": _numbers(provenance["std"]),
         "mean_f": _numbers(provenance["mean"], "f"),
         "std_f": _numbers(provenance["std"], "f"),
-        "engine_line": PHONE_ENGINE if report.exported.engines else "",
-        "release": _release(report.runtime_version) or _release(report.exported.runs_on),
-        "pod": _pod(report),
+        **_format(report).phone_facts(report.exported, report.runtime_version),
         **_channels(is_grey=provenance["greyscale"], is_bgr=provenance["channels"] == "BGR"),
     }
     commons = {
-        name: _filled(f"{name}.txt", facts).rstrip() for name in ("swift_common", "kotlin_common")
+        name: _filled(TEMPLATES / f"{name}.txt", facts).rstrip()
+        for name in ("swift_common", "kotlin_common")
     }
     return facts | commons
 
@@ -199,32 +126,14 @@ def _channels(*, is_grey: bool, is_bgr: bool) -> dict[str, str]:
     }
 
 
-def _release(text: str) -> str:
-    """Return the first release that a text names, `1.4`; empty where it names none."""
-    match = RELEASE.search(text)
-    return match[0] if match else ""
-
-
-def _pod(report: VerificationReport) -> str:
-    """Return the CocoaPod with a new enough lite interpreter, or that there is none."""
-    least = _release(report.exported.runs_on)
-    if _parts(least) <= _parts(LAST_POD):
-        return POD
-    return NO_POD.format(last=LAST_POD, least=least)
-
-
-def _parts(release: str) -> list[int]:
-    return [int(part) for part in release.split(".") if part]
-
-
 def _numbers(values: list[float], suffix: str = "") -> str:
     return ", ".join(f"{value:g}{suffix}" for value in values)
 
 
-def _filled(name: str, values: Mapping[str, str]) -> str:
-    return _template(name).substitute(values)
+def _filled(path: Path, values: Mapping[str, str]) -> str:
+    return _template(path).substitute(values)
 
 
 @cache
-def _template(name: str) -> Template:
-    return Template((TEMPLATES / name).read_text("utf-8"))
+def _template(path: Path) -> Template:
+    return Template(path.read_text("utf-8"))
