@@ -7,13 +7,16 @@ workflow asks for its step by name, so neither knows the members of the other's 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from quantcore.backends.options import Observer
-from quantcore.formats import Kernels, MeasuredFormat, Predictor
+from quantcore.formats import Kernels, LayerKind, MeasuredFormat, Predictor
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
 from quantcore.schema import Environment, Report, Setting, Support
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Target = Literal["server", "phone", "browser"]
 # Marks that the plot and the tables can draw; `draw/style.css` has the shape of each.
@@ -29,6 +32,7 @@ class ConvertedModel(Protocol):
     Attributes:
         digest: SHA-256 of every number that decides its answers.
         state_bytes: size of its weights, scales and zero points by themselves.
+        module: the torch module that other formats are written from; None where it is none.
     """
 
     @property
@@ -36,6 +40,9 @@ class ConvertedModel(Protocol):
 
     @property
     def state_bytes(self) -> int: ...  # noqa: D102
+
+    @property
+    def module(self) -> "nn.Module | None": ...  # noqa: D102
 
     def state(self) -> bytes | None:
         """Return the state from which `Step.convert` makes the same model; None where it cannot."""
@@ -66,6 +73,9 @@ class Step(Protocol):
 
     def supports(self, options: Any, subject: Subject, backend: Any) -> Support:
         """Return whether it can convert this model with these options, or why not. No torch."""
+
+    def layer_kind(self, options: Any) -> LayerKind:
+        """Return what its converted models compute with; formats read it to know what they get."""
 
     def recipe(self, backend: Any) -> Recipe:
         """Return the recipe of the numbers: backends with one recipe share one conversion."""
@@ -103,7 +113,7 @@ class Toolchain:
         name: for keys.
         packages: distributions whose versions decide the files, beside torch's own.
         steps: by the workflow's name.
-        makes_modules: its converted models are torch modules, which other formats are written from.
+        makes_modules: its converted models have a `module`, which other formats are written from.
     """
 
     name: str
@@ -131,6 +141,7 @@ class Backend(Protocol):
         observer: how ranges of activations are found unless a workflow says otherwise.
         engine: torch's quantized engine, set before its files are loaded; None for none.
         saturates: without VNNI, its 8-bit sums can overflow.
+        rounds_biases: its 8-bit layers add biases as whole numbers of their products' scale.
     """
 
     @property
@@ -161,6 +172,8 @@ class Backend(Protocol):
     def engine(self) -> str | None: ...  # noqa: D102
     @property
     def saturates(self) -> bool: ...  # noqa: D102
+    @property
+    def rounds_biases(self) -> bool: ...  # noqa: D102
 
     def available(self, environment: Environment) -> Support:
         """Return whether that machine can run it, or what it lacks."""

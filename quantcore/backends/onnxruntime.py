@@ -18,7 +18,7 @@ from quantcore.backends.base import Recipe, RunsFormat, Step, Symbol, Target, To
 from quantcore.backends.options import DynamicOptions, Observer, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import module as torch_module
 from quantcore.backends.torch_ao import numerics, steps
-from quantcore.formats import MeasuredFormat, Onnx, onnx, torchscript
+from quantcore.formats import LayerKind, MeasuredFormat, Onnx, onnx, torchscript
 from quantcore.images import ConversionInput, Split
 from quantcore.models import Subject
 from quantcore.schema import YES, Environment, Report, Setting, Support
@@ -53,6 +53,8 @@ class OnnxModel:
     graph: "ModelProto"
     kept: bytes | None = None
 
+    module: ClassVar[None] = None
+
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the graph and all its numbers, whatever its metadata says."""
@@ -76,10 +78,15 @@ class OnnxStep:
     """A step of this toolchain: numbers of its own, from the float weights."""
 
     name: ClassVar[str]
+    computes: ClassVar[LayerKind] = "static"
 
     def supports(self, options: Any, subject: Subject, backend: "Backend") -> Support:
         """Return yes."""
         return YES
+
+    def layer_kind(self, options: object) -> LayerKind:
+        """Return what its graphs compute with."""
+        return self.computes
 
     def recipe(self, backend: "Backend") -> Recipe:
         """Return a name that no other toolchain's step has."""
@@ -94,6 +101,7 @@ class Float32(OnnxStep):
     """The float model as a graph."""
 
     name = "float32"
+    computes = "float"
 
     def convert(
         self,
@@ -111,6 +119,7 @@ class Dynamic(OnnxStep):
     """Weights of linear layers and LSTMs in 8 bits."""
 
     name = "dynamic"
+    computes = "dynamic"
 
     def supports(self, options: DynamicOptions, subject: Subject, backend: "Backend") -> Support:
         """Return yes where the runtime has an 8-bit operator for one of the layers."""
@@ -350,6 +359,7 @@ class OnnxRuntime(RunsFormat):
     pace: ClassVar[float] = 1.0
     engine: ClassVar[str | None] = None
     saturates: ClassVar[bool] = False
+    rounds_biases: ClassVar[bool] = True
 
     def available(self, environment: Environment) -> Support:
         """Return whether its packages are installed on that machine."""

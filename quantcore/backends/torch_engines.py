@@ -50,6 +50,11 @@ class TorchEngine(RunsFormat):
         """Return whether its activations take all 8 bits, whose sums overflow without VNNI."""
         return self.engine is not None and not self.numerics.reduce_range
 
+    @property
+    def rounds_biases(self) -> bool:
+        """Return whether its 8-bit layers add biases as whole numbers."""
+        return self.numerics.rounds_biases
+
     def available(self, environment: Environment) -> Support:
         """Return whether that machine's torch carries the engine."""
         if self.engine is None or self.engine in environment.engines:

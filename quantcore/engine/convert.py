@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from quantcore.backends import TorchModel, runtime
+from quantcore.backends import runtime
 from quantcore.engine.keys import checkpoint_engine, image_size, recipe_key
 from quantcore.errors import QuantcoreError
 from quantcore.images import ConversionInput, is_grey, load_images, shorter_side
@@ -123,20 +123,34 @@ def module_again(
     inputs: ConversionInput,
     variant: Variant,
     conversion: Conversion,
+    file: Path,
     state: Path | None,
     report: Report,
 ) -> "nn.Module":
     """Return the torch module that a conversion gave, as it was before it was traced.
 
-    `state` is where `conversion.state` lies; without it the variant is converted once more.
+    Only toolchains that make modules are asked.
+
+    Args:
+        inputs: the float model and its pictures.
+        variant: what was converted.
+        conversion: what is known of it.
+        file: where `conversion.artifact` lies.
+        state: where `conversion.state` lies; without it the variant is converted once more.
+        report: called at every part of the work.
 
     Raises:
         QuantcoreError: the module made now has other numbers.
     """
+    backend = runtime(variant.backend)
+    if inputs.model.is_program:
+        # There is no module from before it was traced.
+        module = backend.format.module(file, backend)
+        assert module is not None
+        return module
     chosen = workflow(variant.workflow, dict(variant.settings))
-    model = chosen.convert(inputs, runtime(variant.backend), report, state)
-    # Only such toolchains are asked for modules.
-    assert isinstance(model, TorchModel)
+    model = chosen.convert(inputs, backend, report, state)
+    assert model.module is not None
     if model.digest != conversion.state_digest:
         raise QuantcoreError(
             f"{variant.label}, made again, has other numbers than the file that was measured.",

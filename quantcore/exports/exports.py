@@ -35,7 +35,7 @@ from quantcore.errors import (
 )
 from quantcore.exports.verify import runtime_version, verify
 from quantcore.exports.write import Export
-from quantcore.formats import FORMATS, Format, file_format
+from quantcore.formats import FORMATS, Format, Planned, file_format
 from quantcore.images import images_digest, is_labelled
 from quantcore.models import Subject, find
 from quantcore.schema import (
@@ -140,8 +140,14 @@ def supports(spec: ExportSpec) -> Support:
             f"It came as a program, without the source that {chosen.title} is written from.",
             f"Choose {_without_source()}, or upload the weights alone.",
         )
-    own = _own_file(spec, chosen)
-    return own or chosen.supports(subject, spec.variant, settings_of(spec.variant))
+    return _own_file(spec, chosen) or chosen.supports(planned_of(subject, spec.variant))
+
+
+def planned_of(subject: Subject, variant: Variant) -> Planned:
+    """Return what a format is asked about before a variant is exported to it."""
+    backend, settings = runtime(variant.backend), settings_of(variant)
+    kind = workflow(variant.workflow, dict(variant.settings)).layer_kind(backend)
+    return Planned(subject, variant, settings, backend, kind)
 
 
 def _without_source() -> str:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from quantcore import wording
-from quantcore.backends import runtime
+from quantcore.backends import BACKENDS, runtime
 from quantcore.engine import (
     CellContext,
     Conversion,
@@ -151,21 +151,22 @@ class _Verification:
         return (*overflows(self.spec), *self._phone_kernels(evidence))
 
     def _phone_kernels(self, evidence: Evidence) -> tuple[str, ...]:
-        backend = self.spec.variant.backend
-        chosen = file_format(self.spec.format, dict(self.spec.options))
-        if chosen.elsewhere is None or backend in (None, chosen.elsewhere):
+        own = runtime(self.spec.variant.backend)
+        engine = FORMATS[self.spec.format].phone_engine
+        # Float kernels are the same for all engines.
+        if engine is None or own.engine in (None, engine):
             return ()
-        kernels = runtime(chosen.elsewhere).title
-        start = f"On a phone this format has only {kernels}'s kernels."
+        phones = next(each for each in BACKENDS.values() if each.engine == engine)
+        start = f"On a phone this format has only {phones.title}'s kernels."
         count = min(ELSEWHERE_IMAGES, len(evidence.logits))
         try:
-            logits = self._logits(self._elsewhere(chosen.elsewhere, count))
+            logits = self._logits(self._elsewhere(phones.name, count))
         except DoesNotRunError as error:
             return (f"{start} By them this file does not run: {error.reason}",)
         same = metrics.agreement(evidence.logits[:count], logits)
         return (
             f"{start} By them, here, {wording.percent(same)} of {count} pictures get the class "
-            f"that {runtime(backend).title}'s give.",
+            f"that {own.title}'s give.",
         )
 
     def _elsewhere(self, backend: str, count: int) -> str:

@@ -15,10 +15,11 @@ from quantcore.engine import (
     provenance,
     store_logits,
 )
-from quantcore.formats import Source, Written, file_format, torchscript
+from quantcore.formats import Source, Written, file_format
 from quantcore.sandbox import Outbox, progress_sender
-from quantcore.schema import Artifact, Exported, ExportSpec
+from quantcore.schema import Artifact, Exported, ExportSpec, Report
 from quantcore.settings import physical_cores
+from quantcore.workflows import workflow
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def run_export_child(
     written: list[Written] = []
     outbox = Outbox(folder)
     with TemporaryDirectory(dir=folder) as scratch:
-        source = _source(spec, conversion, *files, connection, Path(scratch))
+        source = _source(spec, conversion, *files, tell, Path(scratch))
         artifact = outbox.add(
             lambda path: written.append(chosen.write(source, path, tell)), spec.format
         )
@@ -78,25 +79,19 @@ def _source(
     conversion: Conversion,
     file: Path,
     state: Path | None,
-    connection: Connection,
+    report: Report,
     scratch: Path,
 ) -> Source:
-    import torch
-
     request, variant, backend = spec.request, spec.variant, runtime(spec.variant.backend)
     inputs = conversion_input(request, scratch)
-    torchscript.activate(backend.engine)
     return Source(
         variant=variant,
         kernels=backend,
+        layer_kind=workflow(variant.workflow, dict(variant.settings)).layer_kind(backend),
         inputs=inputs,
         file=file,
         file_format=conversion.artifact.format,
-        module=lambda: (
-            torch.jit.load(file, map_location="cpu")
-            if inputs.model.is_program
-            else module_again(inputs, variant, conversion, state, progress_sender(connection))
-        ),
+        module=lambda: module_again(inputs, variant, conversion, file, state, report),
         example=example(inputs.image_size),
         provenance={**provenance(request, variant), "format": spec.format},
     )

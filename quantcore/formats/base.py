@@ -7,7 +7,7 @@ in child processes.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from quantcore.formats.programs import PythonCode
 from quantcore.images import ConversionInput
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Predictor = Callable[["Tensor"], "Tensor"]
 # The name under which every file carries what it was made from.
 METADATA = "quantcore.json"
+# What the layers of a converted model compute with: `float`, those of the float model as it is;
+# `weights`, float numbers with other weights; `half`, weights in half precision; `static`, 8 bits
+# in ranges that are fixed; `dynamic`, 8-bit weights and the range of each input as it comes.
+LayerKind = Literal["float", "weights", "half", "static", "dynamic"]
 
 
 class Kernels(Protocol):
@@ -31,6 +35,7 @@ class Kernels(Protocol):
         engine: torch's quantized engine that its numbers are packed for; None where it needs none.
         saturates: without VNNI, its activations of all 8 bits overflow where products are added
             in 16 bits.
+        rounds_biases: its 8-bit layers add biases as whole numbers of their products' scale.
     """
 
     @property
@@ -42,24 +47,48 @@ class Kernels(Protocol):
     @property
     def saturates(self) -> bool: ...  # noqa: D102
 
+    @property
+    def rounds_biases(self) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A variant that is to be exported, as far as it is known before anything is made.
+
+    Attributes:
+        subject: the model, and where it is asked for.
+        variant: what is exported.
+        settings: all of the variant's, defaults included.
+        kernels: of the variant's backend.
+        layer_kind: what it computes with.
+    """
+
+    subject: Subject
+    variant: Variant
+    settings: Mapping[str, Setting]
+    kernels: Kernels
+    layer_kind: LayerKind
+
 
 @dataclass(frozen=True)
 class Source:
-    """What an export works on, in a child whose quantized engine is set to the variant's.
+    """What an export works on, in a child process.
 
     Attributes:
         variant: what is exported.
         kernels: of the variant's backend.
+        layer_kind: what the variant computes with.
         inputs: the float model and its pictures.
         file: the variant's own file.
         file_format: the format of that file, which is the one its backend runs.
-        module: makes the converted module as it was before it was traced.
+        module: makes the converted module as it was before it was traced, its engine set.
         example: pictures `[2, 3, S, S]` to trace with.
         provenance: goes into the file, for whoever finds it later.
     """
 
     variant: Variant
     kernels: Kernels
+    layer_kind: LayerKind
     inputs: ConversionInput
     file: Path
     file_format: str
@@ -103,8 +132,10 @@ class Format(Protocol):
         package: the distribution that is its runtime in Python.
         modules: what its runtime imports beside torch, which is not counted as the file's memory.
         is_exact: the file answers exactly as its variant; else its kernels round elsewhere.
-        converts: it quantizes the float model itself, so an 8-bit file has numbers of its own.
-        elsewhere: the backend whose kernels the runtime has on phones, if it has only those.
+        converts: the workflows that it does itself, from the float model, so that an 8-bit file has
+            numbers of its own; none where it takes over what the variant's backend converted.
+        phone_engine: torch's quantized engine whose kernels the runtime has on phones, if it has
+            only those.
         needs_source: it is written from the model's Python, which programs come without.
         max_overhead: how much larger than its variant's state dict a file may be, as a share;
             None where nobody counts.
@@ -120,19 +151,14 @@ class Format(Protocol):
     package: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
     is_exact: ClassVar[bool]
-    converts: ClassVar[bool]
-    elsewhere: ClassVar[str | None]
+    converts: ClassVar[tuple[str, ...]]
+    phone_engine: ClassVar[str | None]
     needs_source: ClassVar[bool]
     max_overhead: ClassVar[float | None]
     templates: ClassVar[Path]
 
-    def supports(
-        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
-    ) -> Support:
-        """Return whether the format can carry this variant, or why not. Needs no torch.
-
-        `settings` are all of the variant's, defaults included.
-        """
+    def supports(self, planned: Planned) -> Support:
+        """Return whether the format can carry this variant, or why not. Needs no torch."""
 
     def versions(self) -> dict[str, str]:
         """Return the versions of what else than torch decides the file. Needs no torch."""
@@ -173,6 +199,9 @@ class MeasuredFormat(Format, Protocol):
 
         `scratch` is a folder for temporary files.
         """
+
+    def module(self, path: Path, kernels: Kernels) -> "nn.Module | None":
+        """Return the torch module that the file holds, its engine set; None where it holds none."""
 
     def relabel(
         self, source: Path, kernels: Kernels, metadata: Mapping[str, object], path: Path

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quantcore.formats.multiply_adds import CONVERSIONS, Predictor
+from quantcore.formats.multiply_adds import CONVERSIONS
+from quantcore.formats.observed import Predictor, run_observed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,27 +28,19 @@ def operator_calls(predict: Predictor, images: "Tensor") -> OperatorCalls:
 
     Those that only turn float into 8-bit numbers or back are in neither count.
     """
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
+    int8 = total = 0
 
-    counts = {"int8": 0, "total": 0}
+    def count(_: Any, func: Any, args: Any, kwargs: Any) -> Any:
+        nonlocal int8, total
+        result = func(*args, **kwargs)
+        name = func._schema.name
+        if name not in CONVERSIONS:
+            total += 1
+            int8 += _is_int8(name, args, result)
+        return result
 
-    class Count(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            result = func(*args, **(kwargs or {}))
-            name = func._schema.name
-            if name not in CONVERSIONS:
-                counts["total"] += 1
-                counts["int8"] += _is_int8(name, args, result)
-            return result
-
-    # Optimizing the graph on its first run would run operators of its own under the counter.
-    plainly = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
-    with torch.inference_mode(), plainly, Count():  # type: ignore[no-untyped-call]
-        predict(images)
-    return OperatorCalls(**counts)
+    run_observed(predict, images, count)
+    return OperatorCalls(int8, total)
 
 
 def _is_int8(name: str, arguments: Any, result: Any) -> bool:

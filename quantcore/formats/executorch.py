@@ -7,7 +7,6 @@ Its packages are optional: `make setup-executorch`.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,17 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore import models
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.formats.base import Kernels, Predictor, Source, Written
+from quantcore.formats.base import Kernels, Planned, Predictor, Source, Written
 from quantcore.formats.programs import TEMPLATES, PythonCode, release
-from quantcore.models import Subject
-from quantcore.schema import YES, Check, Exported, Pass, Report, Setting, Support, Variant
+from quantcore.schema import YES, Check, Exported, Pass, Report, Support
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PACKAGES = ("executorch", "torchao")
-# The backend whose numbers XNNPACK's come nearest: both are made for ARM phones.
-TWIN = "qnnpack"
+# torch's engine whose numbers XNNPACK's come nearest: both are made for ARM phones.
+NEAREST = "qnnpack"
 RECURRENT = ("LSTM", "GRU")
 # A method of the file that answers with its provenance.
 PROVENANCE = "provenance"
@@ -54,8 +52,8 @@ class ExecuTorch:
     package: ClassVar[str] = PACKAGES[0]
     modules: ClassVar[tuple[str, ...]] = ("executorch.extension.pybindings.portable_lib",)
     is_exact: ClassVar[bool] = False
-    converts: ClassVar[bool] = True
-    elsewhere: ClassVar[str | None] = None
+    converts: ClassVar[tuple[str, ...]] = ("float32", "static")
+    phone_engine: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = True
     max_overhead: ClassVar[float | None] = None
     templates: ClassVar[Path] = TEMPLATES / "executorch"
@@ -67,9 +65,7 @@ class ExecuTorch:
                 "Ask for at least 1 calibration image; 256 is a good start.",
             )
 
-    def supports(
-        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
-    ) -> Support:
+    def supports(self, planned: Planned) -> Support:
         """Return yes where its packages are here and it can quantize the float model that way."""
         missing = [name for name in PACKAGES if _version(name) is None]
         if missing:
@@ -78,7 +74,7 @@ class ExecuTorch:
                 f"ExecuTorch is not installed here: {' and '.join(missing)} are missing.",
                 "`make setup-executorch` installs them beside the app (about 300 MB).",
             )
-        recurrent = [name for name in RECURRENT if subject.model.dynamic_layers.get(name)]
+        recurrent = [name for name in RECURRENT if planned.subject.model.dynamic_layers.get(name)]
         if recurrent:
             return Support(
                 False,
@@ -86,19 +82,21 @@ class ExecuTorch:
                 "minutes over that.",
                 "Choose TorchScript mobile, or ONNX for float32.",
             )
-        if variant.workflow == "float32":
+        if planned.layer_kind == "float":
             return YES
-        if variant.workflow != "static":
+        if planned.layer_kind != "static" or planned.variant.workflow not in self.converts:
             return Support(
                 False,
-                f"ExecuTorch quantizes the float model itself; not {variant.label}.",
-                f"Choose float32 or static on {TWIN}, or take this variant as TorchScript.",
+                f"ExecuTorch quantizes the float model itself; not {planned.variant.label}.",
+                f"Choose {' or '.join(self.converts)} on {NEAREST}, or take this variant as "
+                "TorchScript.",
             )
-        if variant.backend != TWIN:
+        if planned.kernels.engine != NEAREST:
             return Support(
                 False,
-                f"ExecuTorch runs XNNPACK's kernels, which are not those of {variant.backend}.",
-                f"Choose static on {TWIN}, which is for phones as well.",
+                "ExecuTorch runs XNNPACK's kernels, which are not those of "
+                f"{planned.kernels.name}.",
+                f"Choose {planned.variant.workflow} on {NEAREST}, which is for phones as well.",
             )
         return YES
 
@@ -154,7 +152,7 @@ class ExecuTorch:
             (source.example.contiguous(),),
             dynamic_shapes=({0: torch.export.Dim("pictures", max=BATCH)},),
         ).module()
-        if source.variant.workflow == "float32":
+        if source.layer_kind == "float":
             return module, (Pass(name, False, "float32 was asked for."),)
         from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
             XNNPACKQuantizer,

@@ -7,7 +7,7 @@ by one. Every pass is told, with the reason where it was left out.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,9 +17,8 @@ from quantcore.formats import lite
 from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
 from quantcore.formats.calls import operator_calls
 from quantcore.formats.programs import TEMPLATES, PythonCode, release
-from quantcore.formats.torchscript import RUN, activate, captured, engine_line
-from quantcore.models import Subject
-from quantcore.schema import YES, Check, Exported, Pass, Report, Setting, Support, Variant
+from quantcore.formats.torchscript import RUN, TorchFile, activate, captured, engine_line
+from quantcore.schema import Check, Exported, Pass, Report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +54,7 @@ NO_POD = (
 
 
 @dataclass(frozen=True)
-class Mobile:
+class Mobile(TorchFile):
     """TorchScript for PyTorch Mobile's lite interpreter.
 
     Attributes:
@@ -70,12 +69,7 @@ class Mobile:
     summary: ClassVar[str] = "For PyTorch Mobile on Android and iOS, through its lite interpreter."
     suffix: ClassVar[str] = ".ptl"
     runtime: ClassVar[str] = "lite interpreter"
-    package: ClassVar[str] = "torch"
-    modules: ClassVar[tuple[str, ...]] = ()
-    is_exact: ClassVar[bool] = True
-    converts: ClassVar[bool] = False
-    elsewhere: ClassVar[str | None] = "qnnpack"
-    needs_source: ClassVar[bool] = False
+    phone_engine: ClassVar[str | None] = "qnnpack"
     max_overhead: ClassVar[float | None] = 0.10
     templates: ClassVar[Path] = TEMPLATES / "mobile"
 
@@ -86,16 +80,6 @@ class Mobile:
                 f"Take {min(FIRST_RUNTIME)} to {NEWEST_BYTECODE}; PyTorch Mobile 1.11 and newer "
                 f"read {NEWEST_BYTECODE}.",
             )
-
-    def supports(
-        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
-    ) -> Support:
-        """Return yes: what can be traced can be interpreted."""
-        return YES
-
-    def versions(self) -> dict[str, str]:
-        """Return none: torch's own is in every key."""
-        return {}
 
     def write(self, source: Source, path: Path, report: Report) -> Written:
         """Write the smaller of the frozen and the unfrozen module.

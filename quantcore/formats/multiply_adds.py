@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from quantcore.formats.observed import Predictor, run_observed
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-Predictor = Callable[["Tensor"], Any]
 
 
 def _convolution(out: Any, _: Any, weight: Any, *__: Any) -> int:
@@ -87,28 +87,18 @@ def float_multiply_adds(predict: Predictor, images: "Tensor") -> int:
 
     What a quantized model lacks of its float twin's count has moved to 8-bit operators.
     """
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-
     total = 0
 
-    class Count(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            nonlocal total
-            count = FLOAT_OPERATORS.get(func._schema.name)
-            if count is None:
-                return _decomposed(self, func, args, kwargs or {})
-            result = func(*args, **(kwargs or {}))
-            out = result[0] if isinstance(result, tuple) else result
-            total += count(out, *args)
-            return result
+    def add(mode: Any, func: Any, args: Any, kwargs: Any) -> Any:
+        nonlocal total
+        count = FLOAT_OPERATORS.get(func._schema.name)
+        if count is None:
+            return _decomposed(mode, func, args, kwargs)
+        result = func(*args, **kwargs)
+        total += count(result[0] if isinstance(result, tuple) else result, *args)
+        return result
 
-    # Optimizing the graph on its first run would run operators of its own under the counter.
-    plainly = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
-    with torch.inference_mode(), plainly, Count():  # type: ignore[no-untyped-call]
-        predict(images)
+    run_observed(predict, images, add)
     return total
 
 

@@ -7,25 +7,22 @@ torch's own exporter writes a converted module's layers between `QuantizeLinear`
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.errors import RequestError, UnsupportedError
-from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
+from quantcore.formats.base import METADATA, Kernels, Planned, Predictor, Source, Written
 from quantcore.formats.programs import TEMPLATES, PythonCode
-from quantcore.models import Subject
 from quantcore.schema import (
     YES,
     Check,
     Exported,
     Pass,
     Report,
-    Setting,
     Support,
-    Variant,
     current_environment,
 )
 
@@ -33,6 +30,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import Tensor
 
+QUANTIZE = "QuantizeLinear"
+# One of them is in a graph whose layers find the range of each input as it comes.
+DYNAMIC = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeLSTM"})
 INPUT, OUTPUT = "images", "logits"
 MIN_OPSET, MAX_OPSET = 13, 20
 # Which ONNX Runtime is the first that reads an opset.
@@ -59,8 +59,8 @@ PRECISE_LINES = (
 PROVIDER = "CPUExecutionProvider"
 ROUNDED_BIASES = (
     "ONNX's 8-bit layers add a whole number of products, where this backend's kernels add a float. "
-    "Because of that some pictures may get another class. QNNPACK's kernels do as ONNX does: a "
-    "file of that backend answers alike."
+    "Because of that some pictures may get another class. Files of backends whose kernels add a "
+    "whole number too answer alike."
 )
 # Asked of a file for any number of pictures before it is offered as one.
 BATCHES = (1, 3)
@@ -87,8 +87,8 @@ class Onnx:
     package: ClassVar[str] = "onnxruntime"
     modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     is_exact: ClassVar[bool] = False
-    converts: ClassVar[bool] = False
-    elsewhere: ClassVar[str | None] = None
+    converts: ClassVar[tuple[str, ...]] = ()
+    phone_engine: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = True
     max_overhead: ClassVar[float | None] = None
     templates: ClassVar[Path] = TEMPLATES / "onnx"
@@ -99,22 +99,20 @@ class Onnx:
                 f"Opset {self.opset} cannot be written.", f"Take {MIN_OPSET} to {MAX_OPSET}."
             )
 
-    def supports(
-        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
-    ) -> Support:
-        """Return yes unless ONNX has no 8-bit operator for a layer."""
-        if variant.workflow != "dynamic":
-            return YES
-        if settings["dtype"] != "qint8":
+    def supports(self, planned: Planned) -> Support:
+        """Return yes unless ONNX has no operator for a layer."""
+        if planned.layer_kind == "half":
             return Support(
                 False,
                 "ONNX has no linear layer with float16 weights and float32 numbers between them.",
                 "Choose qint8 weights, or TorchScript.",
             )
-        layers = settings["layers"]
-        assert isinstance(layers, tuple)
-        recurrent = [name for name in RECURRENT if subject.model.dynamic_layers.get(name)]
-        recurrent = [name for name in recurrent if name in layers]
+        if planned.layer_kind != "dynamic":
+            return YES
+        chosen = planned.settings.get("layers", RECURRENT)
+        assert isinstance(chosen, tuple)
+        counts = planned.subject.model.dynamic_layers
+        recurrent = [name for name in RECURRENT if counts.get(name) and name in chosen]
         if recurrent:
             return Support(
                 False,
@@ -206,6 +204,9 @@ class Onnx:
 
         return float_multiply_adds(path, image_size, scratch)
 
+    def module(self, path: Path, kernels: Kernels) -> None:
+        """Return none: a graph is no torch module."""
+
     def relabel(
         self, source: Path, kernels: Kernels, metadata: Mapping[str, object], path: Path
     ) -> None:
@@ -253,9 +254,10 @@ def _described(model: "ModelProto", source: Source, *, folded: int, dynamic_batc
     from quantcore.formats import onnx_graph
 
     int8, total = onnx_graph.int8_operators(model)
+    operators = onnx_graph.operators(model)
     return Written(
-        passes=_passes(source, folded, dynamic_batch),
-        operators=onnx_graph.operators(model),
+        passes=_passes(operators, source.kernels, folded, dynamic_batch),
+        operators=operators,
         engines=(),
         runs_on=runs_on(model, source.kernels),
         int8_operators=int8,
@@ -263,17 +265,27 @@ def _described(model: "ModelProto", source: Source, *, folded: int, dynamic_batc
     )
 
 
-def _passes(source: Source, folded: int, dynamic_batch: bool) -> tuple[Pass, ...]:
-    workflow = source.variant.workflow
-    quantized = workflow not in ("float32", "dynamic")
-    float_ = "The model has no static 8-bit layers." if not quantized else ""
-    linear = "" if workflow == "dynamic" else "The model has no dynamic 8-bit layers."
-    # QNNPACK's take whole numbers as well, so that its files answer bit for bit alike.
-    rounds = quantized and source.kernels.engine not in ("qnnpack", None)
+def _passes(
+    operators: Collection[str], kernels: Kernels, folded: int, dynamic_batch: bool
+) -> tuple[Pass, ...]:
+    """Return what was done to a graph, as the operators in it show."""
+    static, dynamic = QUANTIZE in operators, not DYNAMIC.isdisjoint(operators)
     return (
-        Pass("QuantizeLinear and DequantizeLinear around 8-bit layers", quantized, float_),
-        Pass("DynamicQuantizeLinear and MatMulInteger for dynamic layers", not linear, linear),
-        *([Pass("keep biases unrounded", False, ROUNDED_BIASES)] if rounds else []),
+        Pass(
+            "QuantizeLinear and DequantizeLinear around 8-bit layers",
+            static,
+            "" if static else "The model has no static 8-bit layers.",
+        ),
+        Pass(
+            "DynamicQuantizeLinear and MatMulInteger for dynamic layers",
+            dynamic,
+            "" if dynamic else "The model has no dynamic 8-bit layers.",
+        ),
+        *(
+            [Pass("keep biases unrounded", False, ROUNDED_BIASES)]
+            if static and not kernels.rounds_biases
+            else []
+        ),
         Pass(
             "fold constants",
             folded > 0,

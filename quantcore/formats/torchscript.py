@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.errors import UnsupportedError
-from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
+from quantcore.formats.base import METADATA, Kernels, Planned, Predictor, Source, Written
 from quantcore.formats.calls import operator_calls
 from quantcore.formats.multiply_adds import float_multiply_adds
 from quantcore.formats.programs import TEMPLATES, PythonCode
-from quantcore.models import Subject
-from quantcore.schema import YES, Check, Exported, Pass, Report, Setting, Support, Variant
+from quantcore.schema import YES, Check, Exported, Pass, Report, Support
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,8 +25,26 @@ TOLERANCE = 1e-3
 RUN = "with torch.inference_mode():\n    scores = model(torch.from_numpy(batch))[0].numpy()"
 
 
+class TorchFile:
+    """What TorchScript and its mobile form share: torch writes both and runs both exactly."""
+
+    package: ClassVar[str] = "torch"
+    modules: ClassVar[tuple[str, ...]] = ()
+    is_exact: ClassVar[bool] = True
+    converts: ClassVar[tuple[str, ...]] = ()
+    needs_source: ClassVar[bool] = False
+
+    def supports(self, planned: Planned) -> Support:
+        """Return yes: what is measured was traced, and what was traced can be interpreted."""
+        return YES
+
+    def versions(self) -> dict[str, str]:
+        """Return none: torch's own is in every key."""
+        return {}
+
+
 @dataclass(frozen=True)
-class TorchScript:
+class TorchScript(TorchFile):
     """The file that is measured in every comparison: PyTorch's own, for Python and C++."""
 
     name: ClassVar[str] = FORMAT
@@ -36,24 +53,9 @@ class TorchScript:
     summary: ClassVar[str] = "For PyTorch in Python or C++: the file that is measured."
     suffix: ClassVar[str] = ".pt"
     runtime: ClassVar[str] = "TorchScript"
-    package: ClassVar[str] = "torch"
-    modules: ClassVar[tuple[str, ...]] = ()
-    is_exact: ClassVar[bool] = True
-    converts: ClassVar[bool] = False
-    elsewhere: ClassVar[str | None] = None
-    needs_source: ClassVar[bool] = False
+    phone_engine: ClassVar[str | None] = None
     max_overhead: ClassVar[float | None] = None
     templates: ClassVar[Path] = TEMPLATES / "torchscript"
-
-    def supports(
-        self, subject: Subject, variant: Variant, settings: Mapping[str, Setting]
-    ) -> Support:
-        """Return yes: every variant is measured as such a file."""
-        return YES
-
-    def versions(self) -> dict[str, str]:
-        """Return none: torch's own is in every key."""
-        return {}
 
     def write(self, source: Source, path: Path, report: Report) -> Written:
         """Take the variant's own file as it is."""
@@ -61,7 +63,7 @@ class TorchScript:
 
         report("reading the TorchScript file", 0.5)
         shutil.copyfile(source.file, path)
-        module = torch.jit.load(source.file, map_location="cpu")
+        module = self.module(source.file, source.kernels)
         how = _how(source.file)
         calls = operator_calls(module, source.example[:1])
         return Written(
@@ -75,14 +77,10 @@ class TorchScript:
         )
 
     def load(self, path: Path, kernels: Kernels, threads: int) -> Predictor:
-        """Return the file as the app runs it; torch's threads are the process's.
-
-        Weights are packed for whichever engine is set while the file loads, so it is set first.
-        """
+        """Return the file as the app runs it; torch's threads are the process's."""
         import torch
 
-        activate(kernels.engine)
-        module = torch.jit.load(path, map_location="cpu")
+        module = self.module(path, kernels)
         if holds_float_compute(module):
             # Saved after this pass a file silently loses weights, so it runs after every load.
             module = torch.jit.optimize_for_inference(module)
@@ -100,19 +98,24 @@ class TorchScript:
         """Return the multiply-adds in float of one picture, counted as the file runs."""
         import torch
 
-        activate(kernels.engine)
-        module = torch.jit.load(path, map_location="cpu")
+        module = self.module(path, kernels)
         return float_multiply_adds(module, torch.zeros(1, 3, image_size, image_size))
+
+    def module(self, path: Path, kernels: Kernels) -> Any:
+        """Return the module of a file.
+
+        Weights are packed for whichever engine is set while the file loads, so it is set first.
+        """
+        import torch
+
+        activate(kernels.engine)
+        return torch.jit.load(path, map_location="cpu")
 
     def relabel(
         self, source: Path, kernels: Kernels, metadata: Mapping[str, object], path: Path
     ) -> None:
         """Write the file again, its weights packed for the other backend's engine."""
-        import torch
-
-        activate(kernels.engine)
-        module = torch.jit.load(source, map_location="cpu")
-        save(module, kernels.engine, {**metadata, **_how(source)}, path)
+        save(self.module(source, kernels), kernels.engine, {**metadata, **_how(source)}, path)
 
     def read_metadata(self, path: Path) -> dict[str, object]:
         """Return the metadata that `save` wrote beside the weights."""

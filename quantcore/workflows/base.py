@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
 from quantcore.backends import Backend, ConvertedModel, Recipe, Step
+from quantcore.formats import LayerKind
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
 from quantcore.schema import YES, Report, Support
@@ -68,6 +69,10 @@ class Workflow(Protocol):
         step = self.step(backend)
         return step.recipe(backend) if step else Recipe("")
 
+    def layer_kind(self, backend: Backend) -> LayerKind:
+        """Return what the converted model computes with."""
+        return self._own_step(backend).layer_kind(self)
+
     def checkpoint(self, backend: Backend) -> str | None:
         """Return the ready-quantized checkpoint it starts from; None for the float weights."""
         step = self.step(backend)
@@ -85,6 +90,9 @@ class Workflow(Protocol):
         `report(stage, share)` is called at every part of the work, and may raise to stop it.
         `state` is what an equal conversion left, which spares the work.
         """
+        return self._own_step(backend).convert(self, inputs, backend, report, state)
+
+    def _own_step(self, backend: Backend) -> Step:
         step = self.step(backend)
         assert step is not None, f"{self.name} was not asked whether {backend.name} supports it"
-        return step.convert(self, inputs, backend, report, state)
+        return step

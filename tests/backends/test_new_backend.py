@@ -41,6 +41,9 @@ class Static:
     def supports(self, options, subject, backend):
         return YES if subject.model.static_mode else Support(False, "Not this one.", "Another.")
 
+    def layer_kind(self, options):
+        return "weights"
+
     def recipe(self, backend):
         return Recipe("rounded weights")
 
@@ -72,6 +75,7 @@ class Rounding(RunsFormat):
     observer: ClassVar = "minmax"
     engine: ClassVar = None
     saturates: ClassVar = False
+    rounds_biases: ClassVar = False
 
     def available(self, environment):
         return YES

@@ -78,6 +78,7 @@ def source(name: str) -> Source:
     return Source(
         variant=FLOAT32,
         kernels=FLOAT,
+        layer_kind="float",
         # No format that takes a converted module over looks at it.
         inputs=cast(ConversionInput, None),
         file=Path(),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,10 +12,9 @@ from quantcore.engine import FLOAT32, provenance
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.exports import exports
-from quantcore.formats import FORMATS, file_format
+from quantcore.formats import FORMATS, LayerKind, Planned, file_format
 from quantcore.models import find, weights_digest
 from quantcore.schema import ModelSpec, Setting, Variant, library_versions
-from quantcore.workflows import settings_of
 from tests.support.exports import (
     LSTM,
     MOBILENET,
@@ -209,13 +209,25 @@ def test_formats_can_be_distinguished() -> None:
 def test_what_a_format_cannot_carry_is_refused_with_why_and_what_instead(
     format: str, model: ModelSpec, variant: Variant, reason: str, remedy: str
 ) -> None:
-    support = file_format(format, {}).supports(subject(model), variant, settings_of(variant))
+    support = file_format(format, {}).supports(exports.planned_of(subject(model), variant))
     assert not support.ok
     assert support.reason.endswith(".")
     assert support.remedy.endswith(".")
     assert reason in support.reason
     assert remedy in support.remedy
     assert exports.supports(planned(model, variant, format)) == support
+
+
+@pytest.mark.parametrize("kind", get_args(LayerKind))
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_unknown_workflow_is_judged_by_the_layers_it_makes(format: str, kind: LayerKind) -> None:
+    """No format asks for a workflow's name, so what a workflow makes is carried or refused."""
+    unknown = Variant("unheard_of", "x86")
+    wanted = Planned(subject(LSTM), unknown, {}, BACKENDS["x86"], kind)
+    support = file_format(format, {}).supports(wanted)
+    assert support.ok or (support.reason and support.remedy)
+    if format == "onnx":
+        assert support.ok == (kind in ("float", "weights", "static"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

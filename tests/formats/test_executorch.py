@@ -9,10 +9,10 @@ import pytest
 from quantcore.engine import FLOAT32, load_logits
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import UnsupportedError
+from quantcore.exports.exports import planned_of
 from quantcore.formats import executorch
 from quantcore.formats.executorch import PACKAGES, ExecuTorch
 from quantcore.schema import ModelSpec, Variant
-from quantcore.workflows import settings_of
 from tests.support.exports import LSTM, MOBILENET, Bench, dynamic, planned, static, subject
 
 PINS = Path(__file__).parents[2] / "requirements-executorch.txt"
@@ -33,7 +33,7 @@ def test_where_it_is_missing_the_command_that_brings_it_is_named(
         raise PackageNotFoundError(package)
 
     monkeypatch.setattr(executorch, "version", absent)
-    support = ExecuTorch().supports(subject(MOBILENET), FLOAT32, {})
+    support = ExecuTorch().supports(planned_of(subject(MOBILENET), FLOAT32))
     assert not support.ok
     assert "executorch and torchao are missing" in support.reason
     assert "make setup-executorch" in support.remedy
@@ -59,7 +59,7 @@ def test_every_package_is_pinned() -> None:
 def test_what_it_cannot_carry_is_refused_with_what_instead(
     model: ModelSpec, variant: Variant, reason: str, remedy: str
 ) -> None:
-    support = ExecuTorch().supports(subject(model), variant, settings_of(variant))
+    support = ExecuTorch().supports(planned_of(subject(model), variant))
     assert not support.ok
     assert reason in support.reason
     assert remedy in support.remedy
@@ -68,7 +68,7 @@ def test_what_it_cannot_carry_is_refused_with_what_instead(
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("variant", [FLOAT32, static("qnnpack")], ids=["float32", "static"])
 def test_what_it_carries_is_offered(variant: Variant) -> None:
-    assert ExecuTorch().supports(subject(MOBILENET), variant, settings_of(variant)).ok
+    assert ExecuTorch().supports(planned_of(subject(MOBILENET), variant)).ok
     assert ExecuTorch().versions() == dict.fromkeys(PACKAGES, "1.4.1")
 
 

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from quantcore.backends import BACKENDS
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import UnsupportedError
-from quantcore.formats.onnx import INPUT, OUTPUT, PRECISE
+from quantcore.formats.onnx import INPUT, OUTPUT, PRECISE, _passes
 from quantcore.formats.onnx_graph import DEQUANTIZE, int8_operators
 from quantcore.schema import ExportSpec, ModelSpec, Variant
 from tests.support.exports import PICTURES, RESNET, SHUFFLENET, VIT, Bench, dynamic, planned, static
@@ -107,6 +108,30 @@ def test_any_number_of_pictures_may_be_asked_at_once(bench: Bench, spec: ExportS
     assert agreement(single, together) == 1.0
     if spec.variant.workflow == "static":
         np.testing.assert_array_equal(single, together)
+
+
+@pytest.mark.parametrize(
+    ("operators", "backend", "applied"),
+    [
+        (("Conv", "Relu"), "x86", {False: ["QuantizeLinear", "DynamicQuantizeLinear"]}),
+        (("DequantizeLinear", "MatMul"), "x86", {False: ["QuantizeLinear"]}),
+        (("QuantizeLinear",), "x86", {True: ["QuantizeLinear"], False: ["keep biases"]}),
+        (("QuantizeLinear",), "qnnpack", {True: ["QuantizeLinear"]}),
+        (("DynamicQuantizeLSTM",), "onnxruntime", {True: ["DynamicQuantizeLinear"]}),
+    ],
+)
+def test_passes_are_told_by_the_operators_in_the_graph(
+    operators: tuple[str, ...], backend: str, applied: dict[bool, list[str]]
+) -> None:
+    """Whatever the workflow was that made it; biases by the backend's own kernels."""
+    found = _passes(operators, BACKENDS[backend], folded=0, dynamic_batch=False)
+    for is_applied, names in applied.items():
+        for name in names:
+            (step,) = (each for each in found if each.name.startswith(name))
+            assert step.applied == is_applied
+            assert step.applied or step.reason
+    keeps = any(each.name.startswith("keep biases") for each in found)
+    assert keeps == ("keep biases" in applied.get(False, []))
 
 
 def test_a_file_for_one_picture_takes_one(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore.backends import ConvertedModel, TorchModel, runtime
+from quantcore.backends import ConvertedModel, runtime
 from quantcore.engine import conversion_input
 from quantcore.errors import CancelledError
 from quantcore.schema import CompareRequest, Report, Variant
@@ -46,7 +46,7 @@ def make(
     numbers = model.state()
     if numbers:
         path.with_suffix(".state").write_bytes(numbers)
-    if not isinstance(model, TorchModel):
+    if model.module is None:
         return Made(model.digest, answer(_, request, variant.backend, path))
     with torch.inference_mode():
         return Made(model.digest, model.module(_pictures(request)).numpy())

@@ -14,7 +14,7 @@ from quantcore.backends.options import DynamicOptions, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import calibration, dynamic, graph, qconfigs, training
 from quantcore.backends.torch_ao.module import TorchModel, evaluated, is_program
 from quantcore.backends.torch_ao.numerics import ONEDNN, X86, Numerics
-from quantcore.formats import torchscript
+from quantcore.formats import LayerKind, torchscript
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
 from quantcore.schema import YES, Report, Support
@@ -53,6 +53,10 @@ class TorchStep:
 class Float32(TorchStep):
     """The float module as it is."""
 
+    def layer_kind(self, options: object) -> LayerKind:
+        """Return the model's own layers."""
+        return "float"
+
     def recipe(self, backend: Engine) -> Recipe:
         """Return one name for all engines: none changes a float model."""
         return Recipe("float32")
@@ -85,6 +89,10 @@ class Pretrained(TorchStep):
             f"Nobody has published a ready-quantized {subject.model.title}.",
             "Use static or QAT; for models of linear layers or LSTMs, dynamic.",
         )
+
+    def layer_kind(self, options: object) -> LayerKind:
+        """Return 8-bit layers in fixed ranges."""
+        return "static"
 
     def recipe(self, backend: Engine) -> Recipe:
         """Return the configuration that the checkpoint was made for."""
@@ -122,6 +130,10 @@ class Dynamic(TorchStep):
             )
         return YES
 
+    def layer_kind(self, options: DynamicOptions) -> LayerKind:
+        """Return 8-bit layers, or float ones whose weights were halved."""
+        return "half" if options.dtype == "float16" else "dynamic"
+
     def recipe(self, backend: Engine) -> Recipe:
         """Return one name for all engines: the weights are quantized alike for each."""
         return Recipe("dynamic")
@@ -153,6 +165,10 @@ class Static(TorchStep):
                 "Leave equalize as it is.",
             )
         return observable(subject)
+
+    def layer_kind(self, options: StaticOptions) -> LayerKind:
+        """Return 8-bit layers in fixed ranges."""
+        return "static"
 
     def recipe(self, backend: Engine) -> Recipe:
         """Return the engine's configuration; x86 and FBGEMM share one."""
@@ -192,6 +208,10 @@ class Qat(TorchStep):
     def supports(self, options: QatOptions, subject: Subject, backend: Engine) -> Support:
         """Return yes where torch can observe the architecture, and it came with its source."""
         return trainable(subject)
+
+    def layer_kind(self, options: QatOptions) -> LayerKind:
+        """Return 8-bit layers in fixed ranges."""
+        return "static"
 
     def recipe(self, backend: Engine) -> Recipe:
         """Return the configuration trained for; x86, FBGEMM and oneDNN share one."""
