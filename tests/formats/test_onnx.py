@@ -1,7 +1,7 @@
 """The ONNX graph: sound, whole, without what need not be in it, and read by others than torch."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -13,10 +13,22 @@ from onnx.reference import ReferenceEvaluator
 from quantcore.backends import BACKENDS
 from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import UnsupportedError
+from quantcore.formats import LayerKind, Onnx, Planned
 from quantcore.formats.onnx import INPUT, OUTPUT, PRECISE, _passes
 from quantcore.formats.onnx_graph import DEQUANTIZE, int8_operators
 from quantcore.schema import ExportSpec, ModelSpec, Variant
-from tests.support.exports import PICTURES, RESNET, SHUFFLENET, VIT, Bench, dynamic, planned, static
+from tests.support.exports import (
+    LSTM,
+    PICTURES,
+    RESNET,
+    SHUFFLENET,
+    VIT,
+    Bench,
+    dynamic,
+    planned,
+    static,
+    subject,
+)
 
 MODULES = "tests.formats.modules"
 OPSETS = (13, 20)
@@ -108,6 +120,14 @@ def test_any_number_of_pictures_may_be_asked_at_once(bench: Bench, spec: ExportS
     assert agreement(single, together) == 1.0
     if spec.variant.workflow == "static":
         np.testing.assert_array_equal(single, together)
+
+
+@pytest.mark.parametrize("kind", get_args(LayerKind))
+def test_layers_without_an_operator_are_refused_whichever_workflow_made_them(
+    kind: LayerKind,
+) -> None:
+    unknown = Planned(subject(LSTM), Variant("unheard_of", "x86"), {}, BACKENDS["x86"], kind)
+    assert Onnx().supports(unknown).ok == (kind in ("float", "weights", "static"))
 
 
 @pytest.mark.parametrize(

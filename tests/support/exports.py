@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from quantcore.backends import runtime
 from quantcore.cache import Store
 from quantcore.engine import CellContext, Conversion, context, load_logits, stages
 from quantcore.errors import CancelledError
@@ -122,7 +123,7 @@ class Bench:
 
     def variant_logits(self, spec: ExportSpec) -> Logits:
         """Return the answers of the variant's own file."""
-        own = replace(spec, format="torchscript", options=())
+        own = replace(spec, format=runtime(spec.variant.backend).format.name, options=())
         if own not in self.variants:
             path = self.store.checked_path(self.conversion(spec).artifact.sha256)
             found = self.take("quantcore.exports.answers:run_answers_child", own, path)
