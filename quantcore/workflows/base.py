@@ -10,7 +10,7 @@ from quantcore.backends import Backend, ConvertedModel, Recipe, Step
 from quantcore.formats import LayerKind
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
-from quantcore.schema import YES, Report, Support
+from quantcore.schema import FLOAT_WORKFLOW, YES, Report, Support
 
 
 class Workflow(Protocol):
@@ -54,7 +54,7 @@ class Workflow(Protocol):
         """Return whether this model can go this way on this backend here, or why not."""
         step = self.step(backend)
         if step is None:
-            ways = [name for name in backend.toolchain.steps if name != "float32"]
+            ways = [name for name in backend.toolchain.steps if name != FLOAT_WORKFLOW]
             remedy = f"Use {' or '.join(ways)}, or another backend." if ways else "Use another one."
             return Support(False, self.absence.format(backend=backend.title), remedy)
         answers = (

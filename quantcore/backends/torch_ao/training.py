@@ -1,5 +1,7 @@
 """Quantization-aware training: fine-tune with the rounding in the loop, then convert.
 
+Batch norms are folded into their convolutions first, so that a step computes what will run, once.
+
 The training target is the float model's own answers, softened to probabilities, rather than the
 labels: a model learns the labels of a few hundred pictures by heart, while these answers carry what
 the float model knows of every class. Labels only decide when to stop.
@@ -36,7 +38,7 @@ STEPS_BETWEEN_LOOKS = 20
 PATIENCE = 3
 IMAGES_A_LOOK = 500
 EVALUATION_BATCH = 100
-# Shares of the steps after which batch-norm statistics, then activation ranges, stand still.
+# Shares of the steps after which the statistics of batch norms that no convolution took in, then activation ranges, stand still.
 FREEZE_STATISTICS_AT = 0.5
 FREEZE_OBSERVERS_AT = 0.7
 
@@ -191,8 +193,6 @@ def _freeze_statistics(module: "nn.Module") -> None:
     for part in module.modules():
         if isinstance(part, _BatchNorm):
             part.eval()
-        elif hasattr(part, "freeze_bn_stats"):
-            part.freeze_bn_stats()  # type: ignore[operator]
 
 
 def _scaled(report: Report, start: float, end: float) -> Report:
