@@ -38,7 +38,8 @@ STEPS_BETWEEN_LOOKS = 20
 PATIENCE = 3
 IMAGES_A_LOOK = 500
 EVALUATION_BATCH = 100
-# Shares of the steps after which the statistics of batch norms that no convolution took in, then activation ranges, stand still.
+# Shares of the steps after which the statistics of the batch norms left, then activation ranges,
+# stand still.
 FREEZE_STATISTICS_AT = 0.5
 FREEZE_OBSERVERS_AT = 0.7
 
