@@ -114,13 +114,19 @@ BENCHMARKS = {
     "exports": Benchmark(
         "Exported files: how small, how faithful, how long",
         exports.lines,
-        {"models": (), "backends": X86, "formats": ("torchscript",)},
+        {
+            "models": (),
+            "backends": X86,
+            "formats": ("torchscript",),
+            "images": 8,
+            "settings": tuple(FEW.items()),
+        },
     ),
     "onnxruntime": Benchmark(
         "ONNX Runtime's own static quantizer, beside torch's modules exported to it",
         onnxruntime.lines,
         {
-            "models": ("bundled/shufflenet_v2_x1_0",),
+            "models": ("bundled/resnet18",),
             "engines": X86,
             "images": 8,
             "settings": tuple(FEW.items()),

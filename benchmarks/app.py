@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,14 +35,16 @@ def cold_settings() -> Iterator[Settings]:
 
 def compared(request: CompareRequest, settings: Settings) -> Comparison:
     """Return the finished comparison, run by a worker as the app runs it."""
-    service = Service(settings)
-    try:
-        job_id = service.start(request)
-        while (view := service.wait(job_id, timeout_s=1.0)).is_open:
-            pass
-        return view.comparison
-    finally:
-        service.close()
+    with closing(Service(settings)) as service:
+        return finished(service, request)
+
+
+def finished(service: Service, request: CompareRequest) -> Comparison:
+    """Start a comparison, and return it when it is over."""
+    job_id = service.start(request)
+    while (view := service.wait(job_id, timeout_s=1.0)).is_open:
+        pass
+    return view.comparison
 
 
 def row(comparison: Comparison, variant: Variant) -> VariantResult:

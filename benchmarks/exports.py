@@ -20,6 +20,7 @@ from quantcore.schema import (
     ImageSpec,
     MeasureSpec,
     ModelSpec,
+    Options,
     Setting,
     Variant,
     VerificationReport,
@@ -44,11 +45,13 @@ class Desk:
     settings: Settings
     store: Store
     pool: ProcessPool
+    images: int = ImageSpec().evaluation_images
 
     def planned(
         self, model: str, variant: Variant, format: str, images: ImageSpec | None = None
     ) -> ExportSpec:
-        """Return the spec with default options."""
+        """Return the spec with default options, on the desk's number of images by default."""
+        images = images or ImageSpec(evaluation_images=self.images)
         measure = MeasureSpec.of(self.settings)
         return exports.planned(ModelSpec(model), variant, format, images=images, measure=measure)
 
@@ -86,20 +89,22 @@ class Desk:
 
 
 @contextmanager
-def open_desk() -> Iterator[Desk]:
+def open_desk(images: int = ImageSpec().evaluation_images) -> Iterator[Desk]:
     """Yield where files are exported, with an empty data folder."""
     with (
         cold_settings() as settings,
         Store.open(settings) as store,
         ProcessPool(exports.PRELOADED_MODULES) as pool,
     ):
-        yield Desk(settings, store, pool)
+        yield Desk(settings, store, pool, images)
 
 
 def lines(
     models: Sequence[str] | None = None,
     backends: Sequence[str] = BACKENDS,
     formats: Sequence[str] = tuple(FORMATS),
+    images: int = ImageSpec().evaluation_images,
+    settings: Options = (),
 ) -> Iterator[Figure | str]:
     """Yield sizes, agreements and times of exported files.
 
@@ -107,15 +112,17 @@ def lines(
         models: whose overhead is measured; every bundled convolutional one unless named.
         backends: of the variants that are exported.
         formats: they are exported to.
+        images: that each file is asked.
+        settings: of static.
     """
-    with open_desk() as desk:
+    with open_desk(images) as desk:
         yield from _sizes(desk)
         yield from _overheads(desk, convolutional_models() if models is None else models)
         missing = absence(TRAINED)
         if missing:
             yield note(missing)
             return
-        yield from _faithful(desk, backends, formats)
+        yield from _faithful(desk, backends, formats, settings)
 
 
 def _sizes(desk: Desk) -> Iterator[Figure | str]:
@@ -143,11 +150,11 @@ def _overheads(desk: Desk, models: Sequence[str]) -> Iterator[Figure | str]:
 
 
 def _faithful(
-    desk: Desk, backends: Sequence[str], formats: Sequence[str]
+    desk: Desk, backends: Sequence[str], formats: Sequence[str], settings: Options
 ) -> Iterator[Figure | str]:
-    """Yield how each format agrees with its variant on 2,000 images, and how long it takes."""
+    """Yield how each format agrees with its variant, and how long it takes."""
     for backend in backends:
-        variant = Variant("static", backend)
+        variant = Variant("static", backend, settings)
         for format in formats:
             spec = desk.planned(TRAINED, variant, format)
             what = f"{format} of {TRAINED}, static on {backend}"

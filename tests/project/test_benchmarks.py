@@ -11,6 +11,10 @@ from benchmarks import grid, house, recipe
 from benchmarks.__main__ import BENCHMARKS, run
 from benchmarks.lines import INDENT, Figure, absent, at_least, at_most, count, near, note, shown
 
+# Those that open pages, and the rest.
+SERVED = ("page", "uploads")
+OTHERS = [name for name in BENCHMARKS if name not in SERVED]
+
 
 @pytest.mark.parametrize(
     ("figure", "mark"),
@@ -52,14 +56,28 @@ def test_every_benchmark_has_a_title_of_its_own() -> None:
     assert len({each.title for each in BENCHMARKS.values()}) == len(BENCHMARKS)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(each, marks=[pytest.mark.browser] if each in ("page", "uploads") else [])
-        for each in BENCHMARKS
-    ],
-)
-def test_every_benchmark_runs(name: str) -> None:
+# In a class of its own each time, so that no process has to run them all.
+@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.browser
+class TestServed:
+    def test_the_benchmark_runs(self, name: str) -> None:
+        runs(name)
+
+
+@pytest.mark.parametrize("name", OTHERS[::2])
+class TestOneHalf:
+    def test_the_benchmark_runs(self, name: str) -> None:
+        runs(name)
+
+
+@pytest.mark.parametrize("name", OTHERS[1::2])
+class TestOtherHalf:
+    def test_the_benchmark_runs(self, name: str) -> None:
+        runs(name)
+
+
+def runs(name: str) -> None:
+    """Run a benchmark at its smallest size, and expect figures and no failure."""
     printed = list(run(name, small=True))
     marks = {line.split(maxsplit=1)[0] for line in printed if not line.startswith(INDENT)}
     assert marks <= {"yes", "no", "-"}

@@ -63,7 +63,7 @@ def draw(shown: Shown, limits: Budgets) -> None:
     ) as fold:
         if fold.open:
             st.code(link, language=None, wrap_lines=True)
-            st.code(forms["Summary"][2](), language="markdown", wrap_lines=True)
+            st.code(forms["Summary"][2](), language=None, wrap_lines=True)
 
 
 def _report(
