@@ -34,8 +34,8 @@ PTL_MB, BUNDLE_MB, OVERHEAD_PERCENT = 3.75, 3.6, 10.0
 ORT_AGREEMENT = 99.5
 EXPORT_S = {"executorch": 40.0}
 USUAL_EXPORT_S = 10.0
-# Beside the model in a bundle, and not counted: the picture, and what was proved.
-EXTRAS = ("sample.png", "expected.json", "proof.json", "proof.html")
+# Beside the model in a bundle, and not counted: the picture, and what was verified.
+EXTRAS = ("sample.png", "expected.json", "verification.json", "verification.html")
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,7 @@ SCENES = (
             Shot("try", "Try?job={job}&picture=1", "ms this call", tall=True),
         ),
     ),
-    Scene(export, (Shot("export-made", EXPORTED, "Proof as JSON", tall=True),)),
+    Scene(export, (Shot("export-made", EXPORTED, "Report as JSON", tall=True),)),
 )
 
 

@@ -59,9 +59,9 @@ class Target:
         """Write the file, its report, and the zip if wanted, unless a check failed."""
         if not (report.passed or self.anyway):
             return Delivery(report, ())
-        name, proof, *packed = self._names(report.spec)
+        name, report_name, *packed = self._names(report.spec)
         with store.using(*exports.stored(report)) as (path, *sample):
-            contents: dict[str, Path | bytes] = {name: path, proof: report.to_json().encode()}
+            contents: dict[str, Path | bytes] = {name: path, report_name: report.to_json().encode()}
             if packed:
                 contents[packed[0]] = pack(report, name, path, sample[0] if sample else None)
             return Delivery(report, tuple(deliver(self.folder, contents, force=self.force)))

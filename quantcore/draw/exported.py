@@ -12,15 +12,15 @@ from quantcore.formats import FORMATS
 from quantcore.schema import VariantResult, VerificationReport
 from quantcore.wording import NONE
 
-HEADINGS = ("File", "Size", "Zipped", "Latency", "Top-1", "Proof")
+HEADINGS = ("File", "Size", "Zipped", "Latency", "Top-1", "Verification")
 
 
 def named(pairs: Sequence[tuple[VariantResult, VerificationReport]]) -> dict[str, VariantResult]:
     """Return the files' figures by their names: `Static on x86 as ONNX`.
 
     Args:
-        pairs: each variant that was measured, with what was proved of a file made from it. A file
-            that was not timed, or failed its proof, is left out.
+        pairs: each variant that was measured, with what was verified of a file made from it. A file
+            that was not timed, or failed its verification, is left out.
     """
     names = titles.names([row for row, _ in pairs])
     return {
@@ -68,6 +68,6 @@ def _file(name: str, row: VariantResult, report: VerificationReport) -> dict[str
             "Zipped": wording.megabytes(report.zipped_bytes, 3),
             "Latency": wording.figure(latency.p50, "ms") if latency else NONE,
             "Top-1": wording.percent(report.accuracy.top1) if report.accuracy else NONE,
-            "Proof": "held" if report.passed else "failed",
+            "Verification": "held" if report.passed else "failed",
         },
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from quantcore.errors import RequestError, StoreError
 
-REPORT_SUFFIX = ".proof.json"
+REPORT_SUFFIX = ".verification.json"
 
 
 def require_free(folder: Path, names: list[str], *, force: bool) -> None:

@@ -87,9 +87,9 @@ def test_the_example_compares_and_exports(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "static" in done.stdout
-    (proof,) = (tmp_path / "files").glob("*.proof.json")
-    assert json.loads(proof.read_text())["exported"]
-    assert proof.with_name(proof.name.removesuffix(".proof.json")).is_file()
+    (report_path,) = (tmp_path / "files").glob("*.verification.json")
+    assert json.loads(report_path.read_text())["exported"]
+    assert report_path.with_name(report_path.name.removesuffix(".verification.json")).is_file()
 
 
 def test_an_unknown_name_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_a_file_is_made_downloaded_and_is_the_one_that_was_proved(
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Download the bundle").click()
     with zipfile.ZipFile(waiting.value.path()) as archive:
-        (proof,) = [name for name in archive.namelist() if name.endswith("proof.json")]
-        known = json.loads(archive.read(proof))["exported"]["artifact"]["sha256"]
+        (report,) = [name for name in archive.namelist() if name.endswith("verification.json")]
+        known = json.loads(archive.read(report))["exported"]["artifact"]["sha256"]
     assert known == digest[0]
     # The address asks for the same file, which is there at once.
     page.reload()

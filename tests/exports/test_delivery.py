@@ -10,7 +10,10 @@ from quantcore.errors import RequestError, StoreError
 from quantcore.exports import deliver, require_free
 from tests.cache.test_damage import mounted
 
-PAIR: dict[str, Path | bytes] = {"model.ptl": b"weights" * 100, "model.ptl.proof.json": b"{}"}
+PAIR: dict[str, Path | bytes] = {
+    "model.ptl": b"weights" * 100,
+    "model.ptl.verification.json": b"{}",
+}
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -21,9 +24,9 @@ def test_bytes_and_files_are_written_each_under_its_name(tmp_path: Path) -> None
     source, folder = tmp_path / "stored", tmp_path / "out"
     folder.mkdir()
     source.write_bytes(b"from the store")
-    names: dict[str, Path | bytes] = {"ä model.ptl": source, "proof.json": b"{}"}
+    names: dict[str, Path | bytes] = {"ä model.ptl": source, "verification.json": b"{}"}
     assert deliver(folder, names, force=False) == [folder / name for name in names]
-    assert listing(folder) == {"ä model.ptl": b"from the store", "proof.json": b"{}"}
+    assert listing(folder) == {"ä model.ptl": b"from the store", "verification.json": b"{}"}
     assert source.read_bytes() == b"from the store"
 
 
@@ -105,7 +108,7 @@ def test_a_file_where_the_folder_should_be_is_refused_beforehand(
 
 def test_taken_names_are_refused_beforehand_unless_forced(tmp_path: Path) -> None:
     require_free(tmp_path, list(PAIR), force=False)
-    (tmp_path / "model.ptl.proof.json").touch()
-    with pytest.raises(RequestError, match=r"model\.ptl\.proof\.json is there already"):
+    (tmp_path / "model.ptl.verification.json").touch()
+    with pytest.raises(RequestError, match=r"model\.ptl\.verification\.json is there already"):
         require_free(tmp_path, list(PAIR), force=False)
     require_free(tmp_path, list(PAIR), force=True)

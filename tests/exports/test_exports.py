@@ -1,4 +1,4 @@
-"""Exports from what is asked for to the file and its proof, and the command that asks."""
+"""Exports from what is asked for to the file and its report, and the command that asks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -177,7 +177,7 @@ def test_a_file_has_a_name_that_every_system_takes(
     assert exports.file_name(planned(model, variant, format)) == name
 
 
-# What is made and proved
+# What is made and verified
 
 
 @pytest.mark.parametrize("spec", [ONNX, MOBILE], ids=lambda spec: spec.format)
@@ -627,10 +627,12 @@ def test_the_command_writes_the_file_and_its_proof(
     out = out / "not" / "there"
     asked: dict[str, Any] = {"model": LSTM.name, "format": "onnx", "out": out}
     assert command(**asked) == 0
-    assert names(out) == ["row_lstm-float32.onnx", "row_lstm-float32.onnx.proof.json"]
-    proof = VerificationReport.from_json((out / "row_lstm-float32.onnx.proof.json").read_bytes())
+    assert names(out) == ["row_lstm-float32.onnx", "row_lstm-float32.onnx.verification.json"]
+    report = VerificationReport.from_json(
+        (out / "row_lstm-float32.onnx.verification.json").read_bytes()
+    )
     size = (out / "row_lstm-float32.onnx").stat().st_size
-    assert proof.exported.artifact.size_bytes == size
+    assert report.exported.artifact.size_bytes == size
     assert f"Written: {out / 'row_lstm-float32.onnx'}" in capsys.readouterr().out
     before = (out / "row_lstm-float32.onnx").stat()
     with pytest.raises(RequestError, match="is there already"):
@@ -650,7 +652,7 @@ def test_every_format_that_can_be_is_written_and_the_others_say_why_not(
         "out": out,
     }
     assert command(**asked, all_=True) == 0
-    files = [name for name in names(out) if not name.endswith(".proof.json")]
+    files = [name for name in names(out) if not name.endswith(".verification.json")]
     assert files == ["row_lstm-dynamic-x86.pt", "row_lstm-dynamic-x86.ptl"]
     assert len(names(out)) == 4
     told = capsys.readouterr().out

@@ -139,7 +139,7 @@ def test_a_file_that_was_made_before_is_there_at_once(open_page: Open, fake: Fak
     assert downloads(page) == [
         "Download the bundle",
         "Only mobilenet_v2-static-qnnpack.ptl",
-        "Proof as JSON",
+        "Report as JSON",
     ]
     assert [tab.label for tab in page.tabs] == ["Kotlin, Android", "Swift, iOS", "Python"]
     assert "LiteModuleLoader" in page.code[0].value

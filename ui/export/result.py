@@ -156,9 +156,9 @@ def _downloads(report: VerificationReport, name: str, *, is_primary: bool) -> No
             icon=ICON,
         )
         st.download_button(
-            "Proof as JSON",
+            "Report as JSON",
             report.to_json,
-            f"{name}.proof.json",
+            f"{name}.verification.json",
             "application/json",
             on_click="ignore",
             icon=ICON,

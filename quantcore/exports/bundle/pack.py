@@ -36,8 +36,8 @@ def pack(report: VerificationReport, file_name: str, file: Path, sample: Path | 
         file_name: file.read_bytes(),
         "README.md": readme(report, file_name).encode(),
         "labels.txt": "".join(f"{label}\n" for label in report.provenance["labels"]).encode(),
-        "proof.json": report.to_json().encode(),
-        "proof.html": to_html(report, file_name).encode(),
+        "verification.json": report.to_json().encode(),
+        "verification.html": to_html(report, file_name).encode(),
     }
     if sample is not None:
         contents["sample.png"] = sample.read_bytes()

@@ -50,7 +50,7 @@ def _contents(report: VerificationReport, file_name: str) -> str:
         "labels.txt": "its classes, one a line, in the order of its scores",
         # Of a file that does not load there is no answer.
         **(to_try if report.sample else {}),
-        "proof.html, proof.json": "everything that was found, to read and for programs",
+        "verification.html, verification.json": "all that was found, to read and for programs",
     }
     return "\n".join(f"- `{name}`: {text}" for name, text in files.items())
 

@@ -32,8 +32,8 @@ from tests.support.exports import MOBILENET, job_of, planned, static
 FILES = {
     "README.md",
     "labels.txt",
-    "proof.json",
-    "proof.html",
+    "verification.json",
+    "verification.html",
     "sample.png",
     "expected.json",
     "check.py",
@@ -71,7 +71,7 @@ def test_the_zip_holds_file_code_picture_and_proof_in_one_folder(
     assert labels == card.provenance["labels"]
     top5 = json.loads(archive.read(f"{folder}/expected.json"))["top5"]
     assert [guess["label"] for guess in top5][:2] == ["Ankle boot", "Sneaker"]
-    assert VerificationReport.from_json(archive.read(f"{folder}/proof.json")) == card
+    assert VerificationReport.from_json(archive.read(f"{folder}/verification.json")) == card
 
 
 def test_the_same_file_and_proof_make_the_same_bytes(tmp_path: Path) -> None:
@@ -307,19 +307,19 @@ def test_the_check_tells_another_file(bundles: dict[str, Path]) -> None:
     finally:
         file.write_bytes(whole)
     assert done.returncode == 1
-    assert "not the file that was proved" in done.stderr
+    assert "not the file that was verified" in done.stderr
 
 
 def test_the_check_tells_other_answers(bundles: dict[str, Path]) -> None:
     folder = bundles["onnx"]
-    proof = folder / "proof.json"
-    text = proof.read_text()
+    path = folder / "verification.json"
+    text = path.read_text()
     card = json.loads(text)
     card["sample"]["guesses"][0]["share"] -= 0.1
     try:
-        proof.write_text(json.dumps(card))
+        path.write_text(json.dumps(card))
         done = run(folder / "check.py")
     finally:
-        proof.write_text(text)
+        path.write_text(text)
     assert done.returncode == 1
     assert "It answers otherwise." in done.stderr
