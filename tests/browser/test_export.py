@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 TINY = "/Export?model=torchvision/shufflenet_v2_x0_5&weights=random&workflow=dynamic&backend=x86"
 
 
-def test_a_file_is_made_downloaded_and_is_the_one_that_was_proved(
+def test_a_file_is_made_downloaded_and_is_the_one_that_was_verified(
     page: Page, live: LiveServer
 ) -> None:
     page.goto(live.url + TINY)

@@ -181,7 +181,7 @@ def test_a_file_has_a_name_that_every_system_takes(
 
 
 @pytest.mark.parametrize("spec", [ONNX, MOBILE], ids=lambda spec: spec.format)
-def test_a_file_is_made_and_proved(make: Make, store: Store, spec: ExportSpec) -> None:
+def test_a_file_is_made_and_verified(make: Make, store: Store, spec: ExportSpec) -> None:
     card = make(spec)
     assert card.passed, card.checks
     assert card.spec == spec
@@ -621,7 +621,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_command_writes_the_file_and_its_proof(
+def test_the_command_writes_the_file_and_its_report(
     command: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = out / "not" / "there"

@@ -47,7 +47,7 @@ PAUSES = {
 # A look at what the test has just waited for.
 LOOKS_AFTER_A_WAIT = {
     ("browser/test_accessibility.py", "focused"),
-    ("browser/test_export.py", "test_a_file_is_made_downloaded_and_is_the_one_that_was_proved"),
+    ("browser/test_export.py", "test_a_file_is_made_downloaded_and_is_the_one_that_was_verified"),
     ("browser/test_report.py", "contrast"),
     (
         "browser/test_report.py",
