@@ -117,7 +117,12 @@ def some(names: Sequence[str], most: int = 3) -> str:
 
 def either(numbers: Iterable[int]) -> str:
     """Return different numbers as a choice: `1`, `1 or 2`, `1, 2 or 8`."""
-    *rest, last = (f"{number:,}" for number in sorted(set(numbers)))
+    return choice([f"{number:,}" for number in sorted(set(numbers))])
+
+
+def choice(names: Sequence[str]) -> str:
+    """Return names as a choice: `x86`, `x86 or fbgemm`, `x86, fbgemm or qnnpack`."""
+    *rest, last = names
     return f"{', '.join(rest)} or {last}" if rest else last
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from quantcore.api import model_file
 from quantcore.api.comparison import Comparison
 from quantcore.engine import plan
-from quantcore.schema import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
+from quantcore.schema import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting, split_names
 from quantcore.service import Service
 from quantcore.settings import Settings
 
@@ -19,9 +19,9 @@ Progress = Callable[[str, float], None]
 
 
 def compare(
-    model: str | ModelSpec,
-    workflows: Sequence[str] | None = None,
-    backends: Sequence[str] | None = None,
+    model: str | Path | ModelSpec,
+    workflows: str | Sequence[str] | None = None,
+    backends: str | Sequence[str] | None = None,
     *,
     settings: Mapping[str, Mapping[str, Setting]] | None = None,
     images: str | Path | None = None,
@@ -36,8 +36,9 @@ def compare(
 
     Args:
         model: `bundled/NAME`, `torchvision/NAME`, `torchvision/NAME@random`, or a model file.
-        workflows: all where left out; float32 is always measured, as what others are compared to.
-        backends: all where left out.
+        workflows: names, or one text with commas; all where left out. float32 is always measured,
+            as what others are compared to.
+        backends: likewise.
         settings: of workflows, by name: `{"static": {"observer": "minmax"}}`.
         images: folder or zip of pictures; None takes the model's own.
         evaluation_images: how many pictures each file is evaluated on, at most.
@@ -57,9 +58,13 @@ def compare(
     )
     measure = MeasureSpec.of(own, threads, batch)
     chosen = {"workflows": workflows, "backends": backends}
-    cells = {name: names for name, names in chosen.items() if names is not None}
+    cells = {
+        name: split_names(names) if isinstance(names, str) else names
+        for name, names in chosen.items()
+        if names is not None
+    }
     with closing(Service(own)) as service:
-        spec = model if isinstance(model, ModelSpec) else _spec(service, model, progress)
+        spec = model if isinstance(model, ModelSpec) else _spec(service, str(model), progress)
         request = plan(spec, **cells, settings=settings, images=pictures, measure=measure)
         return _measured(service, request, progress)
 

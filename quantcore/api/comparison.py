@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from quantcore import report, schema
 from quantcore.decide import Budgets, Verdict, decide
+from quantcore.errors import RequestError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -29,7 +30,13 @@ class Comparison(schema.Comparison):
         return cls.of(super().from_json(text))
 
     def verdict(self, budgets: Budgets | None = None) -> Verdict:
-        """Return the verdict within these budgets: the variant to ship, and why not the others."""
+        """Return the verdict within these budgets: the variant to ship, and why not the others.
+
+        Raises:
+            RequestError: the budgets are none.
+        """
+        if budgets is not None and not isinstance(budgets, Budgets):
+            raise RequestError(f"{budgets!r} are no budgets.", "Give Budgets(size_bytes=5e6).")
         return decide(self, budgets)
 
     def to_dataframe(self) -> "DataFrame":

@@ -3,8 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 from quantcore.errors import RequestError
-from quantcore.schema import Setting, canonical, read_setting
+from quantcore.schema import Setting, canonical, read_setting, split_names
 from quantcore.workflows import WORKFLOWS
+
+
+def names(text: str, option: str) -> list[str]:
+    """Return the names that a comma-separated option holds.
+
+    Raises:
+        RequestError: it holds none.
+    """
+    named = split_names(text)
+    if not named:
+        raise RequestError(f"{option} names nothing.", "Name one or more, or leave it out.")
+    return named
 
 
 def workflow_settings(
@@ -32,8 +44,25 @@ def workflow_settings(
     for target, given in (options or {}).items():
         if given is not None:
             name, _, setting = target.partition(".")
+            if setting in chosen.get(name, {}):
+                raise RequestError(f"{target} is given twice.", "Give it once.")
             chosen.setdefault(name, {})[setting] = given
     return chosen
+
+
+def settings_of_one(assignments: Sequence[str], name: str) -> dict[str, Setting]:
+    """Return the settings of one workflow.
+
+    Raises:
+        RequestError: as `workflow_settings`, or one is of another workflow.
+    """
+    chosen = workflow_settings(assignments)
+    for other in chosen.keys() - {name}:
+        raise RequestError(
+            f"{other} is not what is made here, so its settings change nothing.",
+            f"Write {name}.SETTING=VALUE, or choose --workflow {other}.",
+        )
+    return chosen.get(name, {})
 
 
 def options(assignments: Sequence[str]) -> dict[str, Setting]:

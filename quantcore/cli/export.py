@@ -71,7 +71,7 @@ def export(
     settings = Settings.from_env()
     uploads.use(settings.data)
     name_of_workflow = canonical(WORKFLOWS, workflow, "workflow")
-    chosen = arguments.workflow_settings(set_ or []).get(name_of_workflow, {})
+    chosen = arguments.settings_of_one(set_ or [], name_of_workflow)
     measure = MeasureSpec.of(settings, threads)
     pictures = ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size)
     specs = [

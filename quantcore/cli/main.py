@@ -29,7 +29,6 @@ from quantcore.schema import (
     MeasureSpec,
     ModelSpec,
     current_environment,
-    split_names,
     untried_torch,
 )
 from quantcore.service import Service
@@ -132,8 +131,8 @@ def compare(
     def ask(spec: ModelSpec) -> list[CompareRequest]:
         request = plan(
             spec,
-            split_names(workflows),
-            split_names(backends),
+            arguments.names(workflows, "--workflows"),
+            arguments.names(backends, "--backends"),
             chosen,
             ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size),
             MeasureSpec.of(settings, threads, batch),

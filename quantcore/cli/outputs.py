@@ -58,14 +58,23 @@ class Files:
         """Refuse a file that could not be written in the end, before anything is measured.
 
         Raises:
-            RequestError: its folder is not there.
+            RequestError: its folder is not there, it is a folder itself, or two forms would go to
+                standard output.
         """
-        for target in (self.json, self.csv, self.html, self.markdown, self.svg):
-            if target and target != STDOUT and not Path(target).absolute().parent.is_dir():
-                raise RequestError(
-                    f"{target} cannot be written: its folder is not there.",
-                    "Name a file in a folder that is there.",
-                )
+        targets = (self.json, self.csv, self.html, self.markdown, self.svg)
+        if targets.count(STDOUT) > 1:
+            raise RequestError(
+                "Two forms on standard output could not be told apart.",
+                "Write one to `-`, and name files for the others.",
+            )
+        for target in targets:
+            if not target or target == STDOUT:
+                continue
+            path, remedy = Path(target).absolute(), "Name a file in a folder that is there."
+            if not path.parent.is_dir():
+                raise RequestError(f"{target} cannot be written: its folder is not there.", remedy)
+            if path.is_dir():
+                raise RequestError(f"{target} cannot be written: it is a folder.", remedy)
 
     def write(self, comparison: Comparison, budgets: Budgets, name: str = "") -> None:
         """Write every form that has a target; else a text to standard output.
@@ -102,6 +111,8 @@ def budgets(texts: Sequence[str]) -> Budgets:
     for text in texts:
         name, _, number = text.partition("=")
         field, unit = picked(BUDGETS, name.strip(), "budget")
+        if field in limits:
+            raise RequestError(f"{name.strip()} has two budgets.", "Give one.")
         limits[field] = unit * _number(text, number)
     return Budgets(**limits)
 

@@ -33,21 +33,21 @@ def describe(evidence: Evidence, i: int) -> str:
     size, latency = one.row.artifact.size_bytes, one.row.latency_ms.p50
     parts = (
         f"{wording.smaller(one.size_ratio)} ({wording.megabytes(size)})",
-        f"{_speed(evidence, one)} ({wording.milliseconds(latency)})",
+        _speed(evidence, one, wording.milliseconds(latency)),
         _accuracy(evidence, i),
     )
     against = "against its own float32 " if evidence.several else ""
     return against + ", ".join(parts)
 
 
-def _speed(evidence: Evidence, one: Candidate) -> str:
+def _speed(evidence: Evidence, one: Candidate, latency: str) -> str:
     """Return how much faster a candidate is, and than which float32 where there are several."""
-    if not evidence.several_floats:
-        return wording.faster(one.row.speedup.ratio)
+    ratio, other = one.row.speedup.ratio, "the best float32"
     if one.is_float and TORCH_FLOAT in one.row.speedups:
-        return f"{wording.faster(one.row.speedups[TORCH_FLOAT].ratio)} than torch's float32"
-    faster = wording.faster(one.row.speedup.ratio)
-    return f"{faster}{'' if faster.startswith('as ') else ' than'} the best float32"
+        ratio, other = one.row.speedups[TORCH_FLOAT].ratio, "torch's float32"
+    faster = wording.faster(ratio)
+    than = f"{'' if faster.startswith('as ') else ' than'} {other}"
+    return f"{faster} ({latency}){than if evidence.several_floats else ''}"
 
 
 def _alone(one: Candidate) -> str:

@@ -76,11 +76,17 @@ def recommend(evidence: Evidence, budgets: Budgets | None = None) -> Verdict:
         qualifying=tuple(keys[i] for i in kept),
         front=tuple(keys[i] for i in kept if not evidence.beats[kept, i].any()),
         ties=tuple(keys[i] for i in kept if i != best and evidence.tie(best or 0, i)),
-        close=tuple(c.key for c in evidence.candidates if too_close(c.figures, limits)),
+        close=tuple(c.key for c in evidence.candidates if _is_close(c, limits)),
         others=others(evidence, kept, limits),
         misses=() if kept else _misses(evidence.candidates, limits),
         caveats=_caveats(evidence, best, limits),
     )
+
+
+def _is_close(candidate: Candidate, limits: Budgets) -> bool:
+    """Return whether only intervals decide: what breaks another budget for certain is not close."""
+    close = too_close(candidate.figures, limits)
+    return bool(close) and set(broken_budgets(candidate.figures, limits)) <= set(close)
 
 
 def nearest_in_8_bits(evidence: Evidence, verdict: Verdict) -> VariantResult | None:

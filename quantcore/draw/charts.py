@@ -248,7 +248,10 @@ def _mark_float(figure: go.Figure, drawn: Sequence[VariantResult], x: Axis, y: A
         line = {"color": marks.NEUTRAL, "width": 1, "dash": "dot"}
         figure.add_vline(x=x.value(reference), line=line, layer="below")
         figure.add_hline(y=y.value(reference), line=line, layer="below")
-        _annotate(figure, reference, "float32", x, y)
+    floats_here = [row for row in drawn if row.is_float]
+    for row in floats_here:
+        on = f" on {titles.backend(row.backend)}" if row.backend else ""
+        _annotate(figure, row, f"float32{on if len(floats_here) > 1 else ''}", x, y)
 
 
 def _annotate(

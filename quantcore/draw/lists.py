@@ -131,6 +131,8 @@ def legend(rows: Sequence[VariantResult]) -> Markup:
     backends = [name for name in titles.backends() if name in drawn]
     colors = [(marks.glyph(name, None), titles.workflow(name)) for name in workflows]
     shapes = [(marks.glyph("", name), titles.backend(name)) for name in backends]
+    if None in drawn:
+        shapes.append((marks.glyph("", None), "torch's float32"))
     lines = (
         "Open marks are float32; thin lines lead from each to its variants."
         if _several(rows)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from quantcore.backends import BACKENDS, float_backends, runtime
+from quantcore.errors import RequestError
 from quantcore.images import is_labelled
 from quantcore.models import Subject, find
 from quantcore.schema import (
@@ -64,6 +65,8 @@ def float_cells(backends: Sequence[str]) -> list[Variant]:
 
 def _chosen(name: str, settings: Mapping[str, Setting]) -> Options:
     """Return the settings in order, each of the type its workflow wants: 16, not "16"."""
+    if not isinstance(settings, Mapping):
+        raise RequestError(f"{settings!r} are no settings of {name}.", "Give names with values.")
     options = workflow(name, dict(settings))
     return tuple((key, getattr(options, key)) for key in sorted(settings))
 

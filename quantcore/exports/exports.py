@@ -7,7 +7,7 @@ store first and leaves there what it made, and nothing runs beside a measurement
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,12 +30,13 @@ from quantcore.engine import (
 from quantcore.errors import (
     CancelledError,
     DamagedArtifactError,
+    QuantcoreError,
     RequestError,
     UnsupportedError,
 )
 from quantcore.exports.verify import runtime_version, verify
 from quantcore.exports.write import Export
-from quantcore.formats import FORMATS, Format, Planned, file_format
+from quantcore.formats import DEFAULT_FORMAT, FORMATS, Format, Planned, file_format
 from quantcore.images import images_digest, is_labelled
 from quantcore.models import Subject, find
 from quantcore.schema import (
@@ -141,6 +142,16 @@ def supports(spec: ExportSpec) -> Support:
             f"Choose {_without_source()}, or upload the weights alone.",
         )
     return _own_file(spec, chosen) or chosen.supports(planned_of(subject, spec.variant))
+
+
+def first_format(row: VariantResult, images: ImageSpec) -> str:
+    """Return the name of the first format that can carry what was measured, phones' files first."""
+    names = dict.fromkeys((DEFAULT_FORMAT, *FORMATS))
+    specs = (spec_of(row, name, images, MeasureSpec()) for name in names)
+    # Pictures that are gone, or cannot be read, are said where the file is asked for.
+    with suppress(QuantcoreError):
+        return next((spec.format for spec in specs if supports(spec).ok), DEFAULT_FORMAT)
+    return DEFAULT_FORMAT
 
 
 def planned_of(subject: Subject, variant: Variant) -> Planned:

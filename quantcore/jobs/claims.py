@@ -9,6 +9,7 @@ from quantcore.cache import Database
 from quantcore.jobs.effects import apply_effects, fail_waiting
 from quantcore.jobs.records import Claim, Host, Location
 from quantcore.jobs.tables import (
+    UNREADABLE,
     add_host,
     cell_variants,
     fetch_all,
@@ -68,8 +69,12 @@ class Claims:
             )
             if row is None:
                 return None
+            try:
+                request, variant = cell_variants(row["requests"])[row["cell_index"]]
+            except UNREADABLE:
+                _give_up(db, row["job"])
+                return None
             attempt_id = _start_attempt(db, row)
-        request, variant = cell_variants(row["requests"])[row["cell_index"]]
         return Claim(attempt_id, row["id"], row["cell_index"], request, variant, host)
 
     def move(self, old: Host, new: Host) -> None:
@@ -147,9 +152,11 @@ class Claims:
                 return
             if cell["interrupted"] < MAX_INTERRUPTIONS:
                 _release(db, attempt_id)
-            else:
-                row = _interrupted_too_often(cell)
-                _complete(db, attempt_id, cell["key"], row)
+                return
+            try:
+                _complete(db, attempt_id, cell["key"], _interrupted_too_often(cell))
+            except UNREADABLE:
+                _give_up(db, cell["job"])
 
     def recover(self, but: Container[str] = ()) -> None:
         """Interrupt the running attempts of a dispatcher that ended, except those in `but`."""
@@ -196,6 +203,33 @@ def _release(db: Connection, attempt_id: str) -> None:
         (time.time(), attempt_id),
     ).fetchall()
     apply_effects(db, [number for (number,) in changed])
+
+
+def _give_up(db: Connection, number: int) -> None:
+    """Fail what is open of a job whose request cannot be read: nothing could ever measure it."""
+    (model,) = db.execute("SELECT model FROM jobs WHERE number = ?", (number,)).fetchone()
+    cells = fetch_all(
+        db,
+        "SELECT cell_index, key FROM cells WHERE job = ? AND state IN ('waiting', 'running')",
+        (number,),
+    )
+    for cell in cells:
+        row = Failure(
+            cell["key"],
+            model,
+            "unknown",
+            None,
+            {},
+            reason="Its request cannot be read.",
+            remedy="Start the comparison again.",
+            refused=False,
+        )
+        db.execute(
+            "UPDATE cells SET state = ?, outcome = ?, row = ?, share = 1, ended = ?,"
+            " attempt_id = NULL WHERE job = ? AND cell_index = ?",
+            (*outcome_columns(row), time.time(), number, cell["cell_index"]),
+        )
+    apply_effects(db, [number])
 
 
 def _interrupted_too_often(cell: Row) -> Failure:

@@ -16,6 +16,7 @@ from quantcore.jobs.tables import (
     job_record,
     outcome_columns,
     running_attempts,
+    written_requests,
 )
 from quantcore.schema import CompareRequest
 
@@ -140,7 +141,7 @@ def _insert_job(db: Connection, job: NewJob) -> int:
         "owner": job.owner,
         "asked_by": job.asked_by,
         "name": job.name,
-        "requests": REQUESTS.dump_json(job.requests).decode(),
+        "requests": written_requests(job.requests),
         "model": job.requests[0].model.name,
         "models": len({request.model.name for request in job.requests}),
         "host": host.digest,

@@ -56,6 +56,8 @@ CREATE INDEX cells_by_attempt ON cells (attempt_id) WHERE attempt_id IS NOT NULL
     probe="SELECT 1 FROM jobs JOIN cells ON job = number JOIN hosts ON host = digest LIMIT 1",
 )
 MAX_PARSED_ROWS = 4_096
+# What reading a request that another version, or a damaged file, holds may raise.
+UNREADABLE = (ValueError, RequestError, IndexError)
 
 
 def fetch_all(db: Connection, query: str, parameters: Sequence[object] = ()) -> list[Row]:
@@ -107,6 +109,21 @@ def outcome_columns(row: VariantResult | Failure | None) -> tuple[str, str, str 
 def parse_row(text: str) -> VariantResult | Failure:
     """Return a cell's figures or failure."""
     return ROW.validate_json(text)
+
+
+def written_requests(requests: tuple[CompareRequest, ...]) -> str:
+    """Return a job's requests as they are stored.
+
+    Raises:
+        RequestError: they hold a value of another type than it must have, and could not be read.
+    """
+    try:
+        text = REQUESTS.dump_json(requests, warnings="error").decode()
+        parse_requests(text)
+    except ValueError as error:
+        reason = "The request holds a value of another type than it must have."
+        raise RequestError(reason, str(error)) from error
+    return text
 
 
 @lru_cache(maxsize=MAX_PARSED_ROWS)

@@ -88,11 +88,11 @@ def read_setting(text: str) -> Setting:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name.strip().removeprefix(".").lower())
+    return re.sub(r"[\s_-]+", " ", str(name).strip().removeprefix(".").lower())
 
 
 def _guess(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1)
+    near = difflib.get_close_matches(str(name), list(names), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

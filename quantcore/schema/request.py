@@ -20,6 +20,10 @@ FLOAT_WORKFLOW = "float32"
 SOURCES = ("bundled", "torchvision", "upload")
 
 
+# Threads, or pictures, of one timed call. More would only end the process that tries.
+MAX_AT_ONCE = 1_024
+
+
 @dataclass(frozen=True, order=True)
 class ModelSpec:
     """A float model: `bundled/NAME`, `torchvision/NAME[@random]` or `upload/TOKEN`."""
@@ -74,6 +78,14 @@ class Variant:
         return f"{self.workflow} on {self.backend}" if self.backend else self.workflow
 
 
+def _require_whole(**values: object) -> None:
+    """Raise `RequestError` for a value that is no whole number."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool):
+            what = name.replace("_", " ").capitalize()
+            raise RequestError(f"{what}: {value!r} is no whole number.", "Give one: 8.")
+
+
 @dataclass(frozen=True)
 class ImageSpec:
     """The pictures of a comparison, and how many of them evaluate the model.
@@ -92,6 +104,8 @@ class ImageSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        size = {} if self.image_size is None else {"image_size": self.image_size}
+        _require_whole(evaluation_images=self.evaluation_images, seed=self.seed, **size)
         if self.evaluation_images < 1:
             raise RequestError(
                 f"{self.evaluation_images} evaluation images measure nothing.",
@@ -122,11 +136,13 @@ class MeasureSpec:
     time_budget_s: float = DEFAULT_TIME_BUDGET_S
 
     def __post_init__(self) -> None:
-        if self.threads < 1 or self.batch < 1 or self.min_rounds < 2:
-            raise RequestError(
-                "Threads and batch start at 1, rounds at 2; "
-                f"got {self.threads}, {self.batch} and {self.min_rounds}."
-            )
+        _require_whole(threads=self.threads, batch=self.batch, min_rounds=self.min_rounds)
+        for name, value in (("threads", self.threads), ("pictures a call", self.batch)):
+            if not 1 <= value <= MAX_AT_ONCE:
+                reason = f"{value:,} {name} cannot be timed."
+                raise RequestError(reason, f"Take 1 to {MAX_AT_ONCE:,}.")
+        if self.min_rounds < 2:
+            raise RequestError(f"{self.min_rounds} rounds show no spread.", "Take 2 or more.")
 
     @classmethod
     def of(cls, settings: Settings, threads: int | None = None, batch: int = 1) -> "MeasureSpec":

@@ -187,7 +187,8 @@ class Comparison:
             return _COMPARISON.validate_json(text)
         except ValueError as error:
             raise RequestError(
-                "This file is not a comparison (schema 1 or 2).", str(error)
+                "This file is not a comparison of schema 1 or 2.",
+                "Take one that `compare --json` wrote, with this version or an earlier one.",
             ) from error
 
 

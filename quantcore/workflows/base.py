@@ -6,6 +6,7 @@ How a model is converted belongs to the backend's toolchain: a workflow asks it 
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
+from quantcore import wording
 from quantcore.backends import Backend, ConvertedModel, Recipe, Step
 from quantcore.formats import LayerKind
 from quantcore.images import ConversionInput
@@ -55,7 +56,9 @@ class Workflow(Protocol):
         step = self.step(backend)
         if step is None:
             ways = [name for name in backend.toolchain.steps if name != FLOAT_WORKFLOW]
-            remedy = f"Use {' or '.join(ways)}, or another backend." if ways else "Use another one."
+            remedy = (
+                f"Use {wording.choice(ways)}, or another backend." if ways else "Use another one."
+            )
             return Support(False, self.absence.format(backend=backend.title), remedy)
         answers = (
             self.refusal(subject),

@@ -13,5 +13,7 @@ class Float32(Workflow):
     name: ClassVar[str] = "float32"
     aliases: ClassVar[tuple[str, ...]] = ("float", "fp32")
     title: ClassVar[str] = "Float32"
-    summary: ClassVar[str] = "The model as it is. Every other row is compared with this one."
+    summary: ClassVar[str] = (
+        "The model as it is. Other rows are compared with the float32 of their own runtime."
+    )
     color: ClassVar[str] = "#7d8590"

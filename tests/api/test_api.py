@@ -6,16 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 import quantcore
 from quantcore import report
-from quantcore.api import model_file
+from quantcore.api import comparing, model_file
 from quantcore.decide import decide
+from quantcore.jobs import JobQueue
 from quantcore.sandbox import PROJECT
+from quantcore.schema import CompareRequest
+from quantcore.settings import Settings
 from tests.support import fixtures
 
 EXAMPLE = PROJECT / "examples" / "compare.py"
@@ -97,6 +102,52 @@ def test_an_unknown_name_is_refused_before_anything_is_measured(tmp_path: Path) 
         quantcore.compare("bundled/mobilenet_v2", ["statik"], data=tmp_path)
     with pytest.raises(quantcore.RequestError, match="no format"):
         quantcore.export("bundled/mobilenet_v2", "tflite", data=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"batch": 1.5},
+        {"threads": "2"},
+        {"threads": 10**6},
+        {"evaluation_images": 8.5},
+        {"evaluation_images": "8"},
+        {"image_size": "64"},
+        {"workflows": [None]},
+        {"backends": [None]},
+        {"workflows": "dynamic,statik"},
+        {"settings": {"dynamic": None}},
+        {"model": Path("not/there.pt")},
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_refused_and_nothing_is_queued(
+    arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(quantcore.RequestError) as caught:
+        quantcore.compare(**{"model": "bundled/row_lstm"} | arguments, data=tmp_path)
+    assert caught.value.reason
+    assert caught.value.remedy
+    with closing(JobQueue.open(Settings(data=tmp_path))) as queue:
+        assert queue.listing.summaries() == []
+
+
+def test_names_may_stand_in_one_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    requests = []
+
+    def measured(_: object, request: CompareRequest, __: object) -> None:
+        requests.append(request)
+
+    monkeypatch.setattr(comparing, "_measured", measured)
+    for workflows in ("dynamic, static", ["dynamic", "static"]):
+        quantcore.compare("bundled/row_lstm", workflows, "x86", data=tmp_path)
+    assert requests[0] == requests[1]
+
+
+def test_budgets_are_budgets() -> None:
+    comparison = quantcore.Comparison.of(fixtures.typical())
+    with pytest.raises(quantcore.RequestError, match="no budgets"):
+        comparison.verdict({"size_bytes": 5})  # type: ignore[arg-type]
 
 
 def test_a_model_file_is_distinguished_from_a_name() -> None:

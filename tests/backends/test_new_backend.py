@@ -55,7 +55,7 @@ class Static:
         module = models.build(inputs.spec).eval()
         with torch.no_grad():
             for weight in module.parameters():
-                step = weight.abs().max() / 127
+                step = weight.abs().max().clamp(min=1e-12) / 127
                 weight.copy_((weight / step).round() * step)
         return TorchModel(module, inputs.image_size, None)
 

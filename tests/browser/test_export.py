@@ -49,7 +49,7 @@ def test_a_file_is_made_downloaded_and_is_the_one_that_was_verified(
 
 def test_the_verdict_leads_to_its_export(page: Page, live: LiveServer) -> None:
     page.goto(live.url)
-    page.get_by_role("link", name=re.compile("Export .* for an app")).click()
+    page.get_by_role("link", name=re.compile("^Export .* on ")).click()
     expect(page).to_have_url(re.compile("/Export"))
     expect(page.get_by_role("button", name="Make the file")).to_be_visible()
     page.go_back()

@@ -3,7 +3,7 @@
 import pytest
 
 from quantcore import report
-from quantcore.cli import outputs
+from quantcore.cli import arguments, outputs
 from quantcore.decide import Budgets
 from quantcore.errors import RequestError
 from tests.support import fixtures
@@ -45,6 +45,12 @@ def test_a_folder_that_is_not_there_is_refused_before_anything_is_measured(form,
         outputs.Files(**{form: str(tmp_path / "none" / "file")}).require_folders()
 
 
+@pytest.mark.parametrize("forms", [{"json": "."}, {"json": "-", "csv": "-"}], ids=str)
+def test_what_could_not_be_written_is_refused_before_anything_is_measured(forms):
+    with pytest.raises(RequestError):
+        outputs.Files(**forms).require_folders()
+
+
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(RequestError, match="cannot be written"):
         outputs.Files(html=str(tmp_path)).write(fixtures.one_variant(), Budgets())
@@ -69,3 +75,17 @@ def test_budgets_are_read_in_the_units_people_use():
 def test_what_is_no_budget_is_refused_in_a_sentence(text, said):
     with pytest.raises(RequestError, match=said):
         outputs.budgets([text])
+
+
+def test_a_budget_given_twice_is_refused():
+    with pytest.raises(RequestError, match="two budgets"):
+        outputs.budgets(["size=5", "size=6"])
+
+
+def test_settings_that_would_change_nothing_are_refused():
+    with pytest.raises(RequestError, match="given twice"):
+        arguments.workflow_settings(["qat.steps=abc"], {"qat.steps": 2})
+    with pytest.raises(RequestError, match="change nothing"):
+        arguments.settings_of_one(["static.observer=zzz"], "dynamic")
+    with pytest.raises(RequestError, match="names nothing"):
+        arguments.names(",,", "--workflows")

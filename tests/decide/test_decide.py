@@ -344,6 +344,12 @@ def test_an_interval_across_a_budget_is_too_close_to_call():
     )
 
 
+def test_what_breaks_another_budget_for_certain_is_not_close():
+    row = fixtures.one_variant().results[1]
+    verdict = decide.decide(fixtures.one_variant(), Budgets(latency_ms=2.75, size_bytes=1e6))
+    assert row.key not in verdict.close
+
+
 def test_why_not_the_others():
     source = fixtures.typical()
     lines = {o.label: o for o in decide.decide(source, None, fixtures.correctness(source)).others}

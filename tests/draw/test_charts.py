@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from quantcore.backends import BACKENDS
 from quantcore.decide import Budgets, recommend, weigh
-from quantcore.draw import axes, charts, marks
+from quantcore.draw import axes, charts, lists, marks
 from quantcore.schema import VariantResult
 from quantcore.workflows import WORKFLOWS
 from tests.support import fixtures
@@ -156,6 +157,14 @@ def test_one_float32_is_drawn_as_dotted_lines() -> None:
     assert len(figure.layout.shapes) == 2
     assert [note.text for note in figure.layout.annotations] == ["float32"]
     assert [trace.mode for trace in figure.data] == ["markers", "markers"]
+
+
+def test_each_of_several_float32_is_named_and_explained() -> None:
+    rows = fixtures.floats()
+    names = [f"float32 on {BACKENDS[row.backend].title}" for row in rows if row.backend]
+    texts = [note.text for note in charts.plot(rows, "latency", "accuracy").layout.annotations]
+    assert sorted(texts) == sorted(["float32", *names])
+    assert "torch&#39;s float32" in lists.legend(rows)
 
 
 def test_many_float32_have_no_thicket_of_spokes() -> None:

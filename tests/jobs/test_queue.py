@@ -1,5 +1,6 @@
 """Comparisons written down: turns, what is shared, what is taken over, and what a clock may do."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -408,3 +409,26 @@ def test_a_queue_of_a_newer_version_is_left_alone(old: Path, settings: Settings)
     with pytest.raises(StoreError, match="newer version") as error:
         JobQueue.open(settings)
     assert "QUANTCORE_DATA" in error.value.remedy
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+def test_a_comparison_that_cannot_be_read_fails_and_holds_nobody_up(
+    queue: JobQueue, settings: Settings, is_running: bool
+) -> None:
+    add(queue, "broken", "one", "two")
+    if is_running:
+        claimed(queue)
+    with closing(sqlite3.connect(settings.data / "jobs.sqlite")) as db, db:
+        db.execute("""UPDATE jobs SET requests = replace(requests, '"batch":1', '"batch":1.5')""")
+    add(queue, "sound", "three", owner="somebody else")
+    for _ in range(MAX_INTERRUPTIONS):
+        queue.claims.recover(but=[each.attempt_id for each in taken(queue)])
+    assert all(each.job_id == "sound" for each in taken(queue))
+    with closing(sqlite3.connect(settings.data / "jobs.sqlite")) as db:
+        rows = db.execute("SELECT state, job FROM cells ORDER BY job").fetchall()
+    assert rows == [("failed", 1), ("failed", 1), ("running", 2)]
+
+
+def taken(queue: JobQueue) -> list[Claim]:
+    """Take what the queue gives in a few tries; a try that gives up a comparison gives nothing."""
+    return [claim for _ in range(3) if (claim := queue.claims.claim(HERE)) is not None]

@@ -76,6 +76,12 @@ def test_a_model_without_results_says_what_will_be_here(open_page: Open) -> None
     assert rows(page) == []
 
 
+def test_an_example_without_what_is_chosen_is_no_answer(open_page: Open) -> None:
+    page = open_page(backends="onnxruntime")
+    assert "MobileNet v2 has not been measured yet" in html(page)
+    assert "Keep float32" not in html(page)
+
+
 def test_workflows_and_backends_narrow_what_is_shown(open_page: Open) -> None:
     page = open_page(workflows="static", backends="x86,qnnpack")
     assert rows(page) == ["Float32 reference", "Static x86", "Static QNNPACK"]

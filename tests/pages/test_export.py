@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from quantcore.backends import BACKENDS
 from quantcore.errors import ChildDiedError, StoreError
-from quantcore.exports import ExportView
-from quantcore.formats import FORMATS
+from quantcore.exports import ExportView, exports
+from quantcore.formats import DEFAULT_FORMAT, FORMATS
 from quantcore.schema import ExportSpec, ImageSpec, MeasureSpec, Variant, VerificationReport
 from tests.pages.fakes import FakeComparisons
 from tests.pages.helpers import Open, buttons, html, press
@@ -251,6 +252,15 @@ def test_a_data_folder_that_cannot_be_used_is_said(
     monkeypatch.setattr(state, "service", full)
     page = open_page()
     assert page.error[0].value.replace("\\", "") == "**The data folder is full.** Make room."
+
+
+@pytest.mark.parametrize("backend", [None, *BACKENDS])
+def test_the_link_from_a_row_asks_for_a_format_that_can_carry_it(backend: str | None) -> None:
+    row = replace(fixtures.result("static" if backend else "float32", backend), settings={})
+    address = form.link(row, ImageSpec())
+    format = address.get("format", DEFAULT_FORMAT)
+    spec = exports.spec_of(row, format, ImageSpec(), MeasureSpec())
+    assert exports.supports(spec).ok
 
 
 def test_the_link_from_a_row_asks_for_that_row() -> None:

@@ -6,14 +6,16 @@ open as it is, to the next row, and the click meant to open that one closes it.
 
 import streamlit as st
 
+from ui.common.markdown import markdown
+
 _OPEN = "open-fold"
 
 
-def unfold(label: str, key: str) -> bool:
+def unfold(label: str, key: str, close: str = "Close") -> bool:
     """Draw a button that opens one row's fold, or closes it, and return whether it is open."""
     is_open = st.session_state.get(_OPEN) == key
     st.button(
-        "Close" if is_open else label,
+        markdown(close if is_open else label),
         key=key,
         on_click=_turn,
         args=[None if is_open else key],

@@ -18,7 +18,8 @@ from ui.common import fields, fragments
 Meanings = Mapping[str, str]
 
 ANSWER: Meanings = {
-    "Variant": "One 8-bit version of a model: a workflow with its settings, on a backend.",
+    "Variant": "One version of a model, in 8 bits or float32: a workflow with its settings, on a "
+    "backend.",
     "Verdict": "Which variant to ship: of those that keep every budget, the one that gains most "
     "and that no other really beats.",
     "Budget": "The most that a product can spend on size, latency, lost accuracy or memory. What "

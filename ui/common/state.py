@@ -325,7 +325,10 @@ class Shown:
 
 
 def shown(job: JobView | None) -> Shown | None:
-    """Return the job's figures; until it has any, earlier ones of the model; None without any."""
+    """Return the job's figures; until it has any, earlier ones of the model; None without any.
+
+    Earlier ones are none where nothing of what is chosen was measured but float32.
+    """
     model = chosen_model()
     figures = _figures(job, model)
     if figures is None:
@@ -333,7 +336,10 @@ def shown(job: JobView | None) -> Shown | None:
     comparison, provenance, measured = figures
     failures = (job.comparison if job else comparison).failures
     results = Rows(filter(_chosen, comparison.results))
-    return Shown(comparison, results, tuple(filter(_chosen, failures)), provenance, measured)
+    refusals = tuple(filter(_chosen, failures))
+    if job is None and not refusals and all(row.is_float for row in results):
+        return None
+    return Shown(comparison, results, refusals, provenance, measured)
 
 
 def _figures(

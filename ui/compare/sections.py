@@ -108,7 +108,7 @@ def offer_more(shown: Shown, recommendation: Verdict) -> None:
     name = titles.variant(row.workflow, row.backend)
     with st.container(horizontal=True, key="more"):
         if address:
-            site.link_to_export(f"Export {name} for an app", address)
+            site.link_to_export(f"Export {name}", address)
         if not row.is_float and row.predictions is not None:
             site.link_to_gallery("See where it and float32 differ", gallery.link(shown, row.key))
         if playground.may_ask(shown):

@@ -70,11 +70,16 @@ def link(row: VariantResult, images: ImageSpec) -> dict[str, str]:
         "weights": "random" if model.is_random else "",
         "workflow": row.workflow,
         "backend": row.backend or "",
+        "format": _unless_first(exports.first_format(row, images)),
         SIZE_KEY: "" if row.image_size == own_size else row.image_size,
         state.IMAGES: images.source or "",
         SETTINGS_KEY: ",".join(_written(dict(variant_of(row).settings))),
     }
     return {key: str(value) for key, value in address.items() if value}
+
+
+def _unless_first(format: str) -> str:
+    return "" if format == DEFAULT_FORMAT else format
 
 
 def leave_foreign() -> list[str]:

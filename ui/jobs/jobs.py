@@ -230,6 +230,6 @@ def _rename(job_id: str, key: str) -> None:
 
 
 def _delete(job: JobSummary) -> None:
-    if folds.unfold("Delete", f"delete-fold-{job.id}"):
+    if folds.unfold("Delete", f"delete-fold-{job.id}", "Keep it"):
         st.markdown(DELETE_SENTENCE)
         _button("Delete it", job, state.service().delete, "primary")

@@ -276,7 +276,7 @@ def _key(name: str) -> str:
 def _card(info: ModelInfo) -> None:
     with st.container(border=True, key=f"card-{info.name.replace('/', '-')}", gap="small"):
         st.checkbox(
-            Markdown("**{}**").format(info.title),
+            markdown(info.title),
             value=info.name in st.session_state[CHOSEN],
             key=_key(info.name),
             on_change=partial(_toggle, info.name),

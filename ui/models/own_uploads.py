@@ -91,7 +91,7 @@ def _address(upload: Upload) -> dict[str, str]:
 
 
 def _delete(upload: Upload) -> None:
-    if folds.unfold("Delete", f"delete-fold-{upload.token}"):
+    if folds.unfold("Delete", f"delete-fold-{upload.token}", "Keep it"):
         st.markdown(DELETE_SENTENCE)
         st.button(
             "Delete it",

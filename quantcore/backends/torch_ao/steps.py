@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quantcore import models
+from quantcore import models, wording
 from quantcore.backends.base import Recipe, Step, Toolchain
 from quantcore.backends.options import DynamicOptions, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import calibration, dynamic, graph, qconfigs, training
@@ -82,7 +82,7 @@ class Pretrained(TorchStep):
             return Support(
                 False,
                 f"No ready-quantized {subject.model.title} was made for {backend.title}.",
-                f"Use static or QAT instead, or choose {' or '.join(engines)}.",
+                f"Use static or QAT instead, or {wording.choice(engines)}.",
             )
         return Support(
             False,
