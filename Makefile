@@ -6,7 +6,8 @@ PORT ?= 8501
 HOST ?= 127.0.0.1
 export PYTHON ?= python3
 python := .venv/bin/python
-WORKERS ?= 2
+# More than cores: tests often wait for processes that they start.
+WORKERS ?= 3
 # The tests of a module share what they make, so a module runs in one process.
 side_by_side = $(python) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
