@@ -137,9 +137,9 @@ class MeasureSpec:
 
     def __post_init__(self) -> None:
         _require_whole(threads=self.threads, batch=self.batch, min_rounds=self.min_rounds)
-        for name, value in (("threads", self.threads), ("pictures a call", self.batch)):
+        for name, value in (("threads", self.threads), ("a batch", self.batch)):
             if not 1 <= value <= MAX_AT_ONCE:
-                reason = f"{value:,} {name} cannot be timed."
+                reason = f"{value:,} is out of range for {name}."
                 raise RequestError(reason, f"Take 1 to {MAX_AT_ONCE:,}.")
         if self.min_rounds < 2:
             raise RequestError(f"{self.min_rounds} rounds show no spread.", "Take 2 or more.")

@@ -421,7 +421,7 @@ def test_where_nothing_could_be_measured_the_exit_code_is_1(command: CommandLine
         (["compare", MODEL, "--calibration-images=0"], "Calibration needs pictures"),
         (["compare", MODEL, "--evaluation-images=0"], "measure nothing"),
         (["compare", MODEL, "--image-size=4"], "out of range"),
-        (["compare", MODEL, "--threads=0"], "Threads"),
+        (["compare", MODEL, "--threads=0"], "threads"),
         (["compare", MODEL, "--batch=0"], "batch"),
         (["compare", MODEL, "--qat-steps=0"], "cannot train 0 steps"),
         (["compare", MODEL, "--images=/no/such/folder"], "/no/such/folder"),

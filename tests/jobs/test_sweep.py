@@ -251,7 +251,7 @@ def test_pictures_lie_beside_the_file() -> None:
         ('backends = ["x68"]', "Did you mean 'x86'", "The backends are"),
         ("threads = true", "threads cannot be True", "a whole number"),
         ("threads = 1.5", "threads cannot be 1.5", r"threads = \[1, 2\]"),
-        ("threads = 0", "Threads", ""),
+        ("threads = 0", "threads", "Take 1"),
         ('batch = "big"', "batch cannot be 'big'", "a whole number"),
         ("image_size = 4", "out of range", "16 to 1,024"),
         ('image_size = "huge"', "image_size cannot be 'huge'", '"own", 96'),
