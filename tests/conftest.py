@@ -23,8 +23,10 @@ SEED = 20_231
 TESTS = Path(__file__).parent
 # Folders and files whose tests convert models, start workers, or kill them, for seconds each.
 SLOW = (
+    "api/test_model_file.py",
     "backends/test_new_backend.py",
     "browser/",
+    "cache/test_processes.py",
     "cache/test_remote.py",
     "cli/",
     "engine/test_latency.py",
@@ -39,11 +41,15 @@ SLOW = (
     "jobs/test_sweep.py",
     "jobs/test_terminal.py",
     "jobs/test_workers.py",
+    "models/test_torchvision_import.py",
     "playground/",
     "project/test_benchmarks.py",
+    "project/test_package.py",
+    "sandbox/lockdown/test_attacks.py",
     "sandbox/lockdown/test_lock.py",
     "service/",
     "untrusted/test_examine.py",
+    "untrusted/test_malformed.py",
     "untrusted/test_service.py",
     "workflows/",
 )

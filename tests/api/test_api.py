@@ -80,6 +80,7 @@ def test_a_table_has_the_rows_and_columns_of_the_csv() -> None:
     assert pd.api.types.is_numeric_dtype(measured.size_bytes)
 
 
+@pytest.mark.slow
 def test_the_example_compares_and_exports(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, EXAMPLE, *SMALLEST, f"--out={tmp_path / 'files'}"],

@@ -174,6 +174,7 @@ def set_up(
     )
 
 
+@pytest.mark.slow
 def test_set_up_installs_once_and_again_when_a_pin_changes(empty_project: Path) -> None:
     assert "Installed in" in set_up(empty_project, "dev").stdout
     # What tests need contains what the app needs, so that neither is left to install.
@@ -182,6 +183,7 @@ def test_set_up_installs_once_and_again_when_a_pin_changes(empty_project: Path) 
     assert "Installed in" in set_up(empty_project).stdout
 
 
+@pytest.mark.slow
 def test_an_installation_that_broke_off_is_not_taken_for_done(empty_project: Path) -> None:
     (empty_project / "requirements.txt").write_text("./no-such-package\n")
     broken = set_up(empty_project)
