@@ -6,7 +6,7 @@ from collections.abc import Container
 from sqlite3 import Connection, Row
 
 from quantcore.cache import Database
-from quantcore.jobs.effects import apply_effects, fail_waiting
+from quantcore.jobs.effects import apply_effects, fail_cell, fail_waiting
 from quantcore.jobs.records import Claim, Host, Location
 from quantcore.jobs.tables import (
     UNREADABLE,
@@ -224,11 +224,7 @@ def _give_up(db: Connection, number: int) -> None:
             remedy="Start the comparison again.",
             refused=False,
         )
-        db.execute(
-            "UPDATE cells SET state = ?, outcome = ?, row = ?, share = 1, ended = ?,"
-            " attempt_id = NULL WHERE job = ? AND cell_index = ?",
-            (*outcome_columns(row), time.time(), number, cell["cell_index"]),
-        )
+        fail_cell(db, number, cell["cell_index"], row)
     apply_effects(db, [number])
 
 

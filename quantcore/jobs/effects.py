@@ -46,7 +46,7 @@ def fail_waiting(
         request, variant = variants[cell["cell_index"]]
         if only is None or (request == only[0] and _is_measured_against(only[1], variant)):
             row = _failure_alike(cell["key"], request, variant, reason)
-            _fail(db, number, cell["cell_index"], row)
+            fail_cell(db, number, cell["cell_index"], row)
 
 
 def _failure_alike(key: str, request: CompareRequest, variant: Variant, reason: Failure) -> Failure:
@@ -91,9 +91,10 @@ def _variants(db: Connection, number: int) -> list[tuple[CompareRequest, Variant
     return cell_variants(text)
 
 
-def _fail(db: Connection, number: int, index: int, row: Failure) -> None:
+def fail_cell(db: Connection, number: int, index: int, row: Failure) -> None:
+    """End a cell with a failure, whether it waits or an attempt at it runs."""
     db.execute(
-        "UPDATE cells SET state = ?, outcome = ?, row = ?, share = 1, ended = ?"
-        " WHERE job = ? AND cell_index = ?",
+        "UPDATE cells SET state = ?, outcome = ?, row = ?, share = 1, ended = ?,"
+        " attempt_id = NULL WHERE job = ? AND cell_index = ?",
         (*outcome_columns(row), time.time(), number, index),
     )
