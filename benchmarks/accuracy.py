@@ -38,7 +38,7 @@ def _losses(
     name: str, images: int, limits: Mapping[Variant, float], settings: Settings
 ) -> Iterator[Figure | str]:
     # Latency is not the question here, so that little time goes into it.
-    brief = MeasureSpec(threads=settings.threads, min_rounds=2, time_budget_s=0.1)
+    brief = MeasureSpec(threads=settings.threads, starts=2, rounds=1, time_budget_s=0.1)
     request = plan(ModelSpec(name), images=ImageSpec(evaluation_images=images), measure=brief)
     comparison = compared(replace(request, variants=(FLOAT32, *limits)), settings)
     whole = _top1(comparison, FLOAT32)

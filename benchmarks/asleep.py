@@ -10,6 +10,7 @@ from quantcore.jobs import worker
 from quantcore.schema import (
     Artifact,
     CompareRequest,
+    Latency,
     Speedup,
     Variant,
     VariantResult,
@@ -23,8 +24,9 @@ STAGE_S = 0.25
 CELL_S = len(STAGES) * STAGE_S
 
 
-def sleep_through(job: CellContext, variant: Variant) -> VariantResult:
+def sleep_through(job: CellContext, variant: Variant, *, again: bool = False) -> VariantResult:
     """Report each stage, sleep as long as it is said to take, and answer with made-up figures."""
+    del again
     for index, stage in enumerate(STAGES):
         job.report(stage, index / len(STAGES))
         time.sleep(STAGE_S)
@@ -37,7 +39,7 @@ def fabricated_row(
 ) -> VariantResult:
     """Return a row that was never measured; another number gives other figures."""
     ratio = 1.0 if variant.backend is None else 1.5 + number % 17 / 10
-    samples = [7.0 / ratio * (1 + 0.01 * (index % 5)) for index in range(80)]
+    p50 = 7.0 / ratio
     return VariantResult(
         key=key,
         model=request.model.name,
@@ -49,7 +51,7 @@ def fabricated_row(
         image_size=64,
         artifact=Artifact(digest(key), 9_000_000 - 20_000 * number),
         state_dict_bytes=9_000_000,
-        latency_ms=metrics.latency(samples),
+        latency_ms=Latency(p50, 1.1 * p50, 0.98 * p50, 1.02 * p50, 6),
         speedup=Speedup(ratio, 0.98 * ratio, 1.02 * ratio, 6, settled=True),
         accuracy=metrics.accuracy(
             np.arange(2_000) % (20 + number % 7) > 0, np.ones(2_000, dtype=bool)

@@ -1,4 +1,4 @@
-"""Several files of one model timed in alternating rounds, each in a process of its own."""
+"""Several files of one model timed in turns, each in processes of its own."""
 
 import time
 from collections.abc import Mapping
@@ -8,9 +8,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from quantcore.engine import answer_rounds
+from quantcore.engine import answer_turns, time_model
+from quantcore.engine.time_model import TimeModel
 from quantcore.sandbox import ProcessPool
-from quantcore.schema import MeasureSpec
+from quantcore.schema import MeasureSpec, Turn
 
 TIMEOUT_S = 600.0
 # Worker threads of one process spin for some milliseconds after its last call; the next process
@@ -30,32 +31,34 @@ class Contender:
 
 
 def timed_in_turn(
-    pool: ProcessPool, contenders: Mapping[str, Contender], rounds: int
-) -> dict[str, list[list[float]]]:
-    """Return each contender's rounds, in milliseconds per call.
+    pool: ProcessPool, contenders: Mapping[str, Contender], starts: int, rounds: int
+) -> TimeModel:
+    """Return the times of all contenders, started several times.
 
     Who goes first changes from round to round.
     """
-    times: dict[str, list[list[float]]] = {name: [] for name in contenders}
-    with ExitStack() as stack:
-        children = {}
-        for name, each in contenders.items():
-            children[name] = stack.enter_context(pool.spawn(each.child, *each.arguments))
-            children[name].receive(timeout_s=TIMEOUT_S)
-        order = list(contenders)
-        for _ in range(rounds):
-            for name in order:
-                time.sleep(PAUSE_S)
-                children[name].send("round")
-                times[name].append(children[name].receive(timeout_s=TIMEOUT_S))
-            order = [*order[1:], order[0]]
-    return times
+    turns = []
+    for start in range(starts):
+        with ExitStack() as stack:
+            children = {}
+            for name, each in contenders.items():
+                children[name] = stack.enter_context(pool.spawn(each.child, *each.arguments))
+                children[name].receive(timeout_s=TIMEOUT_S)
+            order = list(contenders)
+            for index in range(rounds):
+                for name in order:
+                    time.sleep(PAUSE_S)
+                    children[name].send("turn")
+                    answer = children[name].receive(timeout_s=TIMEOUT_S)
+                    turns.append(Turn(name, start, index, **answer))
+                order = [*order[1:], order[0]]
+    return time_model.fit([turns])
 
 
 def run_onnx_child(
     connection: Connection, path: Path, image_size: int, measure: MeasureSpec
 ) -> str:
-    """Load an ONNX file in ONNX Runtime, then time rounds as `run_timed_child` does."""
+    """Load an ONNX file in ONNX Runtime, then take turns as `run_timed_child` does."""
     import numpy as np
     import onnxruntime
 
@@ -69,4 +72,4 @@ def run_onnx_child(
     def predict(batch: Any) -> Any:
         return session.run(None, {name: batch})
 
-    return answer_rounds(connection, predict, images, 0)
+    return answer_turns(connection, predict, images, 0)

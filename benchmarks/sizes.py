@@ -62,7 +62,7 @@ def _shortcut(
         return
     with cold_settings() as settings:
         images = ImageSpec(evaluation_images=evaluation_images)
-        brief = MeasureSpec(threads=settings.threads, min_rounds=2, time_budget_s=0.1)
+        brief = MeasureSpec(threads=settings.threads, starts=2, rounds=1, time_budget_s=0.1)
         request = plan(ModelSpec(TRAINED), ["static"], ["qnnpack"], options, images, brief)
         comparison = compared(request, settings)
         with (

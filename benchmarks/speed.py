@@ -7,7 +7,8 @@ from pathlib import Path
 from benchmarks.app import Workshop, cold_settings
 from benchmarks.contenders import ONNX_CHILD, TORCH_CHILD, Contender, timed_in_turn
 from benchmarks.lines import Figure, at_least, note, shown
-from quantcore.engine import TimedFile, metrics, plan
+from quantcore.engine import TimedFile, plan
+from quantcore.engine.time_model import TimeModel
 from quantcore.schema import MeasureSpec, ModelSpec, Speedup, current_environment
 from quantcore.settings import Settings, physical_cores
 
@@ -16,8 +17,7 @@ LIMITS = {"mobilenet_v2": 2.5, "resnet18": 3.5, "resnet50": 3.5}
 SIZE_LIMIT = 3.5
 IMAGE_SIZE = 224
 THREADS = 2
-ROUNDS = 25
-TARGET_INTERVAL = 0.05
+STARTS, ROUNDS = 5, 5
 # The backends made for servers; the best of them on this machine is held against the limit.
 BACKENDS = ("x86", "fbgemm", "onednn")
 FLOAT, ORT_FLOAT, ORT_INT8 = "float32", "ONNX Runtime float", "ONNX Runtime int8"
@@ -45,18 +45,18 @@ def lines(
 
 @dataclass(frozen=True)
 class Race:
-    """The result of one architecture: bytes of the app's files, milliseconds of every round."""
+    """The result of one architecture: bytes of the app's files, and every contender's times."""
 
     size_bytes: Mapping[str, int]
-    times: Mapping[str, list[list[float]]]
+    times: TimeModel
 
     def p50(self, name: str) -> float:
         """Return a contender's median latency in milliseconds."""
-        return metrics.latency([sample for each in self.times[name] for sample in each]).p50
+        return self.times.latency(name).p50
 
     def speedup(self, name: str) -> Speedup:
         """Return how many times faster than float32 a contender is."""
-        return metrics.speedup(self.times[FLOAT], self.times[name], TARGET_INTERVAL)
+        return self.times.speedup(name, FLOAT)
 
 
 def _run(
@@ -77,14 +77,14 @@ def _run(
             for name, file in files.items()
         }
         contenders |= _peer(workshop, spec.name, settings.data, measure)
-        times = timed_in_turn(workshop.pool, contenders, rounds)
+        times = timed_in_turn(workshop.pool, contenders, STARTS, rounds)
     return Race({name: file.artifact.size_bytes for name, file in files.items()}, times)
 
 
 def _figures(architecture: str, limit: float, race: Race) -> Iterator[Figure | str]:
-    for name in race.times:
+    for name in race.times.index:
         yield shown(f"{architecture}, {name}: latency p50", race.p50(name), "ms")
-    ratios = {name: race.speedup(name) for name in race.times if name != FLOAT}
+    ratios = {name: race.speedup(name) for name in race.times.index if name != FLOAT}
     for name, ratio in ratios.items():
         yield note(f"{architecture}, {name}: {_ratio(ratio)}")
     best = max(ratios.keys() & set(BACKENDS), key=lambda name: ratios[name].ratio)

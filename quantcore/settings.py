@@ -11,8 +11,10 @@ import psutil
 from quantcore.errors import RequestError
 
 DEFAULT_QUOTA_GB = 10.0
-DEFAULT_TIME_BUDGET_S = 10.0
+DEFAULT_TIME_BUDGET_S = 20.0
 DEFAULT_TIMEOUT_S = 3_600.0
+DEFAULT_SMALLEST_PERCENT = 2.0
+DEFAULT_SMALLEST_POINTS = 0.1
 MEMORY_SHARE = 0.8
 DEFAULT_UPLOAD_MB = 1_000.0
 DEFAULT_UPLOAD_DAYS = 7.0
@@ -53,6 +55,10 @@ class Settings:
             address fsspec knows, `s3://bucket/folder`; None where they do.
         shared_jobs: what somebody else's comparison allows who has its link
             (`QUANTCORE_SHARED_JOBS`): `read-only` or `open`.
+        smallest_percent: percent by which size or time must differ to count
+            (`QUANTCORE_SMALLEST_PERCENT`).
+        smallest_points: percentage points by which accuracy must differ to count
+            (`QUANTCORE_SMALLEST_POINTS`).
         upload_mb: megabytes (10^6 bytes) one upload may have (`QUANTCORE_UPLOAD_MB`).
         upload_days: days after which an upload goes, with all it produced
             (`QUANTCORE_UPLOAD_DAYS`).
@@ -67,6 +73,8 @@ class Settings:
     timeout_s: float = DEFAULT_TIMEOUT_S
     artifacts: str | None = None
     shared_jobs: str = SHARED_JOBS[0]
+    smallest_percent: float = DEFAULT_SMALLEST_PERCENT
+    smallest_points: float = DEFAULT_SMALLEST_POINTS
     upload_mb: float = DEFAULT_UPLOAD_MB
     upload_days: float = DEFAULT_UPLOAD_DAYS
 
@@ -92,6 +100,12 @@ class Settings:
             timeout_s=_positive_number(env, "QUANTCORE_TIMEOUT_S", DEFAULT_TIMEOUT_S),
             artifacts=env.get("QUANTCORE_ARTIFACTS") or None,
             shared_jobs=_one_of(env, "QUANTCORE_SHARED_JOBS", SHARED_JOBS),
+            smallest_percent=_positive_number(
+                env, "QUANTCORE_SMALLEST_PERCENT", DEFAULT_SMALLEST_PERCENT
+            ),
+            smallest_points=_positive_number(
+                env, "QUANTCORE_SMALLEST_POINTS", DEFAULT_SMALLEST_POINTS
+            ),
             upload_mb=_positive_number(env, "QUANTCORE_UPLOAD_MB", DEFAULT_UPLOAD_MB),
             upload_days=_positive_number(env, "QUANTCORE_UPLOAD_DAYS", DEFAULT_UPLOAD_DAYS),
         )

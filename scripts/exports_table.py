@@ -87,7 +87,7 @@ def _cell(
     images: int,
 ) -> VerificationReport | str:
     # How fast a file is stands on its card; here few rounds do.
-    measure = MeasureSpec(threads=settings.threads, min_rounds=2)
+    measure = MeasureSpec(threads=settings.threads, starts=3)
     spec = exports.planned(model, variant, name, measure=measure, count=images)
     job = CellContext(spec.request, settings, store, pool, lambda _stage, _share: None, never_stop)
     try:

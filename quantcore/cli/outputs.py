@@ -12,6 +12,7 @@ from quantcore import report
 from quantcore.decide import Budgets
 from quantcore.errors import RequestError
 from quantcore.schema import Comparison, picked
+from quantcore.settings import Settings
 
 STDOUT = "-"
 # What `--budget` takes: the name of the limit, and the unit its number is in.
@@ -114,7 +115,7 @@ def budgets(texts: Sequence[str]) -> Budgets:
         if field in limits:
             raise RequestError(f"{name.strip()} has two budgets.", "Give one.")
         limits[field] = unit * _number(text, number)
-    return Budgets(**limits)
+    return Budgets.of(limits, Settings.from_env())
 
 
 def _number(text: str, number: str) -> float:

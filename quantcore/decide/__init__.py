@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 
-from quantcore.decide.budgets import KINDS, Budgets, Estimate, broken_budgets
+from quantcore.decide.budgets import KINDS, Budgets, Estimate, Smallest, broken_budgets
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.differences import ClassChange, Disagreement
 from quantcore.decide.evidence import Evidence, weigh
@@ -30,6 +30,7 @@ __all__ = [
     "Other",
     "Promise",
     "ReferenceGroup",
+    "Smallest",
     "Verdict",
     "best_floats",
     "bounds",
@@ -55,7 +56,9 @@ def decide(
     correctness: Correctness | None = None,
 ) -> Verdict:
     """Return the verdict on a whole comparison: `recommend(weigh(...), budgets)`."""
-    return recommend(weigh(comparison.results, correctness), budgets)
+    limits = budgets or Budgets()
+    evidence = weigh(comparison.results, correctness, limits.smallest)
+    return recommend(evidence, limits, comparison.missing)
 
 
 def bounds(candidates: Sequence[Candidate]) -> dict[str, tuple[float, float]]:

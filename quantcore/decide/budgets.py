@@ -1,12 +1,39 @@
 """Limits a product has to keep, and whether a candidate keeps them."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from quantcore import wording
 from quantcore.errors import RequestError
+from quantcore.settings import Settings
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest differences that count; what differs by less is called equal.
+
+    Attributes:
+        share: of size and of time, 0.02 is 2 %.
+        points: percentage points of top-1.
+    """
+
+    share: float = 0.02
+    points: float = 0.1
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Smallest":
+        """Return those that a process's settings ask for."""
+        return cls(settings.smallest_percent / 100, settings.smallest_points)
+
+    @property
+    def sentence(self) -> str:
+        """Return them in words."""
+        return (
+            f"Differences below {wording.percent(self.share, 0)} in size and time and "
+            f"{wording.points(self.points)} of accuracy do not count."
+        )
 
 
 @dataclass(frozen=True)
@@ -18,12 +45,14 @@ class Budgets:
         latency_ms: median milliseconds per call.
         accuracy_lost_points: percentage points of top-1 below float32; negative asks for a gain.
         peak_memory_bytes: resident bytes above the runtime's own.
+        smallest: the differences that count at all.
     """
 
     size_bytes: float | None = None
     latency_ms: float | None = None
     accuracy_lost_points: float | None = None
     peak_memory_bytes: float | None = None
+    smallest: Smallest = field(default_factory=Smallest)
 
     def __post_init__(self) -> None:
         for name, limit in self.limits().items():
@@ -33,9 +62,19 @@ class Budgets:
                     "Give a number above zero, or leave it out.",
                 )
 
+    @classmethod
+    def of(cls, limits: Mapping[str, float], settings: Settings) -> "Budgets":
+        """Return the limits of these names, with the differences that a process's settings count.
+
+        Raises:
+            RequestError: a limit that cannot be met.
+        """
+        named: dict[str, Any] = dict(limits)
+        return cls(**named, smallest=Smallest.of(settings))
+
     def limits(self) -> dict[str, float]:
         """Return the budgets that are set, by name, in the order they are evaluated."""
-        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
+        pairs = ((name, getattr(self, name)) for name in KINDS)
         return {name: float(limit) for name, limit in pairs if limit is not None}
 
 

@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from quantcore.decide.budgets import POINT_COST, Estimate, exactly
+from quantcore.decide.budgets import POINT_COST, Estimate, Smallest, exactly
 from quantcore.decide.labels import labels
 from quantcore.decide.paired import Correctness, difference, discordant
 from quantcore.decide.reference_groups import evaluated_alike, reference_group, references
-from quantcore.decide.timing import latency_errors
+from quantcore.decide.timing import drift, latency_errors
 from quantcore.engine import Z_95
-from quantcore.schema import VariantResult
+from quantcore.schema import Speedup, VariantResult
 
 # Halving the file is worth as much as being 1.4 times faster.
 SIZE_WEIGHT = 0.5
@@ -27,8 +27,10 @@ class Candidate:
         at_most: the accuracy lost is a bound from the agreement with float32, not a measurement.
         size_ratio: bytes of its group's reference over its own; None without a reference.
         reference: key of its group's reference, if there is one.
-        score: how much it gains, on a logarithmic scale. It depends on this row and its
-            reference alone, so that no third row changes which of two comes first.
+        score: how much it gains, on a logarithmic scale; what is not sure or too little to
+            matter counts for nothing. It depends on this row and its reference alone, so that no
+            third row changes which of two comes first.
+        gains: it is surely smaller, faster or more accurate than float32, by enough to matter.
     """
 
     row: VariantResult
@@ -38,6 +40,7 @@ class Candidate:
     size_ratio: float | None
     reference: str | None
     score: float
+    gains: bool
 
     @property
     def key(self) -> str:
@@ -55,11 +58,14 @@ class Candidate:
         return self.figures.get("accuracy_lost_points")
 
 
-def candidates(rows: Sequence[VariantResult], right: Correctness) -> list[Candidate]:
+def candidates(
+    rows: Sequence[VariantResult], right: Correctness, smallest: Smallest
+) -> list[Candidate]:
     """Return the rows as candidates, each against the reference of its group."""
     names, group_references = labels(rows), references(rows)
     own_scores = [
-        _candidate(row, group_references.get(row.key), names[row.key], right) for row in rows
+        _candidate(row, group_references.get(row.key), names[row.key], right, smallest)
+        for row in rows
     ]
     if len({reference_group(row) for row in rows}) <= 1:
         return own_scores
@@ -72,7 +78,11 @@ def candidates(rows: Sequence[VariantResult], right: Correctness) -> list[Candid
 
 
 def _candidate(
-    row: VariantResult, reference: VariantResult | None, label: str, right: Correctness
+    row: VariantResult,
+    reference: VariantResult | None,
+    label: str,
+    right: Correctness,
+    smallest: Smallest,
 ) -> Candidate:
     lost, at_most = _lost(row, reference, right)
     ratio = reference.artifact.size_bytes / row.artifact.size_bytes if reference else None
@@ -83,11 +93,31 @@ def _candidate(
     }
     if lost:
         figures["accuracy_lost_points"] = lost
-    score = math.log(row.speedup.ratio) + SIZE_WEIGHT * math.log(ratio or 1.0)
-    score -= POINT_COST * (lost.value if lost else 0.0)
+    faster = _sure(row.speedup.ratio, smallest) if _is_known(row.speedup) else 0.0
+    smaller, lost_points = _sure(ratio or 1.0, smallest), _sure_loss(lost, smallest)
+    score = faster + SIZE_WEIGHT * smaller - POINT_COST * lost_points
     bonus = WORTHWHILE if row.is_float else 0.0
     key = reference.key if reference else None
-    return Candidate(row, label, figures, at_most, ratio, key, score + bonus)
+    gains = faster > 0 or smaller > 0 or lost_points < 0
+    return Candidate(row, label, figures, at_most, ratio, key, score + bonus, gains)
+
+
+def _is_known(speedup: Speedup) -> bool:
+    """Return whether it is sure which of the two is faster."""
+    return not speedup.low <= 1.0 <= speedup.high
+
+
+def _sure(ratio: float, smallest: Smallest) -> float:
+    """Return the logarithm of a ratio; 0 where it is too little to matter."""
+    logarithm = math.log(ratio)
+    return logarithm if abs(logarithm) >= math.log1p(smallest.share) else 0.0
+
+
+def _sure_loss(lost: Estimate | None, smallest: Smallest) -> float:
+    """Return the points lost as measured, but points gained only where they are sure."""
+    if lost is None or (lost.value < 0 <= lost.high) or abs(lost.value) < smallest.points:
+        return 0.0
+    return lost.value
 
 
 def preference(candidate: Candidate) -> tuple[float, int, float, str]:
@@ -104,7 +134,8 @@ def _absolute(
     So a small model in float may come before a large one in 8 bits. Accuracy counts only where all
     are evaluated `alike`. Its milliseconds, no longer read beside one float32, get an `error`.
     """
-    base, p50, spread = reference or one.row, one.row.latency_ms.p50, math.exp(Z_95 * error)
+    base, p50 = reference or one.row, one.row.latency_ms.p50
+    spread = math.exp(Z_95 * math.hypot(error, drift(one.row)))
     # Milliseconds times speed-up is what a float32 that has no row took meanwhile.
     float_ms = reference.latency_ms.p50 if reference else p50 * one.row.speedup.ratio
     worth = -math.log(float_ms) - SIZE_WEIGHT * math.log(base.artifact.size_bytes)
@@ -115,9 +146,10 @@ def _absolute(
 
 
 def _latency(row: VariantResult) -> Estimate:
-    """Return the median latency, with the relative interval of the speed-up."""
-    p50, speed = row.latency_ms.p50, row.speedup
-    return Estimate(p50, p50 * speed.ratio / speed.high, p50 * speed.ratio / speed.low)
+    latency = row.latency_ms
+    if latency.low <= 0:
+        return exactly(latency.p50)
+    return Estimate(latency.p50, latency.low, latency.high)
 
 
 def _lost(

@@ -1,8 +1,9 @@
 """Evidence: the candidates of a comparison, and the differences between them that are real.
 
-Size is exact; latency and accuracy count as different only where `paired` finds them so. Each row
-is compared with the reference of its group; between models, image sizes, threads and batches,
-milliseconds, bytes and accuracy stand by themselves.
+Size is exact; latency and accuracy count as different only where `paired` finds them so, and
+nothing does that differs too little to matter. Each row is compared with the reference of its
+group; between models, image sizes, threads and batches, milliseconds, bytes and accuracy stand by
+themselves.
 """
 
 import math
@@ -13,8 +14,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from quantcore.decide.budgets import Smallest
 from quantcore.decide.candidates import Candidate, candidates, preference
-from quantcore.decide.paired import ALPHA, Correctness, discordant, real_differences
+from quantcore.decide.paired import ALPHA, Correctness, differences, discordant
 from quantcore.decide.reference_groups import (
     Floats,
     Matrix,
@@ -22,7 +24,7 @@ from quantcore.decide.reference_groups import (
     reference_group,
     timed_alike,
 )
-from quantcore.decide.speed import against_best, has_several_floats
+from quantcore.decide.speed import against_best, best_floats, has_several_floats
 from quantcore.engine import metrics
 from quantcore.schema import VariantResult
 
@@ -42,9 +44,11 @@ class Evidence:
         images: pictures that each one's accuracy is measured on, `[K]`; 0 where there is none.
         only_i: pictures only the first of two gets right, `[K, K]`; estimated without answers
             picture by picture.
-        z: the normal quantile a difference has to reach after correction for the number of pairs.
+        z: the normal quantile a difference has to reach.
         several: there is more than one reference group.
         several_floats: speed-ups are over the best of several float32 rows.
+        best_float: key of the fastest float32 of each candidate's group; None without one.
+        smallest: the differences that count.
     """
 
     candidates: tuple[Candidate, ...]
@@ -59,12 +63,17 @@ class Evidence:
     z: float
     several: bool
     several_floats: bool
+    best_float: tuple[str | None, ...]
+    smallest: Smallest
+
+    def index(self, key: str | None) -> int | None:
+        """Return the index of the candidate of this key; None where there is none."""
+        indices = (j for j, candidate in enumerate(self.candidates) if candidate.key == key)
+        return None if key is None else next(indices, None)
 
     def reference(self, i: int) -> int | None:
         """Return the index of the reference of a candidate's group."""
-        key = self.candidates[i].reference
-        indices = (j for j, candidate in enumerate(self.candidates) if candidate.key == key)
-        return None if key is None else next(indices, None)
+        return self.index(self.candidates[i].reference)
 
     def comparable(self, i: int, j: int) -> bool:
         """Return whether the two can be compared in everything."""
@@ -97,7 +106,11 @@ class Evidence:
         return max(1, math.ceil(needed) - images)
 
 
-def weigh(rows: Sequence[VariantResult], correctness: Correctness | None = None) -> Evidence:
+def weigh(
+    rows: Sequence[VariantResult],
+    correctness: Correctness | None = None,
+    smallest: Smallest | None = None,
+) -> Evidence:
     """Return the candidates of one comparison and the real differences between them.
 
     Args:
@@ -106,17 +119,19 @@ def weigh(rows: Sequence[VariantResult], correctness: Correctness | None = None)
             for all; the rows' own answers by default. Where it is missing, the agreement
             with float32 bounds on how many pictures two rows can differ; where that is missing too,
             their errors count as independent. Both err on the side of calling a tie.
+        smallest: the differences that count; None takes the usual ones.
     """
+    smallest = smallest or Smallest()
     right = {**_own_answers(rows), **(correctness or {})}
-    ordered = sorted(candidates(against_best(rows), right), key=preference)
+    ordered = sorted(candidates(against_best(rows), right, smallest), key=preference)
     ordered_rows = [candidate.row for candidate in ordered]
     only_i, images = discordant(ordered_rows, right)
-    faster, more_accurate = real_differences(ordered_rows, only_i)
+    faster, more_accurate = differences(ordered_rows, only_i, smallest)
     sizes = np.array([row.artifact.size_bytes for row in ordered_rows], dtype=np.float64)
-    smaller = sizes[:, None] < sizes[None, :]
+    smaller = sizes[:, None] * (1 + smallest.share) <= sizes[None, :]
     better = smaller | faster | more_accurate
     ahead = np.triu(np.ones(smaller.shape, dtype=bool), 1)
-    pairs = max(1, len(ordered_rows) * (len(ordered_rows) - 1))
+    best = best_floats(ordered_rows)
     timed, evaluated = timed_alike(ordered_rows), evaluated_alike(ordered_rows)
     return Evidence(
         candidates=tuple(ordered),
@@ -128,9 +143,14 @@ def weigh(rows: Sequence[VariantResult], correctness: Correctness | None = None)
         evaluated_alike=evaluated,
         only_i=only_i,
         images=images,
-        z=NormalDist().inv_cdf(1 - ALPHA / pairs / 2),
+        z=NormalDist().inv_cdf(1 - ALPHA / 2),
         several=len({reference_group(row) for row in ordered_rows}) > 1,
         several_floats=has_several_floats(rows),
+        best_float=tuple(
+            fastest.key if (fastest := best.get(reference_group(row))) else None
+            for row in ordered_rows
+        ),
+        smallest=smallest,
     )
 
 

@@ -1,8 +1,8 @@
 """Paired comparison of variants: which differences in latency and accuracy are real.
 
-Latency is compared by the intervals of the paired ratios, accuracy by McNemar's exact test on the
-same pictures. All pairs of one comparison are one family, corrected by Holm's method, so that a
-comparison without any real difference claims one at most one time in twenty.
+Latency is compared by the intervals of the time model, accuracy by McNemar's exact test on the same
+pictures. All pairs of one comparison are one family, in which at most one in twenty of the
+differences claimed is wrong. A difference counts only where it is large enough to matter, too.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcore.decide.budgets import Estimate
+from quantcore.decide.budgets import Estimate, Smallest
 from quantcore.decide.reference_groups import Floats, Matrix, evaluated_on, same_float
 from quantcore.decide.timing import lead
 from quantcore.engine import metrics
@@ -86,27 +86,37 @@ def _by_agreement(rows: Sequence[VariantResult], images: int) -> Floats:
     return np.where(same_float(rows), apart[:, None] + apart[None, :], math.inf)
 
 
-def real_differences(rows: Sequence[VariantResult], only_i: Floats) -> tuple[Matrix, Matrix]:
-    """Return the pairs of rows of which the first is faster, or more accurate, `[K, K]` (Holm)."""
+def differences(
+    rows: Sequence[VariantResult], only_i: Floats, smallest: Smallest
+) -> tuple[Matrix, Matrix]:
+    """Return the pairs of rows of which the first is faster, or more accurate, `[K, K]`.
+
+    Only differences that are real and matter.
+    """
     upper = np.triu_indices(len(rows), 1)
     fewest = [(int(only_i[i, j]), int(only_i[j, i])) for i, j in zip(*upper, strict=True)]
     mcnemar = np.array([metrics.mcnemar_counts(min(pair), max(pair)) for pair in fewest])
     ahead, p = lead(rows)
     latency = p[upper]
-    real = holm(np.concatenate((latency, mcnemar)))
+    real = discoveries(np.concatenate((latency, mcnemar)))
     faster, accurate = np.zeros(only_i.shape, bool), np.zeros(only_i.shape, bool)
     faster[upper], accurate[upper] = real[: len(latency)], real[len(latency) :]
     faster, accurate = faster | faster.T, accurate | accurate.T
-    return faster & (ahead > 0), accurate & (only_i > only_i.T)
+    top1 = np.array([row.accuracy.top1 if row.accuracy else 0.0 for row in rows])
+    points = 100 * (top1[:, None] - top1[None, :])
+    return (
+        faster & (ahead >= math.log1p(smallest.share)),
+        accurate & (only_i > only_i.T) & (points >= smallest.points),
+    )
 
 
-def holm(p: NDArray[np.float64], alpha: float = ALPHA) -> Matrix:
-    """Return which hypotheses are rejected, with at most `alpha` chance of a wrong rejection.
+def discoveries(p: NDArray[np.float64], alpha: float = ALPHA) -> Matrix:
+    """Return which hypotheses are rejected; of these, at most a share `alpha` wrongly.
 
-    Holm, A simple sequentially rejective multiple test procedure (1979).
+    Benjamini and Hochberg, Controlling the false discovery rate (1995).
     """
     order = np.argsort(p, kind="stable")
-    passed = p[order] <= alpha / np.arange(len(p), 0, -1)
+    passed = np.flatnonzero(p[order] <= alpha * np.arange(1, len(p) + 1) / max(1, len(p)))
     rejected = np.zeros(len(p), dtype=bool)
-    rejected[order[: int(np.argmin(passed)) if not passed.all() else len(p)]] = True
+    rejected[order[: passed[-1] + 1 if passed.size else 0]] = True
     return rejected

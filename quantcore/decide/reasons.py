@@ -7,8 +7,10 @@ from quantcore import wording
 from quantcore.decide.budgets import Budgets, broken_budgets, over
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
-from quantcore.decide.reference_groups import reference_group
 from quantcore.schema import TORCH_FLOAT
+
+# More memory than float32's, as a share and in bytes, that is worth a word.
+MEMORY_SHARE, MIN_MEMORY_BYTES = 0.1, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -25,19 +27,39 @@ class Other:
 def describe(evidence: Evidence, i: int) -> str:
     """Return candidate `i` against its float32: '3.5× smaller (2.7 MB), 2.6× faster (2.7 ms), …'.
 
-    Among several models or sizes, one in float is described by its own figures.
+    What it is worse in stands behind a 'but'. Among several models or sizes, one in float is
+    described by its own figures.
     """
     one = evidence.candidates[i]
     if one.size_ratio is None or (evidence.several and one.is_float):
         return _alone(one)
-    size, latency = one.row.artifact.size_bytes, one.row.latency_ms.p50
-    parts = (
-        f"{wording.smaller(one.size_ratio)} ({wording.megabytes(size)})",
-        _speed(evidence, one, wording.milliseconds(latency)),
-        _accuracy(evidence, i),
-    )
+    size, speed = one.row.artifact.size_bytes, one.row.speedup
+    latency = wording.milliseconds(one.row.latency_ms.p50)
+    parts = {
+        f"{_size(evidence, one.size_ratio)} ({wording.megabytes(size)})": one.size_ratio < 1,
+        _speed(evidence, one, latency): speed.high < 1,
+        _accuracy(evidence, i): one.lost is not None and one.lost.value >= evidence.smallest.points,
+        _memory(evidence, i): True,
+    }
+    better = ", ".join(part for part, is_worse in parts.items() if part and not is_worse)
+    worse = wording.joined([part for part, is_worse in parts.items() if part and is_worse] or [""])
     against = "against its own float32 " if evidence.several else ""
-    return against + ", ".join(parts)
+    return against + ", but ".join(filter(None, (better, worse)))
+
+
+def _size(evidence: Evidence, ratio: float) -> str:
+    counts = max(ratio, 1 / ratio) >= 1 + evidence.smallest.share
+    return wording.smaller(ratio if counts else 1.0)
+
+
+def _memory(evidence: Evidence, i: int) -> str:
+    """Return how much more memory it takes than float32, where that is worth a word."""
+    one, reference = evidence.candidates[i].row, evidence.reference(i)
+    base = one if reference is None else evidence.candidates[reference].row
+    more = one.peak_memory_bytes - base.peak_memory_bytes
+    if more < MEMORY_SHARE * base.peak_memory_bytes or more < MIN_MEMORY_BYTES:
+        return ""
+    return f"{wording.megabytes(more)} more memory"
 
 
 def _speed(evidence: Evidence, one: Candidate, latency: str) -> str:
@@ -45,9 +67,17 @@ def _speed(evidence: Evidence, one: Candidate, latency: str) -> str:
     ratio, other = one.row.speedup.ratio, "the best float32"
     if one.is_float and TORCH_FLOAT in one.row.speedups:
         ratio, other = one.row.speedups[TORCH_FLOAT].ratio, "torch's float32"
-    faster = wording.faster(ratio)
+    faster = _speed_in_words(evidence, one, ratio)
     than = f"{'' if faster.startswith('as ') else ' than'} {other}"
     return f"{faster} ({latency}){than if evidence.several_floats else ''}"
+
+
+def _speed_in_words(evidence: Evidence, one: Candidate, ratio: float) -> str:
+    """Return a speed ratio in words; one that is not sure, or does not count, is 'as fast'."""
+    speed = one.row.speedup
+    is_sure = one.is_float or not speed.low <= 1.0 <= speed.high
+    counts = max(ratio, 1 / ratio) >= 1 + evidence.smallest.share
+    return wording.faster(ratio if is_sure and counts else 1.0)
 
 
 def _alone(one: Candidate) -> str:
@@ -64,10 +94,12 @@ def _accuracy(evidence: Evidence, i: int) -> str:
         return "accuracy unknown"
     if one.at_most:
         return f"at most {wording.accurate(one.lost.value)}" if one.lost.value else "same classes"
-    tie = evidence.tie_in_accuracy(i, reference)
+    on = f" on {wording.count(int(evidence.images[i]), 'picture')}"
     loss = wording.accurate(one.lost.value)
-    noise = tie and loss != wording.accurate(0)
-    return f"{loss} (a tie on these {evidence.images[i]:,} images)" if noise else loss
+    if loss == wording.accurate(0):
+        return loss + on
+    tie = evidence.tie_in_accuracy(i, reference)
+    return f"{loss} (a tie{on})" if tie else loss + on
 
 
 def others(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tuple[Other, ...]:
@@ -110,7 +142,7 @@ def _beaten(evidence: Evidence, i: int, by: int) -> str:
 def _tie(evidence: Evidence, best: int, i: int, more: int | None) -> str:
     label = evidence.candidates[best].label
     if not evidence.tie_in_accuracy(best, i):
-        return f"A tie with {label}: equal in size, and in latency within the noise."
+        return f"A tie with {label}: no difference in size or latency counts."
     settle = (
         "so far both are right equally often"
         if more is None
@@ -164,7 +196,5 @@ def _advantages(evidence: Evidence, i: int, j: int, reverse: bool = False) -> li
 
 
 def _speed_ratio(one: Candidate, other: Candidate) -> float:
-    """Return how many times faster `one` is: by speed-ups where one float32 stood by both."""
-    if reference_group(one.row) == reference_group(other.row):
-        return one.row.speedup.ratio / other.row.speedup.ratio
+    """Return how many times faster `one` is."""
     return other.row.latency_ms.p50 / one.row.latency_ms.p50

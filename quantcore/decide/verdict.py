@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from quantcore import wording
 from quantcore.decide.budgets import KINDS, Budgets, broken_budgets, too_close
 from quantcore.decide.candidates import Candidate
+from quantcore.decide.doubts import cannot_win, doubts
 from quantcore.decide.evidence import Evidence
 from quantcore.decide.reasons import Other, describe, others
-from quantcore.schema import RANDOM, VariantResult
+from quantcore.decide.timing import drift
+from quantcore.schema import VariantResult
 
 NEAREST = 3
 
@@ -29,8 +31,9 @@ class Verdict:
 
     Attributes:
         ship: the row to ship; None where nothing qualifies or nothing was measured.
-        headline: `Ship static on x86`, `Keep float32`, `Nothing keeps these budgets`. Among several
-            models or sizes, the row's name says which.
+        headline: `Ship static on x86`, `Keep float32`, `Nothing keeps these budgets`, behind `So
+            far (2 of 6)` while more is measured. Among several models or sizes, the row's name
+            says which.
         reason: the rest of the sentence.
         qualifying: rows whose estimates keep every budget, best first.
         front: qualifying rows that no qualifying row really beats.
@@ -58,29 +61,64 @@ class Verdict:
         return f"{self.headline}: {self.reason}."
 
 
-def recommend(evidence: Evidence, budgets: Budgets | None = None) -> Verdict:
+def recommend(evidence: Evidence, budgets: Budgets | None = None, missing: int = 0) -> Verdict:
     """Return the verdict under these budgets.
 
     A budget tests the estimate. Of the rows that keep them all, the one ships that gains most
-    over float32 for what it loses; which of two comes first never depends on a third.
+    over float32 for what it loses; which of two comes first never depends on a third. A variant
+    ships only where it is surely better than the best float32 in something, and was timed on a
+    quiet machine; else float32 stays.
+
+    Args:
+        evidence: of the rows measured.
+        budgets: limits; none by default.
+        missing: variants that are still to be measured.
     """
     limits = budgets or Budgets()
     kept = [i for i, c in enumerate(evidence.candidates) if not broken_budgets(c.figures, limits)]
-    best = kept[0] if kept else None
-    headline, reason = _sentence(evidence, kept, limits)
+    best = _best(evidence, kept)
+    # What ships comes first of all that the rest is held against.
+    kept = kept if best is None else [best, *(i for i in kept if i != best)]
+    headline, reason = _sentence(evidence, kept, best, limits)
     keys = [candidate.key for candidate in evidence.candidates]
     return Verdict(
         ship=None if best is None else keys[best],
-        headline=headline,
+        headline=_so_far(headline, len(keys), missing),
         reason=reason,
         qualifying=tuple(keys[i] for i in kept),
         front=tuple(keys[i] for i in kept if not evidence.beats[kept, i].any()),
-        ties=tuple(keys[i] for i in kept if i != best and evidence.tie(best or 0, i)),
+        ties=() if best is None else tuple(keys[i] for i in _ties(evidence, best, kept)),
         close=tuple(c.key for c in evidence.candidates if _is_close(c, limits)),
-        others=others(evidence, kept, limits),
+        others=others(evidence, kept, limits) if best is not None or not kept else (),
         misses=() if kept else _misses(evidence.candidates, limits),
-        caveats=_caveats(evidence, best, limits),
+        caveats=_caveats(evidence, best, kept, limits),
     )
+
+
+def _best(evidence: Evidence, kept: Sequence[int]) -> int | None:
+    """Return the first of those kept that may win; None where there is nothing to compare."""
+    if len(evidence.candidates) < 2:
+        return None
+    return next((i for i in kept if _may_win(evidence, i, kept)), None)
+
+
+def _may_win(evidence: Evidence, i: int, kept: Sequence[int]) -> bool:
+    """Return whether a row is surely better than the best float32 in something that counts.
+
+    That need not be where float32 breaks a budget.
+    """
+    one, base = evidence.candidates[i], evidence.index(evidence.best_float[i])
+    if cannot_win(one.row):
+        return False
+    if one.is_float or base is None or base not in kept:
+        return True
+    return one.gains
+
+
+def _so_far(headline: str, measured: int, missing: int) -> str:
+    if not missing or not measured:
+        return headline
+    return f"So far ({measured} of {measured + missing}): {headline[:1].lower()}{headline[1:]}"
 
 
 def _is_close(candidate: Candidate, limits: Budgets) -> bool:
@@ -96,25 +134,39 @@ def nearest_in_8_bits(evidence: Evidence, verdict: Verdict) -> VariantResult | N
     return next(ships, quantized[0] if quantized else None)
 
 
-def _sentence(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tuple[str, str]:
+def _sentence(
+    evidence: Evidence, kept: Sequence[int], best: int | None, budgets: Budgets
+) -> tuple[str, str]:
     if not evidence.candidates:
         return "Nothing was measured", "see below what went wrong and what to do"
+    if len(evidence.candidates) == 1:
+        (only,) = evidence.candidates
+        return "No verdict from one row", f"only {only.label} was measured"
     if not kept:
         nearest = _misses(evidence.candidates, budgets)[0]
         return "Nothing keeps these budgets", nearest.sentence.rstrip(".")
-    best = evidence.candidates[kept[0]]
-    if best.is_float and best.row.backend is None and not evidence.several:
+    if best is None:
+        first = evidence.candidates[kept[0]]
+        why = cannot_win(first.row) or "none is surely better than float32 in anything"
+        return (
+            "No verdict yet",
+            f"of those that keep these budgets, {first.label} is first, but {why}",
+        )
+    one = evidence.candidates[best]
+    if one.is_float and one.row.backend is None and not evidence.several:
         return "Keep float32", _why_float(evidence, kept)
-    return f"Ship {best.label}", describe(evidence, kept[0])
+    return f"Ship {one.label}", describe(evidence, best)
 
 
 def _why_float(evidence: Evidence, kept: Sequence[int]) -> str:
-    if len(evidence.candidates) == 1:
-        return "no variant was measured beside it"
     if len(kept) == 1:
         return "no variant keeps these budgets"
-    nearest = evidence.candidates[kept[1]]
-    gains = describe(evidence, kept[1])
+    rest = sorted(kept[1:])
+    nearest = evidence.candidates[rest[0]]
+    gains = describe(evidence, rest[0])
+    why = cannot_win(nearest.row)
+    if why:
+        return f"{nearest.label} may be better, but {why}; it is {gains}"
     return f"no variant gains enough for what it costs; the nearest, {nearest.label}, is {gains}"
 
 
@@ -147,7 +199,9 @@ def _miss(one: Candidate, budgets: Budgets) -> Miss:
     return Miss(one.key, one.label, relax, sentence)
 
 
-def _caveats(evidence: Evidence, best: int | None, budgets: Budgets) -> tuple[str, ...]:
+def _caveats(
+    evidence: Evidence, best: int | None, kept: Sequence[int], budgets: Budgets
+) -> tuple[str, ...]:
     if not evidence.candidates:
         return ()
     if not any(c.is_float for c in evidence.candidates):
@@ -158,52 +212,60 @@ def _caveats(evidence: Evidence, best: int | None, budgets: Budgets) -> tuple[st
         general = []
     if best is None:
         return tuple(general)
-    one = evidence.candidates[best]
     apart = _apart(evidence) if evidence.several else []
-    return (*general, *_unknown(one, budgets), *apart, *_doubts(one, budgets))
+    return (
+        *general,
+        *doubts(evidence, best, budgets),
+        *_held_back(evidence, best, kept),
+        *_tied(evidence, best, kept),
+        *apart,
+    )
+
+
+def _tied(evidence: Evidence, best: int, kept: Sequence[int]) -> list[str]:
+    """Return which other variants are as good, and what little speaks for the one named."""
+    ties = _ties(evidence, best, kept)
+    if not ties:
+        return []
+    one, other = evidence.candidates[best], evidence.candidates[ties[0]]
+    if len(ties) > 1:
+        names = wording.some([evidence.candidates[i].label for i in ties])
+        return [f"A tie between {one.label} and {wording.count(len(ties), 'other')}: {names}."]
+    bytes_more = other.row.artifact.size_bytes - one.row.artifact.size_bytes
+    if not bytes_more:
+        return [f"A tie between {one.label} and {other.label}: either will do."]
+    little = f"{wording.megabytes(abs(bytes_more))} {'smaller' if bytes_more > 0 else 'larger'}"
+    return [f"A tie between {one.label} and {other.label}: {one.label} is {little}."]
+
+
+def _ties(evidence: Evidence, best: int, kept: Sequence[int]) -> list[int]:
+    return [i for i in kept if i != best and evidence.tie(best, i)]
+
+
+def _held_back(evidence: Evidence, best: int, kept: Sequence[int]) -> list[str]:
+    """Return the rows that would come before the one named, had they been measured better."""
+    before = [i for i in kept if i < best and cannot_win(evidence.candidates[i].row)]
+    return [
+        f"{wording.capital(evidence.candidates[i].label)} may be better, but "
+        f"{cannot_win(evidence.candidates[i].row)}."
+        for i in before
+    ]
+
+
+def _drifts(evidence: Evidence) -> float:
+    return max(drift(candidate.row) for candidate in evidence.candidates)
 
 
 def _apart(evidence: Evidence) -> list[str]:
-    """Return notes on what is not compared between rows."""
+    """Return notes on what is not compared between rows, and on what is compared less surely."""
     notes = {
         "Models and image sizes that are not evaluated on the same pictures are compared in size "
         "and latency only.": not evidence.evaluated_alike.all(),
         "Latency is of a whole call, so different batches are not compared; the shortest call "
         "comes first.": not evidence.timed_alike.all(),
+        "Models, image sizes and numbers of threads were timed at different moments, between which "
+        f"the machine may have become {wording.percent(_drifts(evidence), 0)} faster or slower.": (
+            True
+        ),
     }
     return [note for note, holds in notes.items() if holds]
-
-
-def _unknown(one: Candidate, budgets: Budgets) -> list[str]:
-    """Return notes on an unknown accuracy of the row to ship."""
-    if one.row.accuracy is not None or (one.is_float and not one.row.model.endswith(RANDOM)):
-        return []
-    if one.row.model.endswith(RANDOM):
-        notes = ["Its accuracy is unknown, since the weights are random: size and latency decide."]
-    elif one.row.agreement is None:
-        notes = ["Its accuracy is unknown, since the pictures carry no labels."]
-    else:
-        share = wording.digits(100 * one.row.agreement, 3)
-        notes = [
-            "Its accuracy is unknown, since the pictures carry no labels; "
-            f"it names the same class as float32 on {share} % of them."
-        ]
-    untested = budgets.accuracy_lost_points is not None and one.lost is None
-    return [*notes, "The accuracy budget could not be tested."] if untested else notes
-
-
-def _doubts(one: Candidate, budgets: Budgets) -> list[str]:
-    limits = budgets.limits()
-    doubts = [
-        f"Too close to call: its {KINDS[name].figure} lies between "
-        f"{KINDS[name].text(one.figures[name].low)} and {KINDS[name].text(one.figures[name].high)},"
-        f" and the budget is {KINDS[name].text(limits[name])}."
-        for name in too_close(one.figures, budgets)
-    ]
-    speed = one.row.speedup
-    if not speed.settled and not one.is_float:
-        low, high = wording.digits(speed.low), wording.digits(speed.high)
-        doubts.append(f"Its speed-up did not settle: it lies between {low}× and {high}×.")
-    if one.row.machine_busy:
-        doubts.append("The machine was busy while it was timed.")
-    return doubts

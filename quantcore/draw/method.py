@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from quantcore import wording
+from quantcore.engine import time_model
 from quantcore.schema import Comparison
 
 
@@ -26,10 +27,13 @@ def _how(comparison: Comparison) -> Sequence[tuple[str, str]]:
         (
             "Latency",
             f"{_counted(batches, 'image')} a call at {sides or 'the model’s own size'}, "
-            f"{_counted(threads, 'thread')}, after a warm-up. Rounds of calls alternate "
-            f"with float32’s, at least {measure.min_rounds}, until the speed-up is known to "
-            f"±{100 * measure.target_interval:.0f} % or {measure.time_budget_s:.0f} s are over; "
-            "then it says “unsettled”.",
+            f"{_counted(threads, 'thread')}, after a warm-up. Each file is started "
+            f"{measure.starts} times; in every start it takes turns with float32 and the first "
+            f"variant, {wording.count(measure.rounds, 'round')} of them, on the same cores. Rounds "
+            "in which the processor was slowed down by others are repeated; where that does not "
+            "help, the row says “machine was busy”. All milliseconds and speed-ups come from one "
+            "fit to these calls, and their 95 % intervals from the spread between starts; a "
+            f"speed-up known less well than ±{100 * time_model.SETTLED:.0f} % is “unsettled”.",
         ),
         (
             "float32",

@@ -5,7 +5,7 @@ from quantcore.engine.keys import FLOAT32, image_size
 from quantcore.engine.latency import (
     TimedFile,
     Timing,
-    answer_rounds,
+    answer_turns,
     time_in_turns,
 )
 from quantcore.engine.metrics import GUESSES, Z_95, top_guesses
@@ -20,6 +20,7 @@ from quantcore.engine.pipeline import (
 from quantcore.engine.predict import evaluation_logits, load_logits, store_logits
 from quantcore.engine.predictions import SHIPPED, logits_of
 from quantcore.engine.suggestions import suggested_variants, variant_of
+from quantcore.engine.together import timed_together
 
 __all__ = [
     "FLOAT32",
@@ -32,7 +33,7 @@ __all__ = [
     "Conversion",
     "TimedFile",
     "Timing",
-    "answer_rounds",
+    "answer_turns",
     "cached_results",
     "cell_key",
     "context",
@@ -59,6 +60,8 @@ __all__ = [
     "suggested_variants",
     "suggestions",
     "time_in_turns",
+    "time_model",
+    "timed_together",
     "top_guesses",
     "variant_of",
 ]

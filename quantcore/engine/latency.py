@@ -1,35 +1,40 @@
-"""Time one artifact against the float artifacts, in alternating rounds.
+"""Time one artifact in turns with others, through several starts of all their processes.
 
-Each lives in a child process of its own, idle while the others run, so that whatever slows the
-machine slows all alike and the ratio of a round stays true. Returns raw samples; what
-they mean is for `metrics` to say.
+Every start of a process has a level of its own, so a file is started several times. In each start
+the files take turns, round by round, on the same cores, idle while the others run. Turns in which
+the processor was disturbed are repeated. Returns every turn; what they mean is for `time_model` to
+say.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-import psutil
-from pydantic import Field, PositiveFloat, TypeAdapter
+from pydantic import PositiveFloat, TypeAdapter
 
 from quantcore.backends import runtime
-from quantcore.engine import metrics
+from quantcore.engine import processor
+from quantcore.engine.time_model import MIN_QUIET_STARTS
 from quantcore.formats import Predictor, file_format
 from quantcore.sandbox import Child, ProcessPool, Progress, ShouldStop, Watch, not_an_answer
-from quantcore.schema import Latency, MeasureSpec, Options, Speedup
+from quantcore.schema import MeasureSpec, Options, Steadying, Turn
 
-T = TypeVar("T")
-ROUND_S = 0.12
-MIN_CALLS_A_ROUND = 3
-WARM_UP_S = 0.15
+TURN_S = 0.03
+MIN_CALLS_A_TURN, MAX_CALLS_A_TURN = 3, 16
+# The first calls of a turn find the caches filled by the file before; they are not recorded.
+TURN_WARM_UP_S = 0.004
+WARM_UP_S = 0.1
 MIN_WARM_UP_CALLS = 6
-# Others' use of the processor above which a measurement is marked: a quarter of one core.
-BUSY_CORES = 0.25
+# Disturbed rounds that are repeated in one start, and disturbed starts in all.
+MAX_REPEATED_ROUNDS = 5
+MAX_REPEATED_STARTS = 3
+# Somebody else's burst of work is often over after this time.
+PAUSE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -62,146 +67,181 @@ class TimedFile:
 
 @dataclass(frozen=True)
 class Timing:
-    """Raw result of timing one file in turns with others; memory in bytes.
+    """Raw result of timing one file in turns with others; memory in bytes."""
 
-    `speedups` are over each of the others, in their order.
-    """
-
-    latency_ms: Latency
-    speedups: tuple[Speedup, ...]
-    rounds: int
+    turns: tuple[Turn, ...]
     peak_memory_bytes: int
     memory_baseline_bytes: int
-    machine_busy: bool
+    steadying: Steadying
 
-    @property
-    def itself(self) -> Speedup:
-        """Return the speed-up over itself, from as many rounds."""
-        return Speedup(1.0, 1.0, 1.0, self.rounds, settled=True)
 
-    @property
-    def speedup(self) -> Speedup:
-        """Return the speed-up over the first of the others; over itself where it ran alone."""
-        return self.speedups[0] if self.speedups else self.itself
+@dataclass(frozen=True)
+class _Spell:
+    """One turn as its child reports it: whether it was disturbed shows in `pace_ms` and `waited`.
+
+    Its fields are those of `Turn`.
+    """
+
+    pace_ms: PositiveFloat
+    waited: float
+    samples_ms: tuple[PositiveFloat, ...]
+
+
+_SPELL = TypeAdapter(_Spell)
+_MEMORY = TypeAdapter(tuple[int, int])
+_PACE = TypeAdapter(PositiveFloat)
+# What this process has seen of its machine, whichever files it timed.
+_PACES = processor.Paces()
 
 
 def time_in_turns(
     pool: ProcessPool,
-    subject: TimedFile,
-    references: Sequence[TimedFile],
+    files: dict[str, TimedFile],
     measure: MeasureSpec,
     watch: Watch,
     should_stop: ShouldStop,
 ) -> Timing:
-    """Return the subject's latency, memory, and speed-up over each reference.
+    """Return every turn of some files, and the memory that the first of them takes.
 
-    Rounds alternate until every speed-up's interval is as narrow as asked or the time is used up.
+    Args:
+        pool: that starts their processes.
+        files: by the name that their turns bear, the file in question first.
+        measure: starts, rounds, threads, and the time after which nothing is repeated.
+        watch: told how far it is.
+        should_stop: asked at every turn.
 
     Raises:
         ChildDiedError: one of the processes died.
         CancelledError: `should_stop` said so.
     """
-    with ExitStack() as stack:
-        children = [
-            stack.enter_context(_timed_child(pool, each, measure))
-            for each in (*references, subject)
-        ]
-        for child in children:
-            child.receive(should_stop=should_stop)
-        with _busy_meter([child.pid for child in children]) as busy:
-            rounds, speedups = _rounds(children, measure, watch, should_stop)
-        peak_bytes, baseline_bytes = _memory(children[-1], should_stop)
-    samples = [sample for each in rounds for sample in each]
-    latency = metrics.latency(samples)
-    return Timing(latency, speedups, len(rounds), peak_bytes, baseline_bytes, busy())
+    race = _Race(pool, files, measure, watch, should_stop)
+    while not race.is_over:
+        race.start()
+    return race.timing()
 
 
-def _rounds(
-    children: Sequence[Child], measure: MeasureSpec, watch: Watch, should_stop: ShouldStop
-) -> tuple[list[list[float]], tuple[Speedup, ...]]:
-    """Return the last child's milliseconds by round, and its speed-up over each of the others."""
-    rounds: list[list[list[float]]] = [[] for _ in children]
-    started = time.monotonic()
-    while True:
-        done = len(rounds[0])
+class _Race:
+    """Starts of the same files, until enough of them were undisturbed."""
+
+    def __init__(
+        self,
+        pool: ProcessPool,
+        files: dict[str, TimedFile],
+        measure: MeasureSpec,
+        watch: Watch,
+        should_stop: ShouldStop,
+    ) -> None:
+        self._pool = pool
+        self._files = files
+        self._measure = measure
+        self._watch = watch
+        self._should_stop = should_stop
+        self._began = time.monotonic()
+        self._turns: list[Turn] = []
+        self._starts = 0
+        self._quiet_starts = 0
+        self._memory = 0, 0
+        self._cores: list[int] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether there are starts enough, or no time for more than what must be."""
+        wanted = self._measure.starts
+        if self._quiet_starts >= wanted or self._starts >= wanted + MAX_REPEATED_STARTS:
+            return True
+        return self._is_late and self._starts >= min(wanted, MIN_QUIET_STARTS)
+
+    @property
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._began > self._measure.time_budget_s
+
+    def timing(self) -> Timing:
+        """Return what was measured."""
+        return Timing(tuple(self._turns), *self._memory, processor.steadying(self._cores))
+
+    def start(self) -> None:
+        """Start all files, and let them take turns until enough rounds were undisturbed."""
+        with ExitStack() as stack:
+            children = {
+                name: stack.enter_context(self._child(file)) for name, file in self._files.items()
+            }
+            for child in children.values():
+                child.receive(should_stop=self._should_stop)
+            self._settle(children)
+            quiet = self._rounds(children)
+            if not self._starts:
+                first = next(iter(children.values()))
+                self._memory = self._ask(first, "memory", _MEMORY)
+        self._starts += 1
+        self._quiet_starts += quiet >= self._measure.rounds
+        share = max(self._quiet_starts, self._starts - 1) / self._measure.starts
+        self._watch(Progress("timing", min(0.95, share)))
+
+    def _rounds(self, children: dict[str, Child]) -> int:
+        """Take turns, and return how many rounds were undisturbed."""
+        wanted, quiet, done = self._measure.rounds, 0, 0
+        while quiet < wanted and done < wanted + MAX_REPEATED_ROUNDS:
+            turns = self._round(children, done)
+            self._turns += turns
+            done += 1
+            disturbed = sum(not _is_quiet(turn) for turn in turns)
+            if not disturbed:
+                quiet += 1
+            elif self._is_late:
+                break
+            else:
+                self._settle(children)
+        return quiet
+
+    def _round(self, children: dict[str, Child], index: int) -> list[Turn]:
         # The order changes from round to round, so that no file always finds the caches warm.
-        for index in _order(len(children), done):
-            rounds[index].append(_samples(children[index], should_stop))
-        done += 1
-        spent = time.monotonic() - started
-        watch(Progress("timing", min(0.95, max(done / (done + 2), spent / measure.time_budget_s))))
-        if done < measure.min_rounds:
-            continue
-        *others, own = rounds
-        speedups = tuple(
-            metrics.speedup(each, own, measure.target_interval, measure.min_rounds)
-            for each in others
-        )
-        if all(each.settled for each in speedups) or spent > measure.time_budget_s:
-            return own, speedups
+        names = list(children) if index % 2 == 0 else list(children)[::-1]
+        return [
+            Turn(name, self._starts, index, spell.pace_ms, spell.waited, spell.samples_ms)
+            for name in names
+            for spell in [self._ask(children[name], "turn", _SPELL)]
+        ]
+
+    def _settle(self, children: dict[str, Child]) -> None:
+        """Move all to the cores that nobody slows down; where all are slow, wait a little."""
+        every = processor.cores()
+        first = next(iter(children.values()))
+        if self._measure.threads < len(every):
+            paces = {}
+            for core in every[: max(processor.MAX_CORES_TRIED, self._measure.threads)]:
+                processor.pin(first.pid, [core])
+                paces[core] = self._ask(first, "pace", _PACE)
+            self._cores = sorted(paces, key=paces.__getitem__)[: self._measure.threads]
+            pace = max(paces[core] for core in self._cores)
+        else:
+            self._cores = []
+            pace = self._ask(first, "pace", _PACE)
+        for child in children.values():
+            processor.pin(child.pid, self._cores)
+        if not _PACES.is_quiet(pace) and not self._is_late:
+            time.sleep(PAUSE_S)
+
+    def _ask(self, child: Child, question: str, answer: TypeAdapter[Any]) -> Any:
+        child.send(question)
+        reply = child.receive(should_stop=self._should_stop)
+        try:
+            return answer.validate_python(reply)
+        except ValueError as error:
+            raise not_an_answer() from error
+
+    @contextmanager
+    def _child(self, file: TimedFile) -> Iterator[Child]:
+        function = "quantcore.engine.latency:run_timed_child"
+        with self._pool.spawn(function, file, self._measure, reads=(file.path,)) as child:
+            yield child
 
 
-def _order(count: int, round_index: int) -> list[int]:
-    """Return in which order the children take their turns: forwards, then backwards."""
-    indices = list(range(count))
-    return indices if round_index % 2 == 0 else indices[::-1]
-
-
-def _samples(child: Child, should_stop: ShouldStop) -> list[float]:
-    """Return the milliseconds of one round's calls."""
-    child.send("round")
-    return _valid(_SAMPLES, child.receive(should_stop=should_stop))
-
-
-def _memory(child: Child, should_stop: ShouldStop) -> tuple[int, int]:
-    """Return peak and baseline in bytes."""
-    child.send("memory")
-    return _valid(_MEMORY, child.receive(should_stop=should_stop))
-
-
-def _valid(adapter: TypeAdapter[T], answer: Any) -> T:
-    try:
-        return adapter.validate_python(answer)
-    except ValueError as error:
-        raise not_an_answer() from error
-
-
-_SAMPLES = TypeAdapter(Annotated[list[PositiveFloat], Field(min_length=1)])
-_MEMORY = TypeAdapter(tuple[int, int])
-
-
-@contextmanager
-def _timed_child(pool: ProcessPool, subject: TimedFile, measure: MeasureSpec) -> Iterator[Child]:
-    function = "quantcore.engine.latency:run_timed_child"
-    with pool.spawn(function, subject, measure, reads=(subject.path,)) as child:
-        yield child
-
-
-@contextmanager
-def _busy_meter(pids: Sequence[int]) -> Iterator[Any]:
-    """Yield a function that returns, after the block, whether other processes were busy."""
-    processes = [psutil.Process(pid) for pid in pids]
-    before = _used_s(), sum(_cpu_s(each) for each in processes), time.monotonic()
-    verdict: list[bool] = []
-    yield lambda: verdict[0]
-    elapsed = time.monotonic() - before[2]
-    ours = sum(_cpu_s(each) for each in processes) - before[1]
-    others = _used_s() - before[0] - ours
-    verdict.append(others > BUSY_CORES * elapsed)
-
-
-def _used_s() -> float:
-    times = psutil.cpu_times()
-    return float(times.user + times.nice + times.system)
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+def _is_quiet(turn: Turn) -> bool:
+    return _PACES.is_quiet(turn.pace_ms) and turn.waited <= processor.MAX_WAITED
 
 
 def run_timed_child(connection: Connection, subject: TimedFile, measure: MeasureSpec) -> str:
-    """Load the file in this child, warm it up, then time a round whenever the parent asks."""
+    """Load the file in this child, warm it up, then take a turn whenever the parent asks."""
     import torch
 
     for name in subject.modules:
@@ -211,36 +251,52 @@ def run_timed_child(connection: Connection, subject: TimedFile, measure: Measure
     predictor = subject.loaded(measure.threads)
     side = subject.image_size
     images = torch.randn(measure.batch, 3, side, side, generator=torch.Generator().manual_seed(0))
-    return answer_rounds(connection, predictor, images, baseline_bytes)
+    return answer_turns(connection, predictor, images, baseline_bytes)
 
 
-def answer_rounds(
+def answer_turns(
     connection: Connection, predictor: Callable[[Any], Any], images: Any, baseline_bytes: int
 ) -> str:
-    """Warm up, then answer every `round` with its milliseconds, and `memory` with bytes."""
-    calls = _warm_up(predictor, images)
+    """Warm up, then answer every `turn` with its calls, `pace` with ms, and `memory` with bytes."""
+    typical_s = _warm_up(predictor, images)
+    answers: dict[str, Callable[[], Any]] = {
+        "turn": lambda: _spell(predictor, images, typical_s),
+        "pace": processor.pace_ms,
+        "memory": lambda: (_status_bytes("VmHWM") - baseline_bytes, baseline_bytes),
+    }
     connection.send("ready")
     while (command := connection.recv()) != "stop":
-        if command == "round":
-            connection.send(_round(predictor, images, calls))
-        else:
-            connection.send((_status_bytes("VmHWM") - baseline_bytes, baseline_bytes))
+        connection.send(answers[command]())
     return "stopped"
 
 
-def _warm_up(predictor: Any, images: Any) -> int:
-    """Call until kernels and caches have settled; return the calls that fill one round."""
+def _warm_up(predictor: Any, images: Any) -> float:
+    """Call until kernels and caches have settled; return the seconds of a typical call."""
     samples: list[float] = []
     started = time.perf_counter()
     while len(samples) < MIN_WARM_UP_CALLS or time.perf_counter() - started < WARM_UP_S:
-        samples += _round(predictor, images, 1)
-    typical_s = sorted(samples[len(samples) // 2 :])[len(samples) // 4] / 1_000
-    return max(MIN_CALLS_A_ROUND, round(ROUND_S / typical_s))
+        samples += _calls(predictor, images, 1)
+    return sorted(samples[len(samples) // 2 :])[len(samples) // 4] / 1_000
 
 
-def _round(predictor: Any, images: Any, calls: int) -> list[float]:
+def _spell(predictor: Any, images: Any, typical_s: float) -> dict[str, Any]:
+    """Return one turn: the pace before and after, how long it waited, and its calls."""
+    _calls(predictor, images, max(1, round(TURN_WARM_UP_S / typical_s)))
+    count = min(MAX_CALLS_A_TURN, max(MIN_CALLS_A_TURN, round(TURN_S / typical_s)))
+    before, waited, began = processor.pace_ms(), processor.waited_ns(), time.perf_counter_ns()
+    samples = _calls(predictor, images, count)
+    elapsed = time.perf_counter_ns() - began
+    waited = processor.waited_ns() - waited
+    return {
+        "pace_ms": round(max(before, processor.pace_ms()), 4),
+        "waited": round(max(0.0, waited / elapsed), 4),
+        "samples_ms": samples,
+    }
+
+
+def _calls(predictor: Any, images: Any, count: int) -> list[float]:
     samples = []
-    for _ in range(calls):
+    for _ in range(count):
         started = time.perf_counter_ns()
         predictor(images)
         samples.append(round((time.perf_counter_ns() - started) / 1e6, 5))

@@ -14,79 +14,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantcore.errors import QuantcoreError
-from quantcore.schema import Accuracy, Guess, Latency, Speedup
+from quantcore.schema import Accuracy, Guess, Named
 
 CONFIDENCE = 0.95
 Z_95 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-# Share of rounds cut from each end before averaging: of five rounds, the best and the worst.
-TRIM = 0.2
+# A normal distribution's standard deviation over its median distance from the middle.
+DEVIATION_PER_DISTANCE = 1.4826
 # Classes named in an answer to one picture.
 GUESSES = 5
 
 
-def latency(samples_ms: Sequence[float]) -> Latency:
-    """Return median and 90th percentile of the samples, and the samples, in milliseconds.
-
-    Raises:
-        ValueError: there are no samples.
-    """
-    if len(samples_ms) == 0:
-        raise ValueError("latency takes at least one sample")
-    p50, p90 = np.percentile(samples_ms, [50, 90])
-    return Latency(float(p50), float(p90), tuple(float(sample) for sample in samples_ms))
+def median_and_p90(samples: Sequence[float]) -> tuple[float, float]:
+    """Return the median and the 90th percentile of a few samples, faster than numpy does."""
+    ordered, last = sorted(samples), len(samples) - 1
+    low, part = divmod(0.9 * last, 1)
+    p90 = ordered[int(low)] + part * (ordered[min(last, int(low) + 1)] - ordered[int(low)])
+    return (ordered[last // 2] + ordered[(last + 1) // 2]) / 2, p90
 
 
-def speedup(
-    float_rounds: Sequence[Sequence[float]],
-    rounds: Sequence[Sequence[float]],
-    target: float,
-    min_rounds: int = 2,
-) -> Speedup:
-    """Return how many times faster `rounds` are than the float rounds they alternated with.
-
-    Each round gives one ratio, median float time over median variant time, so what slows a whole
-    round down cancels. The ratios' logarithms are averaged without the best and worst fifth, with
-    the interval that belongs to a trimmed mean (Tukey and McLaughlin 1963: winsorized variance,
-    Student's t on what was kept). From five rounds on, one disturbed round moves neither ratio nor
-    interval far; two disturbed the same way widen the interval, as they should. The price is an
-    honest one: on quiet rounds the interval is wider than that of a plain mean.
-
-    Args:
-        float_rounds: per round, the float32 times, any unit.
-        rounds: per round, the variant's times, in the same unit.
-        target: relative half width of the interval at which the ratio counts as settled.
-        min_rounds: rounds without which it is never settled.
-
-    Raises:
-        ValueError: fewer than two rounds, unpaired rounds, or an empty round.
-    """
-    if len(rounds) < 2 or len(float_rounds) != len(rounds):
-        raise ValueError("speedup takes at least two rounds, each paired with a float round")
-    centre, half = _trimmed_mean(np.log(_medians(float_rounds) / _medians(rounds)))
-    ratio, low, high = math.exp(centre), math.exp(centre - half), math.exp(centre + half)
-    narrow = (high - low) / 2 <= target * ratio
-    return Speedup(ratio, low, high, len(rounds), narrow and len(rounds) >= min_rounds)
-
-
-def _medians(rounds: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    medians = np.array([np.median(times) if len(times) else 0.0 for times in rounds])
-    if not (medians > 0).all():
-        raise ValueError("every round takes at least one time, and times are above zero")
-    return medians
-
-
-def _trimmed_mean(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the mean of the middle values and the half width of its interval."""
-    ordered, cut = np.sort(values), int(TRIM * len(values))
-    kept = ordered[cut : len(ordered) - cut]
-    winsorized = np.clip(ordered, kept[0], kept[-1])
-    error = winsorized.std(ddof=1) * math.sqrt(len(values)) / len(kept)
-    return float(kept.mean()), float(student_t(degrees(len(values))) * error)
-
-
-def degrees(rounds: int) -> int:
-    """Return the degrees of freedom of the interval that `speedup` gives for that many rounds."""
-    return rounds - 2 * int(TRIM * rounds) - 1
+def deviation(distances: ArrayLike) -> float:
+    """Return the standard deviation of errors, from their median distance from zero."""
+    return DEVIATION_PER_DISTANCE * float(np.median(np.abs(np.asarray(distances))))
 
 
 @cache
@@ -158,7 +106,14 @@ def accuracy(predicted: ArrayLike, labels: ArrayLike) -> Accuracy:
     right, images = classes == truth, len(truth)
     count = int(right.sum())
     interval = wilson(count, images)
-    return Accuracy(count / images if images else 0.0, images, *interval, _packed(right))
+    chance = float(np.unique(truth, return_counts=True)[1].max()) / images
+    return Accuracy(count / images, images, *interval, _packed(right), chance)
+
+
+def named(logits: ArrayLike) -> Named:
+    """Return how many classes logits `[N, classes]` name, and how often the one named most."""
+    counts = np.unique(np.asarray(logits).argmax(axis=1), return_counts=True)[1]
+    return Named(len(counts), float(counts.max() / counts.sum()))
 
 
 def softmax(logits: ArrayLike) -> NDArray[np.float64]:

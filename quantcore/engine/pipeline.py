@@ -8,9 +8,11 @@ an interrupted comparison goes on where it stopped.
 import os
 import tempfile
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -23,9 +25,11 @@ from quantcore.engine.keys import FLOAT32
 from quantcore.engine.latency import TimedFile, Timing, time_in_turns
 from quantcore.engine.predict import load_logits
 from quantcore.engine.stages import Evaluation
+from quantcore.engine.together import timed_together
 from quantcore.errors import (
     CancelledError,
     ChildDiedError,
+    DamagedArtifactError,
     QuantcoreError,
     UnsupportedError,
 )
@@ -33,10 +37,10 @@ from quantcore.images import load_labels
 from quantcore.models import find, weights_are_here
 from quantcore.schema import (
     TORCH_FLOAT,
-    Accuracy,
     CompareRequest,
     Environment,
     Failure,
+    Latency,
     Speedup,
     Variant,
     VariantResult,
@@ -58,21 +62,28 @@ MACHINE_LOCK = Path(tempfile.gettempdir()) / f"quantcore-measures-{os.getuid()}.
 _RESULT = TypeAdapter(VariantResult)
 
 
-def run_cell(context: CellContext, variant: Variant) -> VariantResult | Failure:
+def run_cell(
+    context: CellContext, variant: Variant, *, again: bool = False
+) -> VariantResult | Failure:
     """Return the cell's figures, or why there are none. Only a cancelled cell raises.
+
+    Args:
+        context: of the cell.
+        variant: the cell.
+        again: measure it though it was measured before.
 
     Raises:
         CancelledError: `should_stop` said so.
     """
     try:
-        return _cached_or_measured(context, variant)
+        return _cached_or_measured(context, variant, again)
     except CancelledError:
         raise
     except Exception as error:
         return failure(context.request, variant, error)
 
 
-def _cached_or_measured(context: CellContext, variant: Variant) -> VariantResult:
+def _cached_or_measured(context: CellContext, variant: Variant, again: bool) -> VariantResult:
     """Return the cell's figures; if another process measures them now, wait for its result."""
     context.report("waiting for this machine", 0.0)
     # Nothing runs beside a measurement, whichever worker or server of this machine asks for it.
@@ -82,7 +93,8 @@ def _cached_or_measured(context: CellContext, variant: Variant) -> VariantResult
             cell_key(context.request, variant), check=lambda: raise_if_cancelled(context)
         ),
     ):
-        cached = cached_results(context.store, context.request, only=(variant,))
+        only = () if again else (variant,)
+        cached = cached_results(context.store, context.request, only=only)
         return cached[variant] if variant in cached else _measured(context, variant)
 
 
@@ -216,32 +228,37 @@ def _time(
     conversion: Conversion,
     floats: Mapping[Variant, Conversion],
 ) -> Timing:
-    """Return the file's time in turns with the float32 files, each in its own runtime."""
+    """Return the turns of the file, the float32 files, and another variant's, each in its runtime.
+
+    That other variant, the first of the comparison, ties variants to each other more closely than
+    float32 does, whose speed depends more on what else the machine's memory does.
+    """
     size = keys.image_size(context.request, find(context.request.model))
-    others = {each: converted for each, converted in floats.items() if each != variant}
-    digests = [converted.artifact.sha256 for converted in (conversion, *others.values())]
+    digests = {conversion.artifact.sha256: variant.backend}
+    digests |= {each.artifact.sha256: other.backend for other, each in floats.items()}
+    digests |= _tie(context, variant)
     with context.store.using(*digests) as paths:
-        subject, *references = (
-            TimedFile(path, each.backend, size)
-            for path, each in zip(paths, (variant, *others), strict=True)
-        )
+        files = {
+            sha256: TimedFile(path, backend, size)
+            for path, (sha256, backend) in zip(paths, digests.items(), strict=True)
+        }
         watch = context.watch(0.75, 1.0)
         return time_in_turns(
-            context.pool, subject, references, context.request.measure, watch, context.should_stop
+            context.pool, files, context.request.measure, watch, context.should_stop
         )
 
 
-def _speedups(
-    variant: Variant, floats: Iterable[Variant], timing: Timing
-) -> tuple[Speedup, dict[str, Speedup]]:
-    """Return the speed-up over the variant's own float32, and over each by its backend's name."""
-    measured = iter(timing.speedups)
-    named = {
-        each.backend or TORCH_FLOAT: timing.itself if each == variant else next(measured)
-        for each in floats
-    }
-    own = runtime(variant.backend).float_backend or TORCH_FLOAT
-    return named[own], named
+def _tie(context: CellContext, variant: Variant) -> dict[str, str | None]:
+    """Return the file of the first variant that was measured, with its backend; if it is here."""
+    others = tuple(v for v in context.request.variants if not v.is_float and v != variant)
+    measured = cached_results(context.store, context.request, only=others)
+    for each in others:
+        if each in measured:
+            # Its file may have made room for others.
+            with suppress(DamagedArtifactError):
+                context.store.path(measured[each].artifact.sha256)
+                return {measured[each].artifact.sha256: each.backend}
+    return {}
 
 
 def _result(
@@ -250,14 +267,12 @@ def _result(
     conversion: Conversion,
     evaluations: Mapping[Variant, Evaluation],
     timing: Timing,
-    floats: Iterable[Variant],
+    floats: Mapping[Variant, Conversion],
 ) -> VariantResult:
     request = context.request
     info = find(request.model)
     evaluation = evaluations[variant]
-    accuracy, agreement, sqnr_db, images = _fidelity(context, evaluation, evaluations[FLOAT32])
-    speedup, speedups = _speedups(variant, floats, timing)
-    return VariantResult(
+    row = VariantResult(
         key=keys.result_key(request, variant, current_environment()),
         model=request.model.name,
         workflow=variant.workflow,
@@ -268,40 +283,45 @@ def _result(
         image_size=keys.image_size(request, info),
         artifact=conversion.artifact,
         state_dict_bytes=conversion.state_dict_bytes,
-        latency_ms=timing.latency_ms,
-        speedup=speedup,
-        speedups=speedups,
-        accuracy=accuracy,
-        agreement=agreement,
-        sqnr_db=sqnr_db,
-        fidelity_images=images,
+        latency_ms=Latency(0.0, 0.0),
+        speedup=Speedup(1.0, 1.0, 1.0),
         int8_share=_int8_share(variant, evaluations),
         peak_memory_bytes=timing.peak_memory_bytes,
         memory_baseline_bytes=timing.memory_baseline_bytes,
-        machine_busy=timing.machine_busy,
+        machine_busy=False,
         conversion_s=round(conversion.conversion_s, 3),
         notes=_notes(request, variant),
         predictions=evaluation.predictions,
+        turns=timing.turns,
+        floats={
+            each.backend or TORCH_FLOAT: converted.artifact.sha256
+            for each, converted in floats.items()
+        },
+        steadying=timing.steadying,
+        **_fidelity(context, evaluation, evaluations[FLOAT32]),
     )
+    return timed_together([row])[0]
 
 
 def _fidelity(
     context: CellContext, evaluation: Evaluation, reference: Evaluation
-) -> tuple[Accuracy | None, float | None, float | None, int]:
+) -> dict[str, Any]:
+    """Return the fields of a result that say how well the file answers, from the stored logits."""
     if evaluation.predictions is None or reference.predictions is None:
-        return None, None, None, 0
+        return {"accuracy": None, "agreement": None, "sqnr_db": None, "fidelity_images": 0}
     with context.store.using(evaluation.predictions, reference.predictions) as paths:
         logits, float_logits = (load_logits(path) for path in paths)
     labels = load_labels(context.request.images, find(context.request.model))
     accuracy = None
     if labels is not None:
         accuracy = metrics.accuracy(logits.argmax(axis=1), labels[: len(logits)])
-    return (
-        accuracy,
-        metrics.agreement(float_logits, logits),
-        metrics.sqnr_db(float_logits, logits),
-        len(logits),
-    )
+    return {
+        "accuracy": accuracy,
+        "agreement": metrics.agreement(float_logits, logits),
+        "sqnr_db": metrics.sqnr_db(float_logits, logits),
+        "fidelity_images": len(logits),
+        "named": metrics.named(logits),
+    }
 
 
 def _int8_share(variant: Variant, evaluations: Mapping[Variant, Evaluation]) -> float:

@@ -68,11 +68,11 @@ PRELOADED_MODULES = (
 )
 # Raised when the code that writes or verifies a file changes what it gives for the same spec.
 EXPORT_VERSION = 3
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 # What verification reports are called in the store.
 REPORT_KIND = "proof"
-# Of how a file is timed, what decides its figures; a verification has a time budget of its own.
-MEASURED_BY = ("threads", "batch", "min_rounds", "target_interval")
+# Of how a file is timed, what decides its figures; a verification has starts of its own.
+MEASURED_BY = ("threads", "batch")
 # Classes of random weights mean nothing; their logits are compared on a few pictures.
 RANDOM_IMAGES = 32
 

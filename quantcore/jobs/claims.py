@@ -60,7 +60,7 @@ class Claims:
         with self._database.writing() as db:
             row = fetch_one(
                 db,
-                "SELECT job, cell_index, id, requests, jobs.owner AS owner"
+                "SELECT job, cell_index, id, requests, again, jobs.owner AS owner"
                 " FROM cells JOIN jobs ON job = number JOIN owners USING (owner)"
                 " WHERE state = 'waiting' AND host = ? AND location = ? AND key NOT IN"
                 " (SELECT key FROM cells WHERE state = 'running')"
@@ -75,7 +75,8 @@ class Claims:
                 _give_up(db, row["job"])
                 return None
             attempt_id = _start_attempt(db, row)
-        return Claim(attempt_id, row["id"], row["cell_index"], request, variant, host)
+        again = bool(row["again"])
+        return Claim(attempt_id, row["id"], row["cell_index"], request, variant, host, again)
 
     def move(self, old: Host, new: Host) -> None:
         """Let every job of one host belong to another: the same machine, described anew."""

@@ -185,6 +185,14 @@ class Comparisons:
         self._dispatcher.start()
         return job_id
 
+    def measure_again(self, job_id: str) -> str:
+        """Measure what was timed on a busy machine once more; return the same id."""
+        busy = {row.key for row in self.view(job_id).comparison.results if row.machine_busy}
+        cells = self._records.get(job_id).cells
+        self._queue.jobs.measure_again(job_id, [cell.index for cell in cells if cell.key in busy])
+        self._dispatcher.start()
+        return job_id
+
     def rename(self, job_id: str, name: str) -> None:
         """Give a comparison a name of the user's own."""
         self._queue.jobs.rename(job_id, name)

@@ -104,17 +104,21 @@ class JobTable:
         with self._database.writing() as db:
             number = fetch_job(db, job_id)["number"]
             db.execute(
-                "UPDATE cells SET state = 'waiting', outcome = '', row = NULL, share = 0,"
-                " stage = '', interrupted = 0, started = NULL, ended = NULL WHERE job = ?"
+                f"{_WAIT_AGAIN} WHERE job = ?"
                 " AND (state = 'cancelled' OR (outcome = 'failed' AND deaths < ?))",
                 (number, MAX_DEATHS),
             )
-            db.execute(
-                "UPDATE jobs SET cancelled = 0, message = '', begun = NULL, ended = NULL"
-                " WHERE number = ?",
-                (number,),
+            _reopen(db, number)
+
+    def measure_again(self, job_id: str, indices: Sequence[int]) -> None:
+        """Let measured cells wait to be measured once more, whatever is cached of them."""
+        with self._database.writing() as db:
+            number = fetch_job(db, job_id)["number"]
+            db.executemany(
+                f"{_WAIT_AGAIN}, again = 1 WHERE job = ? AND cell_index = ? AND state = 'done'",
+                [(number, index) for index in indices],
             )
-            apply_effects(db, [number])
+            _reopen(db, number)
 
     def rename(self, job_id: str, name: str) -> None:
         """Give a comparison a name of the user's own; an empty one takes it away."""
@@ -129,6 +133,20 @@ class JobTable:
             running = running_attempts(db, number)
             db.execute("DELETE FROM jobs WHERE number = ?", (number,))
         return running
+
+
+_WAIT_AGAIN = (
+    "UPDATE cells SET state = 'waiting', outcome = '', row = NULL, share = 0,"
+    " stage = '', interrupted = 0, started = NULL, ended = NULL"
+)
+
+
+def _reopen(db: Connection, number: int) -> None:
+    db.execute(
+        "UPDATE jobs SET cancelled = 0, message = '', begun = NULL, ended = NULL WHERE number = ?",
+        (number,),
+    )
+    apply_effects(db, [number])
 
 
 def _insert_job(db: Connection, job: NewJob) -> int:

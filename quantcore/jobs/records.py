@@ -162,7 +162,10 @@ class JobSummary:
 
 @dataclass(frozen=True)
 class Claim:
-    """One attempt at a cell that a dispatcher has taken: what to run, and where."""
+    """One attempt at a cell that a dispatcher has taken: what to run, and where.
+
+    `again` measures once more what was measured on a busy machine.
+    """
 
     attempt_id: str
     job_id: str
@@ -170,6 +173,7 @@ class Claim:
     request: CompareRequest
     variant: Variant
     host: Host
+    again: bool = False
 
 
 class OpenCell(NamedTuple):

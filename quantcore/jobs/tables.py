@@ -52,6 +52,7 @@ ALTER TABLE cells RENAME COLUMN ticket TO attempt_id;
 DROP INDEX cells_by_ticket;
 CREATE INDEX cells_by_attempt ON cells (attempt_id) WHERE attempt_id IS NOT NULL;
 """,
+        "ALTER TABLE cells ADD COLUMN again INTEGER NOT NULL DEFAULT 0;",
     ),
     probe="SELECT 1 FROM jobs JOIN cells ON job = number JOIN hosts ON host = digest LIMIT 1",
 )

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from quantcore.engine import timed_together
 from quantcore.errors import RequestError
 from quantcore.jobs.records import CellRecord, JobRecord
 from quantcore.jobs.turns import Forecast
@@ -83,7 +84,7 @@ def _comparison(job: JobRecord) -> Comparison:
         created=created,
         environment=job.host.environment,
         request=job.requests[0],
-        results=tuple(row for row in rows if isinstance(row, VariantResult)),
+        results=timed_together([row for row in rows if isinstance(row, VariantResult)]),
         failures=tuple(row for row in rows if isinstance(row, Failure)),
         also=job.requests[1:],
     )

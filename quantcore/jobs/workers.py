@@ -44,7 +44,7 @@ class Workers:
             SchedulerError: the scheduler at `Settings.scheduler` does not answer.
             CancelledError: `close` was called before.
         """
-        task = partial(run_cell, variant=claim.variant)
+        task = partial(run_cell, variant=claim.variant, again=claim.again)
         self.submit_task(claim, task, on_progress, on_done, on_free)
 
     def submit_task(

@@ -43,12 +43,12 @@ class ReportContext:
     @cached_property
     def evidence(self) -> Evidence:
         """Return the rows' figures and which of them differ beyond chance."""
-        return weigh(self.comparison.results)
+        return weigh(self.comparison.results, smallest=self.budgets.smallest)
 
     @cached_property
     def verdict(self) -> Verdict:
         """Return the verdict under the budgets."""
-        return recommend(self.evidence, self.budgets)
+        return recommend(self.evidence, self.budgets, self.comparison.missing)
 
     @cached_property
     def rows(self) -> dict[str, VariantResult]:

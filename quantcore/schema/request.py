@@ -22,6 +22,8 @@ SOURCES = ("bundled", "torchvision", "upload")
 
 # Threads, or pictures, of one timed call. More would only end the process that tries.
 MAX_AT_ONCE = 1_024
+# One start of a process has no spread.
+MIN_STARTS = 2
 
 
 @dataclass(frozen=True, order=True)
@@ -124,25 +126,28 @@ class MeasureSpec:
     Attributes:
         threads: threads the model may use.
         batch: pictures per call.
-        min_rounds: alternating rounds at least.
-        target_interval: half-width of the speed-up's 95 % interval, as a share, to stop at.
-        time_budget_s: seconds a variant's rounds may take before they stop unsettled.
+        starts: how often the processes are started. More after the figures are seen would make
+            their intervals too narrow, so the number is fixed.
+        rounds: undisturbed rounds of each start.
+        time_budget_s: seconds after which a variant's disturbed rounds are not repeated any more.
     """
 
     threads: int = 1
     batch: int = 1
-    min_rounds: int = 5
-    target_interval: float = 0.05
+    starts: int = 6
+    rounds: int = 5
     time_budget_s: float = DEFAULT_TIME_BUDGET_S
 
     def __post_init__(self) -> None:
-        _require_whole(threads=self.threads, batch=self.batch, min_rounds=self.min_rounds)
+        counts = {"threads": self.threads, "batch": self.batch}
+        _require_whole(**counts, starts=self.starts, rounds=self.rounds)
         for name, value in (("threads", self.threads), ("a batch", self.batch)):
             if not 1 <= value <= MAX_AT_ONCE:
                 reason = f"{value:,} is out of range for {name}."
                 raise RequestError(reason, f"Take 1 to {MAX_AT_ONCE:,}.")
-        if self.min_rounds < 2:
-            raise RequestError(f"{self.min_rounds} rounds show no spread.", "Take 2 or more.")
+        if self.starts < MIN_STARTS or self.rounds < 1:
+            reason = f"{self.starts} starts of {self.rounds} rounds show no spread."
+            raise RequestError(reason, f"Take {MIN_STARTS} starts or more, of 1 round or more.")
 
     @classmethod
     def of(cls, settings: Settings, threads: int | None = None, batch: int = 1) -> "MeasureSpec":

@@ -1,7 +1,7 @@
 """Results: measured figures with their units, as plain frozen data.
 
-The JSON of a `Comparison` is the project's public format, schema 2, written down in
-`docs/schema.json`; files of schema 1 (`docs/schema-1.json`) are read as well. Each requested
+The JSON of a `Comparison` is the project's public format, schema 3, written down in
+`docs/schema.json`; files of schema 1 (`docs/schema-1.json`) and 2 are read as well. Each requested
 cell is either a `VariantResult` or a `Failure`.
 """
 
@@ -28,26 +28,73 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """Calls of one file in a row, in one round of one start of its process.
+
+    Attributes:
+        file: SHA-256 of the file.
+        start: which start of the processes, from 0.
+        round: which round within the start, from 0.
+        pace_ms: of a fixed piece of work right before or after, the slower: it tells whether
+            anybody slowed the processor down.
+        waited: share of the time that the process waited for a core.
+        samples_ms: of every call, in order.
+    """
+
+    file: str
+    start: int
+    round: int
+    pace_ms: float
+    waited: float
+    samples_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Steadying:
+    """What kept the processor steady: the cores used (none: any), and what the machine tells.
+
+    Attributes:
+        cores: numbers of the logical processors on which all files of the last start ran.
+        governor: of the clock; None where the machine does not tell.
+        turbo: whether the clock may rise above its base; None where the machine does not tell.
+    """
+
+    cores: tuple[int, ...] = ()
+    governor: str | None = None
+    turbo: bool | None = None
+
+
+@dataclass(frozen=True)
 class Latency:
-    """Milliseconds per call: median, 90th percentile, and every raw sample."""
+    """Milliseconds per call: median, 90th percentile, and the median's 95 % interval.
+
+    The interval is that of a machine as fast as it was on average; between the moments at which
+    files were timed its speed wandered by `drift`, a standard deviation as a share. `starts` are
+    the starts of the process that the interval comes from. Files before schema 3 do not know these.
+    """
 
     p50: float
     p90: float
-    samples: tuple[float, ...]
+    low: float = 0.0
+    high: float = 0.0
+    starts: int = 0
+    drift: float = 0.0
 
 
 @dataclass(frozen=True)
 class Speedup:
-    """How many times faster than float32, from paired rounds, with a 95 % interval.
+    """How many times faster than float32, with a 95 % interval from starts of both.
 
-    `settled` is False where the time budget ended before the interval was narrow enough.
+    `settled` is False where the interval is wider than asked, or the machine was busy. `rounds`
+    are those of files before schema 3.
     """
 
     ratio: float
     low: float
     high: float
-    rounds: int
-    settled: bool
+    starts: int = 0
+    settled: bool = True
+    rounds: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +102,8 @@ class Accuracy:
     """Share of pictures labelled right (top-1), with a 95 % Wilson interval.
 
     `right` has a bit for each picture, the first one highest, in base64, so that any two rows can
-    be compared picture by picture. Empty where it is unknown.
+    be compared picture by picture. Empty where it is unknown. `chance` is the share that always
+    naming the most frequent class would get right; 0 in files before schema 3.
     """
 
     top1: float
@@ -63,6 +111,20 @@ class Accuracy:
     low: float
     high: float
     right: str = ""
+    chance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Named:
+    """The classes that a model names on the evaluation pictures.
+
+    Attributes:
+        classes: how many different ones it names at all.
+        most: share of the pictures for which it names the one it names most often.
+    """
+
+    classes: int
+    most: float
 
 
 @dataclass(frozen=True)
@@ -87,6 +149,11 @@ class VariantResult:
         speedup: over the float32 of its own backend.
         speedups: over every float32 that took turns with it, by that one's backend; `torch` is
             torch's own. Empty in files of schema 1.
+        turns: every timed call of its file and of those that took turns with it. Empty in files
+            before schema 3.
+        floats: SHA-256 of each float32 file that took turns with it, by name as in `speedups`.
+        named: the classes it names; None for random weights and in files before schema 3.
+        steadying: what kept the processor steady meanwhile.
     """
 
     key: str
@@ -114,6 +181,10 @@ class VariantResult:
     notes: tuple[str, ...] = ()
     predictions: str | None = None
     speedups: dict[str, Speedup] = field(default_factory=dict)
+    turns: tuple[Turn, ...] = ()
+    floats: dict[str, str] = field(default_factory=dict)
+    steadying: Steadying = field(default_factory=Steadying)
+    named: Named | None = None
 
     @property
     def is_float(self) -> bool:
@@ -169,8 +240,14 @@ class Comparison:
     request: CompareRequest
     results: tuple[VariantResult, ...]
     failures: tuple[Failure, ...]
-    schema: Literal[1, 2] = 2
+    schema: Literal[1, 2, 3] = 3
     also: tuple[CompareRequest, ...] = ()
+
+    @property
+    def missing(self) -> int:
+        """Return how many of the cells asked for are still to be measured."""
+        asked = sum(len(request.variants) for request in (self.request, *self.also))
+        return max(0, asked - len(self.results) - len(self.failures))
 
     def to_json(self) -> str:
         """Return the comparison in the public format, indented."""
@@ -187,7 +264,7 @@ class Comparison:
             return _COMPARISON.validate_json(text)
         except ValueError as error:
             raise RequestError(
-                "This file is not a comparison of schema 1 or 2.",
+                "This file is not a comparison of schema 1 to 3.",
                 "Take one that `compare --json` wrote, with this version or an earlier one.",
             ) from error
 

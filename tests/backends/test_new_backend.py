@@ -91,7 +91,7 @@ BACKENDS["rounding"] = Rounding()
 '''
 REQUEST = {
     "images": ImageSpec(evaluation_images=40, image_size=32),
-    "measure": MeasureSpec(min_rounds=2, time_budget_s=0.2),
+    "measure": MeasureSpec(starts=2, rounds=1, time_budget_s=0.2),
 }
 
 

@@ -10,9 +10,10 @@ from quantcore import decide
 from quantcore.backends import BACKENDS
 from quantcore.decide import Budgets
 from quantcore.decide.labels import labels
-from quantcore.decide.paired import holm
-from quantcore.engine import metrics
+from quantcore.decide.paired import discoveries
+from quantcore.engine import metrics, time_model
 from quantcore.errors import RequestError
+from quantcore.schema import Latency, Speedup
 from tests.support import fixtures
 
 SHARES = st.floats(0.02, 1.0)
@@ -102,10 +103,11 @@ def test_the_verdict_satisfies_the_budgets(rows, budgets):
     verdict = _verdict(rows, budgets)
     by_key, own = {row.key: row for row in rows}, decide.references(rows)
     assert all(_keeps(by_key[key], own.get(key), budgets) for key in verdict.qualifying)
-    assert verdict.ship == (verdict.qualifying[0] if verdict.qualifying else None)
+    first = verdict.qualifying[0] if verdict.qualifying and len(rows) > 1 else None
+    assert verdict.ship == first
     assert set(verdict.front) <= set(verdict.qualifying)
     assert bool(verdict.front) == bool(verdict.qualifying)
-    assert len(verdict.others) == len(rows) - bool(verdict.ship)
+    assert len(verdict.others) == len(rows) - bool(verdict.ship) or len(rows) == 1
 
 
 def _worse(row, factor):
@@ -117,8 +119,8 @@ def _worse(row, factor):
         workflow="static",
         backend="x86",
         artifact=replace(row.artifact, size_bytes=int(row.artifact.size_bytes * factor) + 1),
-        latency_ms=replace(row.latency_ms, p50=row.latency_ms.p50 * factor),
-        speedup=replace(row.speedup, ratio=ratio, low=ratio / 1.1, high=ratio * 1.1, rounds=5),
+        latency_ms=fixtures.slowed(row.latency_ms, factor),
+        speedup=replace(row.speedup, ratio=ratio, low=ratio / 1.1, high=ratio * 1.1),
         accuracy=accuracy,
         agreement=row.agreement and row.agreement / factor,
         peak_memory_bytes=row.peak_memory_bytes + 1,
@@ -126,7 +128,7 @@ def _worse(row, factor):
 
 
 @settings(deadline=None)
-@given(rows_of(), BUDGETS, st.floats(1.01, 3), st.data())
+@given(rows_of(fewest=1), BUDGETS, st.floats(1.01, 3), st.data())
 def test_a_worse_variant_never_changes_the_verdict(rows, budgets, factor, data):
     ship = _verdict(rows, budgets).ship
     worse = _worse(
@@ -184,11 +186,21 @@ def _null_comparison(rng, images=2_000, variants=16, spread=0.015, worse_points=
         row = fixtures.float32() if index == 0 else fixtures.result("static", "x86", tag=str(index))
         accuracy = metrics.accuracy(answers.astype(int), np.ones(images, dtype=int))
         if index:
-            times = [np.exp(rng.normal(0, spread, (5, 1))) for _ in range(2)]
-            row = replace(row, speedup=metrics.speedup(*times, target=0.05))
+            row = _timed(row, math.exp(rng.normal(0, spread)), spread)
         rows.append(replace(row, accuracy=accuracy, agreement=float((answers == floats).mean())))
         right[row.key] = answers
     return rows, right
+
+
+def _timed(row, ratio, spread):
+    """Return the row with a speed-up that is known with a standard error of `spread`."""
+    half = math.exp(time_model.half_width(spread**2, fixtures.STARTS))
+    p50 = fixtures.FLOAT_MS / ratio
+    return replace(
+        row,
+        latency_ms=Latency(p50, p50, p50 / half, p50 * half, fixtures.STARTS),
+        speedup=Speedup(ratio, ratio / half, ratio * half, fixtures.STARTS),
+    )
 
 
 def _claims(evidence):
@@ -224,11 +236,10 @@ def test_a_true_difference_of_two_points_is_found(count):
     assert figures >= 0.8 * count
 
 
-def test_a_row_twice_as_fast_is_distinguished_after_five_rounds():
+def test_a_row_twice_as_fast_is_distinguished():
     rng = np.random.default_rng(13)
     rows, right = _null_comparison(rng)
-    speed = metrics.speedup(2 * np.exp(rng.normal(0, 0.015, (5, 1))), np.ones((5, 1)), 0.05)
-    rows[3] = replace(rows[3], speedup=speed)
+    rows[3] = _timed(rows[3], 2.0, 0.015)
     evidence = decide.weigh(rows, right)
     assert evidence.candidates[0].key == rows[3].key
     assert evidence.faster[0, 1:].all()
@@ -250,11 +261,11 @@ def test_agreement_bounds_how_far_apart_two_rows_can_be():
     assert [one.more_accurate.any() for one in evidence] == [True, False]
 
 
-def test_holm_stops_at_the_first_that_stands():
+def test_discoveries_end_with_the_last_that_passes():
     p = np.array([0.001, 0.04, 0.02, 0.5])
-    assert holm(p).tolist() == [True, False, False, False]
-    assert holm(np.array([0.01, 0.02])).tolist() == [True, True]
-    assert holm(np.array([])).tolist() == []
+    assert discoveries(p).tolist() == [True, False, True, False]
+    assert discoveries(np.array([0.03, 0.04, 0.05])).tolist() == [True, True, True]
+    assert discoveries(np.array([])).tolist() == []
 
 
 def test_more_images_settle_a_tie_as_promised():
@@ -277,14 +288,15 @@ def test_more_images_settle_a_tie_as_promised():
     [
         (
             "perfect",
-            "Ship static on x86: 4.2× smaller (2.2 MB), 4.2× faster (1.7 ms), equally accurate.",
+            "Ship static on x86: 4.2× smaller (2.2 MB), 4.2× faster (1.7 ms), "
+            "equally accurate on 2,000 pictures.",
         ),
         (
             "one_variant",
-            "Ship static on x86: 3.4× smaller (2.7 MB), 2.6× faster (2.7 ms), "
-            "0.35 points less accurate (a tie on these 2,000 images).",
+            "Ship static on x86: 3.4× smaller (2.7 MB), 2.6× faster (2.7 ms), but "
+            "0.35 points less accurate (a tie on 2,000 pictures).",
         ),
-        ("only_float", "Keep float32: no variant was measured beside it."),
+        ("only_float", "No verdict from one row: only float32 was measured."),
         ("all_failed", "Nothing was measured: see below what went wrong and what to do."),
         (
             "random_weights",
@@ -372,7 +384,9 @@ def test_all_ties_leaves_everything_but_float_on_the_front():
 
 def test_without_float32_the_verdict_compares_with_nothing():
     verdict = _verdict([fixtures.result()])
-    assert verdict.sentence == "Ship static on x86: 2.7 MB, 2.7 ms a call."
+    assert verdict.sentence == "No verdict from one row: only static on x86 was measured."
+    verdict = _verdict([fixtures.result(), fixtures.result(tag="slower", ratio=1.3)])
+    assert verdict.reason == "2.7 MB, 2.7 ms a call"
     assert verdict.caveats[0].startswith("float32 has no figures here")
 
 
@@ -500,8 +514,8 @@ def test_a_variant_among_several_models_is_described_against_its_own_float32():
     verdict = decide.decide(fixtures.sweep())
     assert verdict.sentence == (
         "Ship static on x86 (bundled/row_lstm, 64 px, observer histogram): against its own float32 "
-        "3.4× smaller (0.81 MB), 2.6× faster (0.82 ms), 0.95 points less accurate "
-        "(a tie on these 2,000 images)."
+        "3.4× smaller (0.81 MB), 2.6× faster (0.82 ms), but 0.95 points less accurate "
+        "on 2,000 pictures."
     )
 
 
@@ -574,12 +588,11 @@ def test_calls_of_different_batches_are_not_compared_but_threads_are():
     assert any("different batches are not compared" in caveat for caveat in verdict.caveats)
 
 
-def _drifted(rows, rng, spread):
-    """Return the rows as timed on a machine that is faster or slower from one to the next."""
-    return [
-        replace(row, latency_ms=replace(row.latency_ms, p50=row.latency_ms.p50 * factor))
-        for row, factor in zip(rows, np.exp(rng.normal(0, spread, len(rows))), strict=True)
-    ]
+def _drifted(rows, rng, drift):
+    """Return the rows as timed while the machine became faster or slower, which they know."""
+    factor = math.exp(rng.normal(0, drift))
+    slowed = [replace(row, latency_ms=fixtures.slowed(row.latency_ms, factor)) for row in rows]
+    return [replace(row, latency_ms=replace(row.latency_ms, drift=drift)) for row in slowed]
 
 
 def _across(evidence):
@@ -589,12 +602,11 @@ def _across(evidence):
 
 def test_where_the_machine_drifts_milliseconds_of_two_models_tell_less():
     rows = [fixtures.float32(), *(fixtures.result(tag=str(index)) for index in range(8))]
-    rows += [fixtures.on(row, fixtures.SMALL, times=0.8) for row in rows]
-    rng = np.random.default_rng(15)
-    quiet, drifting = (decide.weigh(_drifted(rows, rng, spread)) for spread in (0.0, 0.15))
-    assert (quiet.faster & _across(quiet)).sum() > (drifting.faster & _across(drifting)).sum()
-    same_model = ~_across(quiet)
-    assert (quiet.faster & same_model).sum() == (drifting.faster & ~_across(drifting)).sum() > 0
+    other = [fixtures.on(row, fixtures.SMALL, times=0.8) for row in rows]
+    drifting = [replace(r, latency_ms=replace(r.latency_ms, drift=0.15)) for r in (*rows, *other)]
+    quiet, wandering = decide.weigh([*rows, *other]), decide.weigh(drifting)
+    assert (quiet.faster & _across(quiet)).sum() > (wandering.faster & _across(wandering)).sum()
+    assert (wandering.faster & ~_across(wandering)).sum() > 0
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(1_000, marks=pytest.mark.soak)])
@@ -604,8 +616,8 @@ def test_models_of_one_speed_are_not_distinguished_by_the_machines_drift(count, 
     claims = 0
     for _ in range(count):
         rows, _ = _null_comparison(rng, variants=6)
-        rows += [fixtures.on(row, fixtures.SMALL) for row in rows]
-        evidence = decide.weigh(_drifted(rows, rng, drift))
+        other = [fixtures.on(row, fixtures.SMALL) for row in rows]
+        evidence = decide.weigh([*_drifted(rows, rng, drift), *_drifted(other, rng, drift)])
         claims += bool((evidence.faster & _across(evidence)).any())
     assert claims <= _most_false_claims(count)
 

@@ -35,7 +35,7 @@ IMAGES = 64
 SIDE = 32
 STATIC = Variant("static", "x86", (("calibration_images", 16),))
 DYNAMIC = Variant("dynamic", "x86")
-MEASURE = MeasureSpec(threads=1, min_rounds=2, time_budget_s=0.2)
+MEASURE = MeasureSpec(threads=1, starts=2, rounds=1, time_budget_s=0.2)
 TRAINED = CompareRequest(
     ModelSpec("bundled/mobilenet_v2"), (FLOAT32, STATIC), ImageSpec(None, IMAGES, SIDE), MEASURE
 )

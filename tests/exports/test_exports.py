@@ -274,7 +274,10 @@ def test_no_more_pictures_are_judged_than_there_are(make: Make, store: Store) ->
 
 
 def random_weights(images: int) -> ExportSpec:
-    pictures, measure = ImageSpec(evaluation_images=8, image_size=64), MeasureSpec(min_rounds=2)
+    pictures, measure = (
+        ImageSpec(evaluation_images=8, image_size=64),
+        MeasureSpec(starts=2, rounds=1),
+    )
     return exports.planned(RANDOM, FLOAT32, "mobile", {}, pictures, measure, images)
 
 

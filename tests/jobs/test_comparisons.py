@@ -33,7 +33,7 @@ from tests.support import fixtures
 from tests.support.processes import PATIENCE_S, descendants, is_gone, soon
 
 SIDE = 32
-MEASURE = MeasureSpec(threads=1, min_rounds=2, time_budget_s=0.2)
+MEASURE = MeasureSpec(threads=1, starts=2, rounds=1, time_budget_s=0.2)
 TRAINED = ModelSpec("bundled/mobilenet_v2")
 RANDOM = ModelSpec("torchvision/shufflenet_v2_x0_5@random")
 WAIT_S = 240.0

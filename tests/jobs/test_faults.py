@@ -34,7 +34,7 @@ REQUEST = CompareRequest(
     ModelSpec("bundled/mobilenet_v2"),
     (FLOAT32, Variant("dynamic", "x86"), Variant("static", "x86", (("calibration_images", 64),))),
     ImageSpec(None, 32, 32),
-    MeasureSpec(threads=1, min_rounds=2, time_budget_s=0.2),
+    MeasureSpec(threads=1, starts=2, rounds=1, time_budget_s=0.2),
 )
 VICTIMS = ("worker", "scheduler", "server")
 MOMENTS = 20

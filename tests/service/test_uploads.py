@@ -39,7 +39,7 @@ CLASSES = ("blue", "green", "red")
 PICTURES_EACH = 12
 WAIT_S = 240
 FEW: dict[str, dict[str, Setting]] = {"static": {"calibration_images": 4, "observer": "minmax"}}
-VERY_QUICK = MeasureSpec(min_rounds=2, time_budget_s=0.5)
+VERY_QUICK = MeasureSpec(starts=2, rounds=1, time_budget_s=0.5)
 
 
 def network() -> nn.Module:

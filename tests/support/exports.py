@@ -54,7 +54,7 @@ def planned(
     model: ModelSpec, variant: Variant, format: str, images: int = PICTURES, **options: Setting
 ) -> ExportSpec:
     """Return the spec of a file that is evaluated on few pictures and timed in few rounds."""
-    pictures, measure = ImageSpec(evaluation_images=PICTURES), MeasureSpec(min_rounds=2)
+    pictures, measure = ImageSpec(evaluation_images=PICTURES), MeasureSpec(starts=2, rounds=1)
     return exports.planned(model, variant, format, options, pictures, measure, images)
 
 

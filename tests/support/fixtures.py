@@ -21,6 +21,7 @@ from quantcore.schema import (
     Environment,
     Failure,
     ImageSpec,
+    Latency,
     MeasureSpec,
     ModelSpec,
     Setting,
@@ -33,6 +34,7 @@ from quantcore.schema import (
 MODEL = "bundled/mobilenet_v2"
 IMAGES = 2_000
 FLOAT_MS = 7.1
+STARTS = 6
 FLOAT_BYTES = 9_162_000
 BACKENDS = ("x86", "fbgemm", "onednn", "qnnpack")
 WORKFLOWS = ("pretrained", "dynamic", "static", "qat")
@@ -82,9 +84,7 @@ def result(
     **settings: Setting,
 ) -> VariantResult:
     """Return one row; `spread` is the relative half width of the speed-up's interval."""
-    rng = np.random.default_rng(int(digest([workflow, backend, tag])[:8], 16))
     p50 = FLOAT_MS / ratio
-    samples = p50 * np.exp(rng.normal(0, 0.03, 20))
     return VariantResult(
         key=digest([model, workflow, backend, tag, settings]),
         model=model,
@@ -96,8 +96,10 @@ def result(
         image_size=64,
         artifact=Artifact(digest([workflow, backend, tag, "file"]), size_bytes),
         state_dict_bytes=int(size_bytes * 0.97),
-        latency_ms=replace(metrics.latency(list(samples)), p50=p50),
-        speedup=Speedup(ratio, ratio / (1 + spread), ratio * (1 + spread), 6, spread <= 0.05),
+        latency_ms=Latency(p50, 1.05 * p50, p50 / (1 + spread), p50 * (1 + spread), STARTS),
+        speedup=Speedup(
+            ratio, ratio / (1 + spread), ratio * (1 + spread), STARTS, settled=spread <= 0.05
+        ),
         accuracy=None if top1 is None else _accuracy(top1, images),
         agreement=agreement,
         sqnr_db=sqnr_db,
@@ -284,7 +286,7 @@ def on(
     bytes_times: float = 1.0,
 ) -> VariantResult:
     """Return the row in another reference group: slower by `times`, and so much larger."""
-    latency = replace(row.latency_ms, p50=row.latency_ms.p50 * times)
+    latency = slowed(row.latency_ms, times)
     artifact = replace(row.artifact, size_bytes=int(row.artifact.size_bytes * bytes_times))
     return replace(
         row,
@@ -296,6 +298,17 @@ def on(
         latency_ms=latency,
         artifact=artifact,
         state_dict_bytes=int(row.state_dict_bytes * bytes_times),
+    )
+
+
+def slowed(latency: Latency, times: float) -> Latency:
+    """Return a latency so many times as long."""
+    return Latency(
+        latency.p50 * times,
+        latency.p90 * times,
+        latency.low * times,
+        latency.high * times,
+        latency.starts,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from quantcore import wording
-from quantcore.decide import Budgets, Verdict, bounds
+from quantcore.decide import Budgets, Smallest, Verdict, bounds
 from quantcore.draw import titles
 from quantcore.schema import VariantResult
 from ui.common import state
@@ -68,7 +68,8 @@ MOVED = "budgets_moved"
 def chosen() -> Budgets:
     """Return the limits that the address and the sliders set; what is no number sets none."""
     limits = {name: _limit(slider) for name, slider in SLIDERS.items()}
-    return Budgets(**{name: limit for name, limit in limits.items() if limit is not None})
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return Budgets.of(given, state.settings())
 
 
 def _limit(slider: Slider) -> float | None:
@@ -102,7 +103,7 @@ def draw(results: Rows, recommendation: Verdict) -> None:
 
 def _ends(results: Rows) -> dict[str, tuple[float, float]]:
     """Return the least and the most of each figure, rounded outwards, in the sliders' units."""
-    limits = bounds(evidence_of(results).candidates)
+    limits = bounds(evidence_of(results, Smallest()).candidates)
     return {
         name: _outwards(*(end / SLIDERS[name].scale for end in limits[name])) for name in limits
     }
@@ -174,7 +175,7 @@ def _count(recommendation: Verdict, results: Rows) -> None:
         )
     with st.container(horizontal=True, vertical_alignment="center", key="budget-count"):
         st.caption(Markdown(" ").join(parts))
-        if chosen() != Budgets():
+        if chosen().limits():
             st.button("Clear the budgets", type="tertiary", on_click=_clear)
 
 

@@ -62,7 +62,7 @@ def _figure(
     results: Rows, across: str, up: str, limits: Budgets, files: Sequence[recorded.ExportedRow]
 ) -> go.Figure:
     front = recommended(results, limits).front
-    if limits == Budgets() and not files:
+    if not limits.limits() and not files:
         return once(charts.plot, results, across, up, front)
     # One visitor's own: not worth the memory of keeping it.
     figure = charts.limited(

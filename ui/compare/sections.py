@@ -16,7 +16,7 @@ from ui.common.evaluated import evidence_of, recommended
 from ui.common.markdown import Markdown, markdown
 from ui.common.once import Rows, once
 from ui.common.state import Shown
-from ui.compare import beside, downloads, plot, what_if
+from ui.compare import beside, downloads, measure_again, plot, what_if
 from ui.export import form
 from ui.gallery import gallery
 from ui.playground import playground
@@ -35,25 +35,18 @@ def answer(shown: Shown) -> None:
     provenance(shown)
     limits = budgets.chosen()
     if shown.results:
-        recommendation = recommended(shown.results, limits)
-        is_early = _is_early(shown)
-        if not is_early:
-            verdict(shown.results, limits)
-            offer_more(shown, recommendation)
+        recommendation = recommended(shown.results, limits, comparison.missing)
+        verdict(shown.results, limits, comparison.missing)
+        measure_again.draw(shown)
+        offer_more(shown, recommendation)
         budgets.draw(shown.results, recommendation)
         plot.draw(shown, limits)
-        promises(shown, recommendation)
-        table(shown, None if is_early else recommendation.ship)
-        what_if.draw(shown, evidence_of(shown.results), recommendation)
+        promises(shown, recommendation, limits)
+        table(shown, recommendation.ship)
+        what_if.draw(shown, evidence_of(shown.results, limits.smallest), recommendation)
     failures(shown.failures, shown.results)
     method(comparison)
     downloads.draw(shown, limits)
-
-
-def _is_early(shown: Shown) -> bool:
-    """Return whether nothing is measured yet that could ship instead of float32, but will be."""
-    is_open = shown.job is not None and shown.job.is_open
-    return is_open and all(row.is_float for row in shown.results)
 
 
 def empty(title: str) -> None:
@@ -89,13 +82,14 @@ def _scope(comparison: Comparison) -> str:
     return f"A sweep of {wording.joined(list(models))}{ways}. "
 
 
-def verdict(results: Rows, limits: Budgets) -> None:
+def verdict(results: Rows, limits: Budgets, missing: int) -> None:
     """Say in one sentence what to ship, and in a fold why not the others."""
-    st.html(once(_verdict, results, limits))
-    others = once(_others, results, limits)
+    st.html(once(_verdict, results, limits, missing))
+    others = once(_others, results, limits, missing)
     if others:
         with st.expander("Why not the others?", type="compact", key="others"):
             st.html(others)
+            st.caption(markdown(limits.smallest.sentence))
 
 
 def offer_more(shown: Shown, recommendation: Verdict) -> None:
@@ -115,18 +109,19 @@ def offer_more(shown: Shown, recommendation: Verdict) -> None:
             site.link_to_trial("Try one image", playground.link(shown))
 
 
-def _verdict(results: Rows, limits: Budgets) -> Markup:
-    recommendation = recommended(results, limits)
+def _verdict(results: Rows, limits: Budgets, missing: int) -> Markup:
+    recommendation = recommended(results, limits, missing)
     return lists.verdict(recommendation, {row.key: row for row in results})
 
 
-def _others(results: Rows, limits: Budgets) -> Markup:
-    return lists.others(recommended(results, limits), {row.key: row for row in results})
+def _others(results: Rows, limits: Budgets, missing: int) -> Markup:
+    recommendation = recommended(results, limits, missing)
+    return lists.others(recommendation, {row.key: row for row in results})
 
 
-def promises(shown: Shown, recommendation: Verdict) -> None:
+def promises(shown: Shown, recommendation: Verdict, limits: Budgets) -> None:
     """Hold the recipe's promises against what ships, or against the nearest 8-bit variant."""
-    evidence = evidence_of(shown.results)
+    evidence = evidence_of(shown.results, limits.smallest)
     row = nearest_in_8_bits(evidence, recommendation)
     if row is None:
         return

@@ -1,0 +1,123 @@
+"""What a verdict does not know, in sentences: thin evidence, degenerate answers, a busy machine."""
+
+from quantcore import wording
+from quantcore.decide.budgets import KINDS, Budgets, too_close
+from quantcore.decide.candidates import Candidate
+from quantcore.decide.evidence import Evidence
+from quantcore.schema import RANDOM, Accuracy, VariantResult
+
+# Half width, in points, of the interval of what is lost, above which pictures are too few.
+TOLD_APART_POINTS = 1.0
+# One picture may be anything; this many of one class are no chance.
+MIN_PICTURES = 10
+
+
+def names_one_class(row: VariantResult) -> bool:
+    """Return whether a row names one class for all pictures, though these are of several."""
+    all_of_one = row.accuracy is not None and row.accuracy.chance == 1.0
+    many = row.fidelity_images >= MIN_PICTURES
+    return row.named is not None and row.named.classes == 1 and many and not all_of_one
+
+
+def is_near_chance(accuracy: Accuracy | None) -> bool:
+    """Return whether always naming the most frequent class may be right as often."""
+    return accuracy is not None and accuracy.low <= accuracy.chance < 1.0
+
+
+def cannot_win(row: VariantResult) -> str:
+    """Return why a row may lose a verdict but not win it; empty where it may."""
+    if row.is_float:
+        return ""
+    if row.machine_busy:
+        return "the machine was busy while it was timed"
+    if names_one_class(row):
+        return "it names one class for every picture"
+    return ""
+
+
+def doubts(evidence: Evidence, i: int, budgets: Budgets) -> list[str]:
+    """Return what is not sure of the candidate that the verdict names."""
+    one = evidence.candidates[i]
+    return [
+        *_close_budgets(one, budgets),
+        *_timing(one),
+        *_answers(evidence, i),
+        *_unknown_accuracy(one, budgets),
+    ]
+
+
+def _close_budgets(one: Candidate, budgets: Budgets) -> list[str]:
+    limits = budgets.limits()
+    return [
+        f"Too close to call: its {KINDS[name].figure} lies between "
+        f"{KINDS[name].text(one.figures[name].low)} and {KINDS[name].text(one.figures[name].high)},"
+        f" and the budget is {KINDS[name].text(limits[name])}."
+        for name in too_close(one.figures, budgets)
+    ]
+
+
+def _timing(one: Candidate) -> list[str]:
+    speed, noted = one.row.speedup, []
+    if not speed.settled and not one.is_float:
+        low, high = wording.digits(speed.low), wording.digits(speed.high)
+        noted.append(f"Its speed-up did not settle: it lies between {low}× and {high}×.")
+    if one.row.machine_busy:
+        noted.append("The machine was busy while it was timed.")
+    return noted
+
+
+def _answers(evidence: Evidence, i: int) -> list[str]:
+    """Return what makes the accuracy or the agreement mean little."""
+    one, reference = evidence.candidates[i], evidence.reference(i)
+    base = None if reference is None else evidence.candidates[reference].row
+    noted = []
+    if base is not None and names_one_class(base):
+        noted.append(
+            "float32 names one class for every picture, so that agreeing with it means nothing. "
+            "Check how the pictures are prepared."
+        )
+    elif base is not None and is_near_chance(base.accuracy):
+        noted.append(f"float32 is near chance: {_chance(base.accuracy)}")
+    elif names_one_class(one.row):
+        noted.append("It names one class for every picture.")
+    elif is_near_chance(one.row.accuracy):
+        noted.append(f"Its accuracy is near chance: {_chance(one.row.accuracy)}")
+    return [*noted, *_few_pictures(evidence, i)]
+
+
+def _chance(accuracy: Accuracy | None) -> str:
+    assert accuracy is not None
+    right, chance = wording.percent(accuracy.top1, 0), wording.percent(accuracy.chance, 0)
+    return f"{right} right, where always naming the most frequent class gets {chance}."
+
+
+def _few_pictures(evidence: Evidence, i: int) -> list[str]:
+    one, reference = evidence.candidates[i], evidence.reference(i)
+    images = int(evidence.images[i])
+    if one.lost is None or one.at_most or reference is None or reference == i or not images:
+        return []
+    half = (one.lost.high - one.lost.low) / 2
+    if half <= TOLD_APART_POINTS or not evidence.tie_in_accuracy(i, reference):
+        return []
+    needed = wording.count_of(round(images * (half / TOLD_APART_POINTS) ** 2))
+    return [
+        f"{wording.count(images, 'picture')} cannot tell {wording.points(half, 1)} apart; "
+        f"{needed} would tell {wording.points(TOLD_APART_POINTS)}."
+    ]
+
+
+def _unknown_accuracy(one: Candidate, budgets: Budgets) -> list[str]:
+    if one.row.accuracy is not None or (one.is_float and not one.row.model.endswith(RANDOM)):
+        return []
+    if one.row.model.endswith(RANDOM):
+        notes = ["Its accuracy is unknown, since the weights are random: size and latency decide."]
+    elif one.row.agreement is None:
+        notes = ["Its accuracy is unknown, since the pictures carry no labels."]
+    else:
+        share = wording.digits(100 * one.row.agreement, 3)
+        notes = [
+            "Its accuracy is unknown, since the pictures carry no labels; it names the same class "
+            f"as float32 on {share} % of {wording.count(one.row.fidelity_images, 'picture')}."
+        ]
+    untested = budgets.accuracy_lost_points is not None and one.lost is None
+    return [*notes, "The accuracy budget could not be tested."] if untested else notes

@@ -1,0 +1,276 @@
+"""The time model: milliseconds, ratios and their intervals, all from one fit of every timed turn.
+
+On a logarithmic scale, the time of a file in one start of its process is the file's own, plus what
+the start has in common for all files that took turns in it, plus noise:
+
+    y[file, start] = file + start + noise
+
+which is the analysis of a blocked design: every start is a block, and float32 and another file are
+in many of them (Cochran and Cox, Experimental Designs, 1957, ch. 9). So files are compared within
+starts, however fast the machine was meanwhile, and every ratio is a quotient of two of these
+figures. Disturbed turns are left out; a start that is unlike the others of its file weighs little
+(Tukey's biweight; Huber and Ronchetti, Robust Statistics, 2009, ch. 7). Intervals come from the
+spread between starts, shrunk towards that of all files (Smyth 2004), and widened by how much more
+starts of different moments differ than those of one moment, the design effect (Kish 1965).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantcore.engine import metrics, processor
+from quantcore.schema import Latency, Speedup, Turn
+
+Floats = NDArray[np.float64]
+
+# Undisturbed starts below which a file counts as timed on a busy machine.
+MIN_QUIET_STARTS = 3
+# Starts that the spread of all files counts for, beside a file's own.
+PRIOR_STARTS = 6
+# Spread between starts that any file has at least, as a share.
+MIN_SPREAD = 0.002
+# Half width of its 95 % interval, as a share, up to which a speed-up counts as settled.
+SETTLED = 0.05
+# Moments that a design effect of 1 counts for, beside those that were seen.
+PRIOR_MOMENTS = 2
+MIN_MOMENTS = 3
+BIWEIGHT, LEAST_WEIGHT = 4.685, 1e-4
+ITERATIONS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class TimeModel:
+    """Times of files, fitted together.
+
+    Attributes:
+        index: of each file, by its name in the turns.
+        log_ms: natural logarithm of each file's milliseconds per call, `[F]`.
+        covariance: of these, `[F, F]`.
+        starts: that each file's figures come from, `[F]`.
+        spread_to_p90: 90th percentile over median of each file's calls, `[F]`.
+        busy: moments, by number, in which too few starts were undisturbed.
+        drift: by how much the machine's speed wandered between moments, a standard deviation.
+    """
+
+    index: Mapping[str, int]
+    log_ms: Floats
+    covariance: Floats
+    starts: NDArray[np.int64]
+    spread_to_p90: Floats
+    busy: frozenset[int]
+    drift: float
+
+    def latency(self, file: str) -> Latency:
+        """Return a file's milliseconds per call."""
+        i = self.index[file]
+        p50, starts = math.exp(self.log_ms[i]), int(self.starts[i])
+        half = half_width(float(self.covariance[i, i]), starts)
+        p90 = p50 * float(self.spread_to_p90[i])
+        return Latency(p50, p90, p50 * math.exp(-half), p50 * math.exp(half), starts, self.drift)
+
+    def speedup(self, file: str, over: str) -> Speedup:
+        """Return how many times faster a file is than another."""
+        i, j = self.index[file], self.index[over]
+        starts = int(min(self.starts[i], self.starts[j]))
+        if i == j:
+            return Speedup(1.0, 1.0, 1.0, starts)
+        variance = self.covariance[i, i] + self.covariance[j, j] - 2 * self.covariance[i, j]
+        ratio, half = math.exp(self.log_ms[j] - self.log_ms[i]), half_width(float(variance), starts)
+        return Speedup(
+            ratio, ratio * math.exp(-half), ratio * math.exp(half), starts, settled=half <= SETTLED
+        )
+
+
+def half_width(variance: float, starts: int) -> float:
+    """Return the half width of a 95 % interval, of a logarithm known with this variance."""
+    return metrics.student_t(degrees(starts)) * math.sqrt(max(0.0, variance))
+
+
+def degrees(starts: int) -> int:
+    """Return the degrees of freedom of an interval that comes from so many starts."""
+    return max(1, starts - 1 + PRIOR_STARTS)
+
+
+def fit(moments: Sequence[Sequence[Turn]], names: Mapping[str, str] | None = None) -> TimeModel:
+    """Return the times of all files, from the turns of every moment at which some were timed.
+
+    Args:
+        moments: of each variant, the turns of its file and of those that took turns with it.
+        names: what files are called that are the same by other digests; their digest by default.
+
+    Raises:
+        ValueError: there is no turn.
+    """
+    table = _table(moments, names or {})
+    weights, spread = _robust(table.levels)
+    log_ms, gain = _solved(table.levels, weights)
+    variances = _variances(table.levels, weights, spread) * _design_effect(table)
+    # Every estimate is a sum of levels, so its variance is a sum of theirs.
+    covariance = sum(
+        variance * each @ each.T for variance, each in zip(variances, gain, strict=True)
+    )
+    p90 = np.array([table.p90[name] for name in table.index])
+    starts = np.isfinite(table.levels).sum(axis=1)
+    drift = _drift(table, weights)
+    return TimeModel(table.index, log_ms, np.asarray(covariance), starts, p90, table.busy, drift)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Levels `[F, B]` of files in starts (NaN where they did not run), and of which moment each is.
+
+    `p90` is the 90th percentile over the median of each file's calls.
+    """
+
+    index: dict[str, int]
+    levels: Floats
+    moment: NDArray[np.int64]
+    p90: dict[str, float]
+    busy: frozenset[int]
+
+
+def _table(moments: Sequence[Sequence[Turn]], names: Mapping[str, str]) -> _Table:
+    paces = [turn.pace_ms for turns in moments for turn in turns]
+    if not paces:
+        raise ValueError("the time model takes at least one turn")
+    limit = processor.QUIET_PACE * processor.usual_pace_ms(paces)
+    busy: set[int] = set()
+    columns: list[dict[str, float]] = []
+    belongs: list[int] = []
+    ratios: dict[str, list[float]] = {}
+    for number, turns in enumerate(moments):
+        kept, is_busy = _undisturbed(turns, limit)
+        if is_busy:
+            busy.add(number)
+        for start in sorted({turn.start for turn in kept}):
+            logs: dict[str, list[float]] = {}
+            for turn in (turn for turn in kept if turn.start == start):
+                name = names.get(turn.file, turn.file)
+                p50, p90 = metrics.median_and_p90(turn.samples_ms)
+                logs.setdefault(name, []).append(math.log(p50))
+                ratios.setdefault(name, []).append(p90 / p50)
+            columns.append({name: float(np.median(each)) for name, each in logs.items()})
+            belongs.append(number)
+    index = {name: i for i, name in enumerate(dict.fromkeys(n for c in columns for n in c))}
+    levels = np.full((len(index), len(columns)), np.nan)
+    for b, column in enumerate(columns):
+        for name, level in column.items():
+            levels[index[name], b] = level
+    tails = {name: float(np.median(ratios[name])) for name in index}
+    return _Table(index, levels, np.array(belongs), tails, frozenset(busy))
+
+
+def _undisturbed(turns: Sequence[Turn], limit: float) -> tuple[list[Turn], bool]:
+    """Return the turns of a moment that count, and whether too few of them were undisturbed."""
+    quiet = [
+        turn for turn in turns if turn.pace_ms <= limit and turn.waited <= processor.MAX_WAITED
+    ]
+    files, starts = {turn.file for turn in turns}, {turn.start for turn in turns}
+    whole = [start for start in starts if {t.file for t in quiet if t.start == start} == files]
+    if len(whole) >= min(MIN_QUIET_STARTS, len(starts)):
+        return [turn for turn in quiet if turn.start in whole], False
+    return list(turns), True
+
+
+def _robust(levels: Floats) -> tuple[Floats, float]:
+    """Return the weight of every level, `[F, B]`, and the spread of a level around its fit.
+
+    Medians come first, so that the weights begin from a fit that no single start has bent.
+    """
+    present = np.isfinite(levels)
+    starts = np.zeros(levels.shape[1])
+    for _ in range(ITERATIONS):
+        files = np.nanmedian(levels - starts, axis=1)
+        starts = np.nanmedian(levels - files[:, None], axis=0)
+    weights, spread = present.astype(np.float64), MIN_SPREAD
+    for _ in range(ITERATIONS):
+        residuals = (levels - files[:, None] - starts)[present]
+        spread = max(MIN_SPREAD, _inflation(present) * metrics.deviation(residuals))
+        u = np.minimum(1.0, np.abs(residuals) / (BIWEIGHT * spread))
+        weights[present] = np.maximum((1 - u**2) ** 2, LEAST_WEIGHT)
+        files, starts = _least_squares(levels, weights)
+    return weights, spread
+
+
+def _inflation(present: NDArray[np.bool_]) -> float:
+    """Return how much larger errors are than residuals, since a fit takes part of them up."""
+    together = present[:, present.sum(axis=0) > 1]
+    count, files, starts = int(together.sum()), int(together.any(axis=1).sum()), together.shape[1]
+    freedom = count - files - starts + 1
+    return math.sqrt(count / freedom) if freedom > 0 else 1.0
+
+
+def _least_squares(levels: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    files, _ = _solved(levels, weights)
+    total = weights.sum(axis=0)
+    starts = (weights * (np.nan_to_num(levels) - files[:, None])).sum(axis=0) / total
+    return files, starts
+
+
+def _solved(levels: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the files' levels at the mean state of the machine, and what they are sums of.
+
+    Starts are eliminated first, which leaves an equation for each file.
+
+    Returns:
+        `[F]`, and the factor of every level in each of them: `[F (of the level), F, B]`.
+    """
+    share = weights / weights.sum(axis=0)
+    reduced = np.diag(weights.sum(axis=1)) - weights @ share.T
+    inverse = np.linalg.pinv(reduced, hermitian=True)
+    # Of each level: its own weight, less that of its start's mean.
+    factors = np.einsum("gf,fb->fgb", inverse, weights) - np.einsum(
+        "gh,hb,fb->fgb", inverse, weights, share
+    )
+    # Differences are known now; the mean of all levels tells where they lie.
+    mean = weights / weights.sum()
+    presence = weights.sum(axis=1) / weights.sum()
+    centred = factors - np.einsum("g,fgb->fb", presence, factors)[:, None, :] + mean[:, None, :]
+    return np.einsum("fgb,fb->g", centred, np.nan_to_num(levels)), centred
+
+
+def _variances(levels: Floats, weights: Floats, spread: float) -> Floats:
+    """Return the variance of a level of each file, `[F]`: its own, shrunk towards that of all."""
+    files, starts = _least_squares(levels, weights)
+    present = np.isfinite(levels)
+    residuals = np.where(present, levels - files[:, None] - starts, 0.0)
+    counted = np.where(present, np.minimum(weights, 1.0), 0.0)
+    together = counted * (present.sum(axis=0) > 1)
+    count = together.sum(axis=1)
+    own = _inflation(present) ** 2 * (together * residuals**2).sum(axis=1)
+    return np.asarray((PRIOR_STARTS * spread**2 + own) / (PRIOR_STARTS + count))
+
+
+def _drift(table: _Table, weights: Floats) -> float:
+    """Return the standard deviation, between moments, of what all files had in common."""
+    _, starts = _least_squares(table.levels, weights)
+    levels = [float(np.median(starts[table.moment == each])) for each in np.unique(table.moment)]
+    return float(np.std(levels, ddof=1)) if len(levels) > 1 else 0.0
+
+
+def _design_effect(table: _Table) -> float:
+    """Return how much more starts of different moments vary than those of one; at least 1.
+
+    It is seen in the difference of the two files that were timed together most often.
+    """
+    present = np.isfinite(table.levels).astype(int)
+    often = present @ present.T
+    np.fill_diagonal(often, 0)
+    one, other = np.unravel_index(int(often.argmax()), often.shape)
+    both = np.flatnonzero(present[one] & present[other])
+    groups = [both[table.moment[both] == number] for number in np.unique(table.moment[both])]
+    groups = [group for group in groups if len(group) > 1]
+    if len(groups) < MIN_MOMENTS:
+        return 1.0
+    gaps = table.levels[one] - table.levels[other]
+    middles = np.array([np.median(gaps[group]) for group in groups])
+    within = np.concatenate([gaps[g] - m for g, m in zip(groups, middles, strict=True)])
+    count = len(both) / len(groups)
+    inside = max(MIN_SPREAD, metrics.deviation(within) * math.sqrt(count / (count - 1))) ** 2
+    # The variance of a median is pi / 2 times that of a mean.
+    between = float(middles.var(ddof=1)) * count / (math.pi / 2)
+    seen = len(groups) - 1
+    return max(1.0, (PRIOR_MOMENTS + seen * between / inside) / (PRIOR_MOMENTS + seen))
