@@ -1,4 +1,4 @@
-"""The steps of a cell that leave something in the store: its file, and the file's answers."""
+"""The steps of a cell that leave something in the store: file, answers, float statistics."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +22,7 @@ from quantcore.sandbox import (
 )
 from quantcore.schema import (
     CompareRequest,
+    FloatStatistics,
     Variant,
     canonical_json,
 )
@@ -158,4 +159,29 @@ def _require_logits(context: CellContext, sha256: str) -> None:
             raise not_an_answer()
 
 
+def float_statistics(context: CellContext, share: float) -> FloatStatistics | None:
+    """Return the statistics of the float model, from the store or measured now.
+
+    None of a program, whose layers cannot be looked into, and of random weights, whose accuracy
+    nobody asks about.
+    """
+    model = context.request.model
+    if model.is_random or find(model).is_program:
+        return None
+    key = keys.statistics_key(context.request)
+    cached = context.store.get("statistics", key)
+    if cached is not None:
+        return _STATISTICS.validate_json(cached)
+    statistics = context.run(
+        FloatStatistics,
+        "quantcore.engine.statistics:run_statistics_child",
+        context.request,
+        files=lambda _: (),
+        share=(share, share),
+    )
+    context.store.put("statistics", key, _STATISTICS.dump_json(statistics).decode())
+    return statistics
+
+
 _EVALUATION = TypeAdapter(Evaluation)
+_STATISTICS = TypeAdapter(FloatStatistics)

@@ -31,7 +31,8 @@ from quantcore.schema.result import (
     VariantResult,
     json_schema,
 )
-from quantcore.schema.support import YES, Report, Support
+from quantcore.schema.statistics import MAX_FIGURE, Extreme, FloatStatistics
+from quantcore.schema.support import YES, Cause, Report, Support
 from quantcore.schema.verification import (
     Check,
     Exported,
@@ -45,6 +46,7 @@ from quantcore.schema.verification import (
 
 __all__ = [
     "FLOAT_WORKFLOW",
+    "MAX_FIGURE",
     "RANDOM",
     "SOURCES",
     "TORCH_FLOAT",
@@ -52,6 +54,7 @@ __all__ = [
     "YES",
     "Accuracy",
     "Artifact",
+    "Cause",
     "CellProgress",
     "CellState",
     "Check",
@@ -60,7 +63,9 @@ __all__ = [
     "Environment",
     "ExportSpec",
     "Exported",
+    "Extreme",
     "Failure",
+    "FloatStatistics",
     "Guess",
     "ImageSpec",
     "JobState",

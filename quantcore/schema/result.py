@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from quantcore.errors import RequestError
 from quantcore.schema.environment import Environment
 from quantcore.schema.request import FLOAT_WORKFLOW, CompareRequest, Setting
+from quantcore.schema.statistics import FloatStatistics
 
 # What torch's float32, which needs no backend, is called among references.
 TORCH_FLOAT = "torch"
@@ -87,6 +88,7 @@ class VariantResult:
         speedup: over the float32 of its own backend.
         speedups: over every float32 that took turns with it, by that one's backend; `torch` is
             torch's own. Empty in files of schema 1.
+        statistics: of torch's float32 on its pictures; None of all other rows, and of programs.
     """
 
     key: str
@@ -114,6 +116,7 @@ class VariantResult:
     notes: tuple[str, ...] = ()
     predictions: str | None = None
     speedups: dict[str, Speedup] = field(default_factory=dict)
+    statistics: FloatStatistics | None = None
 
     @property
     def is_float(self) -> bool:
