@@ -21,7 +21,7 @@ from quantcore.formats import MeasuredFormat, TorchScript
 from quantcore.schema import YES, Cause, Environment, Setting, Support
 
 FOR_PHONES = Cause(
-    "Its kernels are made for ARM phones; on this machine they are slow.",
+    "Its kernels are made for ARM phones, not for this processor.",
     "Time it on the phone, or use x86 or oneDNN here.",
 )
 

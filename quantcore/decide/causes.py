@@ -24,17 +24,17 @@ STRETCHED = 8.0
 # of 0.8 standard deviations is called large (Cohen, Statistical Power Analysis, 1988).
 OUTSIDE = 0.01
 SHIFTED = 0.8
-LIKE_PICTURES = "Calibrate on pictures like those that it will see."
 
 
 def size_causes(row: VariantResult, own: VariantResult | None) -> tuple[Cause, ...]:
     """Return why a file is not as small as promised; `own` is the float32 of its runtime."""
     code = row.artifact.size_bytes - row.state_dict_bytes
-    shrank = own is not None and own.state_dict_bytes >= SMALLER.kept * row.state_dict_bytes
-    tiny = row.artifact.size_bytes < TINY_BYTES
+    ratio = own.state_dict_bytes / row.state_dict_bytes if own else 0.0
+    shrank, tiny = ratio >= SMALLER.kept, row.artifact.size_bytes < TINY_BYTES
+    converted = row.int8_share >= MOSTLY_FLOAT
     return _holding(
         {
-            _left_float(row): row.int8_share < MOSTLY_FLOAT,
+            _left_float(row): not converted,
             Cause(
                 f"Its weights shrank as promised; the file also carries {wording.megabytes(code)} "
                 "of code and records, which do not shrink.",
@@ -45,6 +45,11 @@ def size_causes(row: VariantResult, own: VariantResult | None) -> tuple[Cause, .
                 "records weigh about as much as weights.",
                 "Keep float32, unless every kilobyte counts.",
             ): tiny and not shrank,
+            Cause(
+                f"Its weights by themselves are {wording.smaller(ratio or 1.0)}: the scale and the "
+                "bias of each channel keep 32 bits or more.",
+                "One scale a layer (static, per channel off) takes less, but is coarse.",
+            ): own is not None and converted and _per_channel(row) and not (shrank or tiny),
         }
     )
 
@@ -129,34 +134,28 @@ def _channel(row: VariantResult, statistics: FloatStatistics) -> Cause | None:
     )
 
 
-def _outside(row: VariantResult, statistics: FloatStatistics) -> Cause | None:
-    worst = _beyond(statistics.outside, OUTSIDE)
-    if worst is None or "calibration_images" not in row.settings:
+def _unlike(row: VariantResult, statistics: FloatStatistics) -> Cause | None:
+    outside = _beyond(statistics.outside, OUTSIDE)
+    shift = _beyond(statistics.shift, SHIFTED)
+    if "calibration_images" not in row.settings or not (outside or shift):
         return None
-    share = wording.digits(100 * worst.value)
+    parts = []
+    if outside:
+        share = wording.digits(100 * outside.value)
+        parts.append(f"{share} % of the activations in {outside.layer} lie outside the range seen")
+    if shift:
+        distance = wording.digits(shift.value)
+        parts.append(f"the means in {shift.layer} lie {distance} standard deviations off")
     return Cause(
-        f"The calibration pictures are unlike the evaluation’s: in {worst.layer} {share} % of the "
-        "latter’s activations lie outside the range seen in calibration.",
-        LIKE_PICTURES,
-    )
-
-
-def _shifted(row: VariantResult, statistics: FloatStatistics) -> Cause | None:
-    worst = _beyond(statistics.shift, SHIFTED)
-    if worst is None or "calibration_images" not in row.settings:
-        return None
-    return Cause(
-        "The calibration pictures are unlike the evaluation’s: their mean activations in "
-        f"{worst.layer} lie {wording.digits(worst.value)} standard deviations apart.",
-        LIKE_PICTURES,
+        f"The evaluation’s pictures are unlike those of calibration: {wording.joined(parts)}.",
+        "Calibrate on pictures like those that it will see.",
     )
 
 
 _MEASURED: tuple[Callable[[VariantResult, FloatStatistics], Cause | None], ...] = (
     _outlier,
     _channel,
-    _outside,
-    _shifted,
+    _unlike,
 )
 
 
@@ -174,9 +173,7 @@ def _few_images(row: VariantResult, statistics: FloatStatistics | None) -> tuple
 
 def _per_tensor(row: VariantResult, statistics: FloatStatistics | None) -> tuple[Cause, ...]:
     """Return what one weight scale for a whole layer costs, where that is how it was made."""
-    backend, chosen = entry(row.backend), row.settings.get("per_channel")
-    per_channel = backend is None or backend.per_channel if chosen is None else chosen
-    if per_channel or row.workflow == "dynamic":
+    if _per_channel(row) or row.workflow == "dynamic":
         return ()
     remedy = f"Give each channel a scale of its own (static, per channel), or {_training(row)}."
     worst = statistics and _beyond(statistics.depthwise, STRETCHED)
@@ -190,6 +187,12 @@ def _per_tensor(row: VariantResult, statistics: FloatStatistics | None) -> tuple
         f"{_left(worst)} of the steps."
     )
     return (Cause(sentence, remedy),)
+
+
+def _per_channel(row: VariantResult) -> bool:
+    """Return whether each channel's weights have a scale: as chosen, else as its backend does."""
+    backend, chosen = entry(row.backend), row.settings.get("per_channel")
+    return bool(backend is None or backend.per_channel if chosen is None else chosen)
 
 
 def _beyond(worst: Extreme | None, limit: float) -> Extreme | None:
@@ -213,6 +216,4 @@ def _observer(row: VariantResult) -> object:
 
 
 def _training(row: VariantResult) -> str:
-    if row.workflow == "qat":
-        return "train longer (steps)"
-    return "use QAT, which trains the model to live with it"
+    return "train longer (steps)" if row.workflow == "qat" else "use QAT"

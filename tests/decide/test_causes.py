@@ -105,13 +105,13 @@ CASES = {
         ACCURACY,
         {"row": {}, "statistics": {"outside": 0.031}},
         {"row": {}, "statistics": {"outside": 0.009}},
-        f"in {LAYER} 3.1 % of the latter’s activations lie outside the range",
+        f"3.1 % of the activations in {LAYER} lie outside the range seen",
     ),
     "evaluation of another mean": (
         ACCURACY,
         {"row": {}, "statistics": {"shift": 1.4}},
         {"row": {}, "statistics": {"shift": 0.5}},
-        "lie 1.4 standard deviations apart",
+        f"the means in {LAYER} lie 1.4 standard deviations off",
     ),
     "no VNNI": (
         SPEED,
@@ -154,6 +154,12 @@ CASES = {
         {"row": {"size_bytes": 3_500_000}, "state_dict_bytes": 2_300_000},
         {"row": {"size_bytes": 3_500_000}, "state_dict_bytes": 3_400_000},
         "the file also carries 1.2 MB of code",
+    ),
+    "scales of channels": (
+        SIZE,
+        {"row": {"backend": "x86", "size_bytes": 2_750_000}},
+        {"row": {"backend": "qnnpack", "size_bytes": 2_750_000}},
+        "Its weights by themselves are 3.3× smaller",
     ),
     "busy machine": (
         SPEED,
