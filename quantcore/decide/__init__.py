@@ -14,15 +14,13 @@ from quantcore.decide.promise import Promise, promise
 from quantcore.decide.reasons import Other, describe
 from quantcore.decide.reference_groups import ReferenceGroup, reference_group, references
 from quantcore.decide.speed import best_floats, has_several_floats, over_best
-from quantcore.decide.thresholds import Threshold
 from quantcore.decide.verdict import Miss, Verdict, nearest_in_8_bits, recommend
-from quantcore.schema import Cause, Comparison
+from quantcore.schema import Comparison
 
 __all__ = [
     "KINDS",
     "Budgets",
     "Candidate",
-    "Cause",
     "ClassChange",
     "Correctness",
     "Disagreement",
@@ -32,7 +30,6 @@ __all__ = [
     "Other",
     "Promise",
     "ReferenceGroup",
-    "Threshold",
     "Verdict",
     "best_floats",
     "bounds",

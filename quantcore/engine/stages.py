@@ -15,6 +15,7 @@ from quantcore.engine.predict import Probe, are_logits
 from quantcore.errors import (
     DamagedArtifactError,
 )
+from quantcore.images import is_labelled
 from quantcore.models import find
 from quantcore.sandbox import (
     not_an_answer,
@@ -162,11 +163,12 @@ def _require_logits(context: CellContext, sha256: str) -> None:
 def float_statistics(context: CellContext, share: float) -> FloatStatistics | None:
     """Return the statistics of the float model, from the store or measured now.
 
-    None of a program, whose layers cannot be looked into, and of random weights, whose accuracy
-    nobody asks about.
+    None of a program, whose layers cannot be looked into, and where no accuracy is measured that
+    they could explain.
     """
-    model = context.request.model
-    if model.is_random or find(model).is_program:
+    model, images = context.request.model, context.request.images
+    info = find(model)
+    if info.is_program or model.is_random or not is_labelled(images, info):
         return None
     key = keys.statistics_key(context.request)
     cached = context.store.get("statistics", key)

@@ -88,7 +88,8 @@ class VariantResult:
         speedup: over the float32 of its own backend.
         speedups: over every float32 that took turns with it, by that one's backend; `torch` is
             torch's own. Empty in files of schema 1.
-        statistics: of torch's float32 on its pictures; None of all other rows, and of programs.
+        statistics: of torch's float32 on its pictures. None of all other rows, of programs, and
+            where accuracy is not measured.
     """
 
     key: str
