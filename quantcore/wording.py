@@ -24,9 +24,13 @@ def digits(value: float, count: int = 2) -> str:
     """Return the value with `count` significant digits, without trailing zeros: 0.4, 36, 1,900."""
     if value == 0:
         return "0"
-    decimals = _decimals(value, count)
-    text = f"{round(value, decimals):,.{max(decimals, 0)}f}"
+    text = f"{rounded(value, count):,.{max(_decimals(value, count), 0)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def rounded(value: float, count: int = 2) -> float:
+    """Return the value rounded to `count` significant digits."""
+    return round(value, _decimals(value, count)) if value else value
 
 
 def enough(value: float, count: int = 2) -> float:
@@ -60,31 +64,33 @@ def points(value: float, count: int = 2) -> str:
     return f"{text} point" if text == "1" else f"{text} points"
 
 
-def versus(ratio: float, more: str, less: str, same: str) -> str:
+def versus(ratio: float, more: str, less: str, same: str, count: int = 2) -> str:
     """Return a ratio in words: '3.6× smaller', '1.2× larger', '3 % faster' where it is small."""
     over, word = (ratio, more) if ratio > 1 else (1 / ratio, less)
     if over < SAME_RATIO:
         return same
     return (
-        f"{digits(over)}× {word}" if over >= TIMES_RATIO else f"{round(100 * over - 100)} % {word}"
+        f"{digits(over, count)}× {word}"
+        if over >= TIMES_RATIO
+        else f"{round(100 * over - 100)} % {word}"
     )
 
 
-def smaller(ratio: float) -> str:
+def smaller(ratio: float, count: int = 2) -> str:
     """Return a size ratio in words."""
-    return versus(ratio, "smaller", "larger", "as large")
+    return versus(ratio, "smaller", "larger", "as large", count)
 
 
-def faster(ratio: float) -> str:
+def faster(ratio: float, count: int = 2) -> str:
     """Return a speed ratio in words."""
-    return versus(ratio, "faster", "slower", "as fast")
+    return versus(ratio, "faster", "slower", "as fast", count)
 
 
-def accurate(lost_points: float) -> str:
+def accurate(lost_points: float, count: int = 2) -> str:
     """Return lost points of accuracy in words."""
     if abs(lost_points) < 0.005:
         return "equally accurate"
-    return f"{points(abs(lost_points))} {'less' if lost_points > 0 else 'more'} accurate"
+    return f"{points(abs(lost_points), count)} {'less' if lost_points > 0 else 'more'} accurate"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

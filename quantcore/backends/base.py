@@ -13,7 +13,7 @@ from quantcore.backends.options import Observer
 from quantcore.formats import Kernels, LayerKind, MeasuredFormat, Predictor
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
-from quantcore.schema import Environment, Report, Setting, Support
+from quantcore.schema import Cause, Environment, Report, Setting, Support
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,15 @@ Symbol = Literal["circle", "square", "diamond", "triangle-up", "cross", "hexagon
 
 SERVERS = ("x86_64", "AMD64")
 PHONES = ("aarch64", "arm64")
+
+NO_VNNI = Cause(
+    "This processor has no VNNI, the instruction that makes 8-bit sums fast.",
+    "Measure on one that has it: Intel’s servers since 2019, AMD’s since 2022.",
+)
+REDUCED_RANGE = Cause(
+    "Its ranges take 128 of 256 steps, so that sums stay exact without VNNI.",
+    "Use QAT, which trains the model for it, or oneDNN, which takes all 256, where there is VNNI.",
+)
 
 
 class ConvertedModel(Protocol):
@@ -187,11 +196,13 @@ class Backend(Protocol):
     def overflows(self, environment: Environment) -> bool:
         """Return whether its 8-bit sums can overflow on that machine."""
 
-    def speed_cause(self, environment: Environment) -> str:
-        """Return why its files may be slow on that machine, in a sentence; else nothing."""
+    def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
+        """Return why its files may be slow on that machine, as far as that is this backend's."""
 
-    def accuracy_cause(self, settings: Mapping[str, Setting], environment: Environment) -> str:
-        """Return why its files may answer differently, in a sentence; else nothing."""
+    def accuracy_causes(
+        self, settings: Mapping[str, Setting], environment: Environment
+    ) -> tuple[Cause, ...]:
+        """Return why its files may answer differently, as far as that is this backend's."""
 
 
 class _HasFormat(Kernels, Protocol):

@@ -14,14 +14,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore import models
-from quantcore.backends.base import Recipe, RunsFormat, Step, Symbol, Target, Toolchain
+from quantcore.backends.base import (
+    NO_VNNI,
+    REDUCED_RANGE,
+    SERVERS,
+    Recipe,
+    RunsFormat,
+    Step,
+    Symbol,
+    Target,
+    Toolchain,
+)
 from quantcore.backends.options import DynamicOptions, Observer, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import module as torch_module
 from quantcore.backends.torch_ao import numerics, steps
 from quantcore.formats import LayerKind, MeasuredFormat, Onnx, onnx, torchscript
 from quantcore.images import ConversionInput, Split
 from quantcore.models import Subject
-from quantcore.schema import YES, Environment, Report, Setting, Support
+from quantcore.schema import YES, Cause, Environment, Report, Setting, Support
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -370,17 +380,15 @@ class OnnxRuntime(RunsFormat):
             False, f"{' and '.join(missing)} are not installed there.", "Choose another backend."
         )
 
-    def speed_cause(self, environment: Environment) -> str:
+    def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
         """Return that sums of 8-bit products are slow without VNNI."""
-        if environment.has_vnni or not environment.machine.startswith(("x86", "AMD")):
-            return ""
-        return "This processor has no VNNI, the instruction that makes 8-bit sums fast."
+        return () if environment.has_vnni or environment.machine not in SERVERS else (NO_VNNI,)
 
-    def accuracy_cause(self, settings: Mapping[str, Setting], environment: Environment) -> str:
-        """Return whether its weights share one scale per layer."""
-        if settings.get("per_channel") is not False:
-            return ""
-        return "Its weights share one scale per layer (per-tensor), which is coarse."
+    def accuracy_causes(
+        self, settings: Mapping[str, Setting], environment: Environment
+    ) -> tuple[Cause, ...]:
+        """Return that one of 8 bits is left free; where it is trained, training makes up for it."""
+        return () if "steps" in settings else (REDUCED_RANGE,)
 
 
 BACKEND = OnnxRuntime()

@@ -4,12 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from quantcore.backends.base import PHONES, SERVERS, RunsFormat, Symbol, Target, Toolchain
+from quantcore.backends.base import (
+    NO_VNNI,
+    PHONES,
+    REDUCED_RANGE,
+    SERVERS,
+    RunsFormat,
+    Symbol,
+    Target,
+    Toolchain,
+)
 from quantcore.backends.options import Observer
 from quantcore.backends.torch_ao import TORCH, numerics
 from quantcore.backends.torch_ao.numerics import Numerics
 from quantcore.formats import MeasuredFormat, TorchScript
-from quantcore.schema import YES, Environment, Setting, Support
+from quantcore.schema import YES, Cause, Environment, Setting, Support
+
+FOR_PHONES = Cause(
+    "Its kernels are made for ARM phones, not for this processor.",
+    "Time it on the phone, or use x86 or oneDNN here.",
+)
 
 
 @dataclass(frozen=True)
@@ -70,26 +84,29 @@ class TorchEngine(RunsFormat):
         on_x86 = environment.machine in SERVERS and environment.machine in self.processors
         return self.saturates and on_x86 and not environment.has_vnni
 
-    def speed_cause(self, environment: Environment) -> str:
-        """Return why its files may be slow on that machine; empty where nothing is known."""
+    def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
+        """Return that its kernels are for other processors, or that this one lacks VNNI."""
         if environment.machine not in SERVERS or self.engine is None:
-            return ""
+            return ()
         if environment.machine not in self.processors:
-            return "Its kernels are made for ARM phones; on this machine they are slow."
-        if not environment.has_vnni:
-            return "This processor has no VNNI, the instruction that makes 8-bit sums fast."
-        return ""
+            return (FOR_PHONES,)
+        return () if environment.has_vnni else (NO_VNNI,)
 
-    def accuracy_cause(self, settings: Mapping[str, Setting], environment: Environment) -> str:
-        """Return why its files may answer differently; empty where nothing is known."""
-        own = self.per_channel
-        per_channel = settings.get("per_channel")
-        coarse = per_channel is False or (per_channel is None and not own)
-        sentences = {
-            "Its weights share one scale per layer (per-tensor), which is coarse.": coarse,
-            f"Without VNNI, {self.name}'s 8-bit sums can overflow.": self.overflows(environment),
+    def accuracy_causes(
+        self, settings: Mapping[str, Setting], environment: Environment
+    ) -> tuple[Cause, ...]:
+        """Return that its activations have 7 bits only, or that sums of 8 bits can overflow."""
+        overflow = Cause(
+            f"Without VNNI, {self.title}’s 8-bit sums can overflow.",
+            "Use x86, which leaves one bit free for them.",
+        )
+        # Where it is trained, training makes up for it.
+        reduced = self.numerics.reduce_range and "steps" not in settings
+        causes = {
+            REDUCED_RANGE: reduced,
+            overflow: self.overflows(environment),
         }
-        return " ".join(sentence for sentence, holds in sentences.items() if holds)
+        return tuple(cause for cause, holds in causes.items() if holds)
 
 
 X86 = TorchEngine(

@@ -49,5 +49,6 @@ def _promise(promise: Promise) -> dict[str, object]:
         "sign": sign(promise.state),
         # The sign says the state already.
         "outcome": promise.outcome.removeprefix(f"{promise.state}: "),
-        "cause": promise.cause,
+        "threshold": promise.threshold.sentence,
+        "causes": promise.causes,
     }

@@ -25,6 +25,7 @@ FLOAT32 = Variant(FLOAT_WORKFLOW, None)
 # Raised when the code that converts or measures changes what it gives for the same request.
 CONVERSION_VERSION = 7
 MEASUREMENT_VERSION = 3
+STATISTICS_VERSION = 1
 # What decides a conversion whichever toolchain makes it: the float model and its pictures.
 BASE_LIBRARIES = ("torch", "torchvision", "numpy")
 
@@ -157,6 +158,22 @@ def float_variants(
         each
         for each in dict.fromkeys((own, FLOAT32, *requested))
         if runtime(each.backend).available(environment).ok
+    )
+
+
+def statistics_key(request: CompareRequest) -> str:
+    """Return the digest of what decides the statistics of a request's float model."""
+    info = find(request.model)
+    return digest(
+        {
+            "version": STATISTICS_VERSION,
+            "model": request.model.name,
+            "weights": weights_digest(request.model),
+            "images": images_digest(request.images, info),
+            "image_spec": [request.images.evaluation_images, request.images.seed],
+            "image_size": image_size(request, info),
+            "libraries": _versions(BASE_LIBRARIES, None),
+        }
     )
 
 

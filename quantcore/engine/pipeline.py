@@ -54,6 +54,7 @@ PRELOADED_MODULES = (
     "quantcore.engine.convert",
     "quantcore.engine.predict",
     "quantcore.engine.latency",
+    "quantcore.engine.statistics",
     "quantcore.engine.preload",
 )
 # Of the machine, not of a data folder: two servers with folders of their own share the processor.
@@ -175,8 +176,10 @@ def _measured(context: CellContext, variant: Variant) -> VariantResult:
     floats = _float_conversions(context, variant, 0.0, 0.1)
     conversion = floats.get(variant) or stages.convert(context, variant, 0.1, 0.55)
     evaluations = _evaluations(context, {**_reference_floats(variant, floats), variant: conversion})
+    statistics = stages.float_statistics(context, 0.75) if variant == FLOAT32 else None
     timing = _time(context, variant, conversion, floats)
     result = _result(context, variant, conversion, evaluations, timing, floats)
+    result = replace(result, statistics=statistics)
     artifacts = [conversion.artifact.sha256]
     predictions = evaluations[variant].predictions
     artifacts += [predictions] if predictions else []

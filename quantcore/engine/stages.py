@@ -1,4 +1,4 @@
-"""The steps of a cell that leave something in the store: its file, and the file's answers."""
+"""The steps of a cell that leave something in the store: file, answers, float statistics."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,6 +15,7 @@ from quantcore.engine.predict import Probe, are_logits
 from quantcore.errors import (
     DamagedArtifactError,
 )
+from quantcore.images import is_labelled
 from quantcore.models import find
 from quantcore.sandbox import (
     not_an_answer,
@@ -22,6 +23,7 @@ from quantcore.sandbox import (
 )
 from quantcore.schema import (
     CompareRequest,
+    FloatStatistics,
     Variant,
     canonical_json,
 )
@@ -158,4 +160,30 @@ def _require_logits(context: CellContext, sha256: str) -> None:
             raise not_an_answer()
 
 
+def float_statistics(context: CellContext, share: float) -> FloatStatistics | None:
+    """Return the statistics of the float model, from the store or measured now.
+
+    None of a program, whose layers cannot be looked into, and where no accuracy is measured that
+    they could explain.
+    """
+    model, images = context.request.model, context.request.images
+    info = find(model)
+    if info.is_program or model.is_random or not is_labelled(images, info):
+        return None
+    key = keys.statistics_key(context.request)
+    cached = context.store.get("statistics", key)
+    if cached is not None:
+        return _STATISTICS.validate_json(cached)
+    statistics = context.run(
+        FloatStatistics,
+        "quantcore.engine.statistics:run_statistics_child",
+        context.request,
+        files=lambda _: (),
+        share=(share, share),
+    )
+    context.store.put("statistics", key, _STATISTICS.dump_json(statistics).decode())
+    return statistics
+
+
 _EVALUATION = TypeAdapter(Evaluation)
+_STATISTICS = TypeAdapter(FloatStatistics)

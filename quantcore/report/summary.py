@@ -1,13 +1,13 @@
 """A comparison in a few lines of Markdown: what a ticket or a message needs to decide."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from quantcore import wording
 from quantcore.decide import KINDS, Budgets
 from quantcore.draw import titles
 from quantcore.report.context import ReportContext, report_context
 from quantcore.report.rows import Row, method, summary_rows
-from quantcore.report.text import MARKDOWN_COLUMNS, escaped, without_figures
+from quantcore.report.text import MARKDOWN_COLUMNS, escaped, promise_lines, without_figures
 from quantcore.schema import Comparison
 
 
@@ -101,13 +101,12 @@ def _promises(context: ReportContext) -> str:
     row = context.promised
     if row is None:
         return ""
-    lines: Sequence[str] = [
-        f"- {escaped(one.promise)}: **{one.state}** ({escaped(one.outcome)})."
-        + (f" {escaped(one.cause)}" if one.cause else "")
-        for one in context.promises()
-    ]
     return "\n".join(
-        [f"**Promise and outcome** of {escaped(context.names()[row.key])}", "", *lines]
+        [
+            f"**Promise and outcome** of {escaped(context.names()[row.key])}",
+            "",
+            *promise_lines(context.promises(), escaped, "**"),
+        ]
     )
 
 

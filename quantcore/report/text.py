@@ -18,8 +18,9 @@ MARKDOWN_COLUMNS = {"variant": "label", **FIGURES, "agreement": "agreement"}
 def to_text(
     comparison: Comparison, width: int = WIDTH, budgets: decide.Budgets | None = None
 ) -> str:
-    """Return verdict, table, failures and method as plain text, no line over `width` columns."""
-    verdict = decide.decide(comparison, budgets)
+    """Return verdict, table, promises, failures and method, no line over `width` columns."""
+    evidence = decide.weigh(comparison.results)
+    verdict = decide.recommend(evidence, budgets)
     rows = summary_rows(comparison)
     measured = [row for row in rows if row.measured]
     notes = [(_named(labels, len(measured)), note) for labels, note in _grouped(measured, _note)]
@@ -27,11 +28,45 @@ def to_text(
     blocks = [
         _wrapped([verdict.sentence, *verdict.caveats], width),
         table(measured, width),
+        _wrapped(_promises(comparison, evidence, verdict), width),
         _wrapped([f"{names}: {why}" for names, why in failures], width),
         _wrapped([f"{names}: {note}" for names, note in notes], width),
         _wrapped([method(comparison)] if comparison.results else [], width),
     ]
     return "\n\n".join(block for block in blocks if block)
+
+
+def _promises(
+    comparison: Comparison, evidence: decide.Evidence, verdict: decide.Verdict
+) -> list[str]:
+    row = decide.nearest_in_8_bits(evidence, verdict)
+    if row is None:
+        return []
+    name = decide.labels.labels(comparison.results)[row.key]
+    promises = decide.promise(comparison, row, evidence)
+    return [f"Promise and outcome of {name}", *promise_lines(promises)]
+
+
+def promise_lines(
+    promises: Sequence[decide.Promise],
+    escape: Callable[[str], str] = str,
+    strong: str = "",
+) -> list[str]:
+    """Return a line for each promise, and below it one for each cause, with its remedy.
+
+    Args:
+        promises: as one variant kept them.
+        escape: called with every text.
+        strong: stands around the state.
+    """
+    lines = []
+    for one in promises:
+        lines.append(
+            f"- {escape(one.promise)}: {strong}{one.state}{strong} ({escape(one.outcome)}). "
+            f"{escape(one.threshold.sentence)}"
+        )
+        lines += [f"  - {escape(f'{each.sentence} {each.remedy}')}" for each in one.causes]
+    return lines
 
 
 def _failure(row: Row) -> str:
@@ -64,7 +99,12 @@ def _named(labels: Sequence[str], of: int) -> str:
 
 
 def _wrapped(lines: Sequence[str], width: int) -> str:
-    return "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in lines)
+    return "\n".join(textwrap.fill(line, width, subsequent_indent=_indent(line)) for line in lines)
+
+
+def _indent(line: str) -> str:
+    """Return what stands before the second line of a paragraph, or of a point of a list."""
+    return " " * (2 + len(line) - len(line.lstrip()))
 
 
 def to_markdown(comparison: Comparison) -> str:

@@ -34,7 +34,8 @@ from quantcore.schema.result import (
     VariantResult,
     json_schema,
 )
-from quantcore.schema.support import YES, Report, Support
+from quantcore.schema.statistics import MAX_FIGURE, Extreme, FloatStatistics
+from quantcore.schema.support import YES, Cause, Report, Support
 from quantcore.schema.verification import (
     Check,
     Exported,
@@ -48,6 +49,7 @@ from quantcore.schema.verification import (
 
 __all__ = [
     "FLOAT_WORKFLOW",
+    "MAX_FIGURE",
     "RANDOM",
     "SOURCES",
     "TORCH_FLOAT",
@@ -55,6 +57,7 @@ __all__ = [
     "YES",
     "Accuracy",
     "Artifact",
+    "Cause",
     "CellProgress",
     "CellState",
     "Check",
@@ -63,7 +66,9 @@ __all__ = [
     "Environment",
     "ExportSpec",
     "Exported",
+    "Extreme",
     "Failure",
+    "FloatStatistics",
     "Guess",
     "ImageSpec",
     "JobState",

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from quantcore.errors import RequestError
 from quantcore.schema.environment import Environment
 from quantcore.schema.request import FLOAT_WORKFLOW, CompareRequest, Setting
+from quantcore.schema.statistics import FloatStatistics
 
 # What torch's float32, which needs no backend, is called among references.
 TORCH_FLOAT = "torch"
@@ -154,6 +155,8 @@ class VariantResult:
         floats: SHA-256 of each float32 file that took turns with it, by name as in `speedups`.
         named: the classes it names; None for random weights and in files before schema 3.
         steadying: what kept the processor steady meanwhile.
+        statistics: of torch's float32 on its pictures. None of all other rows, of programs, and
+            where accuracy is not measured.
     """
 
     key: str
@@ -185,6 +188,7 @@ class VariantResult:
     floats: dict[str, str] = field(default_factory=dict)
     steadying: Steadying = field(default_factory=Steadying)
     named: Named | None = None
+    statistics: FloatStatistics | None = None
 
     @property
     def is_float(self) -> bool:

@@ -1,4 +1,4 @@
-"""Whether something can be done here; where it cannot, why, and what to do instead."""
+"""Whether something can be done here, or came out as hoped; if not, why and what to do."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +14,14 @@ class Support:
     ok: bool
     reason: str = ""
     remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a figure is not what was hoped for, and what to do about it, in a sentence each."""
+
+    sentence: str
+    remedy: str
 
 
 YES = Support(True)

@@ -34,7 +34,7 @@ import torch
 from quantcore import models
 from quantcore.backends import BACKENDS, Recipe, RunsFormat, Toolchain, TorchModel
 from quantcore.formats import TorchScript
-from quantcore.schema import YES, Support
+from quantcore.schema import YES, Cause, Support
 
 
 class Static:
@@ -80,11 +80,11 @@ class Rounding(RunsFormat):
     def available(self, environment):
         return YES
 
-    def speed_cause(self, environment):
-        return "It computes in float all the same."
+    def speed_causes(self, environment):
+        return (Cause("It computes in float all the same.", "Use another backend."),)
 
-    def accuracy_cause(self, settings, environment):
-        return "It rounds weights without looking at pictures."
+    def accuracy_causes(self, settings, environment):
+        return ()
 
 
 BACKENDS["rounding"] = Rounding()

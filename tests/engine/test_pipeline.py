@@ -169,6 +169,20 @@ def test_the_share_of_int8_is_told(results: dict[Variant, VariantResult]) -> Non
     assert 0 < results[DYNAMIC].int8_share < 0.05
 
 
+def test_the_float_model_is_looked_into_once(
+    shared: CellContext,
+    results: dict[Variant, VariantResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    statistics = results[FLOAT32].statistics
+    assert statistics is not None
+    assert (statistics.calibration_images, statistics.evaluation_images) == (64, IMAGES)
+    assert statistics.depthwise_layers == 17
+    assert all(results[each].statistics is None for each in (STATIC, DYNAMIC))
+    nothing_spawns(shared, monkeypatch)
+    assert stages.float_statistics(shared, 0.75) == statistics
+
+
 def test_a_row_says_what_it_is_of(
     shared: CellContext, results: dict[Variant, VariantResult]
 ) -> None:
@@ -217,8 +231,10 @@ def test_loose_pictures_give_agreement_and_no_accuracy(own: CellContext, tmp_pat
         pixels = np.random.default_rng(index).integers(0, 255, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
     images = ImageSpec(str(folder), 10, SIDE)
-    row = measured(replace(own, request=replace(TRAINED, images=images)), DYNAMIC)
+    loose = replace(own, request=replace(TRAINED, images=images))
+    row = measured(loose, DYNAMIC)
     assert row.accuracy is None
+    assert stages.float_statistics(loose, 0.75) is None
     assert row.agreement is not None
     assert row.sqnr_db is not None
     assert 0 < row.fidelity_images < 6

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from quantcore import decide
 from quantcore.engine import plan
 from quantcore.errors import StoreError, WeightsUnavailableError
 from quantcore.jobs import Forecast
@@ -61,6 +62,19 @@ def test_first_visit_is_filled_and_says_where_it_was_measured(open_page: Open) -
     assert "Ship QAT on oneDNN" in html(page)
     assert "There is no ready-quantized checkpoint of mobilenet_v2 for onednn." in html(page)
     assert page.query_params == {}
+
+
+def test_a_promise_that_was_not_kept_has_limits_causes_and_remedies(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = fixtures.disappointing()
+    monkeypatch.setattr(state, "shipped", lambda: source)
+    # As HTML has it.
+    text = html(open_page()).replace("&#39;", "'")
+    for one in decide.promise(source, source.results[1]):
+        assert one.threshold.sentence in text
+        assert one.causes
+        assert all(f"{each.sentence} <em>{each.remedy}</em>" in text for each in one.causes)
 
 
 def test_the_table_holds_figures_with_units_and_spread(open_page: Open) -> None:

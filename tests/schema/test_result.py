@@ -31,6 +31,17 @@ def test_a_file_of_schema_1_is_read_without_speed_ups_that_it_cannot_know() -> N
     assert all(row.speedups == {} for row in comparison.results)
 
 
+def test_statistics_of_the_float_model_are_written_and_read() -> None:
+    source = fixtures.disappointing()
+    assert source.results[0].statistics is not None
+    assert Comparison.from_json(source.to_json()) == source
+    without = json.loads(source.to_json())
+    for row in without["results"]:
+        row.pop("statistics")
+    read = Comparison.from_json(json.dumps(without))
+    assert [row.statistics for row in read.results] == [None, None]
+
+
 def test_variants_rows_and_failures_say_whether_they_are_float32() -> None:
     for name, is_float in ((FLOAT_WORKFLOW, True), *((name, False) for name in fixtures.WORKFLOWS)):
         cells = Variant(name, None), fixtures.result(name), fixtures.failure(name)

@@ -172,6 +172,8 @@ def test_weights_are_trained_further_on_uploaded_pictures(desk: Desk, images: st
     assert exports.supports(spec).ok
     found = desk.compared(token, images, ("static",))
     assert len(found.results) == 2
+    assert found.results[0].is_float
+    assert found.results[0].statistics is not None
     tried_locked_in(desk, found)
     desk.service.delete_upload(images)
     assert not artifacts(desk.settings)

@@ -19,7 +19,9 @@ from quantcore.schema import (
     CompareRequest,
     Comparison,
     Environment,
+    Extreme,
     Failure,
+    FloatStatistics,
     ImageSpec,
     Latency,
     MeasureSpec,
@@ -63,6 +65,18 @@ ENVIRONMENT = Environment(
     python="3.11.7",
     libraries={"torch": "2.13.0", "torchvision": "0.28.0", "numpy": "2.4.0"},
     engines=BACKENDS,
+)
+
+# Of a float model that 8 bits represent without trouble.
+STATISTICS = FloatStatistics(
+    calibration_images=64,
+    evaluation_images=64,
+    outlier=Extreme("features.2.conv.1.0", 3.1),
+    channel=Extreme("features.5.conv.2", 4.2),
+    depthwise_layers=17,
+    depthwise=Extreme("features.1.conv.0.0", 6.3),
+    outside=Extreme("features.0.0", 0.00002),
+    shift=Extreme("features.18.0", 0.12),
 )
 
 
@@ -254,6 +268,30 @@ def only_float() -> Comparison:
     return comparison([float32()])
 
 
+def disappointing() -> Comparison:
+    """Return a variant that keeps no promise, for every reason that is known of it."""
+    hard = replace(
+        STATISTICS,
+        outlier=Extreme("features.2.conv.1.0", 38.0),
+        channel=Extreme("features.5.conv.2", 21.0),
+        depthwise=Extreme("features.1.conv.0.0", 44.0),
+        outside=Extreme("features.0.0", 0.031),
+        shift=Extreme("features.18.0", 1.4),
+    )
+    row = result(
+        size_bytes=5_000_000,
+        ratio=1.2,
+        spread=0.2,
+        top1=0.86,
+        int8_share=0.6,
+        calibration_images=8,
+        observer="minmax",
+        per_channel=False,
+    )
+    row = replace(row, machine_busy=True)
+    return comparison([float32(statistics=hard), row])
+
+
 def many(count: int = 200) -> Comparison:
     """Return float32 and `count` variants spread over size, latency and accuracy (seeded)."""
     rng = np.random.default_rng(7)
@@ -382,6 +420,7 @@ NAMED: dict[str, Callable[[], Comparison]] = {
     "unlabelled": unlabelled,
     "one_variant": one_variant,
     "only_float": only_float,
+    "disappointing": disappointing,
     "many": many,
     "two_models": two_models,
     "sweep": sweep,
