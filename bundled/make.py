@@ -1,7 +1,8 @@
 """Make everything in this folder from scratch: `python -m bundled.make [--data DIR] [STEP ...]`.
 
-Steps: `images`, `photos`, `float`, `quantized`, `comparison`. A step whose files stand in
-`manifest.json` with the right digest is skipped, and training goes on from its last whole epoch.
+Steps: `images`, `photos`, `float`, `figures`, `quantized`, `comparison`. A step whose files (or
+figures) stand in `manifest.json` with the right digest is skipped, and training goes on from its
+last whole epoch.
 """
 
 import argparse
@@ -9,8 +10,8 @@ import hashlib
 import itertools
 import json
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,15 @@ from torch import Tensor, nn
 from bundled import photos, quantized, splits, training
 from quantcore.cache import Store
 from quantcore.engine import SHIPPED, logits_of, plan
-from quantcore.schema import Comparison, MeasureSpec, ModelSpec
+from quantcore.models import Figures
+from quantcore.schema import (
+    FLOAT_WORKFLOW,
+    CompareRequest,
+    Comparison,
+    MeasureSpec,
+    ModelSpec,
+    VariantResult,
+)
 from quantcore.service import Service
 from quantcore.settings import Settings, physical_cores
 
@@ -62,10 +71,20 @@ def record(path: Path, **facts: Any) -> None:
     MANIFEST.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
+def recorded(path: Path) -> dict[str, Any]:
+    """Return the manifest's facts of one file; none of a file that is not in it."""
+    facts: dict[str, Any] = read_manifest().get(path.relative_to(HERE).as_posix(), {})
+    return facts
+
+
+def checkpoint(name: str) -> Path:
+    """Return the path of a model's float weights."""
+    return HERE / "checkpoints" / f"{name}.safetensors"
+
+
 def is_current(path: Path) -> bool:
     """Return whether the file is there, whole, and in the manifest."""
-    entry = read_manifest().get(path.relative_to(HERE).as_posix())
-    return entry is not None and path.exists() and entry["sha256"] == sha256(path)
+    return path.exists() and recorded(path).get("sha256") == sha256(path)
 
 
 def make_images(options: Options) -> None:
@@ -96,7 +115,7 @@ def make_float(options: Options) -> None:
     WORK.mkdir(exist_ok=True)
     parts = splits.split_all(options.data)
     for name in options.models:
-        path = HERE / "checkpoints" / f"{name}.safetensors"
+        path = checkpoint(name)
         if not is_current(path):
             _make_one_float(name, training.PLANS[name], parts, path)
 
@@ -117,7 +136,9 @@ def _make_one_float(
         if top1 >= bar:
             path.parent.mkdir(exist_ok=True)
             save_file(half, path)
-            record(path, top1=top1, seed=training_plan.seed, epochs=epochs, data=TRAINING_DATA)
+            images = len(parts["evaluation"].labels)
+            made = {"seed": training_plan.seed, "epochs": epochs, "data": TRAINING_DATA}
+            record(path, top1=top1, images=images, **made)
             return
     raise SystemExit(f"{name} reached only {top1:.4f}; change its plan in bundled/training.py")
 
@@ -132,20 +153,40 @@ def _in_half_precision(model: nn.Module) -> dict[str, Tensor]:
     return half
 
 
+def make_figures(options: Options) -> None:
+    """Measure each float checkpoint as a comparison would, for what is said of its model."""
+    paths = {f"bundled/{name}": checkpoint(name) for name in options.models}
+    missing = [name for name, path in paths.items() if "figures" not in recorded(path)]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = replace(Settings.from_env(), data=Path(folder))
+        requests = [plan(ModelSpec(name), [FLOAT_WORKFLOW], []) for name in missing]
+        rows = run_comparison(settings, requests).results if missing else ()
+    for row in rows:
+        path, figures = paths[row.model], figures_of(row)
+        print(f"{row.model}: {figures.size}, {figures.accuracy}", flush=True)
+        record(path, **recorded(path) | {"figures": asdict(figures)})
+
+
+def figures_of(row: VariantResult) -> Figures:
+    """Return what is said of a model whose float32 row this is."""
+    assert row.accuracy is not None
+    return Figures(row.artifact.size_bytes, row.accuracy.top1, row.accuracy.images)
+
+
 def make_quantized(options: Options) -> None:
     """Fine-tune every ready-quantized checkpoint whose float one is there."""
     for name, engine in itertools.product(options.models, quantized.ENGINES):
-        float_path = HERE / "checkpoints" / f"{name}.safetensors"
         path = HERE / "quantized" / f"{name}.{engine}.pt"
         if name not in quantized.CONVOLUTIONAL or is_current(path):
             continue
         top1 = quantized.make(name, engine, path)
-        float_top1 = read_manifest()[float_path.relative_to(HERE).as_posix()]["top1"]
+        float_top1 = recorded(checkpoint(name))["top1"]
         print(f"{name} for {engine}: top-1 {top1:.4f}, float {float_top1:.4f}", flush=True)
         if top1 < float_top1 - quantized.LARGEST_LOSS:
             path.unlink()
             raise SystemExit(f"{name} for {engine} lost too much; see bundled/quantized.py")
-        record(path, top1=top1, seed=quantized.PLAN.seed, steps=quantized.PLAN.steps)
+        made = {"seed": quantized.PLAN.seed, "steps": quantized.PLAN.steps}
+        record(path, top1=top1, images=quantized.TEST_IMAGES, **made)
 
 
 def make_comparison(_: Options) -> None:
@@ -155,7 +196,8 @@ def make_comparison(_: Options) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         settings = replace(Settings.from_env(), data=Path(folder))
-        comparison = run_comparison(settings, "bundled/mobilenet_v2")
+        request = plan(ModelSpec("bundled/mobilenet_v2"), measure=MeasureSpec.of(settings))
+        comparison = run_comparison(settings, [request])
         with Store.open(settings) as store:
             kept = {str(row.predictions): logits_of(store, row) for row in comparison.results}
     path.write_text(comparison.to_json())
@@ -165,12 +207,11 @@ def make_comparison(_: Options) -> None:
     record(answers)
 
 
-def run_comparison(settings: Settings, model: str) -> Comparison:
-    """Return the full grid of a model with default settings, all of it measured now."""
+def run_comparison(settings: Settings, requests: Sequence[CompareRequest]) -> Comparison:
+    """Return the comparison of these requests, all of it measured now."""
     comparisons = Service(settings)
     try:
-        measure = MeasureSpec.of(settings)
-        job = comparisons.start(plan(ModelSpec(model), measure=measure))
+        job = comparisons.start(requests)
         while (view := comparisons.wait(job)).is_open:
             pass
     finally:
@@ -184,6 +225,7 @@ STEPS: dict[str, Callable[[Options], None]] = {
     "images": make_images,
     "photos": make_photos,
     "float": make_float,
+    "figures": make_figures,
     "quantized": make_quantized,
     "comparison": make_comparison,
 }

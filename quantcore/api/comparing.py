@@ -25,7 +25,7 @@ def compare(
     *,
     settings: Mapping[str, Mapping[str, Setting]] | None = None,
     images: str | Path | None = None,
-    evaluation_images: int = 2_000,
+    evaluation_images: int = ImageSpec.evaluation_images,
     image_size: int | None = None,
     threads: int | None = None,
     batch: int = 1,

@@ -50,7 +50,8 @@ MODEL_HELP = (
 )
 EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_REQUEST = 2
-WIDTH = 100
+# A model with its facts stands on one line, which a narrow terminal breaks.
+WIDTH = 200
 
 
 @app.command()
@@ -59,10 +60,11 @@ def models(
 ) -> None:
     """List the models: bundled ones, and all of torchvision's classifiers."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("model", "parameters", "GMACs", "px", "top-1", "static and QAT through"):
-        table.add_column(
-            heading, justify="left" if heading in ("model", "static and QAT through") else "right"
-        )
+    table.add_column("model")
+    for heading in ("parameters", "GMACs", "px"):
+        table.add_column(heading, justify="right")
+    for heading in ("size", "accuracy", "static and QAT through"):
+        table.add_column(heading)
     for name, info in offered().items():
         if contains.lower() in name:
             table.add_row(
@@ -70,7 +72,8 @@ def models(
                 f"{info.parameters / 1e6:.1f} M",
                 f"{info.gflops:.2f}" if info.gflops is not None else "–",
                 str(info.image_size),
-                f"{info.published_top1:.1%}" if info.published_top1 is not None else "–",
+                info.figures.size if info.figures else "–",
+                info.figures.accuracy if info.figures else "–",
                 {"eager": "quantizable twin", "fx": "FX graph mode"}.get(
                     info.static_mode or "", "–"
                 ),
@@ -94,7 +97,7 @@ def compare(
     backends: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(BACKENDS),
     evaluation_images: Annotated[
         int, typer.Option(help="Pictures each file is evaluated on.")
-    ] = 2_000,
+    ] = ImageSpec.evaluation_images,
     calibration_images: Annotated[
         int | None, typer.Option(help="Pictures static calibrates on.")
     ] = None,

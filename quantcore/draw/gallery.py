@@ -5,13 +5,13 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
 from quantcore import wording
 from quantcore.decide import ClassChange, Disagreement
+from quantcore.draw import effects
 from quantcore.draw.templating import render
 
 THUMBNAIL_PX = 112
@@ -74,12 +74,29 @@ def _guess(guess: tuple[int, float], labels: Sequence[str]) -> tuple[str, str]:
 
 def classes(changes: Sequence[ClassChange], labels: Sequence[str], variant: str) -> Markup:
     """Return the changes of each class as a table, which becomes cards on a narrow screen."""
-    headings = ("Class", "Images", "float32", variant, "Change")
-    figures = [
-        (labels[change.label], list(zip(headings[1:], _figures(change), strict=True)))
-        for change in changes
+    gained = [round(each.images * (each.after - each.before)) for each in changes]
+    full = effects.full_scale(gained)
+    headings = ("Class", "Images", "float32", variant, "Change", "Named right")
+    rows = [
+        (
+            labels[each.label],
+            list(zip(headings[1:], _figures(each), strict=False)),
+            effects.effect(more, full),
+            f"{_more(more)} right" if more else "as many right",
+        )
+        for each, more in zip(changes, gained, strict=True)
     ]
-    return render("class_changes.html", headings=headings, classes=figures)
+    return render(
+        "class_changes.html",
+        headings=headings,
+        classes=rows,
+        entries=[("loss", "▼", "fewer right"), ("gain", "▲", "more right")],
+        note=f"A bar is full at {wording.count(full, 'image')}.",
+    )
+
+
+def _more(pictures: int) -> str:
+    return f"{abs(pictures):,} {'more' if pictures > 0 else 'fewer'}"
 
 
 def _figures(change: ClassChange) -> tuple[tuple[str, str], ...]:
@@ -93,43 +110,44 @@ def _figures(change: ClassChange) -> tuple[tuple[str, str], ...]:
     )
 
 
-def confusion(change: NDArray[Any], labels: Sequence[str]) -> go.Figure:
+def confusion(change: NDArray[Any], labels: Sequence[str]) -> Markup:
     """Return how many more (or fewer) pictures of each class are named each class, as a heat map.
 
     Args:
         change: `[classes, classes]`, rows are the right classes.
         labels: their names.
     """
-    most = max(1, int(abs(change).max()))
-    # plotly reads tags in its texts.
-    names = [render("text.html", text=label) for label in labels]
-    figure = go.Figure(
-        go.Heatmap(
-            z=change,
-            x=names,
-            y=names,
-            zmin=-most,
-            zmax=most,
-            # Blue for fewer, orange for more: distinguished by every kind of colour vision.
-            colorscale=[[0, "#0072b2"], [0.5, "rgba(127,127,127,0.08)"], [1, "#d55e00"]],
-            text=[[f"{value:+d}" if value else "" for value in row] for row in change],
-            texttemplate="%{text}",
-            hovertemplate="%{y} named %{x}: %{z:+d} pictures<extra></extra>",
-            showscale=False,
+    gained = effects.gained(change)
+    full = effects.full_scale(gained.flat)
+    rows = [
+        (
+            label,
+            [
+                (effects.effect(int(gained[i, j]), full), _cell(int(change[i, j]), label, named))
+                for j, named in enumerate(labels)
+            ],
         )
+        for i, label in enumerate(labels)
+    ]
+    return render(
+        "confusion.html",
+        labels=labels,
+        rows=rows,
+        entries=[
+            ("loss", "▼", "worse: fewer right (framed), or more mistakes"),
+            ("gain", "▲", "better: more right (framed), or fewer mistakes"),
+        ],
+        note=f"The colour is full at {wording.count(full, 'image')}.",
     )
-    figure.update_layout(
-        height=120 + 30 * len(labels),
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        dragmode=False,
-        xaxis={"title": {"text": "named"}, "side": "bottom"},
-        yaxis={"title": {"text": "is"}, "autorange": "reversed"},
-    )
-    return figure
+
+
+def _cell(more: int, label: str, named: str) -> str:
+    """Return a cell in words: `3 more: Shirt named Coat`; empty where nothing changed."""
+    return f"{_more(more)}: {label} named {named}" if more else ""
 
 
 def confusion_text(change: NDArray[Any], labels: Sequence[str]) -> str:
-    """Return the greatest changes of the heat map in words."""
+    """Return the greatest changes among the mistakes in words."""
     pairs = [
         (int(change[i, j]), labels[i], labels[j])
         for i in range(len(labels))
@@ -137,5 +155,7 @@ def confusion_text(change: NDArray[Any], labels: Sequence[str]) -> str:
         if change[i, j] and i != j
     ]
     pairs.sort(key=lambda pair: -abs(pair[0]))
-    changes = [f"{name} named {other}: {count:+d}" for count, name, other in pairs[:8]]
-    return "; ".join(changes) or "No class is confused with another more or less often than before."
+    return (
+        "; ".join(_cell(*pair) for pair in pairs[:8])
+        or "No class is confused with another more or less often than before."
+    )

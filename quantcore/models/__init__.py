@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from quantcore.errors import UnsupportedError
 from quantcore.models.bundle import bundled_file
 from quantcore.models.catalogue import ModelInfo, catalogue, find, offered
+from quantcore.models.figures import Figures
 from quantcore.models.subject import Subject
 from quantcore.schema import ModelSpec
 
 __all__ = [
+    "Figures",
     "ModelInfo",
     "Subject",
     "architectures",

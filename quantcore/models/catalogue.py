@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from quantcore import uploads
 from quantcore.errors import RequestError
 from quantcore.models.bundle import bundled_file
+from quantcore.models.figures import Figures
 from quantcore.schema import RANDOM, ModelSpec
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
@@ -41,8 +42,7 @@ class ModelInfo:
         parameters: of the float model.
         gflops: billions of multiply-adds for one picture of `image_size`, which is what
             torchvision publishes under this name.
-        published_top1: share of its dataset's validation (or test) pictures it names right, 0 to 1.
-        published_size_mb: of the published weight file, in 10^6 bytes.
+        figures: its size and accuracy in float32; None for uploads and random weights.
         weights_file: its name in torch hub's checkpoints folder or in the bundle; None for random.
         static_mode: `eager` where torchvision has a quantizable twin, `fx` where FX graph mode
             handles it, `jit` where there is a TorchScript graph and no source, None where nothing
@@ -67,8 +67,7 @@ class ModelInfo:
     labels: tuple[str, ...]
     parameters: int
     gflops: float | None
-    published_top1: float | None
-    published_size_mb: float | None
+    figures: Figures | None
     weights_file: str | None
     static_mode: Literal["eager", "fx", "jit"] | None
     static_refusal: str
@@ -88,14 +87,14 @@ class ModelInfo:
 def catalogue() -> dict[str, ModelInfo]:
     """Return every model by name, the bundled ones first; `@random` names are not listed."""
     content = json.loads(CATALOGUE.read_bytes())
-    trained = _trained_facts()
+    measured = _measured()
     labels = {dataset: tuple(names) for dataset, names in content["labels"].items()}
     return {
         name: _INFO.validate_python(
             {
                 **content["defaults"],
                 **facts,
-                **trained.get(name, {}),
+                **({"figures": measured[name]} if name in measured else {}),
                 "name": name,
                 "labels": labels[facts["dataset"]],
                 "channels": "grey" if facts["dataset"] == "fashion_mnist" else "RGB",
@@ -105,17 +104,14 @@ def catalogue() -> dict[str, ModelInfo]:
     }
 
 
-def _trained_facts() -> dict[str, dict[str, float]]:
-    """Return, by model, the accuracy and size of its checkpoint in the bundle's manifest."""
+def _measured() -> dict[str, Any]:
+    """Return, by bundled model, the figures that `bundled.make` measured."""
     manifest = bundled_file("manifest.json")
     entries = json.loads(manifest.read_bytes()) if manifest.exists() else {}
     return {
-        f"bundled/{Path(file).stem}": {
-            "published_top1": facts["top1"],
-            "published_size_mb": facts["bytes"] / 1e6,
-        }
+        f"bundled/{Path(file).stem}": facts["figures"]
         for file, facts in entries.items()
-        if file.startswith("checkpoints/")
+        if "figures" in facts
     }
 
 
@@ -166,8 +162,7 @@ def _uploaded(spec: ModelSpec) -> ModelInfo:
         labels=model.labels,
         parameters=model.parameters,
         gflops=like.gflops if like else None,
-        published_top1=None,
-        published_size_mb=None,
+        figures=None,
         weights_file=None,
         static_mode=like.static_mode if like else "jit",
         static_refusal=like.static_refusal if like else "",
@@ -184,8 +179,7 @@ def _without_weights(info: ModelInfo) -> ModelInfo:
         info,
         name=info.name + RANDOM,
         title=f"{info.title}, random weights",
-        published_top1=None,
-        published_size_mb=None,
+        figures=None,
         weights_file=None,
         pretrained_weights={},
     )

@@ -21,7 +21,7 @@ from quantcore.models.empty import EmptyParameters
 from quantcore.models.layers import dynamic_layers, has_float_attention
 from quantcore.models.torchvision_import import torchvision
 
-MIB, MB = 2**20, 10**6
+MIB = 2**20
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BUNDLED_SIZE = 64
 BUNDLED_TWINS = ("mobilenet_v2", "mobilenet_v3_large", "shufflenet_v2_x1_0", "resnet18")
@@ -40,8 +40,7 @@ TRACE_REFUSAL = (
 DEFAULTS: dict[str, Any] = {
     "interpolation": "bilinear",
     "static_refusal": "",
-    "published_top1": None,
-    "published_size_mb": None,
+    "figures": None,
     "pretrained_weights": {},
 }
 TITLE_WORDS = (
@@ -135,8 +134,10 @@ def published_facts(name: str) -> dict[str, Any]:
         "classes": len(weights.meta["categories"]),
         "weights_file": weights.url.rpartition("/")[2],
         "gflops": weights.meta["_ops"],
-        "published_top1": round(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100, 6),
-        "published_size_mb": round(weights.meta["_file_size"] * MIB / MB, 3),
+        "figures": {
+            "size_bytes": round(weights.meta["_file_size"] * MIB),
+            "top1": round(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100, 6),
+        },
         "pretrained_weights": _quantized_files(name),
         **_structure(model.to("meta"), name, preprocess.crop_size[0]),
         "parameters": weights.meta["num_params"],

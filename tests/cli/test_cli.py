@@ -22,8 +22,9 @@ import pytest
 
 from quantcore.cache import Store
 from quantcore.jobs import JobQueue
+from quantcore.models import find
 from quantcore.sandbox import PROJECT
-from quantcore.schema import CompareRequest, Comparison
+from quantcore.schema import CompareRequest, Comparison, ModelSpec
 from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS
 from tests.support.processes import PATIENCE_S, descendants, is_gone, soon
@@ -494,11 +495,13 @@ def test_a_killed_command_line_takes_its_workers_along(begun: "subprocess.Popen[
 def test_models_are_listed_with_their_facts(command: CommandLine) -> None:
     done = command("models", "mobilenet_v2")
     assert done.returncode == 0
-    lines = [line.split() for line in done.stdout.splitlines()]
-    names = {line[0] for line in lines}
-    assert {"bundled/mobilenet_v2", "torchvision/mobilenet_v2"} <= names
-    published = next(line for line in lines if line[0] == "torchvision/mobilenet_v2")
-    assert {"3.5", "0.30", "224"} <= set(published)
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert {"3.5", "0.30", "224"} <= set(lines["torchvision/mobilenet_v2"].split())
+    for name in ("bundled/mobilenet_v2", "torchvision/mobilenet_v2"):
+        figures = find(ModelSpec(name)).figures
+        assert figures is not None
+        assert f"  {figures.size}  " in lines[name]
+        assert f"  {figures.accuracy}  " in lines[name]
     assert done.stderr.splitlines()[-1] == "imported:"
 
 

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
 from quantcore.backends import BACKENDS
+from quantcore.cli.main import app as command_line
 from quantcore.draw import titles
 from quantcore.engine import predictions
 from quantcore.errors import RequestError
@@ -110,9 +112,40 @@ def test_all_models_are_there_and_say_what_they_are(open_page: Open) -> None:
     page = open_page()
     assert f"{len(offered())} models of {len(offered())}" in said(page)
     assert cards(page)[0] == "MobileNet v2"
-    assert "92.4 % top-1 on Fashion-MNIST" in said(page)
     assert "8 bits: static, by torchvision's 8-bit twin; ready-made for x86" in said(page)
     assert page.query_params == {}
+
+
+@pytest.mark.parametrize("name", ["bundled/resnet18", "torchvision/resnet18"])
+def test_size_and_accuracy_are_the_same_here_in_the_picker_and_on_the_command_line(
+    open_page: Open, name: str
+) -> None:
+    figures = offered()[name].figures
+    picker = said(open_page(APP, model=name))
+    card = said(open_page(find=name, source=name.partition("/")[0]))
+    listed = CliRunner().invoke(command_line, ["models", name]).stdout
+    for text in (picker, card, listed):
+        assert figures.size in text
+        assert figures.accuracy in text
+        # And no other ones.
+        assert len(re.findall(r"[\d.]+ MB (?:as|of)", text)) == 1
+        assert len(re.findall(r"[\d.]+ % (?:of|right)", text)) == 1
+
+
+@pytest.mark.parametrize("weights", ["random", "trained"])
+def test_the_picker_says_no_accuracy_of_random_weights(open_page: Open, weights: str) -> None:
+    page = open_page(APP, model="torchvision/resnet18", weights=weights)
+    assert ("% right" in said(page)) == (weights == "trained")
+    assert ("of weights, published by torchvision" in said(page)) == (weights == "trained")
+
+
+def test_the_picker_says_nothing_of_an_upload_that_nobody_measured(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    page = open_page(APP, model=add_upload(fake).name)
+    assert "11.2 M parameters · 64 px" in said(page)
+    assert "as TorchScript" not in said(page)
+    assert "% right" not in said(page)
 
 
 @pytest.mark.parametrize("words", ["resnet18", "ResNet-18", "18 resnet"])
@@ -127,9 +160,9 @@ def test_a_model_is_found_however_its_name_is_written(open_page: Open, words: st
     ("key", "value", "fits"),
     [
         ("source", "bundled", lambda info: info.source == "bundled"),
-        ("mb", "10", lambda info: catalogue.size_mb(info) <= 10),
+        ("mb", "10", lambda info: info.figures.size_bytes <= 10_000_000),
         ("gflops", "0.5", lambda info: info.gflops <= 0.5),
-        ("top1", "85", lambda info: (info.published_top1 or 0) >= 0.85),
+        ("top1", "85", lambda info: info.figures.top1 >= 0.85),
         ("way", "dynamic", lambda info: info.static_mode is None),
         ("way", "eager", lambda info: info.static_mode == "eager"),
         ("ready", "qnnpack", lambda info: "qnnpack" in info.pretrained_engines),
@@ -169,7 +202,7 @@ def test_models_are_put_in_order(open_page: Open) -> None:
         cards(open_page(sort="accuracy", source="torchvision"))[0]
         == max(
             (info for info in offered().values() if info.source == "torchvision"),
-            key=lambda info: info.published_top1 or 0.0,
+            key=lambda info: info.figures.top1,
         ).title
     )
 

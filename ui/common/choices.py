@@ -10,7 +10,7 @@ import streamlit as st
 from quantcore.draw import titles
 from quantcore.jobs import Sweep
 from quantcore.models import offered
-from quantcore.schema import RANDOM, Setting
+from quantcore.schema import RANDOM, ImageSpec, Setting
 from quantcore.settings import physical_cores
 from quantcore.workflows import WORKFLOWS
 from ui.common import fields, state, values, widgets
@@ -21,7 +21,6 @@ MODELS = "models"
 OWN_SIZE = "Own"
 SIZES = (32, 64, 96, 128, 160, 192, 224)
 EVALUATION_IMAGES = (500, 1_000, 2_000, 5_000, 10_000)
-DEFAULT_EVALUATION_IMAGES = 2_000
 BATCHES = (1, 2, 4, 8, 16, 32)
 LONGEST_NAME = 60
 MODELS_HELP = (
@@ -162,7 +161,7 @@ def _conditions_offered() -> tuple[_Condition, ...]:
             "evaluation_images",
             "Evaluation images",
             EVALUATION_IMAGES,
-            DEFAULT_EVALUATION_IMAGES,
+            ImageSpec.evaluation_images,
             "How many labelled images accuracy is measured on. Accuracies on different images "
             "are not compared.",
         ),

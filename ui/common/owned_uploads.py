@@ -95,7 +95,7 @@ def facts(model: ModelSpec) -> ModelInfo | None:
 def stand_in(name: str) -> ModelInfo:
     """Return stand-in facts, for widgets, of a model that is gone."""
     like = offered()[state.DEFAULT_MODEL]
-    return replace(like, name=name, title=titles.GONE, source="upload", published_top1=None)
+    return replace(like, name=name, title=titles.GONE, source="upload", figures=None)
 
 
 def leave_foreign() -> list[str]:

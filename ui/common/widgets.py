@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from quantcore import uploads, wording
+from quantcore import uploads
 from quantcore.draw import titles
 from quantcore.engine import plan
 from quantcore.jobs import Host
@@ -143,8 +143,8 @@ def model_line(info: ModelInfo) -> str:
 
 def _facts(info: ModelInfo) -> str:
     facts = [f"{info.parameters / 1e6:.1f} M parameters", f"{info.image_size} px"]
-    if info.published_top1:
-        facts.append(f"{wording.percent(info.published_top1)} top-1")
+    if info.figures:
+        facts += [info.figures.size, info.figures.accuracy]
     return " · ".join(facts)
 
 
@@ -220,7 +220,7 @@ def measurement(info: ModelInfo) -> tuple[ImageSpec, MeasureSpec]:
         "Evaluation images",
         1,
         10_000,
-        2_000,
+        ImageSpec.evaluation_images,
         step=500,
         key="evaluation_images",
         help="How many labelled images accuracy is measured on. More images, narrower interval.",

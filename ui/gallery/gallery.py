@@ -277,11 +277,6 @@ def _classes(pair: Pair, labels: NDArray[np.int64]) -> None:
         return
     st.subheader("Which classes are confused more often, or less", anchor=False)
     change = apart.confusion_change(pair.before, pair.after, labels)
+    st.html(gallery.confusion(change, pair.classes))
     text = gallery.confusion_text(change, pair.classes)
-    st.plotly_chart(
-        gallery.confusion(change, pair.classes),
-        config={"displayModeBar": False, "responsive": True},
-        key="confusion",
-        alt=text,
-    )
-    st.caption(markdown(f"More (+) or fewer (−) images than with float32. {text}"))
+    st.caption(markdown(f"The greatest changes in images. {text}"))

@@ -21,13 +21,12 @@ PARTS = {"models": "All models", "bring": "Upload your own", "mine": "Yours"}
 MEGABYTES = ("10", "25", "50", "100", "250", "500")
 GFLOPS = ("0.1", "0.5", "1", "5", "10", "20")
 PERCENT = ("60", "70", "75", "80", "85", "90")
-TESTED_ON = {"fashion_mnist": "Fashion-MNIST", "imagenet": "ImageNet"}
 NONE_FITS = fragments.empty(
     "No model is all of that", "Widen or clear a filter: {count} models are here."
 )
 ACCURACY_HELP = (
-    "As published, by those who trained the model. The bundled models are tested on Fashion-MNIST, "
-    "torchvision's on ImageNet, which is far harder: compare within one of the two."
+    "Of bundled models it was measured on Fashion-MNIST. Of torchvision's it is what torchvision "
+    "published for ImageNet, which is far harder: compare within one of the two."
 )
 WAYS = {
     "eager": "Static, by torchvision's 8-bit twin",
@@ -42,8 +41,13 @@ WAYS_HELP = (
 
 
 def size_mb(info: ModelInfo) -> float:
-    """Return the megabytes of the published file, else of four bytes a parameter."""
-    return info.published_size_mb or 4 * info.parameters / 1e6
+    """Return the megabytes that a model's card says; more than any where it says none."""
+    return info.figures.size_bytes / 1e6 if info.figures else float("inf")
+
+
+def top1(info: ModelInfo) -> float:
+    """Return the accuracy that a model's card says, 0 to 1; none where it says none."""
+    return info.figures.top1 if info.figures else 0.0
 
 
 def way(info: ModelInfo) -> str:
@@ -87,7 +91,7 @@ FILTERS = (
     Filter(
         "mb",
         "Size, at most",
-        "Of the published file; where there is none, four bytes for each parameter.",
+        "Of a bundled model's float32 file, and of the weights that torchvision published.",
         MEGABYTES,
         "{} MB".format,
         lambda info, value: size_mb(info) <= float(value),
@@ -106,7 +110,7 @@ FILTERS = (
         ACCURACY_HELP,
         PERCENT,
         "{} %".format,
-        lambda info, value: (info.published_top1 or 0.0) >= float(value) / 100,
+        lambda info, value: top1(info) >= float(value) / 100,
     ),
     Filter("way", "In 8 bits", WAYS_HELP, tuple(WAYS), WAYS.__getitem__, lambda i, v: way(i) == v),
     Filter(
@@ -126,7 +130,7 @@ ORDERS: Mapping[str, tuple[str, Callable[[ModelInfo], float]]] = {
     "listed": ("As listed", lambda _: 0.0),
     "size": ("Smallest first", size_mb),
     "work": ("Least work first", lambda info: info.gflops or float("inf")),
-    "accuracy": ("Most accurate first", lambda info: -(info.published_top1 or 0.0)),
+    "accuracy": ("Most accurate first", lambda info: -top1(info)),
 }
 
 
@@ -294,19 +298,13 @@ def _facts(info: ModelInfo) -> Markup:
     """Return the facts on a model's card as HTML."""
     where = "bundled" if info.source == "bundled" else "torchvision"
     work = f"{info.gflops:.2g} GFLOPs" if info.gflops is not None else ""
+    side = f"{info.image_size} px"
     facts = [
-        f"{wording.digits(size_mb(info))} MB, {info.parameters / 1e6:.1f} M parameters",
-        ", ".join(filter(None, [work, f"{info.image_size} px"])),
-        _published(info),
+        *([info.figures.size, info.figures.accuracy] if info.figures else []),
+        ", ".join(filter(None, [f"{info.parameters / 1e6:.1f} M parameters", work, side])),
         _eight_bits(info),
     ]
-    return fragments.render("model_facts.html", source=where, facts=list(filter(None, facts)))
-
-
-def _published(info: ModelInfo) -> str:
-    if info.published_top1 is None:
-        return ""
-    return f"{wording.percent(info.published_top1)} top-1 on {TESTED_ON[info.dataset]}"
+    return fragments.render("model_facts.html", source=where, facts=facts)
 
 
 def _eight_bits(info: ModelInfo) -> str:

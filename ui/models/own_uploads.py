@@ -65,7 +65,7 @@ def facts(upload: Upload) -> str:
     parts = [
         upload.filename,
         what(upload),
-        wording.megabytes(upload.size_bytes),
+        f"a file of {wording.megabytes(upload.size_bytes)}",
         f"expires {wording.until(left)}",
     ]
     return ", ".join(parts)

@@ -50,7 +50,7 @@ class Sweep:
     backends: tuple[str, ...] = tuple(BACKENDS)
     settings: Values = field(default_factory=dict)
     image_sizes: tuple[int | None, ...] = (None,)
-    evaluation_images: tuple[int, ...] = (2_000,)
+    evaluation_images: tuple[int, ...] = (ImageSpec.evaluation_images,)
     threads: tuple[int, ...] = (1,)
     batches: tuple[int, ...] = (1,)
     images: str | None = None
