@@ -29,6 +29,7 @@ from benchmarks import (
     sizes,
     speed,
     transfer,
+    truth,
     uploads,
 )
 from benchmarks.lines import Figure, absent, count
@@ -47,6 +48,8 @@ SHELL_SETTINGS = (
     "TIMEOUT_S",
     "ARTIFACTS",
     "SHARED_JOBS",
+    "SMALLEST_PERCENT",
+    "SMALLEST_POINTS",
     "UPLOAD_MB",
     "UPLOAD_DAYS",
 )
@@ -105,6 +108,16 @@ BENCHMARKS = {
         "The same speed-up twice, also on a busy machine",
         repeat.lines,
         {"backends": X86, "options": {"static": FEW}},
+    ),
+    "truth": Benchmark(
+        "Equal files called equal, slower ones slower, and an outsider's loop",
+        truth.lines,
+        {
+            "models": ("bundled/mobilenet_v2",),
+            "backends": X86,
+            "equals": 2,
+            "comparisons": 1,
+        },
     ),
     "transfer": Benchmark(
         "New classes from 400 pictures, to 8-bit",

@@ -184,8 +184,9 @@ class _Race:
             turns = self._round(children, done)
             self._turns += turns
             done += 1
-            disturbed = sum(not _is_quiet(turn) for turn in turns)
-            if not disturbed:
+            for turn in turns:
+                _PACES.note(turn.pace_ms)
+            if all(map(_is_quiet, turns)):
                 quiet += 1
             elif self._is_late:
                 break

@@ -18,7 +18,7 @@ from quantcore.schema import Steadying
 PACE_STEPS = 10_000
 # How much slower than usual the fixed work may be where nobody disturbs. Where another
 # machine shares the core it was 1.6 to 1.9 times slower, and else within 5 %.
-QUIET_PACE = 1.15
+QUIET_PACE = 1.2
 # Which quantile of the paces seen lately counts as usual: disturbances only ever add time.
 USUAL_QUANTILE = 0.2
 # Share of a turn that a process may have waited for its core.
@@ -51,10 +51,13 @@ class Paces:
     def __init__(self) -> None:
         self._seen: deque[float] = deque(maxlen=1_000)
 
-    def is_quiet(self, pace: float) -> bool:
-        """Return whether a pace, which is noted, is that of an undisturbed processor."""
+    def note(self, pace: float) -> None:
+        """Count a pace among those seen."""
         self._seen.append(pace)
-        return pace <= QUIET_PACE * usual_pace_ms(self._seen)
+
+    def is_quiet(self, pace: float) -> bool:
+        """Return whether a pace is that of an undisturbed processor; so is the first."""
+        return not self._seen or pace <= QUIET_PACE * usual_pace_ms(self._seen)
 
 
 def waited_ns() -> int:

@@ -10,8 +10,8 @@ in many of them (Cochran and Cox, Experimental Designs, 1957, ch. 9). So files a
 starts, however fast the machine was meanwhile, and every ratio is a quotient of two of these
 figures. Disturbed turns are left out; a start that is unlike the others of its file weighs little
 (Tukey's biweight; Huber and Ronchetti, Robust Statistics, 2009, ch. 7). Intervals come from the
-spread between starts, shrunk towards that of all files (Smyth 2004), and widened by how much more
-starts of different moments differ than those of one moment, the design effect (Kish 1965).
+spread between starts, shrunk towards that of all files (Smyth 2004), and from how much a file's
+speed wanders between moments minutes apart, in a way that other files' does not.
 """
 
 import math
@@ -34,8 +34,9 @@ PRIOR_STARTS = 6
 MIN_SPREAD = 0.002
 # Half width of its 95 % interval, as a share, up to which a speed-up counts as settled.
 SETTLED = 0.05
-# Moments that a design effect of 1 counts for, beside those that were seen.
-PRIOR_MOMENTS = 2
+# By how much a file's speed wanders between moments by itself, a standard deviation as a share,
+# as long as nothing else is seen; and how many moments that counts for.
+USUAL_WANDER, PRIOR_MOMENTS = 0.005, 2
 MIN_MOMENTS = 3
 BIWEIGHT, LEAST_WEIGHT = 4.685, 1e-4
 ITERATIONS = 20
@@ -106,16 +107,15 @@ def fit(moments: Sequence[Sequence[Turn]], names: Mapping[str, str] | None = Non
     """
     table = _table(moments, names or {})
     weights, spread = _robust(table.levels)
+    variances = _variances(table, weights, spread)
+    weights = weights * spread**2 / variances
     log_ms, gain = _solved(table.levels, weights)
-    variances = _variances(table.levels, weights, spread) * _design_effect(table)
     # Every estimate is a sum of levels, so its variance is a sum of theirs.
-    covariance = sum(
-        variance * each @ each.T for variance, each in zip(variances, gain, strict=True)
-    )
+    covariance = np.einsum("fgb,fb,fhb->gh", gain, variances, gain, optimize=True)
     p90 = np.array([table.p90[name] for name in table.index])
     starts = np.isfinite(table.levels).sum(axis=1)
     drift = _drift(table, weights)
-    return TimeModel(table.index, log_ms, np.asarray(covariance), starts, p90, table.busy, drift)
+    return TimeModel(table.index, log_ms, covariance, starts, p90, table.busy, drift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,16 +232,28 @@ def _solved(levels: Floats, weights: Floats) -> tuple[Floats, Floats]:
     return np.einsum("fgb,fb->g", centred, np.nan_to_num(levels)), centred
 
 
-def _variances(levels: Floats, weights: Floats, spread: float) -> Floats:
-    """Return the variance of a level of each file, `[F]`: its own, shrunk towards that of all."""
-    files, starts = _least_squares(levels, weights)
-    present = np.isfinite(levels)
-    residuals = np.where(present, levels - files[:, None] - starts, 0.0)
-    counted = np.where(present, np.minimum(weights, 1.0), 0.0)
-    together = counted * (present.sum(axis=0) > 1)
-    count = together.sum(axis=1)
-    own = _inflation(present) ** 2 * (together * residuals**2).sum(axis=1)
-    return np.asarray((PRIOR_STARTS * spread**2 + own) / (PRIOR_STARTS + count))
+def _variances(table: _Table, weights: Floats, spread: float) -> Floats:
+    """Return the variance of every level, `[F, B]`.
+
+    It is that of the file's starts, shrunk towards all files', times how much noisier its moment
+    was, and more where the file's speed wanders between moments.
+    """
+    files, starts = _least_squares(table.levels, weights)
+    residuals = _inflation(np.isfinite(table.levels)) * (table.levels - files[:, None] - starts)
+    residuals[:, np.isfinite(table.levels).sum(axis=0) < 2] = np.nan
+    own = np.array([_shrunk(row, spread) for row in residuals])
+    noisier = np.ones(len(table.moment))
+    for each in np.unique(table.moment):
+        here = table.moment == each
+        noisier[here] = _shrunk(residuals[:, here], spread) / spread**2
+    return own[:, None] * noisier + _between_moments(table, own)[:, None]
+
+
+def _shrunk(residuals: Floats, spread: float) -> float:
+    """Return the variance of some residuals, shrunk towards that of all."""
+    present = residuals[np.isfinite(residuals)]
+    own = metrics.deviation(present) if present.size else 0.0
+    return float((PRIOR_STARTS * spread**2 + present.size * own**2) / (PRIOR_STARTS + present.size))
 
 
 def _drift(table: _Table, weights: Floats) -> float:
@@ -251,26 +263,30 @@ def _drift(table: _Table, weights: Floats) -> float:
     return float(np.std(levels, ddof=1)) if len(levels) > 1 else 0.0
 
 
-def _design_effect(table: _Table) -> float:
-    """Return how much more starts of different moments vary than those of one; at least 1.
+def _between_moments(table: _Table, within: Floats) -> Floats:
+    """Return what a start's variance gains, of each file, from how moments differ, `[F]`.
 
-    It is seen in the difference of the two files that were timed together most often.
+    A file's speed wanders between moments, with all others' or by itself; by how much by itself is
+    seen in the two files that were timed at most moments, less what they have in common. A variant
+    that was timed at one moment only is taken to be as steady as the steadier of these.
     """
-    present = np.isfinite(table.levels).astype(int)
-    often = present @ present.T
-    np.fill_diagonal(often, 0)
-    one, other = np.unravel_index(int(often.argmax()), often.shape)
-    both = np.flatnonzero(present[one] & present[other])
-    groups = [both[table.moment[both] == number] for number in np.unique(table.moment[both])]
-    groups = [group for group in groups if len(group) > 1]
-    if len(groups) < MIN_MOMENTS:
-        return 1.0
-    gaps = table.levels[one] - table.levels[other]
-    middles = np.array([np.median(gaps[group]) for group in groups])
-    within = np.concatenate([gaps[g] - m for g, m in zip(groups, middles, strict=True)])
-    count = len(both) / len(groups)
-    inside = max(MIN_SPREAD, metrics.deviation(within) * math.sqrt(count / (count - 1))) ** 2
-    # The variance of a median is pi / 2 times that of a mean.
-    between = float(middles.var(ddof=1)) * count / (math.pi / 2)
-    seen = len(groups) - 1
-    return max(1.0, (PRIOR_MOMENTS + seen * between / inside) / (PRIOR_MOMENTS + seen))
+    numbers = np.unique(table.moment)
+    starts = len(table.moment) / len(numbers)
+    present = np.isfinite(table.levels)
+    often = np.argsort(-present.sum(axis=1), kind="stable")[:2]
+    both = present[often].all(axis=0)
+    groups = [np.flatnonzero(both & (table.moment == each)) for each in numbers]
+    groups = [group for group in groups if group.size]
+    wander = np.full(len(table.levels), USUAL_WANDER**2)
+    if len(often) == 2 and len(groups) >= MIN_MOMENTS:
+        levels = np.array([np.median(table.levels[often][:, g], axis=1) for g in groups]).T
+        levels = levels - np.median(levels, axis=1, keepdims=True)
+        alone = np.array([metrics.deviation(each) ** 2 for each in levels])
+        common = max(0.0, (alone.sum() - metrics.deviation(levels[0] - levels[1]) ** 2) / 2)
+        # The variance of a median is pi / 2 times that of a mean.
+        noise = math.pi / 2 * within[often] / starts
+        own, seen = np.maximum(alone - common - noise, 0.0), len(groups) - 1
+        own = (PRIOR_MOMENTS * USUAL_WANDER**2 + seen * own) / (PRIOR_MOMENTS + seen)
+        wander[:] = own.min()
+        wander[often] = own
+    return starts * wander

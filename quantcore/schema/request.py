@@ -134,8 +134,8 @@ class MeasureSpec:
 
     threads: int = 1
     batch: int = 1
-    starts: int = 6
-    rounds: int = 5
+    starts: int = 9
+    rounds: int = 3
     time_budget_s: float = DEFAULT_TIME_BUDGET_S
 
     def __post_init__(self) -> None:
