@@ -28,10 +28,10 @@ TURN_S = 0.03
 MIN_CALLS_A_TURN, MAX_CALLS_A_TURN = 3, 16
 # The first calls of a turn find the caches filled by the file before; they are not recorded.
 TURN_WARM_UP_S = 0.004
-WARM_UP_S = 0.1
+WARM_UP_S = 0.05
 MIN_WARM_UP_CALLS = 6
 # Disturbed rounds that are repeated in one start, and disturbed starts in all.
-MAX_REPEATED_ROUNDS = 5
+MAX_REPEATED_ROUNDS = 3
 MAX_REPEATED_STARTS = 3
 # Somebody else's burst of work is often over after this time.
 PAUSE_S = 0.05

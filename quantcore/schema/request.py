@@ -134,7 +134,7 @@ class MeasureSpec:
 
     threads: int = 1
     batch: int = 1
-    starts: int = 9
+    starts: int = 6
     rounds: int = 3
     time_budget_s: float = DEFAULT_TIME_BUDGET_S
 
