@@ -93,7 +93,7 @@ def _candidate(
     }
     if lost:
         figures["accuracy_lost_points"] = lost
-    faster = _sure(row.speedup.ratio, smallest) if _is_known(row.speedup) else 0.0
+    faster = _sure_speed(row.speedup, smallest)
     smaller, lost_points = _sure(ratio or 1.0, smallest), _sure_loss(lost, smallest)
     score = faster + SIZE_WEIGHT * smaller - POINT_COST * lost_points
     bonus = WORTHWHILE if row.is_float else 0.0
@@ -102,9 +102,11 @@ def _candidate(
     return Candidate(row, label, figures, at_most, ratio, key, score + bonus, gains)
 
 
-def _is_known(speedup: Speedup) -> bool:
-    """Return whether it is sure which of the two is faster."""
-    return not speedup.low <= 1.0 <= speedup.high
+def _sure_speed(speedup: Speedup, smallest: Smallest) -> float:
+    """Return the logarithm of a speed-up: a loss as measured, a gain only where it is sure."""
+    if speedup.low <= 1.0 < speedup.ratio:
+        return 0.0
+    return _sure(speedup.ratio, smallest)
 
 
 def _sure(ratio: float, smallest: Smallest) -> float:

@@ -69,7 +69,7 @@ def speed_causes(
             "Give it several pictures a call, or keep float32.",
         ): 0 < float_ms < TINY_MS,
         Cause(
-            "Other programs used more than a quarter of a core while it was timed: its speed-up "
+            "Others slowed the processor down while it was timed: its speed-up "
             f"lies between {low}× and {high}×.",
             "Measure again while the machine is quiet.",
         ): row.machine_busy,

@@ -4,10 +4,12 @@ from quantcore import wording
 from quantcore.decide.budgets import KINDS, Budgets, too_close
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
+from quantcore.decide.thresholds import ACCURATE
 from quantcore.schema import RANDOM, Accuracy, VariantResult
 
 # Half width, in points, of the interval of what is lost, above which pictures are too few.
 TOLD_APART_POINTS = 1.0
+ACCURATE_HALF_POINTS = -ACCURATE.half
 # One picture may be anything; this many of one class are no chance.
 MIN_PICTURES = 10
 
@@ -77,33 +79,49 @@ def _answers(evidence: Evidence, i: int) -> list[str]:
             "Check how the pictures are prepared."
         )
     elif base is not None and is_near_chance(base.accuracy):
-        noted.append(f"float32 is near chance: {_chance(base.accuracy)}")
+        noted.append(f"float32 is near chance: {_chance(base.accuracy)}.")
     elif names_one_class(one.row):
         noted.append("It names one class for every picture.")
     elif is_near_chance(one.row.accuracy):
-        noted.append(f"Its accuracy is near chance: {_chance(one.row.accuracy)}")
-    return [*noted, *_few_pictures(evidence, i)]
+        noted.append(f"Its accuracy is near chance: {_chance(one.row.accuracy)}.")
+    few = few_pictures(evidence, i, TOLD_APART_POINTS)
+    return [*noted, f"{few}."] if few else noted
+
+
+def doubtful_answers(evidence: Evidence, i: int) -> str:
+    """Return why nothing can be said of a candidate's accuracy beside float32's; empty if it can.
+
+    That is less than what is noted: a promise is judged wherever the pictures can break it.
+    """
+    reference = evidence.reference(i)
+    base = None if reference is None else evidence.candidates[reference].row
+    if base is not None and names_one_class(base):
+        return "float32 names one class for every picture"
+    if base is not None and is_near_chance(base.accuracy):
+        return f"float32 is near chance, {_chance(base.accuracy)}"
+    return few_pictures(evidence, i, ACCURATE_HALF_POINTS)
 
 
 def _chance(accuracy: Accuracy | None) -> str:
     assert accuracy is not None
     right, chance = wording.percent(accuracy.top1, 0), wording.percent(accuracy.chance, 0)
-    return f"{right} right, where always naming the most frequent class gets {chance}."
+    return f"{right} right, where always naming the most frequent class gets {chance}"
 
 
-def _few_pictures(evidence: Evidence, i: int) -> list[str]:
+def few_pictures(evidence: Evidence, i: int, most_points: float) -> str:
+    """Return that a tie with float32 may hide more than some points; empty where it may not."""
     one, reference = evidence.candidates[i], evidence.reference(i)
     images = int(evidence.images[i])
     if one.lost is None or one.at_most or reference is None or reference == i or not images:
-        return []
+        return ""
     half = (one.lost.high - one.lost.low) / 2
-    if half <= TOLD_APART_POINTS or not evidence.tie_in_accuracy(i, reference):
-        return []
+    if half <= most_points or not evidence.tie_in_accuracy(i, reference):
+        return ""
     needed = wording.count_of(round(images * (half / TOLD_APART_POINTS) ** 2))
-    return [
+    return (
         f"{wording.count(images, 'picture')} cannot tell {wording.points(half, 1)} apart; "
-        f"{needed} would tell {wording.points(TOLD_APART_POINTS)}."
-    ]
+        f"{needed} would tell {wording.points(TOLD_APART_POINTS)}"
+    )
 
 
 def _unknown_accuracy(one: Candidate, budgets: Budgets) -> list[str]:

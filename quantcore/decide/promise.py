@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from quantcore import wording
 from quantcore.decide.causes import accuracy_causes, size_causes, speed_causes
+from quantcore.decide.doubts import doubtful_answers
 from quantcore.decide.evidence import Evidence, weigh
 from quantcore.decide.reference_groups import own_floats
 from quantcore.decide.speed import over_own
@@ -68,6 +69,9 @@ def _same_accuracy(evidence: Evidence, index: int, comparison: Comparison) -> Pr
     if one.lost is None or reference is None:
         unknown = "unknown: there are no labels to evaluate with"
         return Promise(claim, unknown, "unknown", ACCURATE)
+    doubt = doubtful_answers(evidence, index)
+    if doubt:
+        return Promise(claim, f"unknown: {doubt}", "unknown", ACCURATE)
     gained = -one.lost.value
     if one.at_most:
         kept: State = "kept" if ACCURATE.state(gained) == "kept" else "unknown"

@@ -33,12 +33,8 @@ def _exact(_: VariantResult) -> None:
 
 
 def _latency_interval(result: VariantResult) -> Interval | None:
-    """Return the interval of the paired speed-up, carried over to the latency it stands for."""
-    speedup = result.speedup
-    if result.is_float or speedup.low <= 0:
-        return None
-    p50 = result.latency_ms.p50
-    return p50 * speedup.ratio / speedup.high, p50 * speedup.ratio / speedup.low
+    latency = result.latency_ms
+    return (latency.low, latency.high) if 0 < latency.low < latency.high else None
 
 
 def _accuracy(result: VariantResult) -> float | None:

@@ -173,35 +173,33 @@ class _Race:
                 first = next(iter(children.values()))
                 self._memory = self._ask(first, "memory", _MEMORY)
         self._starts += 1
-        self._quiet_starts += quiet >= self._measure.rounds
+        self._quiet_starts += quiet > 0
         share = max(self._quiet_starts, self._starts - 1) / self._measure.starts
         self._watch(Progress("timing", min(0.95, share)))
 
     def _rounds(self, children: dict[str, Child]) -> int:
-        """Take turns, and return how many rounds were undisturbed."""
-        wanted, quiet, done = self._measure.rounds, 0, 0
-        while quiet < wanted and done < wanted + MAX_REPEATED_ROUNDS:
-            turns = self._round(children, done)
-            self._turns += turns
-            done += 1
-            for turn in turns:
-                _PACES.note(turn.pace_ms)
-            if all(map(_is_quiet, turns)):
-                quiet += 1
-            elif self._is_late:
+        """Take turns until every file had undisturbed ones; return how many the least one had."""
+        quiet = dict.fromkeys(children, 0)
+        for index in range(self._measure.rounds + MAX_REPEATED_ROUNDS):
+            lacking = [name for name in children if quiet[name] < self._measure.rounds]
+            if not lacking or (index >= self._measure.rounds and self._is_late):
                 break
-            else:
+            # The order changes from round to round, so that no file always finds warm caches.
+            turns = [
+                self._turn(children, name, index)
+                for name in (lacking if index % 2 == 0 else lacking[::-1])
+            ]
+            self._turns += turns
+            for turn in turns:
+                quiet[turn.file] += _is_quiet(turn)
+            if min(quiet[name] for name in lacking) <= index:
                 self._settle(children)
-        return quiet
+        return min(quiet.values())
 
-    def _round(self, children: dict[str, Child], index: int) -> list[Turn]:
-        # The order changes from round to round, so that no file always finds the caches warm.
-        names = list(children) if index % 2 == 0 else list(children)[::-1]
-        return [
-            Turn(name, self._starts, index, spell.pace_ms, spell.waited, spell.samples_ms)
-            for name in names
-            for spell in [self._ask(children[name], "turn", _SPELL)]
-        ]
+    def _turn(self, children: dict[str, Child], name: str, index: int) -> Turn:
+        spell = self._ask(children[name], "turn", _SPELL)
+        _PACES.note(spell.pace_ms)
+        return Turn(name, self._starts, index, spell.pace_ms, spell.waited, spell.samples_ms)
 
     def _settle(self, children: dict[str, Child]) -> None:
         """Move all to the cores that nobody slows down; where all are slow, wait a little."""

@@ -128,14 +128,14 @@ class MeasureSpec:
         batch: pictures per call.
         starts: how often the processes are started. More after the figures are seen would make
             their intervals too narrow, so the number is fixed.
-        rounds: undisturbed rounds of each start.
+        rounds: undisturbed turns of each file in each start.
         time_budget_s: seconds after which a variant's disturbed rounds are not repeated any more.
     """
 
     threads: int = 1
     batch: int = 1
     starts: int = 6
-    rounds: int = 3
+    rounds: int = 2
     time_budget_s: float = DEFAULT_TIME_BUDGET_S
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """Results: measured figures with their units, as plain frozen data.
 
 The JSON of a `Comparison` is the project's public format, schema 3, written down in
-`docs/schema.json`; files of schema 1 (`docs/schema-1.json`) and 2 are read as well. Each requested
-cell is either a `VariantResult` or a `Failure`.
+`docs/schema.json`; files of schema 1 and 2 (`docs/schema-1.json`, `docs/schema-2.json`) are read as
+well. Each requested cell is either a `VariantResult` or a `Failure`.
 """
 
 from dataclasses import dataclass, field

@@ -165,7 +165,7 @@ CASES = {
         SPEED,
         {"row": {"spread": 0.3}, "busy": True},
         {"row": {"spread": 0.3}, "busy": False},
-        "a quarter of a core while it was timed: its speed-up lies between 0.92× and 1.6×",
+        "slowed the processor down while it was timed: its speed-up lies between 0.92× and 1.6×",
     ),
 }
 KEPT = {SIZE: {"size_bytes": 2_000_000}, SPEED: {"ratio": 2.5}, ACCURACY: {"top1": 0.933}}

@@ -1,23 +1,23 @@
-"""Timing two files in turns: what comes back, and that a known ratio is found again."""
+"""Timing files in turns: what comes back, and that a known ratio is found again."""
 
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 
-from quantcore.engine import Timing, latency, time_in_turns
-from quantcore.engine.latency import TimedFile
+from quantcore.engine import Timing, processor, time_in_turns, time_model
+from quantcore.engine.latency import MAX_CALLS_A_TURN, MIN_CALLS_A_TURN, TimedFile
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
 from quantcore.sandbox import ProcessPool, Progress, ignore_progress, never_stop
 from quantcore.schema import MeasureSpec
 
 SIDE = 48
-QUICK = MeasureSpec(threads=1, min_rounds=3, time_budget_s=0.5)
+QUICK = MeasureSpec(threads=1, starts=3, rounds=2, time_budget_s=5)
 SPIN = "while True: pass"
 
 pytestmark = [pytest.mark.timed, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -42,114 +42,97 @@ def _file(path: Path, depth: int) -> TimedFile:
 
 @pytest.fixture(scope="module")
 def alone(pool: ProcessPool, files: dict[int, TimedFile]) -> Timing:
-    return time_in_turns(pool, files[1], [], QUICK, ignore_progress, never_stop)
+    return time_in_turns(pool, {"one": files[1]}, QUICK, ignore_progress, never_stop)
 
 
 @pytest.fixture
 def spinning() -> Iterator[None]:
-    """Another process that keeps a core busy."""
-    with subprocess.Popen([sys.executable, "-c", SPIN]) as process:
+    """Other processes that keep every core busy."""
+    with ExitStack() as stack:
+        for _ in range(psutil.cpu_count() or 1):
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", SPIN]))
+            stack.callback(process.kill)
         yield
-        process.kill()
-
-
-def against(
-    pool: ProcessPool,
-    subject: TimedFile,
-    reference: TimedFile,
-    spec: MeasureSpec = QUICK,
-    watch: Callable[[Progress], None] = ignore_progress,
-) -> Timing:
-    return time_in_turns(pool, subject, [reference], spec, watch, never_stop)
 
 
 def test_a_deeper_net_is_slower_about_as_many_times_as_it_is_deeper(
     pool: ProcessPool, files: dict[int, TimedFile]
 ) -> None:
-    slower = against(pool, files[3], files[1]).speedup
-    faster = against(pool, files[1], files[3]).speedup
+    both = {"three": files[3], "one": files[1]}
+    timing = time_in_turns(pool, both, QUICK, ignore_progress, never_stop)
+    model = time_model.fit([timing.turns])
     # Wide: on a crowded machine a long call is interrupted more often than a short one.
-    assert 1 / 12 < slower.ratio < 1 / 1.5
-    assert 1.5 < faster.ratio < 12
-    for speedup in (slower, faster):
-        assert speedup.low <= speedup.ratio <= speedup.high
+    assert 1.5 < model.speedup("one", "three").ratio < 12
+    assert model.speedup("one", "three").ratio == pytest.approx(
+        1 / model.speedup("three", "one").ratio
+    )
 
 
-def test_rounds_go_on_until_the_time_is_up_and_say_so(
+def test_starts_and_rounds_are_as_many_as_asked(alone: Timing) -> None:
+    assert {turn.start for turn in alone.turns} >= set(range(QUICK.starts))
+    for start in range(QUICK.starts):
+        rounds = [turn.round for turn in alone.turns if turn.start == start]
+        assert len(rounds) >= QUICK.rounds
+        assert rounds == list(range(len(rounds)))
+
+
+def test_every_call_of_a_turn_is_kept(alone: Timing) -> None:
+    for turn in alone.turns:
+        assert MIN_CALLS_A_TURN <= len(turn.samples_ms) <= MAX_CALLS_A_TURN
+        assert min(turn.samples_ms) > 0
+        assert turn.pace_ms > 0
+        assert turn.waited >= 0
+
+
+def test_where_time_is_up_there_is_still_enough_to_see_a_spread(
     pool: ProcessPool, files: dict[int, TimedFile]
 ) -> None:
     seen: list[Progress] = []
-    impossible = MeasureSpec(threads=1, min_rounds=2, target_interval=1e-9, time_budget_s=0.1)
-    timing = against(pool, files[1], files[1], impossible, seen.append)
-    assert not timing.speedup.settled
-    assert timing.speedup.rounds == len(seen) >= 2
+    hurried = MeasureSpec(threads=1, starts=20, rounds=50, time_budget_s=0.1)
+    both = {"one": files[1], "again": files[1]}
+    timing = time_in_turns(pool, both, hurried, seen.append, never_stop)
+    assert len({turn.start for turn in timing.turns}) == time_model.MIN_QUIET_STARTS
     shares = [progress.share for progress in seen]
     assert shares == sorted(shares)
-    assert 0 < shares[0] <= shares[-1] < 1
-
-
-def test_rounds_end_as_soon_as_the_interval_is_narrow(
-    pool: ProcessPool, files: dict[int, TimedFile]
-) -> None:
-    easy = MeasureSpec(threads=1, min_rounds=3, target_interval=1e9, time_budget_s=60)
-    speedup = against(pool, files[1], files[1], easy).speedup
-    assert (speedup.rounds, speedup.settled) == (3, True)
-
-
-def test_every_sample_is_kept(alone: Timing) -> None:
-    samples = alone.latency_ms.samples
-    assert len(samples) % QUICK.min_rounds == 0
-    assert len(samples) >= QUICK.min_rounds * latency.MIN_CALLS_A_ROUND
-    assert min(samples) > 0
-    assert alone.latency_ms.p50 == pytest.approx(statistics.median(samples), rel=1e-3)
-    assert alone.latency_ms.p50 <= alone.latency_ms.p90 <= max(samples)
-
-
-def test_float_alone_is_as_fast_as_itself(alone: Timing) -> None:
-    speedup = alone.speedup
-    assert (speedup.ratio, speedup.low, speedup.high, speedup.rounds) == (1, 1, 1, 3)
-    assert speedup.settled
+    assert 0 <= shares[0] <= shares[-1] < 1
 
 
 def test_memory_is_counted_above_what_the_runtime_takes(
     pool: ProcessPool, files: dict[int, TimedFile], alone: Timing
 ) -> None:
     assert 50e6 < alone.memory_baseline_bytes < 2e9
-    large_batch = MeasureSpec(threads=1, batch=64, min_rounds=2, time_budget_s=0.1)
-    many = time_in_turns(pool, files[1], [], large_batch, ignore_progress, never_stop)
+    large_batch = MeasureSpec(threads=1, batch=64, starts=2, rounds=1, time_budget_s=0.1)
+    many = time_in_turns(pool, {"one": files[1]}, large_batch, ignore_progress, never_stop)
     # 64 pictures hold at least two layers' activations more than one does.
     grown = 63 * 2 * 48 * SIDE * SIDE * 4
     assert many.peak_memory_bytes - alone.peak_memory_bytes > 0.5 * grown
     assert 0 < alone.peak_memory_bytes < 500e6
 
 
-@pytest.mark.usefixtures("spinning")
-def test_other_work_marks_the_machine_as_busy(
-    pool: ProcessPool, files: dict[int, TimedFile]
+def test_other_work_on_every_core_marks_the_machine_as_busy(
+    pool: ProcessPool, files: dict[int, TimedFile], spinning: None
 ) -> None:
-    assert time_in_turns(pool, files[1], [], QUICK, ignore_progress, never_stop).machine_busy
+    del spinning
+    hurried = MeasureSpec(threads=1, starts=3, rounds=2, time_budget_s=0.5)
+    timing = time_in_turns(pool, {"one": files[1]}, hurried, ignore_progress, never_stop)
+    disturbed = [
+        turn.waited > processor.MAX_WAITED or not processor.Paces().is_quiet(turn.pace_ms)
+        for turn in timing.turns
+    ]
+    assert any(disturbed)
 
 
-def test_its_own_work_does_not_mark_the_machine_as_busy(
-    pool: ProcessPool, files: dict[int, TimedFile], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = psutil.Process(pool._process.pid)
-    monkeypatch.setattr(latency, "_used_s", lambda: _spent_s(own))
-    timing = time_in_turns(pool, files[1], [], QUICK, ignore_progress, never_stop)
-    assert not timing.machine_busy
+def test_all_files_of_a_start_run_on_the_same_cores(alone: Timing) -> None:
+    here = processor.cores()
+    assert set(alone.steadying.cores) <= set(here)
+    if len(here) > QUICK.threads:
+        assert len(alone.steadying.cores) == QUICK.threads
 
 
-def _spent_s(pool: psutil.Process) -> float:
-    """Return the processor seconds of the children alone, as if nothing else ran."""
-    return sum(
-        times.user + times.system
-        for times in (child.cpu_times() for child in pool.children(recursive=True))
-    )
-
-
-def test_cancel_ends_both_children(pool: ProcessPool, files: dict[int, TimedFile]) -> None:
+def test_cancel_ends_all_children(pool: ProcessPool, files: dict[int, TimedFile]) -> None:
     asked: list[Progress] = []
-    endless = MeasureSpec(threads=1, target_interval=1e-9, time_budget_s=600)
+    endless = MeasureSpec(threads=1, starts=1_000, time_budget_s=600)
+    both = {"one": files[1], "three": files[3]}
     with pytest.raises(CancelledError):
-        time_in_turns(pool, files[1], [files[3]], endless, asked.append, lambda: len(asked) > 1)
+        time_in_turns(pool, both, endless, asked.append, lambda: len(asked) > 1)
     assert psutil.Process(pool._process.pid).children() == []

@@ -26,8 +26,8 @@ ANSWER: Meanings = {
     "costs more is not recommended.",
     "Pareto front": "The variants that no other beats in size, latency and accuracy together. The "
     "plot shows all others paler.",
-    "Beaten": "Another variant is better in one figure beyond chance, and not worse in the rest.",
-    "Tie": "The difference may be chance: on these images nobody can say who is more accurate.",
+    "Beaten": "Another variant is surely better in one figure, and not worse in the rest.",
+    "Tie": "No difference in size, latency or accuracy is both sure and large enough to count.",
     "Too close to call": "A figure whose interval crosses a budget, so the data cannot say whether "
     "the variant keeps it.",
     "Promise": "What the recipe for 8 bits says: 4× smaller, 2 to 4× faster, as accurate. Each is "
@@ -37,16 +37,19 @@ MEASURED: Meanings = {
     "Median": "The middle of all timed calls: half of them were faster, half slower. Also called "
     "p50; p90 is what 9 of 10 calls stay within.",
     "Interval": "The range that holds the true figure in 95 of 100 such measurements. More images "
-    "or more rounds make it narrower.",
+    "make it narrower, and so do more starts.",
     "Points": "Percentage points: from 93 % to 92 % is one point lost.",
     "Agreement": "On how many images a variant gives float32's answer, whether right or wrong.",
-    "Unsettled": "The time for measuring was over before the speed-up's interval was as narrow as "
-    "asked.",
+    "Unsettled": "The speed-up is known less well than ±5 %, or the machine was busy.",
+    "Machine was busy": "Others slowed the processor down in so many starts that too few "
+    "undisturbed ones are left. Such a variant can lose a verdict but not win it.",
     "SQNR": "Signal to quantization noise: how large a model's outputs are next to the error that "
     "8 bits cause, in decibels. More is better.",
     "Warm-up": "Calls before the timed ones, since the first are slower than all later ones.",
-    "Round": "A few timed calls of a variant and of float32 in turn, so that whatever disturbs "
-    "the machine strikes both.",
+    "Start": "A file loaded anew into a process of its own. Every start has a speed of its own, so "
+    "each file is started several times.",
+    "Round": "A few timed calls of a variant, of float32 and of the first variant in turn, so that "
+    "whatever disturbs the machine strikes all.",
     "Batch": "How many images one call is given. Latency is of the whole call.",
     "Thread": "One strand of work of the processor; a model may be given several.",
 }
