@@ -9,7 +9,7 @@ from quantcore import wording
 from quantcore.draw import marks, titles
 from quantcore.draw.templating import render
 from quantcore.formats import FORMATS
-from quantcore.schema import VariantResult, VerificationReport
+from quantcore.schema import Latency, VariantResult, VerificationReport
 from quantcore.wording import NONE
 
 HEADINGS = ("File", "Size", "Zipped", "Latency", "Top-1", "Verification")
@@ -32,11 +32,10 @@ def named(pairs: Sequence[tuple[VariantResult, VerificationReport]]) -> dict[str
 
 def _row(base: VariantResult, report: VerificationReport) -> VariantResult | None:
     """Return the variant's row with the file's figures in it; None where it is not drawn."""
-    latency = report.latency[0].latency_ms if report.latency else None
+    latency = _latency(base, report)
     if latency is None or not report.passed:
         return None
-    beside = report.latency[0].speedup
-    ratio = base.speedup.ratio * (beside.ratio if beside else 1.0)
+    ratio = base.speedup.ratio * base.latency_ms.p50 / latency.p50
     return replace(
         base,
         key=f"{base.key} {report.spec.format}",
@@ -49,6 +48,25 @@ def _row(base: VariantResult, report: VerificationReport) -> VariantResult | Non
     )
 
 
+def _latency(base: VariantResult, report: VerificationReport) -> Latency | None:
+    """Return a file's milliseconds as the comparison has them; None where it was not timed.
+
+    File and variant took turns when the file was made, at another moment than the comparison: what
+    is true at both is their ratio.
+    """
+    timed = report.latency[0] if report.latency else None
+    if timed is None or timed.latency_ms is None:
+        return None
+    if timed.speedup is None:
+        return base.latency_ms
+    own, beside = base.latency_ms, timed.speedup
+    tail = timed.latency_ms.p90 / timed.latency_ms.p50
+    p50 = own.p50 / beside.ratio
+    return replace(
+        own, p50=p50, p90=p50 * tail, low=own.low / beside.high, high=own.high / beside.low
+    )
+
+
 def table(pairs: Sequence[tuple[VariantResult, VerificationReport]]) -> Markup:
     """Return every file with its figures, as a table that is cards on a narrow screen."""
     names = titles.names([row for row, _ in pairs])
@@ -57,7 +75,7 @@ def table(pairs: Sequence[tuple[VariantResult, VerificationReport]]) -> Markup:
 
 
 def _file(name: str, row: VariantResult, report: VerificationReport) -> dict[str, object]:
-    latency = report.latency[0].latency_ms if report.latency else None
+    latency = _latency(row, report)
     return {
         "name": name,
         "mark": marks.glyph(row.workflow, row.backend),

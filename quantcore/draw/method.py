@@ -3,13 +3,19 @@
 from collections.abc import Collection, Sequence
 
 from quantcore import wording
+from quantcore.decide import Smallest
 from quantcore.engine import time_model
 from quantcore.schema import Comparison
 
 
-def paragraphs(comparison: Comparison) -> Sequence[tuple[str, str]]:
+def paragraphs(comparison: Comparison, smallest: Smallest) -> Sequence[tuple[str, str]]:
     """Return how each figure was found, and on what machine: title and sentences of each."""
-    return (*_how(comparison), ("Machine", machine(comparison)))
+    counts = (
+        "What counts",
+        "Of the differences that a verdict calls real, at most one in twenty is wrong (Benjamini "
+        f"and Hochberg). {smallest.sentence}",
+    )
+    return (*_how(comparison), counts, ("Machine", machine(comparison)))
 
 
 def _how(comparison: Comparison) -> Sequence[tuple[str, str]]:

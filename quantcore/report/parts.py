@@ -193,5 +193,7 @@ def notes(context: ReportContext) -> Markup:
 def how(context: ReportContext) -> Markup:
     """Return how the figures were found, and on what machine."""
     # Where nothing was measured, only the machine is known.
-    paragraphs = method.paragraphs(context.comparison)[0 if context.rows else -1 :]
+    paragraphs = method.paragraphs(context.comparison, context.budgets.smallest)[
+        0 if context.rows else -1 :
+    ]
     return TEMPLATES.render("method.html", paragraphs=paragraphs)

@@ -19,8 +19,9 @@ def to_text(
     comparison: Comparison, width: int = WIDTH, budgets: decide.Budgets | None = None
 ) -> str:
     """Return verdict, table, promises, failures and method, no line over `width` columns."""
-    evidence = decide.weigh(comparison.results)
-    verdict = decide.recommend(evidence, budgets)
+    limits = budgets or decide.Budgets()
+    evidence = decide.weigh(comparison.results, smallest=limits.smallest)
+    verdict = decide.recommend(evidence, limits, comparison.missing)
     rows = summary_rows(comparison)
     measured = [row for row in rows if row.measured]
     notes = [(_named(labels, len(measured)), note) for labels, note in _grouped(measured, _note)]
@@ -31,7 +32,9 @@ def to_text(
         _wrapped(_promises(comparison, evidence, verdict), width),
         _wrapped([f"{names}: {why}" for names, why in failures], width),
         _wrapped([f"{names}: {note}" for names, note in notes], width),
-        _wrapped([method(comparison)] if comparison.results else [], width),
+        _wrapped(
+            [method(comparison), limits.smallest.sentence] if comparison.results else [], width
+        ),
     ]
     return "\n\n".join(block for block in blocks if block)
 

@@ -6,7 +6,7 @@ import streamlit as st
 from markupsafe import Markup
 
 from quantcore import wording
-from quantcore.decide import Budgets, Verdict, labels, nearest_in_8_bits, promise
+from quantcore.decide import Budgets, Smallest, Verdict, labels, nearest_in_8_bits, promise
 from quantcore.draw import lists, tables, titles
 from quantcore.draw import method as method_text
 from quantcore.draw import promises as promise_cards
@@ -45,7 +45,7 @@ def answer(shown: Shown) -> None:
         table(shown, recommendation.ship)
         what_if.draw(shown, evidence_of(shown.results, limits.smallest), recommendation)
     failures(shown.failures, shown.results)
-    method(comparison)
+    method(comparison, limits.smallest)
     downloads.draw(shown, limits)
 
 
@@ -176,15 +176,15 @@ def _failure_list(title: str, rows: Sequence[Failure], others: Sequence[labels.C
         st.html(lists.failures(rows, others))
 
 
-def method(comparison: Comparison) -> None:
+def method(comparison: Comparison, smallest: Smallest) -> None:
     """Say how the figures were found, in a fold."""
     with st.expander("How was this measured?", key="method"):
-        st.markdown(markdown(_method(comparison)))
+        st.markdown(markdown(_method(comparison, smallest)))
 
 
-def _method(comparison: Comparison) -> Markdown:
+def _method(comparison: Comparison, smallest: Smallest) -> Markdown:
     lines = (
         Markdown("- **{}.** {}").format(title, text)
-        for title, text in method_text.paragraphs(comparison)
+        for title, text in method_text.paragraphs(comparison, smallest)
     )
     return Markdown("\n").join(lines)
