@@ -42,7 +42,8 @@ def answer(shown: Shown) -> None:
         budgets.draw(shown.results, recommendation)
         plot.draw(shown, limits)
         promises(shown, recommendation, limits)
-        table(shown, recommendation.ship)
+        # What comes first so far wears no badge.
+        table(shown, None if comparison.missing else recommendation.ship)
         what_if.draw(shown, evidence_of(shown.results, limits.smallest), recommendation)
     failures(shown.failures, shown.results)
     method(comparison, limits.smallest)
