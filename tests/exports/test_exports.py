@@ -302,7 +302,7 @@ def test_what_ran_the_file_is_on_its_card_and_decides_it(
     assert exports.recorded(store, ONNX) is None
 
 
-@pytest.mark.parametrize("changed", [{"min_rounds": 3}, {"target_interval": 0.01}])
+@pytest.mark.parametrize("changed", [{"threads": 2}, {"batch": 3}])
 def test_a_file_timed_otherwise_has_another_proof(
     make: Make, store: Store, changed: dict[str, Any]
 ) -> None:
