@@ -182,7 +182,7 @@ class _Race:
         quiet = dict.fromkeys(children, 0)
         for index in range(self._measure.rounds + MAX_REPEATED_ROUNDS):
             lacking = [name for name in children if quiet[name] < self._measure.rounds]
-            if not lacking or (index >= self._measure.rounds and self._is_late):
+            if not lacking or (index and self._is_late):
                 break
             # The order changes from round to round, so that no file always finds warm caches.
             turns = [
