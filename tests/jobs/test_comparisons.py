@@ -15,7 +15,7 @@ import pytest
 
 from quantcore.engine import FLOAT32, plan
 from quantcore.errors import RequestError, SchedulerError, StoreError
-from quantcore.jobs import Claim, Host, JobQueue, NewCell, NewJob
+from quantcore.jobs import Claim, Host, JobQueue, NewCell, NewJob, views
 from quantcore.jobs.attempts import Outcome
 from quantcore.schema import (
     CompareRequest,
@@ -100,6 +100,22 @@ def test_a_comparison_has_a_row_for_every_cell_and_ends(running: Service) -> Non
     )
     assert all(row.reason and row.remedy for row in view.comparison.failures)
     assert view.comparison.request == asked
+
+
+def test_what_was_busy_is_measured_once_more_and_nothing_else(
+    running: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = running.start(request(RANDOM, Variant("dynamic", "x86")))
+    before = finished(running, job_id).comparison.results
+    marked = tuple(replace(row, machine_busy=not row.is_float) for row in before)
+    with monkeypatch.context() as patch:
+        patch.setattr(views, "timed_together", lambda _: marked)
+        assert running.measure_again(job_id) == job_id
+    after = finished(running, job_id).comparison.results
+    assert after[0].turns == before[0].turns
+    assert after[1].turns != before[1].turns
+    assert not after[1].cached
+    assert after[1].artifact == before[1].artifact
 
 
 def test_known_cells_come_back_without_a_worker(running: Service) -> None:

@@ -166,6 +166,20 @@ def test_what_was_refused_is_not_tried_again(queue: JobQueue) -> None:
     assert states(queue, "job") == ["failed", "waiting"]
 
 
+def test_what_is_measured_again_is_claimed_as_such(queue: JobQueue) -> None:
+    add(queue, "job", "a", "b")
+    for _ in range(2):
+        claim = claimed(queue)
+        assert not claim.again
+        queue.claims.complete(claim.attempt_id, fixtures.result())
+    queue.jobs.measure_again("job", [1])
+    assert states(queue, "job") == ["done", "waiting"]
+    claim = claimed(queue)
+    assert (claim.index, claim.again) == (1, True)
+    queue.claims.complete(claim.attempt_id, fixtures.result(ratio=3.0))
+    assert states(queue, "job") == ["done", "done"]
+
+
 def test_what_ended_its_process_is_tried_once_more_and_no_more(queue: JobQueue) -> None:
     add(queue, "job", "a")
     for _ in range(MAX_DEATHS):
