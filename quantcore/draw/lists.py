@@ -45,7 +45,7 @@ def verdict(verdict: Verdict, rows: Mapping[str, VariantResult]) -> Markup:
         mark=marks.glyph(row.workflow, row.backend) if row else "",
         headline=speak(verdict.headline),
         reason=speak(verdict.reason),
-        caveats=[*quantized, *verdict.caveats],
+        caveats=[*quantized, *map(speak, verdict.caveats)],
     )
 
 

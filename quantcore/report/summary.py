@@ -47,7 +47,7 @@ def to_summary(
 def _verdict(context: ReportContext) -> str:
     verdict, speak = context.verdict, titles.speaker(context.rows.values())
     sentence = f"**{escaped(speak(verdict.headline))}**: {escaped(speak(verdict.reason))}."
-    return "\n".join([sentence, *(f"- {escaped(caveat)}" for caveat in verdict.caveats)])
+    return "\n".join([sentence, *(f"- {escaped(speak(caveat))}" for caveat in verdict.caveats)])
 
 
 def _budgets(context: ReportContext) -> str:
@@ -85,7 +85,7 @@ def _front(context: ReportContext) -> str:
 
 def _cells(row: Row, context: ReportContext) -> list[str]:
     name = escaped(context.names()[row.key])
-    named = f"**{name}**" if row.key == context.verdict.ship else name
+    named = f"**{name}**" if row.key == context.badge else name
     figures = list(MARKDOWN_COLUMNS.values())[1:]
     return [named, *(escaped(str(getattr(row, figure))) for figure in figures)]
 
