@@ -466,7 +466,7 @@ def one_class() -> Comparison:
 
 def float_names_one_class() -> Comparison:
     """Return a model that names one class for every picture, in float32 and in 8 bits."""
-    rows = float32(None), result(top1=None, agreement=1.0)
+    rows = float32(None, agreement=1.0), result(top1=None, agreement=1.0)
     return comparison(naming(row, 1) for row in rows)
 
 

@@ -18,6 +18,7 @@ from quantcore.schema import (
     Exported,
     ExportSpec,
     Guess,
+    Latency,
     ModelSpec,
     Pass,
     RuntimeLatency,
@@ -80,7 +81,7 @@ def card(wanted: ExportSpec | None = None, file: Path | None = None) -> Verifica
         latency=(
             RuntimeLatency(
                 kind.runtime,
-                metrics.latency([3.4, 3.5, 3.6]),
+                Latency(3.5, 3.6, 3.4, 3.6, fixtures.STARTS),
                 speedup=Speedup(1.01, 0.99, 1.03, 6, True),
             ),
         ),
