@@ -38,7 +38,7 @@ def to_summary(
         _front(context),
         _promises(context),
         _without_figures(context),
-        f"*{escaped(method(context.comparison))}*" if context.rows else "",
+        _method(context) if context.rows else "",
         f"[Open the comparison](<{_address(context.link)}>)" if context.link else "",
     )
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -118,6 +118,11 @@ def _without_figures(context: ReportContext) -> str:
     parts = [f"{refused} not possible here"] if refused else []
     parts = [*([f"{broken} not measured"] if broken else []), *parts]
     return f"Without figures: {wording.joined(parts)}." if parts else ""
+
+
+def _method(context: ReportContext) -> str:
+    sentences = f"{method(context.comparison)} {context.budgets.smallest.sentence}"
+    return f"*{escaped(sentences)}*"
 
 
 def _address(link: str) -> str:
