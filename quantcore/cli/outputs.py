@@ -24,7 +24,7 @@ BUDGETS = {
 }
 
 JsonFile = Annotated[
-    str | None, typer.Option("--json", help="Write JSON (schema 2) here; - for standard output.")
+    str | None, typer.Option("--json", help="Write JSON (schema 3) here; - for standard output.")
 ]
 CsvFile = Annotated[
     str | None, typer.Option("--csv", help="Write CSV here; - for standard output.")

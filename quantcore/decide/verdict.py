@@ -152,18 +152,21 @@ def _sentence(
             "No verdict yet",
             f"of those that keep these budgets, {first.label} is first, but {why}",
         )
-    one = evidence.candidates[best]
-    if one.is_float and one.row.backend is None and not evidence.several:
+    if _keeps_float(evidence, best):
         return "Keep float32", _why_float(evidence, kept)
-    return f"Ship {one.label}", describe(evidence, best)
+    return f"Ship {evidence.candidates[best].label}", describe(evidence, best)
+
+
+def _keeps_float(evidence: Evidence, best: int) -> bool:
+    row = evidence.candidates[best].row
+    return row.is_float and row.backend is None and not evidence.several
 
 
 def _why_float(evidence: Evidence, kept: Sequence[int]) -> str:
     if len(kept) == 1:
         return "no variant keeps these budgets"
-    rest = sorted(kept[1:])
-    nearest = evidence.candidates[rest[0]]
-    gains = describe(evidence, rest[0])
+    index = min(kept[1:])
+    nearest, gains = evidence.candidates[index], describe(evidence, index)
     why = cannot_win(nearest.row)
     if why:
         return f"{nearest.label} may be better, but {why}; it is {gains}"
@@ -244,7 +247,9 @@ def _ties(evidence: Evidence, best: int, kept: Sequence[int]) -> list[int]:
 
 def _held_back(evidence: Evidence, best: int, kept: Sequence[int]) -> list[str]:
     """Return the rows that would come before the one named, had they been measured better."""
-    before = [i for i in kept if i < best and cannot_win(evidence.candidates[i].row)]
+    # Where float32 stays, its reason names the nearest of the others already.
+    named = min(kept[1:], default=None) if _keeps_float(evidence, best) else None
+    before = [i for i in kept if i < best and i != named and cannot_win(evidence.candidates[i].row)]
     return [
         f"{wording.capital(evidence.candidates[i].label)} may be better, but "
         f"{cannot_win(evidence.candidates[i].row)}."

@@ -76,13 +76,17 @@ def models(names: Iterable[str]) -> dict[str, str]:
 
 
 def speaker(rows: Iterable[labels.Cell]) -> Callable[[str], str]:
-    """Return a function that replaces the names in a sentence by titles: `Static on x86`."""
+    """Return a function that replaces the names in a sentence by titles: `Static on x86`.
+
+    A name may begin a sentence, with its first letter in upper case.
+    """
     cells = list(rows)
     spoken = {
         Variant(name, where).label: variant(name, where)
         for name, where in {(row.workflow, row.backend) for row in cells}
         if where
     } | models(row.model for row in cells)
+    spoken |= {wording.capital(name): title for name, title in spoken.items()}
     # The longest first, since one name may be the beginning of another.
     longest_first = sorted(spoken, key=len, reverse=True)
     # Without any name the pattern is one that nothing matches. A sentence may begin with a name.

@@ -8,7 +8,7 @@ import numpy as np
 
 from quantcore.backends import runtime
 from quantcore.engine import time_model
-from quantcore.schema import TORCH_FLOAT, Latency, VariantResult
+from quantcore.schema import TORCH_FLOAT, Latency, Speedup, VariantResult
 
 
 def timed_together(results: Sequence[VariantResult]) -> tuple[VariantResult, ...]:
@@ -89,4 +89,29 @@ def _aligned(rows: Sequence[VariantResult]) -> list[VariantResult]:
             drift,
         )
         aligned.append(replace(row, latency_ms=latency))
-    return aligned
+    return _reconciled(aligned)
+
+
+def _reconciled(rows: Sequence[VariantResult]) -> list[VariantResult]:
+    """Return rows without turns, their speed-ups over every float32 those of their milliseconds.
+
+    Each row was timed with every float32 by itself; only torch's tied their milliseconds.
+    """
+    float_ms = {row.float_name: row.latency_ms.p50 for row in rows if row.is_float}
+    reconciled = []
+    for row in rows:
+        speedups = {
+            name: _rescaled(speedup, float_ms[name] / row.latency_ms.p50)
+            for name, speedup in row.speedups.items()
+            if name in float_ms
+        }
+        own = runtime(row.backend).float_backend or TORCH_FLOAT
+        speedup = speedups.get(own, row.speedup)
+        reconciled.append(replace(row, speedup=speedup, speedups=row.speedups | speedups))
+    return reconciled
+
+
+def _rescaled(speedup: Speedup, ratio: float) -> Speedup:
+    """Return a speed-up with another ratio, known as well as before."""
+    times = ratio / speedup.ratio
+    return replace(speedup, ratio=ratio, low=speedup.low * times, high=speedup.high * times)

@@ -9,5 +9,5 @@ from quantcore.schema import Comparison
 
 def shipped_comparison() -> Comparison:
     """Return the comparison that ships with the project, measured on another machine."""
-    comparison = Comparison.from_json(bundled_file("comparison.json").read_bytes())
-    return replace(comparison, results=timed_together(comparison.results))
+    shipped = Comparison.from_json(bundled_file("comparison.json").read_bytes())
+    return replace(shipped, results=timed_together(shipped.results))

@@ -33,5 +33,5 @@ __all__ = [
 
 
 def to_json(comparison: Comparison) -> str:
-    """Return the comparison in the public format, schema 2."""
+    """Return the comparison in the public format, schema 3."""
     return comparison.to_json()

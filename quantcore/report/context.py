@@ -32,6 +32,7 @@ class ReportContext:
         link: where the live comparison is; empty where that is not known or not a web address.
         name: given by the user; empty where there is none.
         left_out: measured variants that the report does not show.
+        missing: variants that are still to be measured.
     """
 
     comparison: Comparison
@@ -39,6 +40,7 @@ class ReportContext:
     link: str
     name: str
     left_out: int
+    missing: int = 0
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -48,7 +50,7 @@ class ReportContext:
     @cached_property
     def verdict(self) -> Verdict:
         """Return the verdict under the budgets."""
-        return recommend(self.evidence, self.budgets, self.comparison.missing)
+        return recommend(self.evidence, self.budgets, self.missing)
 
     @cached_property
     def rows(self) -> dict[str, VariantResult]:
@@ -59,6 +61,11 @@ class ReportContext:
     def ships(self) -> VariantResult | None:
         """Return the result that the verdict says to ship."""
         return self.rows.get(self.verdict.ship or "")
+
+    @property
+    def badge(self) -> str | None:
+        """Return the key of the result to mark as the one to ship; none while more is measured."""
+        return None if self.missing else self.verdict.ship
 
     @property
     def title(self) -> str:
@@ -129,4 +136,5 @@ def report_context(
         link if link.startswith(("http://", "https://")) else "",
         " ".join(name.split()),
         len(comparison.results) - len(kept),
+        comparison.missing,
     )

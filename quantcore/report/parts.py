@@ -163,7 +163,7 @@ def table(context: ReportContext) -> Markup:
     is_or_are = "is" if count == 1 else "are"
     return TEMPLATES.render(
         "table.html",
-        table=tables.results(context.comparison.results, context.verdict.ship),
+        table=tables.results(context.comparison.results, context.badge),
         left_out=f"{wording.count(count, 'further variant')} {is_or_are}" if count else "",
     )
 

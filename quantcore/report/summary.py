@@ -38,7 +38,7 @@ def to_summary(
         _front(context),
         _promises(context),
         _without_figures(context),
-        f"*{escaped(method(context.comparison))}*" if context.rows else "",
+        _method(context) if context.rows else "",
         f"[Open the comparison](<{_address(context.link)}>)" if context.link else "",
     )
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -47,7 +47,7 @@ def to_summary(
 def _verdict(context: ReportContext) -> str:
     verdict, speak = context.verdict, titles.speaker(context.rows.values())
     sentence = f"**{escaped(speak(verdict.headline))}**: {escaped(speak(verdict.reason))}."
-    return "\n".join([sentence, *(f"- {escaped(caveat)}" for caveat in verdict.caveats)])
+    return "\n".join([sentence, *(f"- {escaped(speak(caveat))}" for caveat in verdict.caveats)])
 
 
 def _budgets(context: ReportContext) -> str:
@@ -85,7 +85,7 @@ def _front(context: ReportContext) -> str:
 
 def _cells(row: Row, context: ReportContext) -> list[str]:
     name = escaped(context.names()[row.key])
-    named = f"**{name}**" if row.key == context.verdict.ship else name
+    named = f"**{name}**" if row.key == context.badge else name
     figures = list(MARKDOWN_COLUMNS.values())[1:]
     return [named, *(escaped(str(getattr(row, figure))) for figure in figures)]
 
@@ -118,6 +118,11 @@ def _without_figures(context: ReportContext) -> str:
     parts = [f"{refused} not possible here"] if refused else []
     parts = [*([f"{broken} not measured"] if broken else []), *parts]
     return f"Without figures: {wording.joined(parts)}." if parts else ""
+
+
+def _method(context: ReportContext) -> str:
+    sentences = f"{method(context.comparison)} {context.budgets.smallest.sentence}"
+    return f"*{escaped(sentences)}*"
 
 
 def _address(link: str) -> str:

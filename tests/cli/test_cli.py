@@ -89,8 +89,10 @@ RESULT_FIELDS = {
     "threads": int,
     "artifact": {"sha256": str, "size_bytes": int, "format": str},
     "state_dict_bytes": int,
-    "latency_ms": {"p50": float, "p90": float, "samples": list},
-    "speedup": {"ratio": float, "low": float, "high": float},
+    "latency_ms": {"p50": float, "p90": float, "low": float, "high": float, "starts": int},
+    "speedup": {"ratio": float, "low": float, "high": float, "starts": int},
+    "turns": list,
+    "floats": dict,
     "accuracy": (dict, type(None)),
     "agreement": (float, type(None)),
     "sqnr_db": (float, type(None)),
@@ -213,7 +215,7 @@ def test_json_on_standard_output_is_the_written_schema(
     assert first.returncode == 0, first.stderr
     schema = json.loads((PROJECT / "docs" / "schema.json").read_text())
     jsonschema.validate(parsed(first), schema)
-    assert Comparison.from_json(first.stdout).schema == parsed(first)["schema"] == 2
+    assert Comparison.from_json(first.stdout).schema == parsed(first)["schema"] == 3
 
 
 def test_json_has_the_promised_fields(first: "subprocess.CompletedProcess[str]") -> None:

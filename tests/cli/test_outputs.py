@@ -89,3 +89,27 @@ def test_settings_that_would_change_nothing_are_refused():
         arguments.settings_of_one(["static.observer=zzz"], "dynamic")
     with pytest.raises(RequestError, match="names nothing"):
         arguments.names(",,", "--workflows")
+
+
+@pytest.mark.parametrize("name", fixtures.SAID)
+def test_the_text_says_what_the_verdict_does_not_know(name, capsys):
+    outputs.Files().write(fixtures.NAMED[name](), outputs.budgets([]))
+    text = " ".join(capsys.readouterr().out.split()).casefold()
+    for sentence in fixtures.SAID[name]:
+        assert sentence.casefold() in text
+
+
+@pytest.mark.parametrize("form", [None, "markdown", "html"])
+def test_settings_say_what_is_too_little_to_count(form, capsys, monkeypatch):
+    source = fixtures.little()
+    files = outputs.Files(**{form: "-"} if form else {})
+    files.write(source, outputs.budgets([]))
+    usual = " ".join(capsys.readouterr().out.split())
+    assert "Ship" in usual
+    assert "Differences below 2 % in size and time and 0.1 points of accuracy" in usual
+    monkeypatch.setenv("QUANTCORE_SMALLEST_PERCENT", "25")
+    monkeypatch.setenv("QUANTCORE_SMALLEST_POINTS", "0.5")
+    files.write(source, outputs.budgets([]))
+    coarse = " ".join(capsys.readouterr().out.split())
+    assert "Keep float32" in coarse
+    assert "Differences below 25 % in size and time and 0.5 points of accuracy" in coarse

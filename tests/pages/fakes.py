@@ -93,6 +93,7 @@ class FakeComparisons:
         self.places: dict[str, Forecast] = {}
         self.cancelled: list[str] = []
         self.retried: list[str] = []
+        self.measured_again: list[str] = []
         self.refusal: QuantcoreError | None = None
         # Of a folder that is not there: there are no uploads, except where a test makes some.
         self.uploads = Uploads(Settings(data=Path("nowhere")))
@@ -140,4 +141,10 @@ class FakeComparisons:
 
     def retry(self, job_id: str) -> str:
         self.retried.append(job_id)
+        return job_id
+
+    def measure_again(self, job_id: str) -> str:
+        if self.refusal:
+            raise self.refusal
+        self.measured_again.append(job_id)
         return job_id

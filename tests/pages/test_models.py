@@ -617,7 +617,8 @@ def of_upload(name: str, images: str | None = None) -> Comparison:
     whole = fixtures.typical()
     request = replace(whole.request, model=ModelSpec(name), images=ImageSpec(source=images))
     rows = tuple(replace(row, model=name) for row in whole.results)
-    return replace(whole, request=request, results=rows, failures=())
+    failures = tuple(replace(row, model=name) for row in whole.failures)
+    return replace(whole, request=request, results=rows, failures=failures)
 
 
 def request_of(name: str, images: str | None = None) -> CompareRequest:

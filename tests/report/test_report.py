@@ -22,7 +22,7 @@ def _row(source, label):
 def test_every_cell_is_in_every_form(name):
     source = fixtures.NAMED[name]()
     asked = sum(len(request.variants) for request in (source.request, *source.also))
-    assert len(_lines(source)) == len(report.summary_rows(source)) == asked
+    assert len(_lines(source)) == len(report.summary_rows(source)) == asked - source.missing
     for form in (report.to_text(source, 200), report.to_markdown(source).replace("\\", "")):
         assert all(failure.remedy in form for failure in source.failures)
     table = [line for line in report.to_markdown(source).splitlines() if line.startswith("| ")]
@@ -119,7 +119,8 @@ def test_text_opens_with_the_verdict_and_closes_with_the_method():
     assert text.startswith("Ship static on x86: 3.4× smaller (2.7 MB), 2.6× faster (2.7 ms)")
     assert " ".join(text.split()).endswith(
         "Measured 24 Nov 2026 on AMD EPYC 9B45 with VNNI, 2 cores, torch 2.13.0, "
-        "1 thread, batch 1, 64 px, 2,000 pictures."
+        "1 thread, batch 1, 64 px, 2,000 pictures. "
+        "Differences below 2 % in size and time and 0.1 points of accuracy do not count."
     )
     assert "static    x86      2.69 MB  2.73 ms  2.6× (2.5-2.7)  93.0 % (91.8-94.0)" in text
 

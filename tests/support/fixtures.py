@@ -1,7 +1,8 @@
 """Comparisons with known figures, made without measuring: what tests of pages and reports draw.
 
-`NAMED` holds one builder per state a page has to cope with. `correctness` gives, for any of them,
-which pictures each row gets right, in agreement with the rows' accuracies.
+`NAMED` holds one builder per state a page has to cope with, and `SAID` what every form of it has to
+say of some. `correctness` gives, for any of them, which pictures each row gets right, in agreement
+with the rows' accuracies.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,6 +27,7 @@ from quantcore.schema import (
     Latency,
     MeasureSpec,
     ModelSpec,
+    Named,
     Setting,
     Speedup,
     Variant,
@@ -411,6 +413,138 @@ def sweep() -> Comparison:
     return swept(rows, refused)
 
 
+def disturbed(row: VariantResult) -> VariantResult:
+    """Return the row as timed on a busy machine."""
+    return replace(row, machine_busy=True, speedup=replace(row.speedup, settled=False))
+
+
+def naming(row: VariantResult, classes: int, most: float = 0.12) -> VariantResult:
+    """Return the row as one that names so many classes, the most frequent on a share `most`."""
+    return replace(row, named=Named(classes, 1.0 if classes == 1 else most))
+
+
+def evaluated(row: VariantResult, images: int, top1: float, chance: float = 0.1) -> VariantResult:
+    """Return the row evaluated on so many pictures; one class for all is right on a `chance`."""
+    accuracy = replace(_accuracy(top1, images), chance=chance)
+    return replace(row, accuracy=accuracy, fidelity_images=images)
+
+
+def so_far() -> Comparison:
+    """Return the first two of six cells, the others of which are still to be measured."""
+    others = [result(workflow, "fbgemm") for workflow in WORKFLOWS]
+    whole = comparison([float32(), result(), *others])
+    return replace(whole, results=whole.results[:2])
+
+
+def first_so_far() -> Comparison:
+    """Return the first of six cells."""
+    return replace(so_far(), results=so_far().results[:1])
+
+
+def busy() -> Comparison:
+    """Return a fast variant timed on a busy machine, and a slower one that was not disturbed."""
+    return comparison([float32(), disturbed(result(ratio=4.0)), result("static", "fbgemm")])
+
+
+def all_busy() -> Comparison:
+    """Return float32, and variants that were all timed on a busy machine."""
+    return comparison([float32(), *(disturbed(result("static", each)) for each in BACKENDS[:2])])
+
+
+def one_class() -> Comparison:
+    """Return a very fast variant that names one class for every picture, and a good one.
+
+    Most pictures are of that class, so that it is right nearly as often.
+    """
+    rows = (
+        evaluated(naming(float32(), 10, 0.9), IMAGES, 0.945, chance=0.92),
+        evaluated(naming(result(ratio=9.0), 1), IMAGES, 0.92, chance=0.92),
+        evaluated(naming(result("static", "fbgemm"), 10, 0.9), IMAGES, 0.944, chance=0.92),
+    )
+    return comparison(rows)
+
+
+def float_names_one_class() -> Comparison:
+    """Return a model that names one class for every picture, in float32 and in 8 bits."""
+    rows = float32(None, agreement=1.0), result(top1=None, agreement=1.0)
+    return comparison(naming(row, 1) for row in rows)
+
+
+def near_chance() -> Comparison:
+    """Return a model that is right as often as who always names the most frequent class."""
+    rows = (evaluated(row, IMAGES, 0.21, chance=0.2) for row in (float32(), result()))
+    return comparison(rows)
+
+
+def few_pictures() -> Comparison:
+    """Return rows evaluated on 28 pictures."""
+    return comparison(evaluated(row, 28, 0.93) for row in (float32(), result()))
+
+
+def tie() -> Comparison:
+    """Return two variants of which one is 10 kB smaller, and nothing else differs."""
+    return comparison(
+        [float32(), result(size_bytes=2_690_000), result("static", "fbgemm", size_bytes=2_700_000)]
+    )
+
+
+def unsettled() -> Comparison:
+    """Return a variant that is faster for sure, though nobody knows by how much."""
+    return comparison([float32(), result(ratio=2.6, spread=0.2)])
+
+
+def larger() -> Comparison:
+    """Return a variant that is faster, larger, and takes more memory."""
+    row = result(
+        size_bytes=int(1.3 * FLOAT_BYTES), ratio=1.8, top1=0.9335, peak_memory_bytes=80_000_000
+    )
+    return comparison([float32(), row])
+
+
+def trifle() -> Comparison:
+    """Return a variant that is smaller and faster by too little to count."""
+    row = result("dynamic", size_bytes=FLOAT_BYTES - 130, ratio=1.015, spread=0.001, top1=0.9335)
+    return comparison([float32(), row])
+
+
+def over_floats(row: VariantResult, **ratios: float) -> VariantResult:
+    """Return the row with speed-ups over several float32 rows, the last of them its own."""
+    width = row.speedup.high / row.speedup.ratio
+    speedups = {
+        name: Speedup(ratio, ratio / width, ratio * width, STARTS) for name, ratio in ratios.items()
+    }
+    return replace(row, speedup=list(speedups.values())[-1], speedups=speedups)
+
+
+def two_runtimes() -> Comparison:
+    """Return two runtimes, of which the second runs float32 1.5 times faster."""
+    fast = result("float32", "onnxruntime", size_bytes=FLOAT_BYTES, ratio=1.5, top1=0.9335)
+    fast = replace(fast, int8_share=0.0, agreement=1.0, peak_memory_bytes=48_000_000)
+    on_torch = (result("static", each, ratio=SPEEDUPS[each]) for each in ("x86", "fbgemm"))
+    onnxruntime = (
+        result(workflow, "onnxruntime", ratio=ratio, size_bytes=2_610_000)
+        for workflow, ratio in (("static", 4.2), ("dynamic", 1.8))
+    )
+    rows = [
+        over_floats(float32(), onnxruntime=1 / 1.5, torch=1.0),
+        *(
+            over_floats(row, onnxruntime=row.speedup.ratio / 1.5, torch=row.speedup.ratio)
+            for row in on_torch
+        ),
+        *(
+            over_floats(row, torch=row.speedup.ratio, onnxruntime=row.speedup.ratio / 1.5)
+            for row in (fast, *onnxruntime)
+        ),
+    ]
+    return comparison(rows)
+
+
+def little() -> Comparison:
+    """Return a variant that is 1.2 times faster for sure, and no different otherwise."""
+    row = result(size_bytes=FLOAT_BYTES, ratio=1.2, spread=0.01, top1=0.9335)
+    return comparison([float32(), row])
+
+
 NAMED: dict[str, Callable[[], Comparison]] = {
     "typical": typical,
     "perfect": perfect,
@@ -424,6 +558,64 @@ NAMED: dict[str, Callable[[], Comparison]] = {
     "many": many,
     "two_models": two_models,
     "sweep": sweep,
+    "so_far": so_far,
+    "first_so_far": first_so_far,
+    "busy": busy,
+    "all_busy": all_busy,
+    "one_class": one_class,
+    "float_names_one_class": float_names_one_class,
+    "near_chance": near_chance,
+    "few_pictures": few_pictures,
+    "tie": tie,
+    "unsettled": unsettled,
+    "larger": larger,
+    "trifle": trifle,
+    "little": little,
+    "two_runtimes": two_runtimes,
+}
+
+# What every form says of these; compare with the case folded, since pages write titles for names.
+SAID: dict[str, tuple[str, ...]] = {
+    "typical": (
+        "Ship QAT on oneDNN",
+        "3.4× smaller (2.7 MB), 2.7× faster (2.6 ms), but 0.1 points less accurate (a tie on 2,000 "
+        "pictures)",
+    ),
+    "perfect": ("equally accurate on 2,000 pictures",),
+    "only_float": ("No verdict from one row", "only float32 was measured"),
+    "so_far": ("So far (2 of 6): ship static on x86",),
+    "first_so_far": ("So far (1 of 6): no verdict from one row",),
+    "busy": (
+        "Ship static on FBGEMM",
+        "Static on x86 may be better, but the machine was busy while it was timed.",
+    ),
+    "all_busy": (
+        "Keep float32",
+        "Static on FBGEMM may be better, but the machine was busy while it was timed; it is 3.4× "
+        "smaller",
+        "Static on x86 may be better, but the machine was busy while it was timed.",
+    ),
+    "one_class": (
+        "Ship static on FBGEMM",
+        "Static on x86 may be better, but it names one class for every picture.",
+    ),
+    "float_names_one_class": (
+        "float32 names one class for every picture, so that agreeing with it means nothing. "
+        "Check how the pictures are prepared.",
+    ),
+    "near_chance": (
+        "float32 is near chance: 21 % right, where always naming the most frequent class gets "
+        "20 %.",
+    ),
+    "few_pictures": ("28 pictures cannot tell 10 points apart; about 3,600 would tell 1 point.",),
+    "tie": ("A tie between static on x86 and static on FBGEMM: static on x86 is 10 kB smaller.",),
+    "unsettled": ("Its speed-up did not settle: it lies between 2.2× and 3.1×.",),
+    "larger": (
+        "1.8× faster (3.9 ms), equally accurate on 2,000 pictures, but 1.3× larger (12 MB) and "
+        "32 MB more memory",
+    ),
+    "trifle": ("Keep float32", "is as large (9.2 MB), as fast (7 ms), equally accurate"),
+    "little": ("Ship static on x86", "as large (9.2 MB), 1.2× faster (5.9 ms), equally accurate"),
 }
 
 

@@ -81,8 +81,8 @@ def card(wanted: ExportSpec | None = None, file: Path | None = None) -> Verifica
         latency=(
             RuntimeLatency(
                 kind.runtime,
-                Latency(3.5, 3.6, 3.4, 3.6, 4),
-                speedup=Speedup(1.01, 0.99, 1.03, 4),
+                Latency(3.5, 3.6, 3.4, 3.6, fixtures.STARTS),
+                speedup=Speedup(1.01, 0.99, 1.03, fixtures.STARTS),
             ),
         ),
         peak_memory_bytes=23_200_000,

@@ -20,6 +20,7 @@ from quantcore.schema import (
     Failure,
     JobView,
     ModelSpec,
+    Variant,
     VariantResult,
     current_environment,
 )
@@ -315,6 +316,7 @@ class Shown:
         provenance: `shipped` with the project, of an `earlier` job, or of the `current` one,
             which may be measured `elsewhere`.
         job: that measured the results; None for the shipped ones.
+        missing: of the chosen variants, how many are still to be measured.
     """
 
     comparison: Comparison
@@ -322,6 +324,7 @@ class Shown:
     failures: tuple[Failure, ...]
     provenance: Provenance
     job: JobView | None = None
+    missing: int = 0
 
 
 def shown(job: JobView | None) -> Shown | None:
@@ -339,7 +342,15 @@ def shown(job: JobView | None) -> Shown | None:
     refusals = tuple(filter(_chosen, failures))
     if job is None and not refusals and all(row.is_float for row in results):
         return None
-    return Shown(comparison, results, refusals, provenance, measured)
+    missing = _missing(comparison, len(results))
+    return Shown(comparison, results, refusals, provenance, measured, missing)
+
+
+def _missing(comparison: Comparison, measured: int) -> int:
+    """Return how many of the chosen variants have neither figures nor a failure yet."""
+    requests = (comparison.request, *comparison.also)
+    asked = sum(_chosen(variant) for request in requests for variant in request.variants)
+    return max(0, asked - measured - sum(map(_chosen, comparison.failures)))
 
 
 def _figures(
@@ -363,7 +374,7 @@ def _is_elsewhere(job: JobView) -> bool:
     return job.location == "cluster" and job.comparison.environment != current_environment()
 
 
-def _chosen(cell: VariantResult | Failure) -> bool:
+def _chosen(cell: VariantResult | Failure | Variant) -> bool:
     """Return whether a cell is of the chosen workflows and backends; their float32 always is."""
     workflows, backends = st.session_state["workflows"], st.session_state["backends"]
     by_workflow = cell.is_float or cell.workflow in workflows

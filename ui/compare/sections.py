@@ -35,15 +35,15 @@ def answer(shown: Shown) -> None:
     provenance(shown)
     limits = budgets.chosen()
     if shown.results:
-        recommendation = recommended(shown.results, limits, comparison.missing)
-        verdict(shown.results, limits, comparison.missing)
+        recommendation = recommended(shown.results, limits, shown.missing)
+        verdict(shown.results, limits, shown.missing)
         measure_again.draw(shown)
         offer_more(shown, recommendation)
         budgets.draw(shown.results, recommendation)
         plot.draw(shown, limits)
         promises(shown, recommendation, limits)
         # What comes first so far wears no badge.
-        table(shown, None if comparison.missing else recommendation.ship)
+        table(shown, None if shown.missing else recommendation.ship)
         what_if.draw(shown, evidence_of(shown.results, limits.smallest), recommendation)
     failures(shown.failures, shown.results)
     method(comparison, limits.smallest)

@@ -294,7 +294,7 @@ def _busy(view: PlaygroundView) -> None:
 
 
 def _answers(view: PlaygroundView, shown: Shown) -> None:
-    ship = recommended(shown.results, budgets.chosen(), shown.comparison.missing).ship
+    ship = recommended(shown.results, budgets.chosen(), shown.missing).ship
     answers = drawn.variant_answers(view, shown.results, ship)
     said, picture = st.columns([1.8, 1], gap="medium")
     if view.is_open:
