@@ -125,7 +125,8 @@ def compare(
 ) -> None:
     """Compare the workflows of one model on the backends, all measured on this machine."""
     settings = Settings.from_env()
-    files, budgets = outputs.Files(json, csv, html, markdown, svg), outputs.budgets(budget or [])
+    files = outputs.Files(json, csv, html, markdown, svg)
+    budgets = outputs.budgets(budget or [], settings)
     files.require_folders()
     chosen = arguments.workflow_settings(
         set_ or [], {"static.calibration_images": calibration_images, "qat.steps": qat_steps}
@@ -163,7 +164,8 @@ def sweep(
 ) -> None:
     """Compare several models and settings in one go, as a file asks for; examples/sweep.toml."""
     settings = Settings.from_env()
-    files, budgets = outputs.Files(json, csv, html, markdown, svg), outputs.budgets(budget or [])
+    files = outputs.Files(json, csv, html, markdown, svg)
+    budgets = outputs.budgets(budget or [], settings)
     files.require_folders()
     request_file = sweeps.read_sweep(
         _text(request), settings.threads, request.absolute().parent, str(request)

@@ -102,7 +102,7 @@ class Files:
             typer.echo(report.to_text(comparison, budgets=budgets))
 
 
-def budgets(texts: Sequence[str]) -> Budgets:
+def budgets(texts: Sequence[str], settings: Settings) -> Budgets:
     """Return the limits that `NAME=NUMBER` texts set: size and memory in MB, latency in ms.
 
     Raises:
@@ -115,7 +115,7 @@ def budgets(texts: Sequence[str]) -> Budgets:
         if field in limits:
             raise RequestError(f"{name.strip()} has two budgets.", "Give one.")
         limits[field] = unit * _number(text, number)
-    return Budgets.of(limits, Settings.from_env())
+    return Budgets.of(limits, settings)
 
 
 def _number(text: str, number: str) -> float:

@@ -6,6 +6,7 @@ from quantcore import report
 from quantcore.cli import arguments, outputs
 from quantcore.decide import Budgets
 from quantcore.errors import RequestError
+from quantcore.settings import Settings
 from tests.support import fixtures
 
 
@@ -58,8 +59,8 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
 
 def test_budgets_are_read_in_the_units_people_use():
     texts = ["size=5", "latency=2.5", "accuracy=-0.5", "memory = 40"]
-    assert outputs.budgets(texts) == Budgets(5e6, 2.5, -0.5, 4e7)
-    assert outputs.budgets([]) == Budgets()
+    assert outputs.budgets(texts, Settings.from_env()) == Budgets(5e6, 2.5, -0.5, 4e7)
+    assert outputs.budgets([], Settings.from_env()) == Budgets()
 
 
 @pytest.mark.parametrize(
@@ -74,12 +75,12 @@ def test_budgets_are_read_in_the_units_people_use():
 )
 def test_what_is_no_budget_is_refused_in_a_sentence(text, said):
     with pytest.raises(RequestError, match=said):
-        outputs.budgets([text])
+        outputs.budgets([text], Settings.from_env())
 
 
 def test_a_budget_given_twice_is_refused():
     with pytest.raises(RequestError, match="two budgets"):
-        outputs.budgets(["size=5", "size=6"])
+        outputs.budgets(["size=5", "size=6"], Settings.from_env())
 
 
 def test_settings_that_would_change_nothing_are_refused():
@@ -93,7 +94,7 @@ def test_settings_that_would_change_nothing_are_refused():
 
 @pytest.mark.parametrize("name", fixtures.SAID)
 def test_the_text_says_what_the_verdict_does_not_know(name, capsys):
-    outputs.Files().write(fixtures.NAMED[name](), outputs.budgets([]))
+    outputs.Files().write(fixtures.NAMED[name](), outputs.budgets([], Settings.from_env()))
     text = " ".join(capsys.readouterr().out.split()).casefold()
     for sentence in fixtures.SAID[name]:
         assert sentence.casefold() in text
@@ -103,13 +104,13 @@ def test_the_text_says_what_the_verdict_does_not_know(name, capsys):
 def test_settings_say_what_is_too_little_to_count(form, capsys, monkeypatch):
     source = fixtures.little()
     files = outputs.Files(**{form: "-"} if form else {})
-    files.write(source, outputs.budgets([]))
+    files.write(source, outputs.budgets([], Settings.from_env()))
     usual = " ".join(capsys.readouterr().out.split())
     assert "Ship" in usual
     assert "Differences below 2 % in size and time and 0.1 points of accuracy" in usual
     monkeypatch.setenv("QUANTCORE_SMALLEST_PERCENT", "25")
     monkeypatch.setenv("QUANTCORE_SMALLEST_POINTS", "0.5")
-    files.write(source, outputs.budgets([]))
+    files.write(source, outputs.budgets([], Settings.from_env()))
     coarse = " ".join(capsys.readouterr().out.split())
     assert "Keep float32" in coarse
     assert "Differences below 25 % in size and time and 0.5 points of accuracy" in coarse

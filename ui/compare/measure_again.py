@@ -22,7 +22,8 @@ def draw(shown: Shown) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="busy"):
         were = "was" if busy == 1 else "were"
         st.caption(
-            markdown(f"{wording.count(busy, 'variant')} {were} timed while the machine was busy.")
+            markdown(f"{wording.count(busy, 'variant')} {were} timed while the machine was busy."),
+            width="content",
         )
         st.button(
             markdown(f"Measure {'it' if busy == 1 else 'them'} again"),
