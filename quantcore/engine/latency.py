@@ -289,7 +289,7 @@ def _spell(predictor: Any, images: Any, typical_s: float) -> dict[str, Any]:
     return {
         "pace_ms": round(max(before, processor.pace_ms()), 4),
         "waited": round(max(0.0, waited / elapsed), 4),
-        "samples_ms": samples,
+        "samples_ms": [float(f"{ms:.4g}") for ms in samples],
     }
 
 
@@ -298,7 +298,7 @@ def _calls(predictor: Any, images: Any, count: int) -> list[float]:
     for _ in range(count):
         started = time.perf_counter_ns()
         predictor(images)
-        samples.append(round((time.perf_counter_ns() - started) / 1e6, 5))
+        samples.append((time.perf_counter_ns() - started) / 1e6)
     return samples
 
 
