@@ -33,7 +33,7 @@ PRIOR_STARTS = 6
 # Spread between starts that any file has at least, as a share.
 MIN_SPREAD = 0.002
 # Half width of its 95 % interval, as a share, up to which a speed-up counts as settled.
-SETTLED = 0.05
+SETTLED = 0.1
 # By how much a file's speed wanders between moments by itself, a standard deviation as a share,
 # as long as nothing else is seen; and how many moments that counts for.
 USUAL_WANDER, PRIOR_MOMENTS = 0.005, 2

@@ -40,7 +40,7 @@ MEASURED: Meanings = {
     "make it narrower, and so do more starts.",
     "Points": "Percentage points: from 93 % to 92 % is one point lost.",
     "Agreement": "On how many images a variant gives float32's answer, whether right or wrong.",
-    "Unsettled": "The speed-up is known less well than ±5 %, or the machine was busy.",
+    "Unsettled": "The speed-up is known less well than ±10 %, or the machine was busy.",
     "Machine was busy": "Others slowed the processor down in so many starts that too few "
     "undisturbed ones are left. Such a variant can lose a verdict but not win it.",
     "SQNR": "Signal to quantization noise: how large a model's outputs are next to the error that "
