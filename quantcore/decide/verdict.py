@@ -235,10 +235,10 @@ def _tied(evidence: Evidence, best: int, kept: Sequence[int]) -> list[str]:
         names = wording.some([evidence.candidates[i].label for i in ties])
         return [f"A tie between {one.label} and {wording.count(len(ties), 'other')}: {names}."]
     bytes_more = other.row.artifact.size_bytes - one.row.artifact.size_bytes
-    if not bytes_more:
-        return [f"A tie between {one.label} and {other.label}: either will do."]
-    little = f"{wording.megabytes(abs(bytes_more))} {'smaller' if bytes_more > 0 else 'larger'}"
-    return [f"A tie between {one.label} and {other.label}: {one.label} is {little}."]
+    # What is too little to count is worth a word only where it speaks for the one named.
+    smaller = f"{one.label} is {wording.megabytes(bytes_more)} smaller"
+    why = smaller if bytes_more > 0 else "either will do"
+    return [f"A tie between {one.label} and {other.label}: {why}."]
 
 
 def _ties(evidence: Evidence, best: int, kept: Sequence[int]) -> list[int]:

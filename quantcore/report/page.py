@@ -19,7 +19,7 @@ from quantcore.schema import Comparison
 HERE = Path(__file__).parent
 PRODUCT = "Quantization what-if"
 # Raw samples of a large sweep would make the file too large to send; its figures stay in the CSV.
-MAX_JSON_BYTES = 400_000
+MAX_JSON_BYTES = 1_000_000
 # The file loads nothing from any network, and this policy makes the browser enforce it.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
