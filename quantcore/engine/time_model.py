@@ -38,7 +38,11 @@ SETTLED = 0.1
 # as long as nothing else is seen; and how many moments that counts for.
 USUAL_WANDER, PRIOR_MOMENTS = 0.005, 2
 MIN_MOMENTS = 3
-BIWEIGHT, LEAST_WEIGHT = 4.685, 1e-4
+BIWEIGHT, LEAST_WEIGHT = 4.685, 0.01
+# How much larger than their deviation from the median errors may be in root mean square.
+MAX_TAIL = 4.0
+# Half width of an interval, of a logarithm, at which nothing is known: 150 times either way.
+MAX_HALF_WIDTH = 5.0
 ITERATIONS = 20
 
 
@@ -87,7 +91,8 @@ class TimeModel:
 
 def half_width(variance: float, starts: int) -> float:
     """Return the half width of a 95 % interval, of a logarithm known with this variance."""
-    return metrics.student_t(degrees(starts)) * math.sqrt(max(0.0, variance))
+    half = metrics.student_t(degrees(starts)) * math.sqrt(max(0.0, variance))
+    return min(half, MAX_HALF_WIDTH)
 
 
 def degrees(starts: int) -> int:
@@ -188,7 +193,10 @@ def _robust(levels: Floats) -> tuple[Floats, float]:
     weights, spread = present.astype(np.float64), MIN_SPREAD
     for _ in range(ITERATIONS):
         residuals = (levels - files[:, None] - starts)[present]
-        spread = max(MIN_SPREAD, _inflation(present) * metrics.deviation(residuals))
+        # Of a few levels, medians fit some exactly, and their deviation alone may then vanish.
+        largest = float(np.sqrt(np.mean(residuals**2))) / MAX_TAIL
+        likely = max(metrics.deviation(residuals), largest)
+        spread = max(MIN_SPREAD, _inflation(present) * likely)
         u = np.minimum(1.0, np.abs(residuals) / (BIWEIGHT * spread))
         weights[present] = np.maximum((1 - u**2) ** 2, LEAST_WEIGHT)
         files, starts = _least_squares(levels, weights)

@@ -158,6 +158,25 @@ def test_files_of_one_name_are_one_file():
     assert model.latency("torch").starts == 12
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**31),
+    st.integers(1, 4),
+    st.integers(1, 2),
+    st.integers(0, 3),
+    st.sampled_from([0.0, 0.01, 0.3, 1.0]),
+)
+def test_few_or_wild_starts_give_wide_intervals_and_no_error(seed, starts, rounds, variants, wild):
+    rng, machine = np.random.default_rng(seed), Machine(starts=wild, rounds=wild, hidden=0.3)
+    files = [{"float": FLOAT_MS}, *({"float": FLOAT_MS, f"v{i}": MS} for i in range(variants))]
+    model = time_model.fit([machine.moment(rng, each, starts, rounds) for each in files])
+    assert np.isfinite(model.log_ms).all()
+    assert (np.diag(model.covariance) < 1_000).all()
+    for name in model.index:
+        speedup = model.speedup(name, "float")
+        assert 0 < speedup.low <= speedup.ratio <= speedup.high < math.inf
+
+
 def test_no_turns_are_refused():
     with pytest.raises(ValueError, match="at least one turn"):
         time_model.fit([[]])
