@@ -147,7 +147,7 @@ def _sentence(
         return "Nothing keeps these budgets", nearest.sentence.rstrip(".")
     if best is None:
         first = evidence.candidates[kept[0]]
-        why = cannot_win(first.row) or "none is surely better than float32 in anything"
+        why = cannot_win(first.row)
         return (
             "No verdict yet",
             f"of those that keep these budgets, {first.label} is first, but {why}",

@@ -89,10 +89,9 @@ def speaker(rows: Iterable[labels.Cell]) -> Callable[[str], str]:
     spoken |= {wording.capital(name): title for name, title in spoken.items()}
     # The longest first, since one name may be the beginning of another.
     longest_first = sorted(spoken, key=len, reverse=True)
-    # Without any name the pattern is one that nothing matches. A sentence may begin with a name.
-    pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)", re.IGNORECASE)
-    titled = {name.lower(): title for name, title in spoken.items()}
-    return lambda sentence: pattern.sub(lambda match: titled[match[0].lower()], sentence)
+    # Without any name the pattern is one that nothing matches.
+    pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+    return lambda sentence: pattern.sub(lambda match: spoken[match[0]], sentence)
 
 
 def names(rows: Sequence[labels.Cell]) -> list[str]:

@@ -23,6 +23,11 @@ from quantcore.schema import CompareRequest
 # A variant that ended its process is tried once more, when somebody asks, and then no more.
 MAX_DEATHS = 2
 
+_WAIT_AGAIN = (
+    "UPDATE cells SET state = 'waiting', outcome = '', row = NULL, share = 0,"
+    " stage = '', interrupted = 0, started = NULL, ended = NULL"
+)
+
 
 class JobTable:
     """The comparisons of a job queue, one at a time."""
@@ -133,12 +138,6 @@ class JobTable:
             running = running_attempts(db, number)
             db.execute("DELETE FROM jobs WHERE number = ?", (number,))
         return running
-
-
-_WAIT_AGAIN = (
-    "UPDATE cells SET state = 'waiting', outcome = '', row = NULL, share = 0,"
-    " stage = '', interrupted = 0, started = NULL, ended = NULL"
-)
 
 
 def _reopen(db: Connection, number: int) -> None:
