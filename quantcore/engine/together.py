@@ -3,20 +3,30 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from quantcore.backends import runtime
 from quantcore.engine import time_model
-from quantcore.schema import TORCH_FLOAT, Latency, Speedup, VariantResult
+from quantcore.schema import TORCH_FLOAT, Latency, Rows, Speedup, VariantResult
+
+# Comparisons that visitors look at.
+MAX_CACHED = 100
 
 
 def timed_together(results: Sequence[VariantResult]) -> tuple[VariantResult, ...]:
     """Return the rows with latency and speed-ups fitted together, in the same order.
 
     Rows of one model, image size, threads and batch are fitted together, whenever each of them
-    was measured; those of files before schema 3 bring one ratio each instead of turns.
+    was measured; those of files before schema 3 bring one ratio each instead of turns. The very
+    same rows give the very same answer while it is cached, since pages ask again and again.
     """
+    return _timed_together(Rows(results))
+
+
+@lru_cache(maxsize=MAX_CACHED)
+def _timed_together(results: Rows) -> tuple[VariantResult, ...]:
     groups: dict[object, list[int]] = {}
     for index, row in enumerate(results):
         condition = row.model, row.image_size, row.threads, row.batch, bool(row.turns)

@@ -52,6 +52,12 @@ def test_fitting_again_changes_nothing():
     assert timed_together(again.results) == again.results
 
 
+def test_the_very_same_rows_are_fitted_once():
+    rows = _measured()
+    assert timed_together(rows) is timed_together(list(rows))
+    assert timed_together([*rows[:-1], replace(rows[-1])]) is not timed_together(rows)
+
+
 def test_a_busy_cell_is_marked_and_unsettled():
     rows = _measured()
     slow = Machine(bursts=1.0).moment(

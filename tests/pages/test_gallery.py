@@ -12,13 +12,12 @@ from quantcore.cache import Store
 from quantcore.engine import cell_key, metrics, plan, store_logits
 from quantcore.images import load_labels
 from quantcore.models import find
-from quantcore.schema import Comparison, ImageSpec, ModelSpec, VariantResult
+from quantcore.schema import Comparison, ImageSpec, ModelSpec, Rows, VariantResult
 from quantcore.settings import Settings
 from tests.pages.fakes import FakeComparisons, view
 from tests.pages.helpers import Open
 from tests.support import fixtures, report_fixtures
 from ui.common import state
-from ui.common.once import Rows
 from ui.common.state import Shown
 from ui.gallery import gallery
 

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from quantcore.schema import Rows
 from tests.support import fixtures
-from ui.common.once import Rows, once
+from ui.common.once import once
 
 
 def test_the_same_results_are_drawn_once() -> None:

@@ -8,11 +8,11 @@ import streamlit as st
 from quantcore import wording
 from quantcore.decide import Budgets, Smallest, Verdict, bounds
 from quantcore.draw import titles
-from quantcore.schema import VariantResult
+from quantcore.schema import Rows, VariantResult
 from ui.common import state
 from ui.common.evaluated import evidence_of
 from ui.common.markdown import Markdown, markdown
-from ui.common.once import Rows, once
+from ui.common.once import once
 
 STEPS = 100
 

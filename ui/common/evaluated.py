@@ -1,7 +1,8 @@
 """Evidence and verdict of a comparison, computed once for all visitors."""
 
 from quantcore.decide import Budgets, Evidence, Smallest, Verdict, recommend, weigh
-from ui.common.once import Rows, once
+from quantcore.schema import Rows
+from ui.common.once import once
 
 
 def evidence_of(results: Rows, smallest: Smallest) -> Evidence:

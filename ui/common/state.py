@@ -20,13 +20,13 @@ from quantcore.schema import (
     Failure,
     JobView,
     ModelSpec,
+    Rows,
     Variant,
     VariantResult,
     current_environment,
 )
 from quantcore.service import Service
 from quantcore.settings import Settings
-from ui.common.once import Rows
 
 DEFAULT_MODEL = "bundled/mobilenet_v2"
 IMAGES = "images"

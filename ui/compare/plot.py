@@ -8,11 +8,11 @@ import streamlit as st
 from quantcore import wording
 from quantcore.decide import Budgets
 from quantcore.draw import axes, charts, exported, lists
-from quantcore.schema import current_environment
+from quantcore.schema import Rows, current_environment
 from ui.common import state
 from ui.common.evaluated import recommended
 from ui.common.markdown import markdown
-from ui.common.once import Rows, once
+from ui.common.once import once
 from ui.common.state import Shown
 from ui.export import recorded
 

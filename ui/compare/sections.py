@@ -10,11 +10,11 @@ from quantcore.decide import Budgets, Smallest, Verdict, labels, nearest_in_8_bi
 from quantcore.draw import lists, tables, titles
 from quantcore.draw import method as method_text
 from quantcore.draw import promises as promise_cards
-from quantcore.schema import Comparison, Failure, VariantResult
+from quantcore.schema import Comparison, Failure, Rows, VariantResult
 from ui.common import budgets, fragments, site
 from ui.common.evaluated import evidence_of, recommended
 from ui.common.markdown import Markdown, markdown
-from ui.common.once import Rows, once
+from ui.common.once import once
 from ui.common.state import Shown
 from ui.compare import beside, downloads, measure_again, plot, what_if
 from ui.export import form
