@@ -5,12 +5,12 @@ import pickletools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantcore.formats import archive
+
 if TYPE_CHECKING:
     from quantcore.formats.base import Predictor
 
 BYTECODE, DATA = "bytecode.pkl", "data.pkl"
-# Torch's writer makes these itself, alike for alike content.
-_OWN = ("version", ".data/version", ".data/serialization_id", "byteorder")
 # Read only by the full TorchScript runtime, a debugger, or a second trace.
 _UNREAD = ("code/", "traced_inputs", "constants.pkl", "mobile_debug_handles.pkl")
 _SHARED = "constants/"
@@ -32,21 +32,16 @@ def lean(content: bytes) -> bytes:
     asked for, which leaves one copy for the source and one for the bytecode.
     """
     reader = _core().PyTorchFileReader(io.BytesIO(content))
-    names = _records(reader)
     # An older format keeps the bytecode's own weights apart from the source's.
-    is_apart = any(name.startswith("bytecode/") for name in names)
+    is_apart = any(name.startswith("bytecode/") for name in _records(reader))
     named = set() if is_apart else _texts(reader.get_record(BYTECODE) + reader.get_record(DATA))
-    buffer = io.BytesIO()
-    writer = _core().PyTorchFileWriter(buffer)
-    # It says which generation of operators the bytecode means.
-    writer.set_min_version(_version(reader))
-    for name in names:
-        is_read = name not in _OWN and not name.startswith(_UNREAD)
-        if is_read and (not name.startswith(_SHARED) or name.removeprefix(_SHARED) in named):
-            record = reader.get_record(name)
-            writer.write_record(name, record, len(record))
-    writer.write_end_of_file()
-    return buffer.getvalue()
+
+    def is_read(name: str) -> bool:
+        if name.startswith(_SHARED):
+            return name.removeprefix(_SHARED) in named
+        return not name.startswith(_UNREAD)
+
+    return archive.rewritten(content, is_read)
 
 
 def _texts(pickled: bytes) -> set[str]:
@@ -56,11 +51,6 @@ def _texts(pickled: bytes) -> set[str]:
     while stream.tell() < len(pickled):
         texts |= {arg for _, arg, _ in pickletools.genops(stream) if isinstance(arg, str)}
     return texts
-
-
-def _version(reader: Any) -> int:
-    name = ".data/version" if ".data/version" in _records(reader) else "version"
-    return int(reader.get_record(name))
 
 
 def _records(reader: Any) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.errors import UnsupportedError
+from quantcore.formats import archive
 from quantcore.formats.base import METADATA, Kernels, Planned, Predictor, Source, Written
 from quantcore.formats.calls import operator_calls
 from quantcore.formats.multiply_adds import float_multiply_adds
@@ -21,6 +22,7 @@ FORMAT = "torchscript"
 CAPTURED, TRACED, SCRIPTED, PROGRAM = "captured", "traced", "scripted", "as it came"
 # How far a trace's logits may be from the module's: folding rounds elsewhere, but never so far.
 TOLERANCE = 1e-3
+_DEBUG = ".debug_pkl"
 # Python that asks a loaded model.
 RUN = "with torch.inference_mode():\n    scores = model(torch.from_numpy(batch))[0].numpy()"
 
@@ -262,11 +264,15 @@ def _unfaithful() -> UnsupportedError:
 
 
 def save(module: object, engine: str | None, metadata: Mapping[str, object], path: Path) -> None:
-    """Write a TorchScript module with its metadata, which names the engine that loads it."""
+    """Write a TorchScript module with its metadata, which names the engine that loads it.
+
+    Without torch's debug records: they name the folders of this machine, and so make the file of
+    one model differ in bytes and size from machine to machine.
+    """
     text = json.dumps({**metadata, "engine": engine}, sort_keys=True)
     # Through memory: on a full disk, torch's own writer ends the process instead of raising.
     content: bytes = module.save_to_buffer(_extra_files={METADATA: text})  # type: ignore[attr-defined]
-    path.write_bytes(content)
+    path.write_bytes(archive.rewritten(content, lambda name: not name.endswith(_DEBUG)))
 
 
 def _how(path: Path) -> dict[str, str]:

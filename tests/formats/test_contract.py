@@ -1,5 +1,9 @@
 """What every format promises of every variant it carries."""
 
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -7,6 +11,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+import quantcore
 from quantcore.backends import BACKENDS, runtime
 from quantcore.engine import FLOAT32, provenance
 from quantcore.engine.metrics import agreement, sqnr_db
@@ -120,6 +125,23 @@ def test_the_file_carries_what_it_was_made_from(bench: Bench, case: Case) -> Non
     assert found["weights"] == weights_digest(case.model, None)
     assert found["libraries"] == library_versions()
     assert provenance(spec.request, case.variant).keys() <= found.keys()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_file_names_no_folder_of_the_machine_that_made_it(bench: Bench, case: Case) -> None:
+    """Else the same model's file has other bytes, and another size, on the next machine."""
+    path = bench.path(planned(case.model, case.variant, case.format))
+    folders = {str(Path(quantcore.__file__).parent), sysconfig.get_path("purelib"), sys.prefix}
+    for name, content in records(path):
+        assert not [folder for folder in folders if folder.encode() in content], name
+
+
+def records(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Return the file's content, and what is in it if it is an archive."""
+    yield path.name, path.read_bytes()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            yield from ((name, archive.read(name)) for name in archive.namelist())
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
