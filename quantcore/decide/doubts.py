@@ -62,7 +62,7 @@ def _timing(one: Candidate) -> list[str]:
     speed, noted = one.row.speedup, []
     if not speed.settled and not one.is_float:
         low, high = wording.digits(speed.low), wording.digits(speed.high)
-        noted.append(f"Its speed-up did not settle: it lies between {low}× and {high}×.")
+        noted.append(f"Its speed-up is known less well than ±10 %: from {low}× to {high}×.")
     if one.row.machine_busy:
         noted.append("The machine was busy while it was timed.")
     return noted

@@ -147,7 +147,7 @@ def _against(row: VariantResult, reference: VariantResult | None) -> str:
 
 
 def _notes(row: VariantResult) -> list[str]:
-    unsettled = "The speed-up did not settle in the time given." if not row.speedup.settled else ""
+    unsettled = "Its speed-up is known less well than ±10 %." if not row.speedup.settled else ""
     busy = "The machine was busy." if row.machine_busy else ""
     return [note for note in (*row.notes, unsettled, busy) if note]
 

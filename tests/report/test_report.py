@@ -104,7 +104,7 @@ def test_a_difference_that_rounds_to_nothing_has_no_minus():
 def test_summary_notes_what_was_disturbed():
     row = replace(fixtures.result(spread=0.2), machine_busy=True, notes=("A note.",))
     notes = _row(fixtures.comparison([row]), "static on x86").notes
-    assert notes == ("A note. The speed-up did not settle in the time given. The machine was busy.")
+    assert notes == ("A note. Its speed-up is known less well than ±10 %. The machine was busy.")
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])

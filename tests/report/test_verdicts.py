@@ -85,7 +85,7 @@ def test_the_report_and_the_summary_name_variants_as_the_page_does() -> None:
 
 def test_a_busy_row_is_marked() -> None:
     assert page(fixtures.busy()).count("machine was busy</span>") == 1
-    assert "static on x86: The speed-up did not settle" in in_text(fixtures.busy())
+    assert "static on x86: Its speed-up is known less well" in in_text(fixtures.busy())
 
 
 def test_what_comes_first_so_far_is_not_marked_as_what_ships() -> None:

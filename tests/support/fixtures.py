@@ -609,7 +609,7 @@ SAID: dict[str, tuple[str, ...]] = {
     ),
     "few_pictures": ("28 pictures cannot tell 10 points apart; about 3,600 would tell 1 point.",),
     "tie": ("A tie between static on x86 and static on FBGEMM: static on x86 is 10 kB smaller.",),
-    "unsettled": ("Its speed-up did not settle: it lies between 2.2× and 3.1×.",),
+    "unsettled": ("Its speed-up is known less well than ±10 %: from 2.2× to 3.1×.",),
     "larger": (
         "1.8× faster (3.9 ms), equally accurate on 2,000 pictures, but 1.3× larger (12 MB) and "
         "32 MB more memory",
