@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -98,13 +99,14 @@ def _pooled(rows: Sequence[VariantResult]) -> float:
 def _equal(name: str, comparison: Comparison, backends: Sequence[str]) -> Iterator[str]:
     busy = sum(row.machine_busy for row in comparison.results)
     yield note(f"{name}: {len(comparison.results)} rows, {busy} of them on a busy machine")
+    told = _told_apart(comparison, backends)
     for backend in backends:
         rows = _rows(comparison, backend)
         ratios = [row.speedup.ratio for row in rows]
         yield note(
             f"{name} on {backend}: {_pooled(rows):.3f} x, from {min(ratios):.3f} to "
             f"{max(ratios):.3f}, intervals of {_mean_width(rows):.1f} %, "
-            f"{_told_apart(comparison, backend)[0]} pairs called different, "
+            f"{told[backend].apart} pairs called different, "
             f"{_covered(rows)} of {len(rows)} intervals hold it"
         )
 
@@ -114,12 +116,22 @@ def _mean_width(rows: Sequence[VariantResult]) -> float:
     return float(np.mean([100 * (row.speedup.high / row.speedup.ratio - 1) for row in rows]))
 
 
-def _told_apart(comparison: Comparison, backend: str) -> tuple[int, int]:
-    """Return how many pairs of one backend are called different in speed, and of how many."""
+class ToldApart(NamedTuple):
+    """How many pairs of equal files are called different in speed, and of how many."""
+
+    apart: int
+    pairs: int
+
+
+def _told_apart(comparison: Comparison, backends: Sequence[str]) -> dict[str, ToldApart]:
     evidence = weigh(comparison.results)
-    same = [i for i, c in enumerate(evidence.candidates) if c.row.backend == backend]
-    pairs = list(combinations(same, 2))
-    return sum(bool(evidence.faster[i, j] or evidence.faster[j, i]) for i, j in pairs), len(pairs)
+    told = {}
+    for backend in backends:
+        same = [i for i, c in enumerate(evidence.candidates) if c.row.backend == backend]
+        pairs = list(combinations(same, 2))
+        apart = sum(bool(evidence.faster[i, j] or evidence.faster[j, i]) for i, j in pairs)
+        told[backend] = ToldApart(apart, len(pairs))
+    return told
 
 
 def _covered(rows: Sequence[VariantResult]) -> int:
@@ -128,8 +140,8 @@ def _covered(rows: Sequence[VariantResult]) -> int:
 
 
 def _all_equal(compared: Sequence[Comparison], backends: Sequence[str]) -> Iterator[Figure | str]:
-    told = [_told_apart(each, backend) for each in compared for backend in backends]
-    share = 100 * sum(apart for apart, _ in told) / max(1, sum(pairs for _, pairs in told))
+    told = [pairs for each in compared for pairs in _told_apart(each, backends).values()]
+    share = 100 * sum(each.apart for each in told) / max(1, sum(each.pairs for each in told))
     yield at_most("pairs of equal files called different", share, "%", 5.0)
     families = [_rows(each, backend) for each in compared for backend in backends]
     covered = 100 * sum(map(_covered, families)) / max(1, sum(map(len, families)))

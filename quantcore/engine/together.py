@@ -86,7 +86,9 @@ def _aligned(rows: Sequence[VariantResult]) -> list[VariantResult]:
     paired = [row.speedups.get(TORCH_FLOAT, row.speedup) for row in rows]
     meanwhile = [row.latency_ms.p50 * each.ratio for row, each in zip(rows, paired, strict=True)]
     float_ms = math.exp(float(np.median(np.log(meanwhile))))
-    drift = float(np.std(np.log(meanwhile), ddof=1)) if len(rows) > 1 else 0.0
+    seen = float(np.std(np.log(meanwhile), ddof=1)) if len(rows) > 1 else 0.0
+    # Rows that were aligned before no longer show how far apart they were.
+    drift = max(seen, *(row.latency_ms.drift for row in rows))
     aligned = []
     for row, each in zip(rows, paired, strict=True):
         p50 = float_ms / each.ratio

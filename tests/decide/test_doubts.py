@@ -164,4 +164,7 @@ def test_a_tie_is_called_one_and_says_what_little_decides():
 
 def test_an_unsettled_winner_is_called_so():
     row = fixtures.result(ratio=2.6, spread=0.2)
-    assert any("known less well than ±10 %" in caveat for caveat in _verdict(fixtures.float32(), row).caveats)
+    assert any(
+        "known less well than ±10 %" in caveat
+        for caveat in _verdict(fixtures.float32(), row).caveats
+    )

@@ -171,10 +171,11 @@ def test_few_or_wild_starts_give_wide_intervals_and_no_error(seed, starts, round
     files = [{"float": FLOAT_MS}, *({"float": FLOAT_MS, f"v{i}": MS} for i in range(variants))]
     model = time_model.fit([machine.moment(rng, each, starts, rounds) for each in files])
     assert np.isfinite(model.log_ms).all()
-    assert (np.diag(model.covariance) < 1_000).all()
+    assert np.isfinite(model.covariance).all()
     for name in model.index:
         speedup = model.speedup(name, "float")
-        assert 0 < speedup.low <= speedup.ratio <= speedup.high < math.inf
+        assert 0 < speedup.low <= speedup.ratio <= speedup.high
+        assert math.log(speedup.high / speedup.low) <= 2 * time_model.MAX_HALF_WIDTH + 1e-9
 
 
 def test_no_turns_are_refused():

@@ -83,4 +83,8 @@ def test_rows_of_earlier_files_no_longer_contradict_themselves():
         replace(row, latency_ms=replace(row.latency_ms, p50=row.latency_ms.p50 * factor))
         for row, factor in zip(fixtures.typical().results, (1.2, 0.7, 1.1, 0.9, 1.0), strict=False)
     ]
-    _agree(timed_together(contradictory))
+    once = timed_together(contradictory)
+    _agree(once)
+    for one, again in zip(once, timed_together(once), strict=True):
+        assert again.latency_ms.p50 == pytest.approx(one.latency_ms.p50)
+        assert again.latency_ms.drift == one.latency_ms.drift > 0
