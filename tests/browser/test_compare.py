@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from scripts.live import live_server
 from tests.support import fixtures
 from tests.support.looks import (
+    choose,
     expect_accessible,
     expect_gone,
     expect_hidden,
@@ -50,8 +51,7 @@ def test_first_visit_is_filled(page: Page, site: str) -> None:
 
 def test_axes_survive_a_reload(page: Page, site: str) -> None:
     open_filled(page, site)
-    page.get_by_role("combobox", name=re.compile("Up")).click()
-    page.get_by_role("option", name="Peak memory").click()
+    choose(page, "Up", "Peak memory")
     expect(page.locator(".ytitle", has_text="Peak memory")).to_be_visible()
     expect(page).to_have_url(re.compile("y=memory"))
     page.reload()

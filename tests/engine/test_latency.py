@@ -47,9 +47,9 @@ def alone(pool: ProcessPool, files: dict[int, TimedFile]) -> Timing:
 
 @pytest.fixture
 def spinning() -> Iterator[None]:
-    """Other processes that keep every core busy."""
+    """Other processes that keep every core busy, however they make room for one that is pinned."""
     with ExitStack() as stack:
-        for _ in range(psutil.cpu_count() or 1):
+        for _ in range(3 * (psutil.cpu_count() or 1)):
             process = stack.enter_context(subprocess.Popen([sys.executable, "-c", SPIN]))
             stack.callback(process.kill)
         yield

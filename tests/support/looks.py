@@ -25,6 +25,16 @@ def expect_at_rest(page: Page) -> None:
     assert soon(lambda: page.evaluate(_MOVING) == 0), "something goes on moving"
 
 
+def choose(page: Page, label: str, option: str) -> None:
+    """Choose in a drop-down list, once it is in view: an open list closes when its page scrolls."""
+    box = page.get_by_role("combobox", name=label)
+    box.scroll_into_view_if_needed()
+    # The event of scrolling comes before the next frame is drawn.
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    box.click()
+    page.get_by_role("option", name=option).click()
+
+
 def is_drawn(page: Page) -> bool:
     """Return whether the page's script has come to its end, and no widget's place is empty."""
     return page.locator(_DRAWN).count() == 1
