@@ -27,7 +27,7 @@ from quantcore.schema import MeasureSpec, Options, Steadying, Turn
 TURN_S = 0.03
 MIN_CALLS_A_TURN, MAX_CALLS_A_TURN = 3, 16
 # The first calls of a turn find the caches filled by the file before; they are not recorded.
-TURN_WARM_UP_S = 0.004
+TURN_WARM_UP_S = 0.015
 WARM_UP_S = 0.05
 MIN_WARM_UP_CALLS = 6
 # Disturbed rounds that are repeated in one start, and disturbed starts in all.
@@ -162,16 +162,18 @@ class _Race:
     def start(self) -> None:
         """Start all files, and let them take turns until enough rounds were undisturbed."""
         with ExitStack() as stack:
+            # Whoever starts, or takes its turn, first or after whom is better or worse off.
             children = {
-                name: stack.enter_context(self._child(file)) for name, file in self._files.items()
+                name: stack.enter_context(self._child(self._files[name]))
+                for name in _rotated(list(self._files), self._starts)
             }
             for child in children.values():
                 child.receive(should_stop=self._should_stop)
             self._settle(children)
             quiet = self._rounds(children)
             if not self._starts:
-                first = next(iter(children.values()))
-                self._memory = self._ask(first, "memory", _MEMORY)
+                first = next(iter(self._files))
+                self._memory = self._ask(children[first], "memory", _MEMORY)
         self._starts += 1
         self._quiet_starts += quiet > 0
         share = max(self._quiet_starts, self._starts - 1) / self._measure.starts
@@ -184,11 +186,7 @@ class _Race:
             lacking = [name for name in children if quiet[name] < self._measure.rounds]
             if not lacking or (index and self._is_late):
                 break
-            # The order changes from round to round, so that no file always finds warm caches.
-            turns = [
-                self._turn(children, name, index)
-                for name in (lacking if index % 2 == 0 else lacking[::-1])
-            ]
+            turns = [self._turn(children, name, index) for name in _rotated(lacking, index)]
             self._turns += turns
             for turn in turns:
                 quiet[turn.file] += _is_quiet(turn)
@@ -233,6 +231,12 @@ class _Race:
         function = "quantcore.engine.latency:run_timed_child"
         with self._pool.spawn(function, file, self._measure, reads=(file.path,)) as child:
             yield child
+
+
+def _rotated(names: list[str], by: int) -> list[str]:
+    """Return the names in an order that begins with another one each time."""
+    first = by % max(1, len(names))
+    return names[first:] + names[:first]
 
 
 def _is_quiet(turn: Turn) -> bool:

@@ -10,7 +10,7 @@ in many of them (Cochran and Cox, Experimental Designs, 1957, ch. 9). So files a
 starts, however fast the machine was meanwhile, and every ratio is a quotient of two of these
 figures. Disturbed turns are left out; a start that is unlike the others of its file weighs little
 (Tukey's biweight; Huber and Ronchetti, Robust Statistics, 2009, ch. 7). Intervals come from the
-spread between starts, shrunk towards that of all files (Smyth 2004), and from how much a file's
+spread between starts, shrunk towards that of all files (Smyth 2004), and from how much float32's
 speed wanders between moments minutes apart, in a way that other files' does not.
 """
 
@@ -105,7 +105,7 @@ def fit(moments: Sequence[Sequence[Turn]], names: Mapping[str, str] | None = Non
 
     Args:
         moments: of each variant, the turns of its file and of those that took turns with it.
-        names: what files are called that are the same by other digests; their digest by default.
+        names: what float32's files are called, by digest; all others are called by their digest.
 
     Raises:
         ValueError: there is no turn.
@@ -127,7 +127,8 @@ def fit(moments: Sequence[Sequence[Turn]], names: Mapping[str, str] | None = Non
 class _Table:
     """Levels `[F, B]` of files in starts (NaN where they did not run), and of which moment each is.
 
-    `p90` is the 90th percentile over the median of each file's calls.
+    `p90` is the 90th percentile over the median of each file's calls; `floats` are the indices of
+    the files that were given a name, which are float32's.
     """
 
     index: dict[str, int]
@@ -135,6 +136,7 @@ class _Table:
     moment: NDArray[np.int64]
     p90: dict[str, float]
     busy: frozenset[int]
+    floats: list[int]
 
 
 def _table(moments: Sequence[Sequence[Turn]], names: Mapping[str, str]) -> _Table:
@@ -165,7 +167,8 @@ def _table(moments: Sequence[Sequence[Turn]], names: Mapping[str, str]) -> _Tabl
         for name, level in column.items():
             levels[index[name], b] = level
     tails = {name: float(np.median(ratios[name])) for name in index}
-    return _Table(index, levels, np.array(belongs), tails, frozenset(busy))
+    floats = [index[name] for name in dict.fromkeys(names.values()) if name in index]
+    return _Table(index, levels, np.array(belongs), tails, frozenset(busy), floats)
 
 
 def _undisturbed(turns: Sequence[Turn], limit: float) -> tuple[list[Turn], bool]:
@@ -274,27 +277,24 @@ def _drift(table: _Table, weights: Floats) -> float:
 def _between_moments(table: _Table, within: Floats) -> Floats:
     """Return what a start's variance gains, of each file, from how moments differ, `[F]`.
 
-    A file's speed wanders between moments, with all others' or by itself; by how much by itself is
-    seen in the two files that were timed at most moments, less what they have in common. A variant
-    that was timed at one moment only is taken to be as steady as the steadier of these.
+    How much faster a file in 8 bits is than float32 differs between moments, since neighbours on
+    the memory's bus slow one of the two more; files in 8 bits are slowed alike. The difference is
+    seen in the two files that were timed at most moments, float32 and a variant. It is laid upon
+    float32, so that a variant is tied by that other variant rather than by float32.
     """
     numbers = np.unique(table.moment)
     starts = len(table.moment) / len(numbers)
-    present = np.isfinite(table.levels)
-    often = np.argsort(-present.sum(axis=1), kind="stable")[:2]
-    both = present[often].all(axis=0)
-    groups = [np.flatnonzero(both & (table.moment == each)) for each in numbers]
-    groups = [group for group in groups if group.size]
     wander = np.full(len(table.levels), USUAL_WANDER**2)
-    if len(often) == 2 and len(groups) >= MIN_MOMENTS:
-        levels = np.array([np.median(table.levels[often][:, g], axis=1) for g in groups]).T
-        levels = levels - np.median(levels, axis=1, keepdims=True)
-        alone = np.array([metrics.deviation(each) ** 2 for each in levels])
-        common = max(0.0, (alone.sum() - metrics.deviation(levels[0] - levels[1]) ** 2) / 2)
-        # The variance of a median is pi / 2 times that of a mean.
-        noise = math.pi / 2 * within[often] / starts
-        own, seen = np.maximum(alone - common - noise, 0.0), len(groups) - 1
-        own = (PRIOR_MOMENTS * USUAL_WANDER**2 + seen * own) / (PRIOR_MOMENTS + seen)
-        wander[:] = own.min()
-        wander[often] = own
+    often = np.argsort(-np.isfinite(table.levels).sum(axis=1), kind="stable")[:2]
+    if len(often) == 2:
+        apart = table.levels[often[0]] - table.levels[often[1]]
+        moments = [apart[table.moment == each] for each in numbers]
+        medians = [float(np.nanmedian(each)) for each in moments if np.isfinite(each).any()]
+        if len(medians) >= MIN_MOMENTS:
+            # The variance of a median is pi / 2 times that of a mean.
+            noise = math.pi / 2 * within[often].sum() / starts
+            spread = metrics.deviation(np.array(medians) - np.median(medians)) ** 2
+            seen, own = len(medians) - 1, max(0.0, spread - noise)
+            own = (PRIOR_MOMENTS * USUAL_WANDER**2 + seen * own) / (PRIOR_MOMENTS + seen)
+            wander[table.floats or often[:1]] = own
     return starts * wander

@@ -122,6 +122,17 @@ def test_other_work_on_every_core_marks_the_machine_as_busy(
     assert any(disturbed)
 
 
+def test_no_file_is_always_first_nor_takes_two_turns_in_a_row(
+    pool: ProcessPool, files: dict[int, TimedFile]
+) -> None:
+    three = {"one": files[1], "three": files[3], "again": files[1]}
+    timing = time_in_turns(pool, three, QUICK, ignore_progress, never_stop)
+    by_start = [[t.file for t in timing.turns if t.start == start] for start in range(QUICK.starts)]
+    assert {turns[0] for turns in by_start} == set(three)
+    for turns in by_start:
+        assert all(one != after for one, after in zip(turns[:6], turns[1:6], strict=False))
+
+
 def test_all_files_of_a_start_run_on_the_same_cores(alone: Timing) -> None:
     here = processor.cores()
     assert set(alone.steadying.cores) <= set(here)

@@ -142,6 +142,21 @@ def test_a_noisier_moment_has_a_wider_interval():
     assert widths["noisy"] > 1.5 * max(widths[f"v{i}"] for i in range(5)) - 0.5
 
 
+def test_what_float32_wanders_by_itself_is_not_laid_upon_variants():
+    """Two variants of one moment are told apart as well as if float32 had been steady."""
+    rng = np.random.default_rng(12)
+    moments = []
+    for number in range(8):
+        variants = {"first": MS, f"v{number}": MS}
+        wandering = FLOAT_MS * math.exp(rng.normal(0, 0.2))
+        moments.append(Machine().moment(rng, {"float": wandering, **variants}))
+    model = time_model.fit(moments, {"float": "torch"})
+    between = model.speedup("v0", "first")
+    over = model.speedup("v0", "torch")
+    assert math.log(between.high / between.low) < 0.1 < math.log(over.high / over.low)
+    assert between.ratio == pytest.approx(1.0, rel=0.05)
+
+
 def test_a_file_alone_is_as_fast_as_itself():
     turns = Machine().moment(np.random.default_rng(9), {"float": FLOAT_MS})
     model = time_model.fit([turns])
