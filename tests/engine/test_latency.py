@@ -1,5 +1,6 @@
 """Timing files in turns: what comes back, and that a known ratio is found again."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,7 +131,7 @@ def test_no_file_is_always_first_nor_takes_two_turns_in_a_row(
     by_start = [[t.file for t in timing.turns if t.start == start] for start in range(QUICK.starts)]
     assert {turns[0] for turns in by_start} == set(three)
     for turns in by_start:
-        assert all(one != after for one, after in zip(turns[:6], turns[1:6], strict=False))
+        assert all(one != after for one, after in itertools.pairwise(turns[:6]))
 
 
 def test_all_files_of_a_start_run_on_the_same_cores(alone: Timing) -> None:
