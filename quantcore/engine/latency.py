@@ -24,10 +24,10 @@ from quantcore.formats import Predictor, file_format
 from quantcore.sandbox import Child, ProcessPool, Progress, ShouldStop, Watch, not_an_answer
 from quantcore.schema import MeasureSpec, Options, Steadying, Turn
 
-TURN_S = 0.03
+TURN_S = 0.015
 MIN_CALLS_A_TURN, MAX_CALLS_A_TURN = 3, 16
 # The first calls of a turn find the caches filled by the file before; they are not recorded.
-TURN_WARM_UP_S = 0.015
+TURN_WARM_UP_S = 0.008
 WARM_UP_S = 0.05
 MIN_WARM_UP_CALLS = 6
 # Disturbed rounds that are repeated in one start, and disturbed starts in all.

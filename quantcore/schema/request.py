@@ -135,7 +135,7 @@ class MeasureSpec:
     threads: int = 1
     batch: int = 1
     starts: int = 6
-    rounds: int = 2
+    rounds: int = 4
     time_budget_s: float = DEFAULT_TIME_BUDGET_S
 
     def __post_init__(self) -> None:
