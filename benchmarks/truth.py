@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -44,6 +44,13 @@ OUTSIDER_STARTS = 5
 PROJECT = Path(__file__).parents[1]
 
 
+class ToldApart(NamedTuple):
+    """How many pairs of equal files are called different in speed, and of how many."""
+
+    apart: int
+    pairs: int
+
+
 def lines(
     models: Sequence[str] = MODELS,
     backends: Sequence[str] = BACKENDS,
@@ -62,11 +69,12 @@ def lines(
     if missing:
         yield note(missing)
         return
-    compared = []
+    compared, told = [], []
     for name in models:
         compared.append(_compared(name, backends, equals))
-        yield from _equal(name, compared[-1], backends)
-    yield from _all_equal(compared, backends)
+        told.append(_told_apart(compared[-1], backends))
+        yield from _equal(name, compared[-1], told[-1])
+    yield from _all_equal(compared, told)
     yield _orders(compared)
     yield from _slower(models[0], backends[0], comparisons)
     for name in models:
@@ -96,17 +104,16 @@ def _pooled(rows: Sequence[VariantResult]) -> float:
     return float(np.exp(np.mean(np.log([row.speedup.ratio for row in rows]))))
 
 
-def _equal(name: str, comparison: Comparison, backends: Sequence[str]) -> Iterator[str]:
+def _equal(name: str, comparison: Comparison, told: Mapping[str, ToldApart]) -> Iterator[str]:
     busy = sum(row.machine_busy for row in comparison.results)
     yield note(f"{name}: {len(comparison.results)} rows, {busy} of them on a busy machine")
-    told = _told_apart(comparison, backends)
-    for backend in backends:
+    for backend, pairs in told.items():
         rows = _rows(comparison, backend)
         ratios = [row.speedup.ratio for row in rows]
         yield note(
             f"{name} on {backend}: {_pooled(rows):.3f} x, from {min(ratios):.3f} to "
             f"{max(ratios):.3f}, intervals of {_mean_width(rows):.1f} %, "
-            f"{told[backend].apart} pairs called different, "
+            f"{pairs.apart} pairs called different, "
             f"{_covered(rows)} of {len(rows)} intervals hold it"
         )
 
@@ -114,13 +121,6 @@ def _equal(name: str, comparison: Comparison, backends: Sequence[str]) -> Iterat
 def _mean_width(rows: Sequence[VariantResult]) -> float:
     """Return by how many per cent the intervals reach to either side, on average."""
     return float(np.mean([100 * (row.speedup.high / row.speedup.ratio - 1) for row in rows]))
-
-
-class ToldApart(NamedTuple):
-    """How many pairs of equal files are called different in speed, and of how many."""
-
-    apart: int
-    pairs: int
 
 
 def _told_apart(comparison: Comparison, backends: Sequence[str]) -> dict[str, ToldApart]:
@@ -139,11 +139,17 @@ def _covered(rows: Sequence[VariantResult]) -> int:
     return sum(row.speedup.low <= pooled <= row.speedup.high for row in rows)
 
 
-def _all_equal(compared: Sequence[Comparison], backends: Sequence[str]) -> Iterator[Figure | str]:
-    told = [pairs for each in compared for pairs in _told_apart(each, backends).values()]
-    share = 100 * sum(each.apart for each in told) / max(1, sum(each.pairs for each in told))
+def _all_equal(
+    compared: Sequence[Comparison], told: Sequence[Mapping[str, ToldApart]]
+) -> Iterator[Figure | str]:
+    counts = [pairs for each in told for pairs in each.values()]
+    share = 100 * sum(each.apart for each in counts) / max(1, sum(each.pairs for each in counts))
     yield at_most("pairs of equal files called different", share, "%", 5.0)
-    families = [_rows(each, backend) for each in compared for backend in backends]
+    families = [
+        _rows(comparison, backend)
+        for comparison, each in zip(compared, told, strict=True)
+        for backend in each
+    ]
     covered = 100 * sum(map(_covered, families)) / max(1, sum(map(len, families)))
     yield near("intervals that hold the pooled speed-up", covered, "%", 94.5, 4.5)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from quantcore.decide.budgets import KINDS, Budgets, Estimate, Smallest, broken_budgets
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.differences import ClassChange, Disagreement
+from quantcore.decide.doubts import UNSETTLED
 from quantcore.decide.evidence import Evidence, weigh
 from quantcore.decide.paired import Correctness
 from quantcore.decide.promise import Promise, promise
@@ -19,6 +20,7 @@ from quantcore.schema import Comparison
 
 __all__ = [
     "KINDS",
+    "UNSETTLED",
     "Budgets",
     "Candidate",
     "ClassChange",

@@ -5,6 +5,7 @@ from quantcore.decide.budgets import KINDS, Budgets, too_close
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
 from quantcore.decide.thresholds import ACCURATE
+from quantcore.engine import time_model
 from quantcore.schema import RANDOM, Accuracy, VariantResult
 
 # Half width, in points, of the interval of what is lost, above which pictures are too few.
@@ -12,6 +13,8 @@ TOLD_APART_POINTS = 1.0
 ACCURATE_HALF_POINTS = -ACCURATE.half
 # One picture may be anything; this many of one class are no chance.
 MIN_PICTURES = 10
+# A sentence without its end: some go on with the interval.
+UNSETTLED = f"Its speed-up is known less well than ±{100 * time_model.SETTLED:.0f} %"
 
 
 def names_one_class(row: VariantResult) -> bool:
@@ -62,7 +65,7 @@ def _timing(one: Candidate) -> list[str]:
     speed, noted = one.row.speedup, []
     if not speed.settled and not one.is_float:
         low, high = wording.digits(speed.low), wording.digits(speed.high)
-        noted.append(f"Its speed-up is known less well than ±10 %: from {low}× to {high}×.")
+        noted.append(f"{UNSETTLED}: from {low}× to {high}×.")
     if one.row.machine_busy:
         noted.append("The machine was busy while it was timed.")
     return noted

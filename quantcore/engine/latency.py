@@ -235,7 +235,7 @@ class _Race:
 
 def _rotated(names: list[str], by: int) -> list[str]:
     """Return the names in an order that begins with another one each time."""
-    first = by % max(1, len(names))
+    first = by % len(names)
     return names[first:] + names[:first]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from quantcore import wording
 from quantcore.decide import (
+    UNSETTLED,
     best_floats,
     has_several_floats,
     labels,
@@ -147,7 +148,7 @@ def _against(row: VariantResult, reference: VariantResult | None) -> str:
 
 
 def _notes(row: VariantResult) -> list[str]:
-    unsettled = "Its speed-up is known less well than ±10 %." if not row.speedup.settled else ""
+    unsettled = f"{UNSETTLED}." if not row.speedup.settled else ""
     busy = "The machine was busy." if row.machine_busy else ""
     return [note for note in (*row.notes, unsettled, busy) if note]
 
