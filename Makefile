@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev setup-executorch chromium debian-torch check lint test test-fast soak bench bundle screenshots docs clean
+.PHONY: help run setup setup-dev chromium debian-torch check lint test test-fast soak bench bundle screenshots docs clean
 
 PORT ?= 8501
 HOST ?= 127.0.0.1
@@ -22,9 +22,6 @@ setup:  ## Make .venv with the pinned requirements, once
 
 setup-dev:
 	@scripts/setup dev
-
-setup-executorch: setup  ## Add ExecuTorch to .venv, for its exports (about 300 MB)
-	$(python) -m pip install -q --disable-pip-version-check --no-input -r requirements-executorch.txt -c constraints.txt
 
 chromium:
 	@scripts/debian-package chromium /usr/bin/chromium

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.app import FLOAT32, absence
 from benchmarks.exports import Desk, open_desk
 from benchmarks.lines import Figure, absent, note, shown
+from quantcore.backends import agreement, sqnr_db
 from quantcore.engine import Conversion, load_logits, metrics, stages
 from quantcore.engine.convert import run_convert_child
 from quantcore.errors import QuantcoreError, UnsupportedError
@@ -116,8 +117,8 @@ class Bench:
         logits = load_logits(self.desk.store.path(answers.predictions))
         labels = load_labels(spec.request.images, find(spec.request.model))
         return Fidelity(
-            metrics.sqnr_db(float_logits, logits) or 0.0,
-            metrics.agreement(float_logits, logits),
+            sqnr_db(float_logits, logits) or 0.0,
+            agreement(float_logits, logits),
             float("nan")
             if labels is None
             else metrics.accuracy(logits.argmax(axis=1), labels[: len(logits)]).top1,
@@ -155,8 +156,8 @@ def _compared(bench: Bench, engines: Sequence[str]) -> Iterator[Figure | str]:
         except QuantcoreError as error:
             yield absent(what, error.reason)
         else:
-            found[name] = fidelity.sqnr_db
-            yield shown(f"{what}; {fidelity}", fidelity.sqnr_db, "dB")
+            found[name] = sqnr_db
+            yield shown(f"{what}; {fidelity}", sqnr_db, "dB")
     theirs = [sqnr_db for name, sqnr_db in found.items() if name not in (OWN, OWN_IN_8_BITS)]
     if OWN in found and theirs:
         gain_db = found[OWN] - max(theirs)

@@ -13,9 +13,10 @@ from quantcore.backends.base import (
     RunsFormat,
     Step,
     Symbol,
-    Target,
     Toolchain,
 )
+from quantcore.backends.fidelity import agreement, sqnr_db
+from quantcore.backends.options import KeepFloat, Observer
 from quantcore.backends.torch_ao.module import TorchModel, example
 from quantcore.backends.torch_engines import FLOAT
 from quantcore.schema import picked
@@ -25,17 +26,20 @@ __all__ = [
     "FLOAT",
     "Backend",
     "ConvertedModel",
+    "KeepFloat",
+    "Observer",
     "Recipe",
     "RunsFormat",
     "Step",
     "Symbol",
-    "Target",
     "Toolchain",
     "TorchModel",
+    "agreement",
     "entry",
     "example",
     "float_backends",
     "runtime",
+    "sqnr_db",
 ]
 
 BACKENDS: dict[str, Backend] = {

@@ -13,12 +13,11 @@ from quantcore.backends.options import Observer
 from quantcore.formats import Kernels, LayerKind, MeasuredFormat, Predictor
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
-from quantcore.schema import Cause, Environment, Report, Setting, Support
+from quantcore.schema import Cause, Environment, Report, Setting, Support, Target, Tuning
 
 if TYPE_CHECKING:
     from torch import nn
 
-Target = Literal["server", "phone", "browser"]
 # Marks that the plot and the tables can draw; `draw/style.css` has the shape of each.
 Symbol = Literal["circle", "square", "diamond", "triangle-up", "cross", "hexagon", "star", "bowtie"]
 
@@ -42,6 +41,7 @@ class ConvertedModel(Protocol):
         digest: SHA-256 of every number that decides its answers.
         state_bytes: size of its weights, scales and zero points by themselves.
         module: the torch module that other formats are written from; None where it is none.
+        tuning: what the conversion chose by itself; None where there was nothing to choose.
     """
 
     @property
@@ -52,6 +52,9 @@ class ConvertedModel(Protocol):
 
     @property
     def module(self) -> "nn.Module | None": ...  # noqa: D102
+
+    @property
+    def tuning(self) -> Tuning | None: ...  # noqa: D102
 
     def state(self) -> bytes | None:
         """Return the state from which `Step.convert` makes the same model; None where it cannot."""
@@ -86,8 +89,11 @@ class Step(Protocol):
     def layer_kind(self, options: Any) -> LayerKind:
         """Return what its converted models compute with; formats read it to know what they get."""
 
-    def recipe(self, backend: Any) -> Recipe:
-        """Return the recipe of the numbers: backends with one recipe share one conversion."""
+    def recipe(self, options: Any, backend: Any, environment: Environment) -> Recipe:
+        """Return the recipe of the numbers: backends with one recipe share one conversion.
+
+        It holds what is left to the machine that converts, such as the range of activations.
+        """
 
     def checkpoint(self, backend: Any) -> str | None:
         """Return the ready-quantized checkpoint it starts from; None for the float weights."""

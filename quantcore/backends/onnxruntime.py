@@ -22,7 +22,6 @@ from quantcore.backends.base import (
     RunsFormat,
     Step,
     Symbol,
-    Target,
     Toolchain,
 )
 from quantcore.backends.options import DynamicOptions, Observer, QatOptions, StaticOptions
@@ -31,7 +30,7 @@ from quantcore.backends.torch_ao import numerics, steps
 from quantcore.formats import LayerKind, MeasuredFormat, Onnx, onnx, torchscript
 from quantcore.images import ConversionInput, Split
 from quantcore.models import Subject
-from quantcore.schema import YES, Cause, Environment, Report, Setting, Support
+from quantcore.schema import YES, Cause, Environment, Report, Setting, Support, Target, Tuning
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -58,10 +57,12 @@ class OnnxModel:
     Attributes:
         graph: the model.
         kept: the state of the torch module that it was exported from, if that took training.
+        tuning: what its conversion chose by itself.
     """
 
     graph: "ModelProto"
     kept: bytes | None = None
+    tuning: Tuning | None = None
 
     module: ClassVar[None] = None
 
@@ -98,7 +99,7 @@ class OnnxStep:
         """Return what its graphs compute with."""
         return self.computes
 
-    def recipe(self, backend: "Backend") -> Recipe:
+    def recipe(self, options: Any, backend: "Backend", environment: Environment) -> Recipe:
         """Return a name that no other toolchain's step has."""
         return Recipe(f"onnxruntime {self.name}", PACKAGES)
 
@@ -249,7 +250,7 @@ class Qat(OnnxStep):
         """Return yes where torch can train it."""
         return steps.trainable(subject)
 
-    def recipe(self, backend: "Backend") -> Recipe:
+    def recipe(self, options: Any, backend: "Backend", environment: Environment) -> Recipe:
         """Return the recipe of the torch engines whose training it shares."""
         return Recipe(numerics.X86.qconfig)
 

@@ -2,7 +2,10 @@
 
 from typing import Literal, Protocol
 
-Observer = Literal["histogram", "minmax"]
+# How ranges of activations are found; `auto` tries those that the toolchain has, and keeps the one
+# that answers nearest to float on calibration pictures it has not seen.
+Observer = Literal["auto", "minmax", "histogram", "percentile", "entropy"]
+KeepFloat = int | Literal["auto"]
 
 
 class DynamicOptions(Protocol):
@@ -25,6 +28,14 @@ class StaticOptions(Protocol):
     def per_channel(self) -> bool | None: ...  # noqa: D102
     @property
     def equalize(self) -> bool | None: ...  # noqa: D102
+    @property
+    def reduce_range(self) -> bool | None: ...  # noqa: D102
+    @property
+    def bias_correction(self) -> bool | None: ...  # noqa: D102
+    @property
+    def keep_float(self) -> KeepFloat: ...  # noqa: D102
+    @property
+    def max_loss_points(self) -> float: ...  # noqa: D102
 
 
 class QatOptions(Protocol):

@@ -11,14 +11,13 @@ from quantcore.backends.base import (
     SERVERS,
     RunsFormat,
     Symbol,
-    Target,
     Toolchain,
 )
 from quantcore.backends.options import Observer
 from quantcore.backends.torch_ao import TORCH, numerics
 from quantcore.backends.torch_ao.numerics import Numerics
 from quantcore.formats import MeasuredFormat, TorchScript
-from quantcore.schema import YES, Cause, Environment, Setting, Support
+from quantcore.schema import YES, Cause, Environment, Setting, Support, Target
 
 FOR_PHONES = Cause(
     "Its kernels are made for ARM phones, not for this processor.",

@@ -15,7 +15,7 @@ from quantcore.errors import QuantcoreError
 from quantcore.images import ConversionInput, is_grey, load_images, shorter_side
 from quantcore.models import ModelInfo, find, weights_digest
 from quantcore.sandbox import Outbox, progress_sender
-from quantcore.schema import Artifact, CompareRequest, Report, Variant, library_versions
+from quantcore.schema import Artifact, CompareRequest, Report, Tuning, Variant, library_versions
 from quantcore.settings import physical_cores
 from quantcore.workflows import settings_of, workflow
 
@@ -37,6 +37,7 @@ class Conversion:
         conversion_s: seconds from the float weights to the converted module.
         state: the state dict itself, where it took pictures to find; else the module is made
             again in no time. Other formats are written from it.
+        tuning: what it chose by itself.
     """
 
     artifact: Artifact
@@ -44,6 +45,7 @@ class Conversion:
     state_digest: str
     conversion_s: float
     state: Artifact | None = None
+    tuning: Tuning | None = None
 
     def files(self) -> tuple[str | None, ...]:
         """Return the digests of what was made."""
@@ -93,7 +95,7 @@ def run_convert_child(
         artifact = outbox.add(lambda path: model.write(path, metadata), backend.format.name)
     numbers = model.state()
     kept = outbox.add(lambda path: path.write_bytes(numbers), STATE_FORMAT) if numbers else None
-    return Conversion(artifact, model.state_bytes, model.digest, conversion_s, kept)
+    return Conversion(artifact, model.state_bytes, model.digest, conversion_s, kept, model.tuning)
 
 
 def conversion_input(request: CompareRequest, scratch: Path) -> ConversionInput:

@@ -4,7 +4,7 @@ A conversion key holds whatever may change the bytes of a converted file, a resu
 change a figure measured of it. Neither holds anything else, so equal work is done once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from quantcore.backends import runtime
@@ -15,8 +15,8 @@ from quantcore.schema import (
     CompareRequest,
     Environment,
     Variant,
+    current_environment,
     digest,
-    library_versions,
 )
 from quantcore.workflows import Workflow, settings_of, workflow
 
@@ -45,7 +45,7 @@ def _workflow(variant: Variant) -> Workflow:
 
 
 def recipe_key(
-    request: CompareRequest, variant: Variant, libraries: Mapping[str, str] | None = None
+    request: CompareRequest, variant: Variant, environment: Environment | None = None
 ) -> str:
     """Return the digest of what decides weights, scales and zero points.
 
@@ -54,11 +54,12 @@ def recipe_key(
     Args:
         request: the question.
         variant: the cell.
-        libraries: versions where it is converted; None takes this process's.
+        environment: where it is converted; None takes this process's.
     """
     info = find(request.model)
     chosen = _workflow(variant)
-    recipe = chosen.recipe(runtime(variant.backend))
+    environment = environment or current_environment()
+    recipe = chosen.recipe(runtime(variant.backend), environment)
     return digest(
         {
             "version": CONVERSION_VERSION,
@@ -71,27 +72,27 @@ def recipe_key(
             "images": images_digest(request.images, info) if chosen.uses else None,
             "split_seed": request.images.seed if chosen.uses else None,
             "image_size": image_size(request, info),
-            "libraries": _versions((*BASE_LIBRARIES, *recipe.packages), libraries),
+            "libraries": _versions((*BASE_LIBRARIES, *recipe.packages), environment),
         }
     )
 
 
 def conversion_key(
-    request: CompareRequest, variant: Variant, libraries: Mapping[str, str] | None = None
+    request: CompareRequest, variant: Variant, environment: Environment | None = None
 ) -> str:
     """Return the digest of what decides the converted file's bytes: its recipe and its backend."""
     return digest(
         {
-            "recipe": recipe_key(request, variant, libraries),
+            "recipe": recipe_key(request, variant, environment),
             "backend": variant.backend,
-            "libraries": _versions(runtime(variant.backend).toolchain.packages, libraries),
+            "libraries": _versions(runtime(variant.backend).toolchain.packages, environment),
         }
     )
 
 
-def _versions(names: Iterable[str], libraries: Mapping[str, str] | None) -> dict[str, str]:
+def _versions(names: Iterable[str], environment: Environment | None) -> dict[str, str]:
     """Return the versions of distributions; None takes this process's."""
-    versions = library_versions() if libraries is None else libraries
+    versions = (environment or current_environment()).libraries
     return {name: versions[name] for name in names if name in versions}
 
 
@@ -124,14 +125,13 @@ def predictions_key(state: str, probe: str, request: CompareRequest) -> str:
 def result_key(request: CompareRequest, variant: Variant, environment: Environment) -> str:
     """Return the digest of everything a row's figures depend on, the machine included."""
     info = find(request.model)
-    # A worker elsewhere may have other versions, or another build of torch.
-    libraries = environment.libraries
+    # A worker elsewhere may have other versions, another build of torch, or another processor.
     references = float_variants(request, variant, environment)
     return digest(
         {
             "version": MEASUREMENT_VERSION,
-            "conversion": conversion_key(request, variant, libraries),
-            "references": [conversion_key(request, each, libraries) for each in references],
+            "conversion": conversion_key(request, variant, environment),
+            "references": [conversion_key(request, each, environment) for each in references],
             "images": images_digest(request.images, info),
             "image_spec": [request.images.evaluation_images, request.images.seed],
             "measure": asdict(request.measure),

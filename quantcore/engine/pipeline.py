@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from quantcore.backends import runtime
+from quantcore.backends import agreement, runtime, sqnr_db
 from quantcore.cache import Store, locks
 from quantcore.engine import keys, metrics, stages
 from quantcore.engine.context import CellContext, raise_if_cancelled
@@ -301,6 +301,7 @@ def _result(
             for each, converted in floats.items()
         },
         steadying=timing.steadying,
+        tuning=conversion.tuning,
         **_fidelity(context, evaluation, evaluations[FLOAT32]),
     )
     return timed_together([row])[0]
@@ -320,8 +321,8 @@ def _fidelity(
         accuracy = metrics.accuracy(logits.argmax(axis=1), labels[: len(logits)])
     return {
         "accuracy": accuracy,
-        "agreement": metrics.agreement(float_logits, logits),
-        "sqnr_db": metrics.sqnr_db(float_logits, logits),
+        "agreement": agreement(float_logits, logits),
+        "sqnr_db": sqnr_db(float_logits, logits),
         "fidelity_images": len(logits),
         "named": metrics.named(logits),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore import wording
-from quantcore.engine import metrics
+from quantcore.backends import agreement, sqnr_db
 from quantcore.schema import Check, Exported, ExportSpec
 
 Logits = NDArray[np.float32]
@@ -62,7 +62,7 @@ class Evidence:
     @property
     def agreement(self) -> float | None:
         """Return on which share of the pictures the file names its variant's class."""
-        return None if self.is_random else metrics.agreement(self.variant_logits, self.logits)
+        return None if self.is_random else agreement(self.variant_logits, self.logits)
 
     @property
     def largest_difference(self) -> float:
@@ -115,26 +115,26 @@ def _answers(evidence: Evidence) -> Check:
 
 
 def _same_classes(evidence: Evidence) -> Check:
-    agreement = metrics.agreement(evidence.variant_logits, evidence.logits)
+    agreed = agreement(evidence.variant_logits, evidence.logits)
     least = 1.0 if evidence.is_exact else MIN_AGREEMENT
     pictures = wording.count(len(evidence.logits), "picture")
     differs = f"logits differ by at most {wording.digits(evidence.largest_difference)}"
-    if agreement == 1.0:
+    if agreed == 1.0:
         finding = f"All {pictures} get the class that the variant names; {differs}."
     else:
         finding = (
-            f"{wording.percent(agreement, 2)} of {pictures} get the class that the variant names, "
+            f"{wording.percent(agreed, 2)} of {pictures} get the class that the variant names, "
             f"of at least {wording.percent(least)}; {differs}."
         )
-    return Check("answers as its variant", agreement >= least, finding)
+    return Check("answers as its variant", agreed >= least, finding)
 
 
 def _near_its_reference(evidence: Evidence, reference: Logits) -> Check:
     name = "answers as the model it was lowered from"
-    agreement = metrics.agreement(reference, evidence.logits)
-    same = f"{wording.percent(agreement, 2)} of {len(reference):,} pictures get the same class"
+    agreed = agreement(reference, evidence.logits)
+    same = f"{wording.percent(agreed, 2)} of {len(reference):,} pictures get the same class"
     if evidence.labels is None:
-        return Check(name, agreement >= MIN_AGREEMENT, f"{same}.")
+        return Check(name, agreed >= MIN_AGREEMENT, f"{same}.")
     labels = evidence.labels[: len(reference)]
     points = round(100 * (_top1(evidence.logits, labels) - _top1(reference, labels)), 6)
     finding = f"Its top-1 is within {wording.points(abs(points))} of it; {same}."
@@ -155,7 +155,7 @@ def _noise(evidence: Evidence) -> Check:
         differs = wording.digits(evidence.largest_difference)
         finding = f"Logits differ by at most {differs}, {wording.digits(allowed)} are allowed."
         return Check(name, evidence.largest_difference <= allowed, finding)
-    noise = metrics.sqnr_db(reference, evidence.logits)
+    noise = sqnr_db(reference, evidence.logits)
     if noise is None:
         return Check(name, True, "Logits are the same.")
     finding = f"Signal to noise of the logits is {noise:.0f} dB, of at least {MIN_SQNR_DB:.0f}."

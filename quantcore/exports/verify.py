@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from quantcore import wording
-from quantcore.backends import BACKENDS, runtime
+from quantcore.backends import BACKENDS, agreement, runtime
 from quantcore.engine import (
     CellContext,
     Conversion,
@@ -167,7 +167,7 @@ class _Verification:
             logits = self._logits(self._elsewhere(phones.name, count))
         except DoesNotRunError as error:
             return (f"{start} By them this file does not run: {error.reason}",)
-        same = metrics.agreement(evidence.logits[:count], logits)
+        same = agreement(evidence.logits[:count], logits)
         return (
             f"{start} By them, here, {wording.percent(same)} of {count} pictures get the class "
             f"that {own.title}'s give.",

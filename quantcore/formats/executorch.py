@@ -2,8 +2,6 @@
 
 It cannot take over a converted module: it quantizes an exported graph of the float model itself
 (PT2E), so an 8-bit file has numbers of its own, and is held against the PT2E model it came from.
-
-Its packages are optional: `make setup-executorch`.
 """
 
 import json
@@ -72,7 +70,7 @@ class ExecuTorch:
             return Support(
                 False,
                 f"ExecuTorch is not installed here: {' and '.join(missing)} are missing.",
-                "`make setup-executorch` installs them beside the app (about 300 MB).",
+                "`pip install executorch torchao` brings them, as requirements.txt pins them.",
             )
         recurrent = [name for name in RECURRENT if planned.subject.model.dynamic_layers.get(name)]
         if recurrent:

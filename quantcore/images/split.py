@@ -83,6 +83,12 @@ class Split:
         labels = None if self.labels is None else self.labels[:count]
         return Split(self.pictures, self.indices[:count], labels, combined(self.digest, str(count)))
 
+    def after(self, count: int) -> "Split":
+        """Return the pictures behind the first `count`."""
+        labels = None if self.labels is None else self.labels[count:]
+        digest = combined(self.digest, f"after {count}")
+        return Split(self.pictures, self.indices[count:], labels, digest)
+
 
 @dataclass(frozen=True, eq=False)
 class ImageData:

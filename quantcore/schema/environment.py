@@ -31,7 +31,17 @@ ENGINES_BY_MACHINE = {
     "aarch64": ("onednn", "qnnpack"),
     "arm64": ("qnnpack",),
 }
-LIBRARIES = ("torch", "torchvision", "numpy", "onnx", "onnxruntime")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "executorch",
+    "torchao",
+)
 MISSING = "missing"
 # The versions of torch with which whole comparisons were run.
 TRIED_TORCH = ("2.13.0", "2.14.1")

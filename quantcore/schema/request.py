@@ -4,6 +4,7 @@ Nothing here knows how a request is answered. Keys in the cache are made of dige
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import TypeAdapter
 
@@ -18,6 +19,13 @@ RANDOM = "@random"
 # The workflow that converts nothing, to whose rows all others are compared.
 FLOAT_WORKFLOW = "float32"
 SOURCES = ("bundled", "torchvision", "upload")
+# Where a model is shipped to, with its name for people. None, beside these, is not decided yet.
+Target = Literal["server", "phone", "browser"]
+TARGETS: dict[Target, str] = {
+    "server": "Server or PC",
+    "phone": "Phone app",
+    "browser": "Browser",
+}
 
 
 # Threads, or pictures, of one timed call. More would only end the process that tries.
@@ -161,12 +169,16 @@ class MeasureSpec:
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """A request: variants of a model, the pictures, and the conditions of timing."""
+    """A request: variants of a model, the pictures, the conditions of timing, and the target.
+
+    The target (None: not decided) decides no figure, only what the figures are weighed for.
+    """
 
     model: ModelSpec
     variants: tuple[Variant, ...]
     images: ImageSpec = field(default_factory=ImageSpec)
     measure: MeasureSpec = field(default_factory=MeasureSpec)
+    target: Target | None = None
 
     def to_json(self) -> str:
         """Return the request as canonical JSON."""

@@ -129,6 +129,34 @@ class Named:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What a conversion chose by itself, and what that brought.
+
+    Attributes:
+        observer: how the ranges of activations were found.
+        sqnr_db: by each observer tried, the logits' signal to quantization noise, decibels, on
+            calibration pictures that it had not seen; empty where none was tried.
+        reduce_range: activations leave one of their 8 bits free, so that sums stay exact on
+            processors without 8-bit dot products; else the file needs them.
+        bias_correction: biases make up for what rounding the weights shifts.
+        equalized: neighbouring layers' weights were balanced first.
+        kept_float: names of the layers that stay in float, the most harmful first.
+        layers: how many layers could have been in 8 bits.
+        loss_points: what the file lost in the end on the pictures that chose the float layers, in
+            points of top-1 (of agreement where they have no labels); None where none was chosen.
+    """
+
+    observer: str
+    sqnr_db: dict[str, float] = field(default_factory=dict)
+    reduce_range: bool = False
+    bias_correction: bool = False
+    equalized: bool = False
+    kept_float: tuple[str, ...] = ()
+    layers: int = 0
+    loss_points: float | None = None
+
+
+@dataclass(frozen=True)
 class VariantResult:
     """Everything measured of one variant's artifact, freshly loaded.
 
@@ -157,6 +185,7 @@ class VariantResult:
         steadying: what kept the processor steady meanwhile.
         statistics: of torch's float32 on its pictures. None of all other rows, of programs, and
             where accuracy is not measured.
+        tuning: what its conversion chose by itself; None where there was nothing to choose.
     """
 
     key: str
@@ -189,6 +218,7 @@ class VariantResult:
     steadying: Steadying = field(default_factory=Steadying)
     named: Named | None = None
     statistics: FloatStatistics | None = None
+    tuning: Tuning | None = None
 
     @property
     def is_float(self) -> bool:

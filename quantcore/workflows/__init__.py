@@ -8,6 +8,7 @@ from quantcore.schema import Setting, Variant, built, picked
 from quantcore.workflows.base import Workflow
 from quantcore.workflows.dynamic import Dynamic
 from quantcore.workflows.float32 import Float32
+from quantcore.workflows.half import Half
 from quantcore.workflows.pretrained import Pretrained
 from quantcore.workflows.qat import Qat
 from quantcore.workflows.static import Static
@@ -16,6 +17,7 @@ __all__ = ["WORKFLOWS", "Qat", "Workflow", "reported_settings", "settings_of", "
 
 WORKFLOWS: dict[str, type[Workflow]] = {
     "float32": Float32,
+    "half": Half,
     "pretrained": Pretrained,
     "dynamic": Dynamic,
     "static": Static,

@@ -11,7 +11,7 @@ from quantcore.backends import Backend, ConvertedModel, Recipe, Step
 from quantcore.formats import LayerKind
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
-from quantcore.schema import FLOAT_WORKFLOW, YES, Report, Support
+from quantcore.schema import FLOAT_WORKFLOW, YES, Environment, Report, Support
 
 
 class Workflow(Protocol):
@@ -67,10 +67,10 @@ class Workflow(Protocol):
         )
         return next((answer for answer in answers if not answer.ok), YES)
 
-    def recipe(self, backend: Backend) -> Recipe:
+    def recipe(self, backend: Backend, environment: Environment) -> Recipe:
         """Return the recipe of the converted numbers: equal recipes give equal conversions."""
         step = self.step(backend)
-        return step.recipe(backend) if step else Recipe("")
+        return step.recipe(self, backend, environment) if step else Recipe("")
 
     def layer_kind(self, backend: Backend) -> LayerKind:
         """Return what the converted model computes with."""

@@ -44,7 +44,7 @@ class Static:
     def layer_kind(self, options):
         return "weights"
 
-    def recipe(self, backend):
+    def recipe(self, options, backend, environment):
         return Recipe("rounded weights")
 
     def checkpoint(self, backend):

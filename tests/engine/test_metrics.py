@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from quantcore.backends import fidelity
 from quantcore.engine import metrics
 from quantcore.errors import QuantcoreError
 
@@ -75,23 +76,23 @@ def test_accuracy_refuses_logits_and_nothing():
 def test_agreement_is_the_share_of_equal_classes():
     one = np.array([[1.0, 2.0], [5.0, 0.0], [0.0, 1.0]])
     other = np.array([[0.0, 9.0], [0.0, 5.0], [2.0, 3.0]], dtype=np.float32)
-    assert metrics.agreement(one, other) == pytest.approx(2 / 3)
+    assert fidelity.agreement(one, other) == pytest.approx(2 / 3)
 
 
 def test_sqnr_finds_the_noise_that_was_added():
     rng = RNG(4)
     signal = rng.normal(0, 1, (4_000, 10))
     noisy = signal + rng.normal(0, 0.1, signal.shape)
-    assert metrics.sqnr_db(signal, noisy) == pytest.approx(20.0, abs=0.1)
+    assert fidelity.sqnr_db(signal, noisy) == pytest.approx(20.0, abs=0.1)
 
 
 def test_sqnr_has_no_value_without_noise_or_signal():
     logits = np.ones((2, 3))
-    assert metrics.sqnr_db(logits, logits) is None
-    assert metrics.sqnr_db(np.zeros((2, 3)), logits) is None
+    assert fidelity.sqnr_db(logits, logits) is None
+    assert fidelity.sqnr_db(np.zeros((2, 3)), logits) is None
 
 
-@pytest.mark.parametrize("figure", [metrics.agreement, metrics.sqnr_db])
+@pytest.mark.parametrize("figure", [fidelity.agreement, fidelity.sqnr_db])
 def test_outputs_that_are_not_numbers_are_named(figure):
     with pytest.raises(QuantcoreError, match="not numbers"):
         figure(np.ones((2, 3)), np.array([[1, np.nan, 2], [1, 2, 3]]))

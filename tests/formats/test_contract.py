@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 import quantcore
-from quantcore.backends import BACKENDS, runtime
+from quantcore.backends import BACKENDS, agreement, runtime, sqnr_db
 from quantcore.engine import FLOAT32, provenance
-from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.exports import exports
 from quantcore.formats import FORMATS, LayerKind, Planned, file_format

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quantcore.backends import agreement, sqnr_db
 from quantcore.engine import FLOAT32
-from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.images import load_images
 from quantcore.models import find
 from quantcore.schema import ExportSpec

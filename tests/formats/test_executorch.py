@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from quantcore.backends import agreement, sqnr_db
 from quantcore.engine import FLOAT32, load_logits
-from quantcore.engine.metrics import agreement, sqnr_db
 from quantcore.errors import UnsupportedError
 from quantcore.exports.exports import planned_of
 from quantcore.formats import executorch
@@ -15,9 +15,9 @@ from quantcore.formats.executorch import PACKAGES, ExecuTorch
 from quantcore.schema import ModelSpec, Variant
 from tests.support.exports import LSTM, MOBILENET, Bench, dynamic, planned, static, subject
 
-PINS = Path(__file__).parents[2] / "requirements-executorch.txt"
+PINS = Path(__file__).parents[2] / "requirements.txt"
 IS_HERE = all(find_spec(name) for name in PACKAGES)
-needs_it = pytest.mark.skipif(not IS_HERE, reason="not installed: `make setup-executorch`")
+needs_it = pytest.mark.skipif(not IS_HERE, reason="not installed")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_where_it_is_missing_the_command_that_brings_it_is_named(
     support = ExecuTorch().supports(planned_of(subject(MOBILENET), FLOAT32))
     assert not support.ok
     assert "executorch and torchao are missing" in support.reason
-    assert "make setup-executorch" in support.remedy
+    assert "pip install executorch torchao" in support.remedy
     assert ExecuTorch().versions() == {"executorch": "missing", "torchao": "missing"}
 
 

@@ -10,8 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from quantcore.backends import BACKENDS
-from quantcore.engine.metrics import agreement, sqnr_db
+from quantcore.backends import BACKENDS, agreement, sqnr_db
 from quantcore.errors import UnsupportedError
 from quantcore.formats import LayerKind, Onnx, Planned
 from quantcore.formats.onnx import INPUT, OUTPUT, PRECISE, _passes

@@ -18,7 +18,10 @@ from tests.support.looks import expect_absent
 
 PROJECT = Path(__file__).parents[2]
 ARCHITECTURE = PROJECT / "docs" / "architecture.md"
-HEAVY = ("torch", "torchvision", "distributed", "onnx", "onnxruntime")
+HEAVY = (
+    *("torch", "torchvision", "distributed", "onnx", "onnxruntime"),
+    *("openvino", "nncf", "executorch", "torchao"),
+)
 PAGES = ("app.py", "pages", "ui")
 # What stands in `quantcore/` beside its rooms.
 FLAT = {"__init__", "__main__", "errors", "settings", "wording"}

@@ -18,7 +18,6 @@ SOURCES = (
     "bundled",
     "pyproject.toml",
     "quantcore",
-    "requirements-executorch.txt",
     "requirements.txt",
     "setup.py",
 )

@@ -65,9 +65,9 @@ def test_the_key_of_a_machine_elsewhere_is_the_one_it_gives_itself(
     board = replace(current_environment(), cpu="Cortex-A76", libraries=libraries)
     asked = keys.result_key(request, variant, board)
     assert asked != keys.result_key(request, variant, current_environment())
-    monkeypatch.setattr(keys, "library_versions", lambda: libraries)
+    monkeypatch.setattr(keys, "current_environment", lambda: board)
     assert keys.result_key(request, variant, board) == asked
-    assert keys.conversion_key(request, variant, libraries) == keys.conversion_key(request, variant)
+    assert keys.conversion_key(request, variant, board) == keys.conversion_key(request, variant)
 
 
 def test_an_untried_torch_has_a_warning() -> None:

@@ -256,7 +256,7 @@ def test_a_recipe_with_one_name_is_one_conversion_whatever_makes_the_file(bench:
     toolchains: dict[tuple[str, str], set[str]] = {}
     for cell in POSSIBLE:
         backend = runtime(cell.backend)
-        recipe = workflow(cell.workflow, dict(cell.settings)).recipe(backend)
+        recipe = workflow(cell.workflow, dict(cell.settings)).recipe(backend, current_environment())
         name = cell.workflow, recipe.name
         keys.setdefault(name, set()).add(recipe_key(bench.request, cell))
         toolchains.setdefault(name, set()).add(backend.toolchain.name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantcore.formats import torchscript
+from quantcore.schema import Tuning
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,12 +27,14 @@ class TorchModel:
         image_size: side in px of the pictures it is traced with.
         engine: torch's quantized engine that its weights are packed for.
         is_costly: it took pictures to find, so that its state is worth keeping.
+        tuning: what its conversion chose by itself.
     """
 
     module: "nn.Module"
     image_size: int
     engine: str | None
     is_costly: bool = False
+    tuning: Tuning | None = None
 
     @cached_property
     def numbers(self) -> bytes:

@@ -17,7 +17,7 @@ from quantcore.backends.torch_ao.numerics import ONEDNN, X86, Numerics
 from quantcore.formats import LayerKind, torchscript
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
-from quantcore.schema import YES, Report, Support
+from quantcore.schema import YES, Environment, Report, Support
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +57,7 @@ class Float32(TorchStep):
         """Return the model's own layers."""
         return "float"
 
-    def recipe(self, backend: Engine) -> Recipe:
+    def recipe(self, options: Any, backend: Engine, environment: Environment) -> Recipe:
         """Return one name for all engines: none changes a float model."""
         return Recipe("float32")
 
@@ -94,7 +94,7 @@ class Pretrained(TorchStep):
         """Return 8-bit layers in fixed ranges."""
         return "static"
 
-    def recipe(self, backend: Engine) -> Recipe:
+    def recipe(self, options: Any, backend: Engine, environment: Environment) -> Recipe:
         """Return the configuration that the checkpoint was made for."""
         return Recipe(backend.numerics.qconfig)
 
@@ -134,7 +134,7 @@ class Dynamic(TorchStep):
         """Return 8-bit layers, or float ones whose weights were halved."""
         return "half" if options.dtype == "float16" else "dynamic"
 
-    def recipe(self, backend: Engine) -> Recipe:
+    def recipe(self, options: Any, backend: Engine, environment: Environment) -> Recipe:
         """Return one name for all engines: the weights are quantized alike for each."""
         return Recipe("dynamic")
 
@@ -170,7 +170,7 @@ class Static(TorchStep):
         """Return 8-bit layers in fixed ranges."""
         return "static"
 
-    def recipe(self, backend: Engine) -> Recipe:
+    def recipe(self, options: Any, backend: Engine, environment: Environment) -> Recipe:
         """Return the engine's configuration; x86 and FBGEMM share one."""
         return Recipe(backend.numerics.qconfig)
 
@@ -213,7 +213,7 @@ class Qat(TorchStep):
         """Return 8-bit layers in fixed ranges."""
         return "static"
 
-    def recipe(self, backend: Engine) -> Recipe:
+    def recipe(self, options: Any, backend: Engine, environment: Environment) -> Recipe:
         """Return the configuration trained for; x86, FBGEMM and oneDNN share one."""
         return Recipe(self.trained_for(backend).qconfig)
 
