@@ -1,7 +1,7 @@
 """Several files of one model timed in turns, each in processes of its own."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -20,6 +20,9 @@ PAUSE_S = 0.05
 
 TORCH_CHILD = "quantcore.engine.latency:run_timed_child"
 ONNX_CHILD = "benchmarks.contenders:run_onnx_child"
+OPENVINO_CHILD = "benchmarks.contenders:run_openvino_child"
+
+Predict = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,41 @@ def run_onnx_child(
     connection: Connection, path: Path, image_size: int, measure: MeasureSpec
 ) -> str:
     """Load an ONNX file in ONNX Runtime, then take turns as `run_timed_child` does."""
-    import numpy as np
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = measure.threads, 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+
+    def load() -> Predict:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return lambda batch: session.run(None, {name: batch})
+
+    return answer_turns(connection, load, _noise(image_size, measure), 0)
+
+
+def run_openvino_child(
+    connection: Connection, path: Path, image_size: int, measure: MeasureSpec
+) -> str:
+    """Load an IR in OpenVINO as its documentation advises for one picture at a time."""
+    import openvino
+
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": measure.threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+
+    def load() -> Predict:
+        compiled = openvino.Core().compile_model(path, "CPU", options)
+        return lambda batch: compiled(batch)[0]
+
+    return answer_turns(connection, load, _noise(image_size, measure), 0)
+
+
+def _noise(image_size: int, measure: MeasureSpec) -> Any:
+    """Return a batch of pictures as a float32 array `[N, 3, H, W]`."""
+    import numpy as np
+
     shape = (measure.batch, 3, image_size, image_size)
-    images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-
-    def predict(batch: Any) -> Any:
-        return session.run(None, {name: batch})
-
-    return answer_turns(connection, predict, images, 0)
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)

@@ -156,8 +156,8 @@ def _compared(bench: Bench, engines: Sequence[str]) -> Iterator[Figure | str]:
         except QuantcoreError as error:
             yield absent(what, error.reason)
         else:
-            found[name] = sqnr_db
-            yield shown(f"{what}; {fidelity}", sqnr_db, "dB")
+            found[name] = fidelity.sqnr_db
+            yield shown(f"{what}; {fidelity}", fidelity.sqnr_db, "dB")
     theirs = [sqnr_db for name, sqnr_db in found.items() if name not in (OWN, OWN_IN_8_BITS)]
     if OWN in found and theirs:
         gain_db = found[OWN] - max(theirs)

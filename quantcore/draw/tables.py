@@ -103,6 +103,14 @@ def _memory(result: VariantResult, _: VariantResult | None) -> Figure:
     return Figure(_megabytes(result.peak_memory_bytes), f"+ {own}")
 
 
+def _cold_start(result: VariantResult, _: VariantResult | None) -> Figure:
+    start = result.cold_start
+    if start is None:
+        return Figure(NONE)
+    ends = f"{wording.digits(start.low_ms)} to {wording.figure(start.high_ms, 'ms')}"
+    return Figure(wording.figure(start.total_ms, "ms"), ends)
+
+
 def _megabytes(size_bytes: int) -> str:
     return wording.figure(size_bytes / 1e6, "MB")
 
@@ -145,6 +153,13 @@ COLUMNS = (
         "+ the runtime's own",
         "Most memory used above what the runtime holds before it loads the file.",
         _memory,
+    ),
+    Column(
+        "Start",
+        "quickest to slowest",
+        "What an app waits for when it opens: loading the file, and the first answer. "
+        "The runtime itself is loaded before.",
+        _cold_start,
     ),
 )
 
@@ -255,6 +270,8 @@ def _figures(row: VariantResult) -> dict[str, Any]:
         "In 8 bits, %": 100 * row.int8_share,
         "Peak memory, MB": row.peak_memory_bytes / 1e6,
         "Runtime's own memory, MB": row.memory_baseline_bytes / 1e6,
+        "Load, ms": row.cold_start and row.cold_start.load_ms,
+        "First answer, ms": row.cold_start and row.cold_start.first_answer_ms,
         "Conversion, s": row.conversion_s,
         "Threads": row.threads,
         "Batch": row.batch,

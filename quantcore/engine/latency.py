@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from pydantic import PositiveFloat, TypeAdapter
@@ -22,7 +23,7 @@ from quantcore.engine import processor
 from quantcore.engine.time_model import MIN_QUIET_STARTS
 from quantcore.formats import Predictor, file_format
 from quantcore.sandbox import Child, ProcessPool, Progress, ShouldStop, Watch, not_an_answer
-from quantcore.schema import MeasureSpec, Options, Steadying, Turn
+from quantcore.schema import ColdStart, MeasureSpec, Options, Steadying, Turn
 
 TURN_S = 0.015
 MIN_CALLS_A_TURN, MAX_CALLS_A_TURN = 3, 16
@@ -67,12 +68,13 @@ class TimedFile:
 
 @dataclass(frozen=True)
 class Timing:
-    """Raw result of timing one file in turns with others; memory in bytes."""
+    """Raw result of timing one file in turns with others; memory and cold start are the first's."""
 
     turns: tuple[Turn, ...]
     peak_memory_bytes: int
     memory_baseline_bytes: int
     steadying: Steadying
+    cold_start: ColdStart
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,16 @@ class _Spell:
     samples_ms: tuple[PositiveFloat, ...]
 
 
+@dataclass(frozen=True)
+class _Began:
+    """How a child reports its start; the fields are those of `ColdStart`."""
+
+    load_ms: PositiveFloat
+    first_answer_ms: PositiveFloat
+
+
 _SPELL = TypeAdapter(_Spell)
+_BEGAN = TypeAdapter(_Began)
 _MEMORY = TypeAdapter(tuple[int, int])
 _PACE = TypeAdapter(PositiveFloat)
 # What this process has seen of its machine, whichever files it timed.
@@ -141,6 +152,7 @@ class _Race:
         self._starts = 0
         self._quiet_starts = 0
         self._memory = 0, 0
+        self._began_ms: list[_Began] = []
         self._cores: list[int] = []
 
     @property
@@ -157,7 +169,8 @@ class _Race:
 
     def timing(self) -> Timing:
         """Return what was measured."""
-        return Timing(tuple(self._turns), *self._memory, processor.steadying(self._cores))
+        steadying = processor.steadying(self._cores)
+        return Timing(tuple(self._turns), *self._memory, steadying, _cold_start(self._began_ms))
 
     def start(self) -> None:
         """Start all files, and let them take turns until enough rounds were undisturbed."""
@@ -167,8 +180,11 @@ class _Race:
                 name: stack.enter_context(self._child(self._files[name]))
                 for name in _rotated(list(self._files), self._starts)
             }
-            for child in children.values():
-                child.receive(should_stop=self._should_stop)
+            began = {
+                name: self._valid(child.receive(should_stop=self._should_stop), _BEGAN)
+                for name, child in children.items()
+            }
+            self._began_ms.append(began[next(iter(self._files))])
             self._settle(children)
             quiet = self._rounds(children)
             if not self._starts:
@@ -220,7 +236,10 @@ class _Race:
 
     def _ask(self, child: Child, question: str, answer: TypeAdapter[Any]) -> Any:
         child.send(question)
-        reply = child.receive(should_stop=self._should_stop)
+        return self._valid(child.receive(should_stop=self._should_stop), answer)
+
+    @staticmethod
+    def _valid(reply: Any, answer: TypeAdapter[Any]) -> Any:
         try:
             return answer.validate_python(reply)
         except ValueError as error:
@@ -239,6 +258,17 @@ def _rotated(names: list[str], by: int) -> list[str]:
     return names[first:] + names[:first]
 
 
+def _cold_start(starts: list[_Began]) -> ColdStart:
+    totals = [start.load_ms + start.first_answer_ms for start in starts]
+    return ColdStart(
+        load_ms=round(median(start.load_ms for start in starts), 3),
+        first_answer_ms=round(median(start.first_answer_ms for start in starts), 3),
+        total_ms=round(median(totals), 3),
+        low_ms=round(min(totals), 3),
+        high_ms=round(max(totals), 3),
+    )
+
+
 def _is_quiet(turn: Turn) -> bool:
     return _PACES.is_quiet(turn.pace_ms) and turn.waited <= processor.MAX_WAITED
 
@@ -251,23 +281,32 @@ def run_timed_child(connection: Connection, subject: TimedFile, measure: Measure
         import_module(name)
     baseline_bytes = _status_bytes("VmRSS")
     torch.set_num_threads(measure.threads)
-    predictor = subject.loaded(measure.threads)
     side = subject.image_size
     images = torch.randn(measure.batch, 3, side, side, generator=torch.Generator().manual_seed(0))
-    return answer_turns(connection, predictor, images, baseline_bytes)
+    return answer_turns(connection, lambda: subject.loaded(measure.threads), images, baseline_bytes)
 
 
 def answer_turns(
-    connection: Connection, predictor: Callable[[Any], Any], images: Any, baseline_bytes: int
+    connection: Connection,
+    load: Callable[[], Callable[[Any], Any]],
+    images: Any,
+    baseline_bytes: int,
 ) -> str:
-    """Warm up, then answer every `turn` with its calls, `pace` with ms, and `memory` with bytes."""
+    """Load a file, call it once and send what that took, then warm up.
+
+    After that every `turn` is answered with its calls, `pace` with ms, and `memory` with bytes.
+    """
+    started = time.perf_counter_ns()
+    predictor = load()
+    load_ms = (time.perf_counter_ns() - started) / 1e6
+    (first_answer_ms,) = _calls(predictor, images, 1)
     typical_s = _warm_up(predictor, images)
     answers: dict[str, Callable[[], Any]] = {
         "turn": lambda: _spell(predictor, images, typical_s),
         "pace": processor.pace_ms,
         "memory": lambda: (_status_bytes("VmHWM") - baseline_bytes, baseline_bytes),
     }
-    connection.send("ready")
+    connection.send({"load_ms": load_ms, "first_answer_ms": first_answer_ms})
     while (command := connection.recv()) != "stop":
         connection.send(answers[command]())
     return "stopped"

@@ -302,6 +302,7 @@ def _result(
         },
         steadying=timing.steadying,
         tuning=conversion.tuning,
+        cold_start=timing.cold_start,
         **_fidelity(context, evaluation, evaluations[FLOAT32]),
     )
     return timed_together([row])[0]

@@ -211,6 +211,7 @@ class _Verification:
             notes=notes,
             provenance=self.export.provenance,
             runtime_version=runtime_version(self.spec),
+            cold_start=timing.cold_start if timing else None,
         )
 
     def _latency(self, timing: Timing | None) -> RuntimeLatency:

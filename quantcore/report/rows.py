@@ -13,7 +13,7 @@ from quantcore.decide import (
     reference_group,
     references,
 )
-from quantcore.schema import Comparison, Failure, Speedup, VariantResult
+from quantcore.schema import ColdStart, Comparison, Failure, Speedup, VariantResult
 from quantcore.wording import NONE
 
 Pairs = tuple[tuple[str, str], ...]
@@ -46,6 +46,7 @@ class Row:
     agreement: str = NONE
     sqnr: str = NONE
     memory: str = NONE
+    start: str = NONE
     conversion: str = NONE
     notes: str = ""
     reason: str = ""
@@ -97,9 +98,14 @@ def _measured(
         agreement=NONE if row.agreement is None else wording.percent(row.agreement),
         sqnr=NONE if row.sqnr_db is None else f"{row.sqnr_db:.1f} dB",
         memory=wording.figure(row.peak_memory_bytes / 1e6, "MB"),
+        start=_start(row.cold_start),
         conversion=f"{row.conversion_s:.1f} s",
         notes=" ".join(_notes(row)),
     )
+
+
+def _start(cold_start: ColdStart | None) -> str:
+    return NONE if cold_start is None else wording.figure(cold_start.total_ms, "ms")
 
 
 def _not_measured(failure: Failure, label: str) -> Row:

@@ -33,6 +33,8 @@ FIGURES: dict[str, Callable[[VariantResult], Cell]] = {
     "int8_share": lambda row: row.int8_share,
     "peak_memory_bytes": lambda row: row.peak_memory_bytes,
     "memory_baseline_bytes": lambda row: row.memory_baseline_bytes,
+    "load_ms": lambda row: row.cold_start.load_ms if row.cold_start else None,
+    "first_answer_ms": lambda row: row.cold_start.first_answer_ms if row.cold_start else None,
     "machine_busy": lambda row: row.machine_busy,
     "conversion_s": lambda row: row.conversion_s,
     "threads": lambda row: row.threads,

@@ -46,6 +46,9 @@ def figures(report: VerificationReport) -> list[tuple[str, str]]:
         pairs.append((each.runtime, _latency(each)))
         if each.speedup is not None:
             pairs.append(("beside its variant", wording.faster(each.speedup.ratio)))
+    if report.cold_start is not None:
+        whole = wording.figure(report.cold_start.total_ms, "ms")
+        pairs.append(("start", f"{whole} to load it and answer once"))
     if report.peak_memory_bytes:
         pairs.append(("peak memory", wording.figure(report.peak_memory_bytes / 1e6, "MB")))
     return pairs

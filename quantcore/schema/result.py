@@ -129,6 +129,27 @@ class Named:
 
 
 @dataclass(frozen=True)
+class ColdStart:
+    """Milliseconds until a new process has its first answer: what apps pay whenever they open.
+
+    Its runtime's libraries are loaded already, which apps do in other ways than Python.
+
+    Attributes:
+        load_ms: to read the file and make it ready; median over starts of the process.
+        first_answer_ms: of the first call, for as many pictures as are timed; median.
+        total_ms: of both together; median.
+        low_ms: of both together, in the quickest start.
+        high_ms: of both together, in the slowest start.
+    """
+
+    load_ms: float
+    first_answer_ms: float
+    total_ms: float
+    low_ms: float
+    high_ms: float
+
+
+@dataclass(frozen=True)
 class Tuning:
     """What a conversion chose by itself, and what that brought.
 
@@ -186,6 +207,7 @@ class VariantResult:
         statistics: of torch's float32 on its pictures. None of all other rows, of programs, and
             where accuracy is not measured.
         tuning: what its conversion chose by itself; None where there was nothing to choose.
+        cold_start: until its first answer; None in files before it was measured.
     """
 
     key: str
@@ -219,6 +241,7 @@ class VariantResult:
     named: Named | None = None
     statistics: FloatStatistics | None = None
     tuning: Tuning | None = None
+    cold_start: ColdStart | None = None
 
     @property
     def is_float(self) -> bool:

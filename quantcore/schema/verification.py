@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from quantcore.errors import RequestError
 from quantcore.schema.environment import Environment
 from quantcore.schema.request import CompareRequest, Options, Variant
-from quantcore.schema.result import Accuracy, Artifact, Latency, Speedup
+from quantcore.schema.result import Accuracy, Artifact, ColdStart, Latency, Speedup
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ class VerificationReport:
         provenance: as the file carries it: labels, preparation of pictures, source.
         sample: a picture to try the file with; None where the file does not load.
         runtime_version: of what ran the file.
+        cold_start: until its first answer in a new process; None where it does not load.
     """
 
     spec: ExportSpec
@@ -149,6 +150,7 @@ class VerificationReport:
     provenance: dict[str, Any] = field(default_factory=dict)
     sample: Sample | None = None
     runtime_version: str = ""
+    cold_start: ColdStart | None = None
 
     @property
     def passed(self) -> bool:

@@ -61,6 +61,10 @@ def test_a_deeper_net_is_slower_about_as_many_times_as_it_is_deeper(
 ) -> None:
     both = {"three": files[3], "one": files[1]}
     timing = time_in_turns(pool, both, QUICK, ignore_progress, never_stop)
+    cold = timing.cold_start
+    assert 0 < cold.low_ms <= cold.total_ms <= cold.high_ms
+    assert 0 < cold.load_ms < cold.high_ms
+    assert 0 < cold.first_answer_ms < cold.high_ms
     model = time_model.fit([timing.turns])
     # Wide: on a crowded machine a long call is interrupted more often than a short one.
     assert 1.5 < model.speedup("one", "three").ratio < 12
