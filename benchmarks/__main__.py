@@ -24,6 +24,7 @@ from benchmarks import (
     page,
     recovery,
     repeat,
+    runtimes,
     scaling,
     sessions,
     sizes,
@@ -92,6 +93,17 @@ BENCHMARKS = {
             "rounds": 2,
             "calibration_images": 2,
             "backends": X86,
+        },
+    ),
+    "runtimes": Benchmark(
+        "Every backend for servers, beside OpenVINO and ONNX Runtime by hand",
+        runtimes.lines,
+        {
+            "architectures": ("shufflenet_v2_x0_5",),
+            "threads": (1,),
+            "starts": 2,
+            "rounds": 1,
+            "calibration_images": 2,
         },
     ),
     "sizes": Benchmark(
