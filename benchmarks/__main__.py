@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import (
     accuracy,
+    cold,
     exports,
     grid,
     house,
@@ -105,6 +106,11 @@ BENCHMARKS = {
             "rounds": 1,
             "calibration_images": 2,
         },
+    ),
+    "cold": Benchmark(
+        "From the start of a process to its first answer, file by file",
+        cold.lines,
+        {"model": "torchvision/shufflenet_v2_x0_5@random", "image_size": 64, "repeats": 1},
     ),
     "sizes": Benchmark(
         "The recipe's own table of sizes",
