@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from benchmarks.app import FLOAT32, absence, cold_settings, compared, convolutional_models, row
-from benchmarks.lines import Figure, absent, at_most, note
+from benchmarks.lines import Figure, absent, at_least, at_most, note
+from quantcore.backends import BACKENDS
 from quantcore.engine import plan
 from quantcore.errors import QuantcoreError
 from quantcore.schema import Comparison, ImageSpec, MeasureSpec, ModelSpec, Variant
@@ -12,11 +13,12 @@ from quantcore.settings import Settings
 
 TEST_IMAGES = 10_000
 # How many points of top-1 each may lose against float32.
-LIMITS = {
-    Variant("static", "x86"): 1.5,
+LIMITS = {Variant("static", name): 1.0 for name in BACKENDS} | {
     Variant("qat", "x86"): 1.0,
     Variant("qat", "qnnpack"): 1.0,
 }
+# On so many backends static must lose no more than that.
+BACKENDS_NEARLY_LOSSLESS, NEARLY_LOSSLESS_POINTS = 3, 0.5
 
 
 def lines(
@@ -43,6 +45,7 @@ def _losses(
     comparison = compared(replace(request, variants=(FLOAT32, *limits)), settings)
     whole = _top1(comparison, FLOAT32)
     yield note(f"{name}: float32 top-1 {whole:.2f} % of {images:,} images")
+    nearly_lossless = 0
     for variant, limit in limits.items():
         what = f"{name}, {variant.label}: top-1 lost"
         try:
@@ -51,6 +54,10 @@ def _losses(
             yield absent(what, str(error))
         else:
             yield at_most(what, lost, "points", limit, "float32")
+            nearly_lossless += variant.workflow == "static" and lost <= NEARLY_LOSSLESS_POINTS
+    if len(limits) > BACKENDS_NEARLY_LOSSLESS:
+        what = f"{name}: backends on which static loses {NEARLY_LOSSLESS_POINTS} points at most"
+        yield at_least(what, nearly_lossless, "backends", BACKENDS_NEARLY_LOSSLESS)
 
 
 def _top1(comparison: Comparison, variant: Variant) -> float:
