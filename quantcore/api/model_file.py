@@ -10,6 +10,13 @@ from quantcore.schema import SOURCES, ModelSpec, file_digest
 from quantcore.service import Service
 from quantcore.uploads import Upload
 
+SUFFIXES = (".pt", ".pth", ".pt2", ".bin", ".safetensors", ".onnx")
+# What a model that came with its own code is called.
+FORMS = {
+    "torchscript": "a program (TorchScript)",
+    "exported_program": "an exported program",
+    "onnx": "an ONNX model",
+}
 POLL_S = 0.2
 CHUNK = 2**20
 
@@ -21,7 +28,7 @@ def is_file(name: str) -> bool:
 
 def _ends_like_one(name: str) -> bool:
     is_named = name.partition("/")[0] in SOURCES
-    return not is_named and Path(name).suffix in (".pt", ".pth", ".pt2", ".bin", ".safetensors")
+    return not is_named and Path(name).suffix in SUFFIXES
 
 
 def model(
@@ -78,7 +85,7 @@ def _examined(service: Service, path: Path, owner: str, tell: Callable[[str], ob
     if recognised is None:
         service.delete_upload(upload.token)
         raise RequestError(f"{path.name} is not a model.", "Name pictures with --images.")
-    what = recognised.architecture or "a program (TorchScript)"
+    what = recognised.architecture or FORMS[recognised.form]
     tell(f"{path.name}: {what}, {recognised.classes} classes, {recognised.image_size} px")
     for note in recognised.notes:
         tell(note)

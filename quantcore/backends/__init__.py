@@ -19,6 +19,7 @@ from quantcore.backends.fidelity import agreement, sqnr_db
 from quantcore.backends.options import KeepFloat, Observer
 from quantcore.backends.torch_ao.module import TorchModel, example
 from quantcore.backends.torch_engines import FLOAT
+from quantcore.models import ModelInfo
 from quantcore.schema import picked
 
 __all__ = [
@@ -65,7 +66,18 @@ def entry(name: str | None) -> Backend | None:
     return FLOAT if name is None else BACKENDS.get(name)
 
 
-def float_backends(names: Iterable[str]) -> tuple[str | None, ...]:
-    """Return the backends whose float32 is the reference of these ones, torch's first."""
-    own = (runtime(name).float_backend for name in names)
-    return tuple(dict.fromkeys((None, *own)))
+def float_backends(names: Iterable[str], model: ModelInfo | None = None) -> tuple[str | None, ...]:
+    """Return the backends whose float32 a model's variants on these ones are held against.
+
+    The first is the one whose answers all others are compared with: torch's (None), or that of the
+    first backend that reads ONNX graphs where the model came as one. A model that came in 8 bits
+    has no float32. A model of None is any that torch can read.
+    """
+    if model and model.in_8_bits:
+        return ()
+    own = [runtime(name) for name in names]
+    if model and model.is_graph:
+        readers = [each for each in BACKENDS.values() if each.toolchain.reads_graphs]
+        own = [readers[0], *(each for each in own if each in readers)]
+        return tuple(dict.fromkeys(each.float_backend for each in own))
+    return tuple(dict.fromkeys((None, *(each.float_backend for each in own))))

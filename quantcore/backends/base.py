@@ -129,12 +129,14 @@ class Toolchain:
         packages: distributions whose versions decide the files, beside torch's own.
         steps: by the workflow's name.
         makes_modules: its converted models have a `module`, which other formats are written from.
+        reads_graphs: it takes float models that come as ONNX graphs; others take torch's modules.
     """
 
     name: str
     steps: Mapping[str, Step]
     packages: tuple[str, ...] = ()
     makes_modules: bool = False
+    reads_graphs: bool = False
 
 
 class Backend(Protocol):
@@ -199,6 +201,9 @@ class Backend(Protocol):
     def float_multiply_adds(self, path: Path, image_size: int, scratch: Path) -> int:
         """Return the multiply-adds that a file of it runs in float for one picture."""
 
+    def multiply_adds(self, path: Path, image_size: int, scratch: Path) -> int:
+        """Return the multiply-adds of a file that came in 8 bits, in float or not."""
+
     def overflows(self, environment: Environment) -> bool:
         """Return whether its 8-bit sums can overflow on that machine."""
 
@@ -229,4 +234,8 @@ class RunsFormat:
 
     def float_multiply_adds(self: _HasFormat, path: Path, image_size: int, scratch: Path) -> int:
         """Return the multiply-adds that a file of it runs in float for one picture."""
+        return self.format.float_multiply_adds(path, self, image_size, scratch)
+
+    def multiply_adds(self: _HasFormat, path: Path, image_size: int, scratch: Path) -> int:
+        """Return those in float: it takes no files that came in 8 bits, unless it says more."""
         return self.format.float_multiply_adds(path, self, image_size, scratch)

@@ -27,6 +27,7 @@ from quantcore.backends.base import (
 from quantcore.backends.options import DynamicOptions, Observer, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import module as torch_module
 from quantcore.backends.torch_ao import numerics, steps
+from quantcore.errors import UnsupportedError
 from quantcore.formats import LayerKind, MeasuredFormat, Onnx, onnx, torchscript
 from quantcore.images import ConversionInput, Split
 from quantcore.models import Subject
@@ -124,6 +125,34 @@ class Float32(OnnxStep):
     ) -> OnnxModel:
         """Return the float graph."""
         return OnnxModel(float_graph(inputs, report))
+
+
+class Pretrained(OnnxStep):
+    """A graph that was quantized before it came."""
+
+    name = "pretrained"
+
+    def supports(self, options: Any, subject: Subject, backend: "Backend") -> Support:
+        """Return yes for a model that came in 8 bits."""
+        if subject.model.in_8_bits:
+            return YES
+        return Support(
+            False,
+            "Nobody publishes ready-quantized models for ONNX Runtime.",
+            "Use static, dynamic or qat, or upload an ONNX file that is quantized already.",
+        )
+
+    def convert(
+        self,
+        options: Any,
+        inputs: ConversionInput,
+        backend: "Backend",
+        report: Report,
+        state: Path | None,
+    ) -> OnnxModel:
+        """Return the graph as it came."""
+        report("reading the graph", 0.0)
+        return OnnxModel(uploaded_graph(inputs))
 
 
 class Dynamic(OnnxStep):
@@ -277,6 +306,7 @@ class Qat(OnnxStep):
 ENGINE = "x86"
 STEPS: dict[str, Step] = {
     "float32": Float32(),
+    "pretrained": Pretrained(),
     "dynamic": Dynamic(),
     "static": Static(),
     "qat": Qat(),
@@ -300,13 +330,36 @@ class CalibrationReader:
 
 
 def float_graph(inputs: ConversionInput, report: Report) -> "ModelProto":
-    """Return the float model as a graph.
+    """Return the float model as a graph; one that came as a graph is taken as it is.
 
     Raises:
         UnsupportedError: an operator of the model has no form in ONNX.
     """
     report("exporting to ONNX", 0.0)
+    if inputs.model.is_graph:
+        return uploaded_graph(inputs)
     return graph_of(torch_module.evaluated(models.build(inputs.spec)), inputs)
+
+
+def uploaded_graph(inputs: ConversionInput) -> "ModelProto":
+    """Return the graph of a model that came as one, for pictures of the size that is asked for.
+
+    Raises:
+        UnsupportedError: it takes pictures of another size only.
+    """
+    import onnx as onnx_package
+
+    graph = onnx_package.load(models.graph_file(inputs.spec), load_external_data=False)
+    (pictures,) = graph.graph.input
+    for side in pictures.type.tensor_type.shape.dim[2:]:
+        if side.dim_value not in (0, inputs.image_size):
+            raise UnsupportedError(
+                f"This ONNX model takes pictures of {side.dim_value:,} px, and no others.",
+                f"Set its input size to {side.dim_value}, or export it with an open height and "
+                "width.",
+            )
+        side.dim_value = inputs.image_size
+    return graph
 
 
 def graph_of(module: Any, inputs: ConversionInput) -> "ModelProto":
@@ -362,7 +415,7 @@ class OnnxRuntime(RunsFormat):
     )
     targets: ClassVar[tuple[Target, ...]] = ("server", "phone", "browser")
     format: ClassVar[MeasuredFormat] = Onnx()
-    toolchain: ClassVar[Toolchain] = Toolchain("onnxruntime", STEPS, PACKAGES)
+    toolchain: ClassVar[Toolchain] = Toolchain("onnxruntime", STEPS, PACKAGES, reads_graphs=True)
     float_backend: ClassVar[str | None] = "onnxruntime"
     per_channel: ClassVar[bool] = True
     observer: ClassVar[Observer] = "minmax"
@@ -371,6 +424,10 @@ class OnnxRuntime(RunsFormat):
     engine: ClassVar[str | None] = None
     saturates: ClassVar[bool] = False
     rounds_biases: ClassVar[bool] = True
+
+    def multiply_adds(self, path: Path, image_size: int, scratch: Path) -> int:
+        """Return the multiply-adds of a graph, in float or in 8 bits."""
+        return Onnx().multiply_adds(path, image_size, scratch)
 
     def available(self, environment: Environment) -> Support:
         """Return whether its packages are installed on that machine."""

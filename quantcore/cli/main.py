@@ -46,7 +46,7 @@ app.add_typer(cache_app, name="cache")
 
 MODEL_HELP = (
     "bundled/NAME, torchvision/NAME, torchvision/NAME@random, or a file: weights (state dict, "
-    "safetensors), TorchScript or .pt2."
+    "safetensors), TorchScript, .pt2 or .onnx."
 )
 EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_REQUEST = 2

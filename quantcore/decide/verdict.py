@@ -159,7 +159,9 @@ def _sentence(
 
 def _keeps_float(evidence: Evidence, best: int) -> bool:
     row = evidence.candidates[best].row
-    return row.is_float and row.backend is None and not evidence.several
+    # Torch's, or what stands for it where torch cannot read the model.
+    is_reference = row.backend is None or evidence.reference(best) == best
+    return row.is_float and is_reference and not evidence.several
 
 
 def _why_float(evidence: Evidence, kept: Sequence[int]) -> str:

@@ -201,7 +201,7 @@ def _hover(row: VariantResult, name: str) -> str:
         for axis in AXES.values()
         if (value := axis.value(row)) is not None
     ]
-    if not row.is_float:
+    if not row.is_float and row.has_speedup:
         figures.append(f"Against its own float32: {wording.faster(row.speedup.ratio)}")
     # plotly reads tags in its texts.
     return render("hover.html", name=name, figures=figures)

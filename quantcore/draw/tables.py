@@ -53,7 +53,8 @@ def _latency(result: VariantResult, _: VariantResult | None) -> Figure:
 
 
 def _speedup(result: VariantResult, _: VariantResult | None) -> Figure:
-    return Figure(NONE) if result.is_float else _ratio(result.speedup)
+    has_none = result.is_float or not result.has_speedup
+    return Figure(NONE) if has_none else _ratio(result.speedup)
 
 
 def _over_best(
@@ -257,9 +258,9 @@ def _figures(row: VariantResult) -> dict[str, Any]:
         "Latency low, ms": row.latency_ms.low or None,
         "Latency high, ms": row.latency_ms.high or None,
         "Latency p90, ms": row.latency_ms.p90,
-        "Speed-up, ×": row.speedup.ratio,
-        "Speed-up low, ×": row.speedup.low,
-        "Speed-up high, ×": row.speedup.high,
+        "Speed-up, ×": row.speedup.ratio if row.has_speedup else None,
+        "Speed-up low, ×": row.speedup.low if row.has_speedup else None,
+        "Speed-up high, ×": row.speedup.high if row.has_speedup else None,
         "Starts": row.latency_ms.starts,
         "Top-1, %": accuracy and 100 * accuracy.top1,
         "Top-1 low, %": accuracy and 100 * accuracy.low,

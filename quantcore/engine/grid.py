@@ -7,7 +7,7 @@ from dataclasses import replace
 from quantcore.backends import BACKENDS, float_backends, runtime
 from quantcore.errors import RequestError
 from quantcore.images import is_labelled
-from quantcore.models import Subject, find
+from quantcore.models import ModelInfo, Subject, find
 from quantcore.schema import (
     FLOAT_WORKFLOW,
     CompareRequest,
@@ -37,19 +37,20 @@ def plan(
     """Return the request for every workflow on every backend, unless some are named.
 
     torch's float32 is always there, as what all answers are compared with, and the float32 of each
-    backend that has one of its own, as what its speed is compared with.
+    backend that has one of its own, as what its speed is compared with. Where torch cannot read the
+    model, the first of these is what answers are compared with.
 
     Raises:
         RequestError: an unknown model, workflow, backend or setting, or a value that does not fit.
     """
-    find(model)
+    info = find(model)
     workflows = [canonical(WORKFLOWS, name, "workflow") for name in workflows]
     settings = {
         canonical(WORKFLOWS, name, "workflow"): values for name, values in (settings or {}).items()
     }
     chosen = {name: _chosen(name, settings.get(name, {})) for name in (*workflows, *settings)}
     names = [runtime(name).name for name in backends]
-    variants = float_cells(names)
+    variants = float_cells(names, info)
     for name, backend in itertools.product(workflows, names):
         if name != FLOAT_WORKFLOW:
             variants.append(Variant(name, backend, chosen[name]))
@@ -58,9 +59,9 @@ def plan(
     )
 
 
-def float_cells(backends: Sequence[str]) -> list[Variant]:
-    """Return the float32 variants that variants on these backends are held against."""
-    return [Variant(FLOAT_WORKFLOW, each) for each in float_backends(backends)]
+def float_cells(backends: Sequence[str], model: ModelInfo | None = None) -> list[Variant]:
+    """Return the float32 variants that a model's variants on these backends are held against."""
+    return [Variant(FLOAT_WORKFLOW, each) for each in float_backends(backends, model)]
 
 
 def _chosen(name: str, settings: Mapping[str, Setting]) -> Options:

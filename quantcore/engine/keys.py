@@ -7,20 +7,21 @@ change a figure measured of it. Neither holds anything else, so equal work is do
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from quantcore.backends import runtime
+from quantcore.backends import float_backends, runtime
 from quantcore.images import images_digest
 from quantcore.models import ModelInfo, find, weights_digest
 from quantcore.schema import (
     FLOAT_WORKFLOW,
     CompareRequest,
     Environment,
+    ModelSpec,
     Variant,
     current_environment,
     digest,
 )
 from quantcore.workflows import Workflow, settings_of, workflow
 
-# torch's float32, whose answers all others are compared with.
+# torch's float32: the reference of every model that torch can run.
 FLOAT32 = Variant(FLOAT_WORKFLOW, None)
 # Raised when the code that converts or measures changes what it gives for the same request.
 CONVERSION_VERSION = 8
@@ -140,6 +141,12 @@ def result_key(request: CompareRequest, variant: Variant, environment: Environme
     )
 
 
+def reference(model: ModelSpec) -> Variant | None:
+    """Return the float32 whose answers a model's variants are compared with; None without one."""
+    floats = float_backends((), find(model))
+    return Variant(FLOAT_WORKFLOW, floats[0]) if floats else None
+
+
 def own_float(variant: Variant) -> Variant:
     """Return the float32 variant that runs on the same runtime as a variant."""
     return Variant(FLOAT_WORKFLOW, runtime(variant.backend).float_backend)
@@ -150,13 +157,17 @@ def float_variants(
 ) -> tuple[Variant, ...]:
     """Return the float32 variants that a variant is timed against on a machine: its own first.
 
-    They are its backend's, torch's, and what else of the kind the request asks for.
+    They are its backend's, the reference, and what else of the kind the request asks for; none of
+    a model that came in 8 bits.
     """
+    main = reference(request.model)
+    if main is None:
+        return ()
     own = own_float(variant)
     requested = [each for each in request.variants if each.is_float]
     return tuple(
         each
-        for each in dict.fromkeys((own, FLOAT32, *requested))
+        for each in dict.fromkeys((own, main, *requested))
         if runtime(each.backend).available(environment).ok
     )
 

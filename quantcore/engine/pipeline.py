@@ -21,7 +21,6 @@ from quantcore.cache import Store, locks
 from quantcore.engine import keys, metrics, stages
 from quantcore.engine.context import CellContext, raise_if_cancelled
 from quantcore.engine.convert import Conversion
-from quantcore.engine.keys import FLOAT32
 from quantcore.engine.latency import TimedFile, Timing, time_in_turns
 from quantcore.engine.predict import load_logits
 from quantcore.engine.stages import Evaluation
@@ -175,8 +174,14 @@ def _measured(context: CellContext, variant: Variant) -> VariantResult:
     context.report("preparing float32", 0.0)
     floats = _float_conversions(context, variant, 0.0, 0.1)
     conversion = floats.get(variant) or stages.convert(context, variant, 0.1, 0.55)
-    evaluations = _evaluations(context, {**_reference_floats(variant, floats), variant: conversion})
-    statistics = stages.float_statistics(context, 0.75) if variant == FLOAT32 else None
+    evaluations = _evaluations(
+        context, {**_reference_floats(context.request, variant, floats), variant: conversion}
+    )
+    statistics = (
+        stages.float_statistics(context, 0.75)
+        if variant == keys.reference(context.request.model)
+        else None
+    )
     timing = _time(context, variant, conversion, floats)
     result = _result(context, variant, conversion, evaluations, timing, floats)
     result = replace(result, statistics=statistics)
@@ -199,7 +204,7 @@ def _float_conversions(
             conversions[each] = stages.convert(context, each, start, end)
         except UnsupportedError:
             # Another runtime's float32 is only one more thing to compare with.
-            if each.backend in (None, runtime(variant.backend).float_backend):
+            if each in _needed_floats(context.request, variant):
                 raise
     return conversions
 
@@ -217,12 +222,16 @@ def _evaluations(
     }
 
 
-def _reference_floats(
-    variant: Variant, floats: Mapping[Variant, Conversion]
-) -> dict[Variant, Conversion]:
+def _needed_floats(request: CompareRequest, variant: Variant) -> tuple[Variant, ...]:
     """Return the floats that a variant's answers and 8-bit share are held against."""
-    own = keys.own_float(variant)
-    return {each: floats[each] for each in dict.fromkeys((FLOAT32, own))}
+    main = keys.reference(request.model)
+    return () if main is None else tuple(dict.fromkeys((main, keys.own_float(variant))))
+
+
+def _reference_floats(
+    request: CompareRequest, variant: Variant, floats: Mapping[Variant, Conversion]
+) -> dict[Variant, Conversion]:
+    return {each: floats[each] for each in _needed_floats(request, variant)}
 
 
 def _time(
@@ -303,39 +312,44 @@ def _result(
         steadying=timing.steadying,
         tuning=conversion.tuning,
         cold_start=timing.cold_start,
-        **_fidelity(context, evaluation, evaluations[FLOAT32]),
+        **_fidelity(context, evaluation, evaluations),
     )
     return timed_together([row])[0]
 
 
 def _fidelity(
-    context: CellContext, evaluation: Evaluation, reference: Evaluation
+    context: CellContext, evaluation: Evaluation, evaluations: Mapping[Variant, Evaluation]
 ) -> dict[str, Any]:
     """Return the fields of a result that say how well the file answers, from the stored logits."""
-    if evaluation.predictions is None or reference.predictions is None:
+    main = keys.reference(context.request.model)
+    reference = None if main is None else evaluations[main].predictions
+    if evaluation.predictions is None or (main is not None and reference is None):
         return {"accuracy": None, "agreement": None, "sqnr_db": None, "fidelity_images": 0}
-    with context.store.using(evaluation.predictions, reference.predictions) as paths:
-        logits, float_logits = (load_logits(path) for path in paths)
+    with context.store.using(evaluation.predictions, *filter(None, [reference])) as paths:
+        logits, *float_logits = (load_logits(path) for path in paths)
     labels = load_labels(context.request.images, find(context.request.model))
     accuracy = None
     if labels is not None:
         accuracy = metrics.accuracy(logits.argmax(axis=1), labels[: len(logits)])
     return {
         "accuracy": accuracy,
-        "agreement": agreement(float_logits, logits),
-        "sqnr_db": sqnr_db(float_logits, logits),
+        "agreement": agreement(float_logits[0], logits) if float_logits else None,
+        "sqnr_db": sqnr_db(float_logits[0], logits) if float_logits else None,
         "fidelity_images": len(logits),
         "named": metrics.named(logits),
     }
 
 
 def _int8_share(variant: Variant, evaluations: Mapping[Variant, Evaluation]) -> float:
-    """Return the share of its own float32's multiply-adds that a file no longer runs in float."""
-    own = keys.own_float(variant)
-    whole = evaluations[own].float_multiply_adds
-    if variant == own or not whole:
+    """Return the share of multiply-adds that a file no longer runs in float.
+
+    They are those of its own float32; of a model that came in 8 bits, the file's own.
+    """
+    own, evaluation = evaluations.get(keys.own_float(variant)), evaluations[variant]
+    whole = own.float_multiply_adds if own else evaluation.multiply_adds
+    if evaluation == own or not whole:
         return 0.0
-    return max(0.0, round(1.0 - evaluations[variant].float_multiply_adds / whole, 4))
+    return max(0.0, round(1.0 - evaluation.float_multiply_adds / whole, 4))
 
 
 def _notes(request: CompareRequest, variant: Variant) -> tuple[str, ...]:
@@ -343,6 +357,8 @@ def _notes(request: CompareRequest, variant: Variant) -> tuple[str, ...]:
     notes = []
     if request.model.is_random:
         notes.append("Random weights: size and latency are real; accuracy is not offered.")
+    elif info.in_8_bits:
+        notes.append("It came in 8 bits: there is no float32 to compare it with.")
     elif load_labels(request.images, info) is None:
         notes.append("These pictures carry no labels: agreement with float32 stands for accuracy.")
     if info.float_attention and _leaves_attention_float(variant):

@@ -27,10 +27,14 @@ FORMAT = "logits"
 
 @dataclass(frozen=True)
 class Probe:
-    """The result on a few pictures: a digest of the logits, and the float multiply-adds."""
+    """The result on a few pictures: a digest of the logits, and the float multiply-adds.
+
+    Of a file that came in 8 bits also all multiply-adds: there is no float32 to take them from.
+    """
 
     digest: str
     float_multiply_adds: int
+    multiply_adds: int | None = None
 
 
 def run_probe_child(
@@ -53,13 +57,14 @@ def run_probe_child(
     size = image_size(request, info)
     chosen = runtime(backend)
     with TemporaryDirectory(dir=folder) as scratch:
-        multiply_adds = chosen.float_multiply_adds(path, size, Path(scratch))
+        in_float = chosen.float_multiply_adds(path, size, Path(scratch))
+        in_all = chosen.multiply_adds(path, size, Path(scratch)) if info.in_8_bits else None
     if request.model.is_random:
-        return Probe("", multiply_adds)
+        return Probe("", in_float)
     predict = chosen.load(path, physical_cores())
     evaluation = load_images(request.images, info).evaluation
     head = np.concatenate(list(_logits(predict, evaluation, PROBE_IMAGES)))
-    connection.send(Probe(hashlib.sha256(head.tobytes()).hexdigest(), multiply_adds))
+    connection.send(Probe(hashlib.sha256(head.tobytes()).hexdigest(), in_float, in_all))
     connection.recv()
     return store_logits(
         Outbox(folder), evaluation_logits(predict, request, progress_sender(connection))

@@ -31,10 +31,14 @@ from quantcore.schema import (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a file answers: logits by digest (None for random weights), and its float compute."""
+    """How a file answers: logits by digest (None for random weights), and its float compute.
+
+    Of a file that came in 8 bits also all its compute.
+    """
 
     predictions: str | None
     float_multiply_adds: int
+    multiply_adds: int | None = None
 
 
 def convert(context: CellContext, variant: Variant, start: float, end: float) -> Conversion:
@@ -146,7 +150,7 @@ def evaluate(
             _require_logits(context, taken)
             predictions = taken
             context.store.put("predictions", shared, predictions, [predictions])
-    evaluation = Evaluation(predictions, probe.float_multiply_adds)
+    evaluation = Evaluation(predictions, probe.float_multiply_adds, probe.multiply_adds)
     artifacts = [predictions] if predictions else []
     context.store.put("evaluation", key, _EVALUATION.dump_json(evaluation).decode(), artifacts)
     return evaluation

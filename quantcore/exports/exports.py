@@ -135,13 +135,23 @@ def supports(spec: ExportSpec) -> Support:
     info, environment = find(request.model), current_environment()
     subject = Subject(request.model, info, is_labelled(request.images, info), environment)
     chosen = _exporter(spec)
+    own = _own_file(subject, spec, chosen)
+    if own is not None:
+        return own
     if subject.model.is_program and chosen.needs_source:
-        return Support(
-            False,
-            f"It came as a program, without the source that {chosen.title} is written from.",
-            f"Choose {_without_source()}, or upload the weights alone.",
-        )
-    return _own_file(spec, chosen) or chosen.supports(planned_of(subject, spec.variant))
+        return _needs_source(subject, spec, chosen)
+    return chosen.supports(planned_of(subject, spec.variant))
+
+
+def _needs_source(subject: Subject, spec: ExportSpec, chosen: Format) -> Support:
+    came, instead = "a program", _without_source()
+    if subject.model.is_graph:
+        came, instead = "ONNX", runtime(spec.variant.backend).format.title
+    return Support(
+        False,
+        f"It came as {came}, without the source that {chosen.title} is written from.",
+        f"Choose {instead}, or upload the weights alone.",
+    )
 
 
 def first_format(row: VariantResult, images: ImageSpec) -> str:
@@ -166,7 +176,7 @@ def _without_source() -> str:
     return " or ".join(kind.title for kind in FORMATS.values() if not kind.needs_source)
 
 
-def _own_file(spec: ExportSpec, chosen: Format) -> Support | None:
+def _own_file(subject: Subject, spec: ExportSpec, chosen: Format) -> Support | None:
     """Return the support of a variant that is no torch module; None where it is one.
 
     Its file is written already, and other formats have nothing to be written from.
@@ -175,10 +185,12 @@ def _own_file(spec: ExportSpec, chosen: Format) -> Support | None:
     if backend.toolchain.makes_modules or chosen.converts:
         return None
     if chosen.name != backend.format.name:
+        is_graph = subject.model.is_graph
+        instead = "upload the weights alone" if is_graph else "a variant of another backend"
         return Support(
             False,
             f"{backend.title} runs {backend.format.title} files, and this variant is one.",
-            f"Choose {backend.format.title}, or a variant of another backend.",
+            f"Choose {backend.format.title}, or {instead}.",
         )
     if chosen != type(chosen)():
         return Support(

@@ -204,6 +204,12 @@ class Onnx:
 
         return float_multiply_adds(path, image_size, scratch)
 
+    def multiply_adds(self, path: Path, image_size: int, scratch: Path) -> int:
+        """Return the multiply-adds of one picture, in float or in 8 bits, as a graph is written."""
+        from quantcore.formats.onnx_multiply_adds import multiply_adds
+
+        return multiply_adds(path, image_size, scratch)
+
     def module(self, path: Path, kernels: Kernels) -> None:
         """Return none: a graph is no torch module."""
 
@@ -232,7 +238,8 @@ class Onnx:
             onnx.checker.check_model(path, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             return (Check(name, False, f"It found fault: {_first_sentence(error)}"),)
-        return (Check(name, True, f"It finds no fault, all shapes known; opset {self.opset}."),)
+        opset = opset_of(onnx.load(path))
+        return (Check(name, True, f"It finds no fault, all shapes known; opset {opset}."),)
 
     def python(self, kernels: Kernels) -> PythonCode:
         """Return the lines for ONNX Runtime, which multiplies exactly where sums may overflow."""
@@ -347,13 +354,20 @@ def save(model: "ModelProto", provenance: Mapping[str, object], path: Path) -> N
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
+def opset_of(model: "ModelProto") -> int:
+    """Return the version of ONNX's own operators in a graph."""
+    return next(int(each.version) for each in model.opset_import if each.domain in ("", "ai.onnx"))
+
+
 def runs_on(model: "ModelProto", kernels: Kernels) -> str:
     """Return which runtimes run a graph, in words."""
-    opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    opset = opset_of(model)
+    # Of an uploaded graph, which may be of any opset.
+    first = FIRST_RUNTIME.get(opset) or version("onnxruntime")
     name, value = PRECISE
     overflows = f"; on PCs without VNNI with {name}={value}" if kernels.saturates else ""
     return (
-        f"ONNX Runtime {FIRST_RUNTIME[opset]} or newer, and others that read opset {opset} "
+        f"ONNX Runtime {first} or newer, and others that read opset {opset} "
         f"(IR version {model.ir_version}){overflows}"
     )
 

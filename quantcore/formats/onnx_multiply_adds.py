@@ -5,7 +5,7 @@ not be, a float operator is left, so what is counted is what runs.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,17 @@ FLOAT_OPERATORS: dict[str, Count] = {
     "GRU": _recurrent,
     "RNN": _recurrent,
 }
+# The same on whole numbers, in files that hold such operators as they are.
+INTEGER_OPERATORS: dict[str, Count] = {
+    "ConvInteger": _convolution,
+    "QLinearConv": lambda out, reads: math.prod(out) * math.prod(reads[3][1:]),
+    "MatMulInteger": _product,
+    "MatMulIntegerToFloat": _product,
+    "DynamicQuantizeMatMul": _product,
+    "QLinearMatMul": _product,
+    "QGemm": _product,
+    "DynamicQuantizeLSTM": _recurrent,
+}
 
 
 def float_multiply_adds(path: Path, image_size: int, scratch: Path) -> int:
@@ -58,14 +69,27 @@ def float_multiply_adds(path: Path, image_size: int, scratch: Path) -> int:
     path_optimized = scratch / "optimized.onnx"
     # One level more only moves channels about, and pads weights to whole blocks.
     _session(path, levels.ORT_ENABLE_EXTENDED, path_optimized)
-    model = onnx.load(path_optimized)
-    nodes = [node for node in model.graph.node if node.op_type in FLOAT_OPERATORS]
-    shapes = _shapes(model, nodes, image_size, path_optimized)
+    total = _counted(onnx.load(path_optimized), FLOAT_OPERATORS, image_size, path_optimized)
     path_optimized.unlink()
+    return total
+
+
+def multiply_adds(path: Path, image_size: int, scratch: Path) -> int:
+    """Return the multiply-adds for one picture, in float or in 8 bits, as the graph is written."""
+    again = scratch / "again.onnx"
+    total = _counted(onnx.load(path), FLOAT_OPERATORS | INTEGER_OPERATORS, image_size, again)
+    again.unlink(missing_ok=True)
+    return total
+
+
+def _counted(
+    model: onnx.ModelProto, counts: Mapping[str, Count], image_size: int, scratch: Path
+) -> int:
+    """Return the multiply-adds of the operators that are counted; `scratch` is overwritten."""
+    nodes = [node for node in model.graph.node if node.op_type in counts]
+    shapes = _shapes(model, nodes, image_size, scratch)
     return sum(
-        FLOAT_OPERATORS[node.op_type](
-            shapes[node.output[0]], [shapes.get(name, ()) for name in node.input]
-        )
+        counts[node.op_type](shapes[node.output[0]], [shapes.get(name, ()) for name in node.input])
         for node in nodes
     )
 

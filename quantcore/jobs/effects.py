@@ -44,7 +44,7 @@ def fail_waiting(
     )
     for cell in waiting:
         request, variant = variants[cell["cell_index"]]
-        if only is None or (request == only[0] and _is_measured_against(only[1], variant)):
+        if only is None or (request == only[0] and _is_measured_against(request, only[1], variant)):
             row = _failure_alike(cell["key"], request, variant, reason)
             fail_cell(db, number, cell["cell_index"], row)
 
@@ -60,10 +60,14 @@ def _failure_alike(key: str, request: CompareRequest, variant: Variant, reason: 
     )
 
 
-def _is_measured_against(reference: Variant, variant: Variant) -> bool:
-    """Return whether a variant needs a float32: torch's for its answers, or its backend's own."""
+def _is_measured_against(request: CompareRequest, reference: Variant, variant: Variant) -> bool:
+    """Return whether a variant needs a float32: the first for its answers, or its backend's own.
+
+    The first is torch's, unless torch cannot read the model.
+    """
     backend = entry(variant.backend)
-    references = {FLOAT32}
+    floats = [each for each in request.variants if each.is_float]
+    references = {FLOAT32} if FLOAT32 in floats else set(floats[:1])
     # A queue may hold variants of a backend that today's version has no more.
     if backend is not None:
         references.add(Variant(FLOAT_WORKFLOW, backend.float_backend))

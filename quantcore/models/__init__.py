@@ -25,6 +25,7 @@ __all__ = [
     "empty",
     "fashion_mnist",
     "find",
+    "graph_file",
     "offered",
     "ready_quantized",
     "torchvision",
@@ -57,6 +58,13 @@ def build(spec: ModelSpec) -> "nn.Module":
     if spec.is_random:
         return torchvision.build_random(info)
     return bundled.build(info) if spec.source == "bundled" else torchvision.build(info)
+
+
+def graph_file(spec: ModelSpec) -> Path:
+    """Return the file of a model that came as an ONNX graph, in the form that all graphs have."""
+    from quantcore.models import uploads
+
+    return uploads.graph_file(spec.name)
 
 
 def build_quantizable(spec: ModelSpec) -> "nn.Module":

@@ -48,6 +48,8 @@ class ModelInfo:
             handles it, `jit` where there is a TorchScript graph and no source, None where nothing
             does; `static_refusal` then says why.
         is_program: its weights are somebody's program, which only runs in a sandboxed process pool.
+        is_graph: that program is an ONNX graph, which torch cannot read.
+        in_8_bits: it was quantized before it came, and has no float32.
         dynamic_layers: how many layers of each type dynamic quantization would convert.
         float_attention: it holds attention that stays float under dynamic quantization.
         pretrained_weights: engine -> file of the ready-quantized weights for it.
@@ -76,6 +78,8 @@ class ModelInfo:
     pretrained_weights: dict[str, str]
     channels: Literal["RGB", "BGR", "grey"] = "RGB"
     is_program: bool = False
+    is_graph: bool = False
+    in_8_bits: bool = False
 
     @property
     def pretrained_engines(self) -> tuple[str, ...]:
@@ -171,6 +175,8 @@ def _uploaded(spec: ModelSpec) -> ModelInfo:
         pretrained_weights={},
         channels=model.channels,
         is_program=model.is_program,
+        is_graph=model.form == "onnx",
+        in_8_bits=model.in_8_bits,
     )
 
 

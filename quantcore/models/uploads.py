@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantcore import uploads
-from quantcore.errors import RequestError
+from quantcore.errors import RequestError, UnsupportedError
 from quantcore.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -17,15 +17,26 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights.safetensors"
 PROGRAM = "model.pt"
+GRAPH = "model.onnx"
 POSITIONS = "encoder.pos_embedding"
 PATCHES = "conv_proj.weight"
 # Counters and tables that a module computes by itself where a file lacks them.
 RECOMPUTED = ("num_batches_tracked", "relative_position_index", "relative_coords_table")
 
 
-def path(name: str, *, is_program: bool) -> Path:
-    """Return the file that a model is built from."""
-    return uploads.folder(name) / (PROGRAM if is_program else WEIGHTS)
+# The file that a model of each form is built from.
+FILES: dict[uploads.Form, str] = {
+    "state_dict": WEIGHTS,
+    "torchscript": PROGRAM,
+    "exported_program": PROGRAM,
+    "onnx": GRAPH,
+}
+NO_TORCH = "It came as an ONNX graph, and torch cannot read ONNX."
+
+
+def graph_file(name: str) -> Path:
+    """Return the ONNX file of a model that came as one."""
+    return uploads.folder(name) / GRAPH
 
 
 def is_here(spec: ModelSpec) -> bool:
@@ -34,7 +45,7 @@ def is_here(spec: ModelSpec) -> bool:
         model = uploads.find(spec.name).model
     except RequestError:
         return False
-    return model is not None and path(spec.name, is_program=model.is_program).is_file()
+    return model is not None and (uploads.folder(spec.name) / FILES[model.form]).is_file()
 
 
 def digest(spec: ModelSpec) -> str:
@@ -54,13 +65,16 @@ def build(info: "ModelInfo") -> "nn.Module":
 
     Raises:
         RequestError: the upload is gone.
+        UnsupportedError: it is a graph, which is no module.
     """
     import torch
 
-    file = path(info.name, is_program=info.is_program)
+    folder = uploads.folder(info.name)
+    if info.is_graph:
+        raise UnsupportedError(NO_TORCH, "Choose a backend that runs ONNX files.")
     if info.is_program:
-        return frozen(torch.jit.load(file, map_location="cpu"))
-    return assembled(info.architecture, info.classes, file)
+        return frozen(torch.jit.load(folder / PROGRAM, map_location="cpu"))
+    return assembled(info.architecture, info.classes, folder / WEIGHTS)
 
 
 def twin(info: "ModelInfo") -> "nn.Module":

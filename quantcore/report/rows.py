@@ -90,7 +90,7 @@ def _measured(
         settings=_settings(row.settings),
         size=wording.figure(row.artifact.size_bytes / 1e6, "MB"),
         latency=wording.figure(row.latency_ms.p50, "ms"),
-        speedup="1.0×" if row.is_float else _ratio(row.speedup),
+        speedup=_speedup(row),
         over_best=NONE if best is None else _ratio(over_best(row, best)),
         top1=_top1(row),
         against_float=_against(row, reference),
@@ -106,6 +106,12 @@ def _measured(
 
 def _start(cold_start: ColdStart | None) -> str:
     return NONE if cold_start is None else wording.figure(cold_start.total_ms, "ms")
+
+
+def _speedup(row: VariantResult) -> str:
+    if row.is_float:
+        return "1.0×"
+    return _ratio(row.speedup) if row.has_speedup else NONE
 
 
 def _not_measured(failure: Failure, label: str) -> Row:

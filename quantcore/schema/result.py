@@ -249,6 +249,14 @@ class VariantResult:
         return self.workflow == FLOAT_WORKFLOW
 
     @property
+    def has_speedup(self) -> bool:
+        """Return whether a float32 took turns with it: a model that came in 8 bits has none.
+
+        Rows of files before schema 3 bring a speed-up and no turns.
+        """
+        return bool(self.floats) or not self.turns
+
+    @property
     def float_name(self) -> str:
         """Return the name of a float32 row among the references in `speedups`."""
         return self.backend or TORCH_FLOAT

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from quantcore.errors import RequestError
-from quantcore.untrusted import programs
+from quantcore.untrusted import onnx_structure, programs
 from quantcore.untrusted.archive import open_archive
 from quantcore.untrusted.safetensors import read_safetensors
 from quantcore.untrusted.sniff import Kind, Sniffed, sniff
@@ -11,14 +11,13 @@ from quantcore.untrusted.tensors import Contents
 from quantcore.untrusted.torch_files import check_torchscript, read_legacy, read_torch_zip, root_of
 
 WEIGHTS: tuple[Kind, ...] = ("torch_zip", "torch_legacy", "safetensors")
-TAKEN = "Upload PyTorch weights (.pt, .pth, .safetensors), TorchScript or a .pt2 of torch.export."
+TAKEN = (
+    "Upload PyTorch weights (.pt, .pth, .safetensors), TorchScript, a .pt2 of torch.export, or "
+    "ONNX."
+)
 LEGACY_PROGRAM = "serialized_exported_program.json"
 CODE_BYTES = 64 * 2**20
 REFUSALS: dict[Kind, tuple[str, str]] = {
-    "onnx": (
-        "ONNX files are not taken yet.",
-        "Upload the PyTorch weights or TorchScript it was exported from.",
-    ),
     "pickle": (
         "This is a Python pickle that torch.save did not write. A pickle is a program, and is not "
         "opened.",
@@ -29,7 +28,7 @@ REFUSALS: dict[Kind, tuple[str, str]] = {
         f"Unpack it; or, if it is a PyTorch file, load it and save it again. {TAKEN}",
     ),
     "keras": (
-        "This is a Keras model or another HDF5 file, and only PyTorch models are taken.",
+        "This is a Keras model or another HDF5 file, and only PyTorch and ONNX models are taken.",
         TAKEN,
     ),
     "tflite": (
@@ -41,7 +40,7 @@ REFUSALS: dict[Kind, tuple[str, str]] = {
         f"Upload the PyTorch model it came from. {TAKEN}",
     ),
     "gguf": ("This is a GGUF file, which holds a language model.", TAKEN),
-    "numpy": ("This is a file of NumPy, and only PyTorch models are taken.", TAKEN),
+    "numpy": ("This is a file of NumPy, and only PyTorch and ONNX models are taken.", TAKEN),
     "html": (
         "This is a web page, not a model: the download gave its page instead of the file.",
         "Download it again with the page's download button (on GitHub: Raw), and look at its size.",
@@ -84,7 +83,7 @@ def accepted_kind(path: Path) -> Sniffed:
 
 
 def check_program(path: Path, kind: Kind) -> None:
-    """Check the structure of TorchScript or of an exported program.
+    """Check the structure of TorchScript, of an exported program or of an ONNX file.
 
     Raises:
         RequestError: it is damaged, or holds something that is never opened.
@@ -93,6 +92,8 @@ def check_program(path: Path, kind: Kind) -> None:
         check_torchscript(path)
     elif kind == "exported_program":
         check_exported(path)
+    elif kind == "onnx":
+        onnx_structure.read(path)
 
 
 def read_weights(path: Path, kind: Kind) -> Contents:

@@ -2,8 +2,8 @@
 
 Weights are read without torch and written anew: `weights.safetensors`, float32, under the names
 that torchvision gives them today. Nothing else of the untrusted file is kept. Of
-TorchScript and exported programs, which are programs, a TorchScript file `model.pt` is kept; it is
-never to be loaded outside of such a child.
+TorchScript and exported programs, which are programs, a TorchScript file `model.pt` is kept, of
+ONNX its graph, `model.onnx`; these are never to be loaded outside of such a child.
 """
 
 import json
@@ -43,12 +43,15 @@ def preload(kind: Kind) -> None:
         from quantcore.untrusted import run
 
         run.preload(kind)
+    if kind == "onnx":
+        import onnxruntime  # noqa: F401
+        from onnx import inliner, version_converter  # noqa: F401
 
 
 def examine(path: Path, folder: Path) -> Examined:
     """Return the facts of a model's file, and write its weights or program into the folder.
 
-    To be run in a child process: a TorchScript file or a .pt2 is loaded, and run on zeros.
+    To be run in a child process: a TorchScript file, .pt2 or ONNX is loaded, and run on zeros.
 
     Raises:
         RequestError: the file is refused; the sentences say why, and what to upload instead.
@@ -62,9 +65,13 @@ def examine(path: Path, folder: Path) -> Examined:
         check_program(path, sniffed.kind)
         _check_checksums(path)
         return run.examine(path, sniffed.kind, folder)
+    if sniffed.kind == "onnx":
+        from quantcore.untrusted import onnx_run
+
+        return onnx_run.examine(path, folder)
     raise RequestError(
         f"This is {sniffed.title}, not a model.",
-        "Upload PyTorch weights, a TorchScript file or a .pt2 of torch.export.",
+        "Upload PyTorch weights, a TorchScript file, a .pt2 of torch.export, or ONNX.",
     )
 
 

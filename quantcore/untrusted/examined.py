@@ -5,6 +5,7 @@ from typing import Literal
 
 WEIGHTS_FILE = "weights.safetensors"
 PROGRAM_FILE = "model.pt"
+GRAPH_FILE = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,12 @@ class Examined:
         labels: class names, if the file carries as many as there are outputs.
         dynamic_layers: how many layers of each type dynamic quantization would find.
         notes: sentences about what was left out or assumed.
+        in_8_bits: it was quantized before it came.
+        mean: of the three channels, where the file says so.
+        std: of the three channels, where the file says so.
     """
 
-    kind: Literal["state_dict", "torchscript", "exported_program"]
+    kind: Literal["state_dict", "torchscript", "exported_program", "onnx"]
     file: str
     candidates: tuple[Offered, ...]
     parameters: int
@@ -53,3 +57,6 @@ class Examined:
     labels: tuple[str, ...] = ()
     dynamic_layers: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    in_8_bits: bool = False
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()

@@ -21,6 +21,8 @@ LARGEST_PX = 1_024
 MIN_CLASSES, MAX_CLASSES = 2, 25_000
 MAX_PX = 10_000
 MAX_NUMBERS = 10**12
+# Of the means and standard deviations of pixels from 0 to 1.
+MAX_RANGE = 1_000.0
 MAX_NOTES = 100
 LONGEST_TEXT = 5_000
 # How torchvision prepares pictures for most of its models; assumed for programs.
@@ -39,9 +41,7 @@ def keep_model(
         ChildDiedError: what the child wrote is not what it said.
     """
     file = folder / examined.file
-    if examined.file not in (model_uploads.WEIGHTS, model_uploads.PROGRAM) or not outbox.is_plain(
-        file
-    ):
+    if examined.file != model_uploads.FILES[examined.kind] or not outbox.is_plain(file):
         raise not_an_answer()
     if examined.outputs > MAX_CLASSES:
         raise RequestError(
@@ -68,6 +68,7 @@ def _is_within_measure(examined: Examined) -> bool:
     """
     texts = (*examined.labels, *examined.notes, *examined.dynamic_layers)
     figures = examined.parameters, *examined.dynamic_layers.values()
+    ranges = (examined.mean, -MAX_RANGE), (examined.std, 0.0)
     return (
         examined.outputs >= MIN_CLASSES
         and 1 <= examined.image_size <= MAX_PX
@@ -76,7 +77,13 @@ def _is_within_measure(examined: Examined) -> bool:
         and len(examined.notes) <= MAX_NOTES
         and len(examined.dynamic_layers) <= MAX_NOTES
         and all(len(each) <= LONGEST_TEXT for each in texts)
+        and all(_are_channels(each, above) for each, above in ranges)
     )
+
+
+def _are_channels(numbers: tuple[float, ...], above: float) -> bool:
+    """Return whether numbers are one for each channel and within measure, or none."""
+    return len(numbers) in (0, CHANNELS) and all(above < each < MAX_RANGE for each in numbers)
 
 
 def _of_weights(examined: Examined, file: Path) -> UploadedModel:
@@ -108,12 +115,13 @@ def _of_program(examined: Examined, file: Path) -> UploadedModel:
         raise RequestError(
             f"This model takes pictures of {examined.channels} channel, and here pictures have "
             f"{CHANNELS}.",
-            "Wrap it in a module that takes three channels and hands on their mean; then trace it.",
+            "Wrap it in a module that takes three channels and hands on their mean, and save that.",
         )
     if not examined.any_batch:
         raise RequestError(
             "This model takes one picture at a time, and here it is asked several at once.",
-            "Trace it with two pictures as the example, or export it with a dynamic batch.",
+            "Trace it with two pictures as the example, or export it with a dynamic batch "
+            '(torch.onnx.export: dynamic_axes={"images": {0: "pictures"}}).',
         )
     if examined.image_size > LARGEST_PX:
         raise RequestError(
@@ -123,18 +131,19 @@ def _of_program(examined: Examined, file: Path) -> UploadedModel:
         )
     size = examined.image_size
     return UploadedModel(
-        form="exported_program" if examined.kind == "exported_program" else "torchscript",
+        form=examined.kind,
         architecture=None,
         classes=examined.outputs,
         labels=_labels(examined),
         image_size=size,
         resize_size=round(size * USUAL_RESIZE),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        mean=examined.mean or IMAGENET_MEAN,
+        std=examined.std or IMAGENET_STD,
         parameters=examined.parameters,
         weights=file_digest(file),
         dynamic_layers=tuple(sorted(examined.dynamic_layers.items())),
         notes=examined.notes,
+        in_8_bits=examined.in_8_bits,
     )
 
 

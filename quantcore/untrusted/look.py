@@ -11,7 +11,7 @@ from quantcore.untrusted.examine import examine
 from quantcore.untrusted.examined import Examined
 from quantcore.untrusted.pictures import CheckedPictures, check_pictures
 
-PROGRAMS = ("torchscript", "exported_program")
+PROGRAMS = ("torchscript", "exported_program", "onnx")
 PICTURES = ("pictures", "zip")
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 PREFIX = "upload/"
-Form = Literal["state_dict", "torchscript", "exported_program"]
+Form = Literal["state_dict", "torchscript", "exported_program", "onnx"]
 Channels = Literal["RGB", "BGR", "grey"]
 
 
@@ -17,7 +17,7 @@ class UploadedModel:
 
     Attributes:
         form: a `state_dict` is numbers alone, which a torchvision architecture is built around.
-            The other two are programs, and only ever run in the sandboxed worker.
+            The others are programs, and only ever run in the sandboxed worker.
         architecture: as the catalogue lists it, `torchvision/resnet18`; None for a program.
         classes: width of the logits.
         labels: class names, as many as `classes`.
@@ -28,8 +28,10 @@ class UploadedModel:
         channels: the order in which it takes them, or the same grey in all three.
         parameters: numbers in its weights.
         dynamic_layers: how many layers of each type dynamic quantization would convert, by type.
-        weights: SHA-256 of the file that is built from: `weights.safetensors` or `model.pt`.
+        weights: SHA-256 of the file that is built from: `weights.safetensors`, `model.pt` or
+            `model.onnx`.
         notes: what its owner should know, in sentences: what was missing, left over, or changed.
+        in_8_bits: it was quantized before it came, so it is measured as it is.
     """
 
     form: Form
@@ -47,6 +49,7 @@ class UploadedModel:
     dynamic_layers: tuple[tuple[str, int], ...] = ()
     float_attention: bool = False
     notes: tuple[str, ...] = ()
+    in_8_bits: bool = False
 
     @property
     def is_program(self) -> bool:

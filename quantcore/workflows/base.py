@@ -13,6 +13,13 @@ from quantcore.images import ConversionInput
 from quantcore.models import Subject
 from quantcore.schema import FLOAT_WORKFLOW, YES, Environment, Report, Support
 
+IN_8_BITS = Support(
+    False,
+    "The model came in 8 bits already, and is not converted again.",
+    "Its ready-quantized row shows it as it is; for others, upload the float model it was made "
+    "from.",
+)
+
 
 class Workflow(Protocol):
     """How numbers become 8-bit.
@@ -28,6 +35,7 @@ class Workflow(Protocol):
         uses: the image splits that a conversion reads, which therefore are part of its key.
         weight: how long it takes, next to other workflows.
         absence: why a backend without a step for it has none.
+        takes_8_bits: it starts from what is quantized already, and not from the float model.
     """
 
     name: ClassVar[str]
@@ -38,6 +46,7 @@ class Workflow(Protocol):
     uses: ClassVar[tuple[str, ...]] = ()
     weight: ClassVar[float] = 1.0
     absence: ClassVar[str] = "{backend} has no such way to quantize."
+    takes_8_bits: ClassVar[bool] = False
 
     def resolved(self, backend: Backend) -> Self:
         """Return the workflow with what it leaves to a backend filled in."""
@@ -53,6 +62,11 @@ class Workflow(Protocol):
 
     def supports(self, subject: Subject, backend: Backend) -> Support:
         """Return whether this model can go this way on this backend here, or why not."""
+        if subject.model.in_8_bits and not self.takes_8_bits:
+            return IN_8_BITS
+        readable = _readable(subject, backend)
+        if not readable.ok:
+            return readable
         step = self.step(backend)
         if step is None:
             ways = [name for name in backend.toolchain.steps if name != FLOAT_WORKFLOW]
@@ -99,3 +113,16 @@ class Workflow(Protocol):
         step = self.step(backend)
         assert step is not None, f"{self.name} was not asked whether {backend.name} supports it"
         return step
+
+
+def _readable(subject: Subject, backend: Backend) -> Support:
+    """Return whether a backend's toolchain can read the model as it came."""
+    if not subject.model.is_graph or backend.toolchain.reads_graphs:
+        return YES
+    return Support(
+        False,
+        f"{subject.model.title} came as ONNX, and torch, which {backend.title} takes its models "
+        "from, cannot read ONNX.",
+        "Choose ONNX Runtime, or upload the PyTorch weights or TorchScript that it was exported "
+        "from.",
+    )

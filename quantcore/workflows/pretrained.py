@@ -19,6 +19,7 @@ class Pretrained(Workflow):
         "Download or ship a checkpoint that was quantized before. No work here."
     )
     color: ClassVar[str] = "#009e73"
+    takes_8_bits: ClassVar[bool] = True
     absence: ClassVar[str] = "Nobody publishes ready-quantized models for {backend}."
 
     def refusal(self, subject: Subject) -> Support:

@@ -22,6 +22,7 @@ from tests.support.looks import (
     expect_no_overflow,
     named_in_address,
 )
+from tests.untrusted import onnx_files
 
 pytestmark = pytest.mark.browser
 
@@ -112,6 +113,38 @@ def test_an_upload_is_private_until_it_is_deleted_without_a_trace(
     queue.close()
     page.goto(shared)
     expect(page.get_by_text("no longer on this server")).to_be_visible()
+
+
+@pytest.mark.parametrize("is_quantized", [False, True], ids=["float", "quantized"])
+def test_an_onnx_model_is_described_compared_and_there_after_a_reload(
+    page: Page, live: LiveServer, is_quantized: bool
+) -> None:
+    graph = onnx_files.quantized() if is_quantized else onnx_files.fixed_batch()
+    model = upload_file(page, live.url, 0, "pets.onnx", graph.SerializeToString())
+    expect(page.get_by_text("An ONNX model, which only ever runs locked in.")).to_be_visible()
+    said = "It is quantized already" if is_quantized else "It was exported for 1 picture a call"
+    expect(page.get_by_text(said)).to_be_visible()
+    labels = page.get_by_role("textbox", name="Labels")
+    labels.fill("\n".join(CLASSES))
+    labels.press("Control+Enter")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("img", name=re.compile("numbers run from"))).to_be_visible()
+    expect_open_to_everybody(page)
+
+    images = upload_file(page, live.url, 1, "pets.zip", pictures())
+    expect(page.get_by_text("36 pictures of 3 classes")).to_be_visible()
+    narrow = f"model=upload/{model}&images=upload/{images}&backends=x86,onnxruntime"
+    page.goto(f"{live.url}/?{narrow}")
+    page.get_by_role("button", name="Measure here").click()
+    for _ in ("as it is measured", "after a reload"):
+        verdict = page.get_by_role("region", name="Verdict")
+        expect(verdict).to_be_visible()
+        expect_gone(page, page.get_by_role("button", name="Cancel"))
+        expect(verdict).to_contain_text("No verdict" if is_quantized else "float32")
+        rows = page.locator(".qw-table tbody tr")
+        expect(rows).to_have_count(1 if is_quantized else 3)
+        expect(page.get_by_text("torch, which x86 takes its models from").first).to_be_attached()
+        page.reload()
 
 
 def look_as_somebody_else(page: Page, server: str, shared: str, model: str) -> None:

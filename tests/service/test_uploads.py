@@ -15,10 +15,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from quantcore import report
 from quantcore.cache import Store
+from quantcore.decide import decide, references
 from quantcore.engine import CellContext, plan
 from quantcore.errors import RequestError
 from quantcore.exports import exports
+from quantcore.formats import FORMATS
 from quantcore.jobs import worker
 from quantcore.models.torchvision_import import torchvision
 from quantcore.playground import Answer, PlaygroundSpec
@@ -34,6 +37,7 @@ from quantcore.schema import (
 from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.support.processes import soon
+from tests.untrusted import onnx_files
 
 CLASSES = ("blue", "green", "red")
 PICTURES_EACH = 12
@@ -86,23 +90,29 @@ class Desk:
     service: Service
     settings: Settings
 
-    def add_upload(self, name: str, content: bytes) -> str:
-        """Return the token of what was looked at and taken."""
+    def add_upload(self, name: str, content: bytes, size: int = 64) -> str:
+        """Return the token of what was looked at and taken, a model for pictures of `size` px."""
         upload = self.service.uploads.receive(name, [content], "me")
         self.service.inspections.start(upload)
         view = self.service.inspections.wait(upload.token, WAIT_S)
         assert view.state == "done", view.problem
         found = view.upload
         if found.model is not None:
-            model = replace(found.model, labels=CLASSES, image_size=64, resize_size=64)
+            model = replace(found.model, labels=CLASSES, image_size=size, resize_size=size)
             self.service.uploads.describe(found.token, model=model)
         return found.token
 
-    def compared(self, model: str, images: str, workflows: tuple[str, ...]) -> Comparison:
+    def compared(
+        self,
+        model: str,
+        images: str,
+        workflows: tuple[str, ...],
+        backends: tuple[str, ...] = ("x86",),
+    ) -> Comparison:
         request = plan(
             ModelSpec(f"upload/{model}"),
             workflows,
-            ["x86"],
+            backends,
             FEW,
             ImageSpec(f"upload/{images}", evaluation_images=12),
             VERY_QUICK,
@@ -156,6 +166,72 @@ def test_a_program_is_compared_and_leaves_nothing(
         assert store.maintenance.entries() == []
     with pytest.raises(RequestError, match="no longer here"):
         desk.compared(token, images, ("static",))
+
+
+def test_a_graph_is_compared_without_torch_and_leaves_nothing(desk: Desk, images: str) -> None:
+    token = desk.add_upload("ours.onnx", onnx_files.fixed_batch().SerializeToString(), size=32)
+    found = desk.compared(token, images, ("static", "qat"), ("x86", "onnxruntime"))
+    assert [(row.workflow, row.backend) for row in found.results] == [
+        ("float32", "onnxruntime"),
+        ("static", "onnxruntime"),
+    ]
+    reference, static = found.results
+    assert reference.agreement == 1.0
+    assert static.speedups.keys() == {"onnxruntime"}
+    assert static.int8_share == 1.0
+    assert static.sqnr_db is not None
+    assert static.sqnr_db > 15.0
+    refused = {(row.workflow, row.backend): row.reason for row in found.failures}
+    assert all("torch" in refused[name, "x86"] for name in ("static", "qat"))
+    assert "without its source" in refused["qat", "onnxruntime"]
+    assert references(found.results) == {row.key: reference for row in found.results}
+    assert decide(found).headline
+    assert "float32" in report.to_html(found)
+    desk.service.delete_upload(token)
+    assert not artifacts(desk.settings)
+    assert desk.service.summaries() == []
+
+
+def test_a_graph_in_8_bits_is_measured_as_it_is(desk: Desk, images: str) -> None:
+    token = desk.add_upload("ours.onnx", onnx_files.quantized().SerializeToString(), size=32)
+    found = desk.compared(
+        token, images, ("static", "dynamic", "pretrained"), ("x86", "onnxruntime")
+    )
+    (row,) = found.results
+    assert (row.workflow, row.backend) == ("pretrained", "onnxruntime")
+    assert row.accuracy is not None
+    assert row.latency_ms.p50 > 0
+    assert (row.agreement, row.sqnr_db, row.speedups) == (None, None, {})
+    assert not row.has_speedup
+    assert 0.9 < row.int8_share < 1.0, "the convolution is in 8 bits, the last layer is not"
+    assert len(found.failures) == 5
+    reasons = {(each.workflow, each.backend): each.reason for each in found.failures}
+    assert "came in 8 bits already" in reasons["static", "onnxruntime"]
+    assert "No verdict" in decide(found).headline
+    for written in (report.to_html(found), report.to_markdown(found)):
+        assert "1.0×" not in written
+    desk.service.delete_upload(token)
+    assert not artifacts(desk.settings)
+
+
+def test_a_graph_for_one_size_says_so_of_another(desk: Desk, images: str) -> None:
+    token = desk.add_upload("ours.onnx", onnx_files.fixed_batch().SerializeToString(), size=64)
+    found = desk.compared(token, images, ("static",), ("onnxruntime",))
+    assert not found.results
+    assert {row.reason for row in found.failures} == {
+        "This ONNX model takes pictures of 32 px, and no others."
+    }
+    desk.service.delete_upload(token)
+
+
+def test_a_graph_is_exported_as_it_was_measured(desk: Desk) -> None:
+    token = desk.add_upload("ours.onnx", onnx_files.fixed_batch().SerializeToString(), size=32)
+    model, variant = ModelSpec(f"upload/{token}"), Variant("float32", "onnxruntime")
+    for name, chosen in FORMATS.items():
+        support = exports.supports(exports.planned(model, variant, name, {}))
+        assert support.ok == (name == "onnx")
+        assert support.ok or (chosen.title in support.reason or "ONNX" in support.reason)
+    desk.service.delete_upload(token)
 
 
 def test_weights_are_trained_further_on_uploaded_pictures(desk: Desk, images: str) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.untrusted import files
+from tests.untrusted import files, onnx_files
 
 COUNT = 500
 MARK = "obeyed"
@@ -579,3 +579,20 @@ def repacked(chance: random.Random) -> tuple[str, bytes]:
     value = {"a": files.promise("0", 64, (64,), (1,))}
     members = {"model/data.pkl": files.pickled(value), "model/data/0": weights}
     return "a.pt", files.plain_zip(members, zipfile.ZIP_DEFLATED)
+
+
+@family("ONNX|float|numbers|answers|operator|undefined|pictures")
+def odd_onnx(chance: random.Random) -> tuple[str, bytes]:
+    """A graph that is refused for what it holds, or one that was cut off or overwritten."""
+    kind = chance.choice([*onnx_files.REFUSED, "cut off", "overwritten", "not a graph"])
+    if kind in onnx_files.REFUSED:
+        return "a.onnx", onnx_files.REFUSED[kind][0]().SerializeToString()
+    content = bytearray(onnx_files.model().SerializeToString())
+    if kind == "cut off":
+        return "a.onnx", bytes(content[: chance.randrange(8, len(content) - 1)])
+    if kind == "overwritten":
+        # A message in it claims to be longer than the file.
+        start = content.index(b"Conv") - 1
+        content[start : start + 5] = b"\xff\xff\xff\xff\x7f"
+        return "a.onnx", bytes(content)
+    return "a.onnx", b"\x08\x08\x12" + bytes(chance.randrange(256) for _ in range(200))

@@ -15,7 +15,7 @@ from quantcore.models.architectures import AUXILIARY, drop_auxiliary, options
 from quantcore.untrusted import inspect
 from quantcore.untrusted.examine import examine, preload
 from quantcore.untrusted.examined import Examined
-from tests.untrusted import files
+from tests.untrusted import files, onnx_files
 
 PROJECT = Path(__file__).parents[2]
 BUILT = ("resnet18", "mnasnet0_5", "googlenet", "densenet121", "mobilenet_v3_small")
@@ -206,24 +206,14 @@ def test_weights_are_examined_without_torch(tmp_path: Path) -> None:
         (files.safetensors, "safetensors"),
         (files.torchscript, "torchscript"),
         (files.pt2, "exported_program"),
+        (lambda: onnx_files.model().SerializeToString(), "onnx"),
         (lambda: files.plain_zip({"cats/a.JPG": b"x", "dogs/b.png": b"y"}), "pictures"),
     ],
 )
 def test_a_file_is_known_by_its_content(content, kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
+    path = tmp_path / "model.keras"
     path.write_bytes(content())
     assert inspect(path).kind == kind
-
-
-def test_onnx_is_refused_with_what_to_upload(tmp_path: Path) -> None:
-    import onnx
-
-    path = tmp_path / "a.bin"
-    empty = onnx.helper.make_graph([], "empty", [], [])
-    path.write_bytes(onnx.helper.make_model(empty, producer_name="x").SerializeToString())
-    with pytest.raises(RequestError, match="ONNX files are not taken yet") as caught:
-        inspect(path)
-    assert "it was exported from" in caught.value.remedy
 
 
 def test_a_pickled_module_is_refused_with_two_lines_of_code(tmp_path: Path) -> None:

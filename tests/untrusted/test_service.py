@@ -19,7 +19,7 @@ from quantcore.untrusted import Inspections, InspectionView
 from quantcore.untrusted.examined import Examined
 from quantcore.untrusted.kept import keep_model
 from quantcore.uploads import Uploads
-from tests.untrusted import malformed, malformed_pictures
+from tests.untrusted import malformed, malformed_pictures, onnx_files
 
 WAIT_S = 120
 CLASSES = 3
@@ -198,6 +198,10 @@ PROGRAM = Examined(
         ({"labels": ("x" * 10**6, "b", "c")}, "no answer"),
         ({"dynamic_layers": {"Linear": -1}}, "no answer"),
         ({"file": "../record.json"}, "no answer"),
+        ({"file": "model.onnx"}, "no answer"),
+        ({"mean": (0.5, 0.5)}, "no answer"),
+        ({"mean": (0.5, 0.5, 1e300)}, "no answer"),
+        ({"std": (0.5, 0.5, 0.0)}, "no answer"),
     ],
 )
 def test_what_a_child_claims_beyond_measure_is_refused(
@@ -229,10 +233,13 @@ def test_without_a_lock_programs_are_refused_and_numbers_are_not(
         program, weights = tmp_path / "ours.pt", tmp_path / "ours.pth"
         torch.jit.trace(network, torch.zeros(2, 3, 64, 64)).save(program)
         torch.save(network.state_dict(), weights)
-        refused = looked_at(inspections, uploads, program).problem
-        assert isinstance(refused, QuantcoreError)
-        assert refused.reason.startswith("This kernel has no Landlock.")
-        assert "state dict" in refused.remedy
+        graph = tmp_path / "ours.onnx"
+        graph.write_bytes(onnx_files.model().SerializeToString())
+        for locked in (program, graph):
+            refused = looked_at(inspections, uploads, locked).problem
+            assert isinstance(refused, QuantcoreError)
+            assert refused.reason.startswith("This kernel has no Landlock.")
+            assert "state dict" in refused.remedy
         assert looked_at(inspections, uploads, weights).state == "done"
     finally:
         inspections.close()

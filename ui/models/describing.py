@@ -31,6 +31,7 @@ FORMS = {
     "state_dict": "A state dict: numbers alone, no program.",
     "torchscript": "A TorchScript program, which only ever runs locked in.",
     "exported_program": "An exported program, which only ever runs locked in.",
+    "onnx": "An ONNX model, which only ever runs locked in.",
 }
 PREVIEW_SENTENCE = (
     "On one scale for all models: what ImageNet's mean and std make black is black here. Where a "

@@ -79,7 +79,8 @@ def what(upload: Upload) -> str:
         return "not inspected yet"
     classes = wording.count(upload.model.classes, "class", "classes")
     if upload.model.architecture is None:
-        return f"a program with {classes}"
+        kind = "an ONNX model" if upload.model.form == "onnx" else "a program"
+        return f"{kind} with {classes}"
     return f"{titles.model(ModelSpec(upload.model.architecture))} with {classes}"
 
 

@@ -22,7 +22,8 @@ PIECE_BYTES = 2**20
 UPLOAD_COUNT = "upload_count"
 MODEL_SENTENCE = (
     "Its state dict (`.pt`, `.pth`, `.bin` or `.safetensors`) for an architecture of torchvision, "
-    "or a TorchScript or exported program (`.pt`, `.pt2`). The content decides, not the ending."
+    "a TorchScript or exported program (`.pt`, `.pt2`), or an ONNX model (`.onnx`), float or "
+    "quantized already. The content decides, not the ending."
 )
 IMAGES_SENTENCE = (
     "A zip with a folder for each class, or with `labels.csv`, for accuracy; or of loose pictures, "

@@ -69,9 +69,10 @@ class Sweep:
             RequestError: an unknown name, a value out of range, or more variants than are allowed.
         """
         self._check()
-        variants = tuple(dict.fromkeys(self._variants()))
         return tuple(
-            CompareRequest(ModelSpec(model), variants, images, measure)
+            CompareRequest(
+                ModelSpec(model), tuple(dict.fromkeys(self._variants(model))), images, measure
+            )
             for model in _once(self.models)
             for images, measure in self._conditions(model, time_budget_s)
         )
@@ -94,7 +95,8 @@ class Sweep:
     def _check_size(self) -> None:
         """Refuse too many before they are written out."""
         groups = sum(math.prod(map(len, self._axes(name))) for name in _once(self.models))
-        floats = len(float_cells(self.backends))
+        infos = [find(ModelSpec(name)) for name in self.models]
+        floats = max(len(float_cells(self.backends, info)) for info in infos)
         variants = floats + sum(self._count(name) for name in self._quantizing())
         if groups * variants > MAX_VARIANTS:
             raise RequestError(
@@ -110,8 +112,8 @@ class Sweep:
         values = self.settings.get(name, {}).values()
         return len(set(self.backends)) * math.prod(len(_once(each)) for each in values)
 
-    def _variants(self) -> Iterator[Variant]:
-        yield from float_cells(_once(self.backends))
+    def _variants(self, model: str) -> Iterator[Variant]:
+        yield from float_cells(_once(self.backends), find(ModelSpec(model)))
         for name, backend in itertools.product(self._quantizing(), _once(self.backends)):
             values = self.settings.get(name, {})
             for combination in itertools.product(*values.values()):

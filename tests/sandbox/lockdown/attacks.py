@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.sandbox.lockdown import payloads
+from tests.untrusted import onnx_files
 
 World = dict[str, Any]
+# Of a Loop: some seconds.
+ROUNDS = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -258,6 +261,69 @@ def load_hub(path: str, world: World) -> Any:
     return torch.hub.load(path, "model", source="local")
 
 
+# ONNX, whose weights may lie in other files, and whose operators in libraries.
+
+
+def make_onnx_outside(world: World) -> str:
+    path = scratch_file(world, "upload.onnx")
+    path.write_bytes(onnx_files.outside(world["secret"].lstrip("/")).SerializeToString())
+    return str(path)
+
+
+def read_onnx_outside(path: str, world: World) -> Any:
+    """Read the weights as somebody who looks for them from the root on."""
+    import onnx
+    from onnx.external_data_helper import load_external_data_for_model
+
+    model = onnx.load(path, load_external_data=False)
+    for weight in model.graph.initializer:
+        del weight.external_data[2:]
+    load_external_data_for_model(model, "/")
+    return model.graph.initializer[1].raw_data.decode("latin-1")
+
+
+def make_onnx_library(world: World) -> str:
+    path = scratch_file(world, "upload.onnx")
+    model = onnx_files.foreign_operator()
+    model.metadata_props.add(key="custom_ops_library", value=world["library"])
+    path.write_bytes(model.SerializeToString())
+    return str(path)
+
+
+def load_onnx_library(path: str, world: World) -> Any:
+    """Load the library that brings the operators, as the file says."""
+    import onnx
+    import onnxruntime
+
+    library = onnx.load(path).metadata_props[0].value
+    onnxruntime.SessionOptions().register_custom_ops_library(library)
+
+
+def make_hungry_onnx(world: World) -> str:
+    path = scratch_file(world, "upload.onnx")
+    model = onnx_files.hungry(world["too_many_bytes"] // 4)
+    path.write_bytes(model.SerializeToString())
+    return str(path)
+
+
+def make_endless_onnx(world: World) -> str:
+    path = scratch_file(world, "upload.onnx")
+    path.write_bytes(onnx_files.endless(ROUNDS).SerializeToString())
+    return str(path)
+
+
+def run_onnx(path: str, world: World) -> Any:
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    # Constants are folded as the file is loaded, which would fill memory there.
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    answer = session.run(None, {"x": np.zeros((1, 3, 8, 8), np.float32)})[0]
+    return "through" if answer.shape == (1, 3) else None
+
+
 # Archives that want to be unpacked somewhere else.
 
 
@@ -401,6 +467,10 @@ BY_FORMAT = [
     Attack("exported program, weights", exported("weights"), load_exported),
     Attack("exported program, constants", exported("constants"), load_exported),
     Attack("exported program, compiled", make_compiled, load_compiled),
+    Attack("ONNX with weights elsewhere", make_onnx_outside, read_onnx_outside),
+    Attack("ONNX with a library of operators", make_onnx_library, load_onnx_library),
+    Attack("ONNX fills memory", make_hungry_onnx, run_onnx),
+    Attack("ONNX never ends", make_endless_onnx, run_onnx),
     Attack("hub folder", make_hub, load_hub),
     Attack("zip with a path out", make_zip, unpack_zip),
     Attack("zip with a link", make_linking_zip, unpack_zip),

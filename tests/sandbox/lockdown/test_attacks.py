@@ -24,8 +24,17 @@ TOKEN = f"secret-{secrets.token_hex(8)}"
 # Torch itself has taken half of it by the time a file is opened.
 MEMORY_BYTES = 600_000_000
 VARIABLE = "QUANTCORE_TEST_SECRET"
-ENDLESS = ("pickle: loop", "pickle: loop_ignoring_signals", "script never ends")
-NEED_COMPILER = ("pickle: load_library", "exported program, compiled")
+ENDLESS = (
+    "pickle: loop",
+    "pickle: loop_ignoring_signals",
+    "script never ends",
+    "ONNX never ends",
+)
+NEED_COMPILER = (
+    "pickle: load_library",
+    "exported program, compiled",
+    "ONNX with a library of operators",
+)
 # Whether a file is looked at before it is opened: first without, and with it where there is one.
 PRECHECKS = [None, *(["quantcore.untrusted:inspect"] if find_spec("quantcore.untrusted") else [])]
 
