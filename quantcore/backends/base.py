@@ -203,6 +203,8 @@ class Backend(Protocol):
 
     def multiply_adds(self, path: Path, image_size: int, scratch: Path) -> int:
         """Return the multiply-adds of a file that came in 8 bits, in float or not."""
+    def delegated(self, path: Path) -> float:
+        """Return the share of a file's multiply-adds that run in kernels made for speed."""
 
     def overflows(self, environment: Environment) -> bool:
         """Return whether its 8-bit sums can overflow on that machine."""
@@ -227,6 +229,10 @@ class RunsFormat:
     def overflows(self, environment: Environment) -> bool:
         """Return whether its 8-bit sums can overflow on that machine: not unless it says so."""
         return False
+
+    def delegated(self, path: Path) -> float:
+        """Return 1: its kernels are all made for speed unless it says otherwise."""
+        return 1.0
 
     def load(self: _HasFormat, path: Path, threads: int) -> Predictor:
         """Return a file of it as a function from `[N, 3, H, W]` pictures to logits."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from quantcore import wording
 from quantcore.backends import agreement, runtime, sqnr_db
 from quantcore.cache import Store, locks
 from quantcore.engine import keys, metrics, stages
@@ -56,6 +57,8 @@ PRELOADED_MODULES = (
     "quantcore.engine.statistics",
     "quantcore.engine.preload",
 )
+# Below this share of multiply-adds in kernels made for speed, a row says so.
+MIN_DELEGATED = 0.9
 # Of the machine, not of a data folder: two servers with folders of their own share the processor.
 MACHINE_LOCK = Path(tempfile.gettempdir()) / f"quantcore-measures-{os.getuid()}.lock"
 
@@ -302,7 +305,7 @@ def _result(
         memory_baseline_bytes=timing.memory_baseline_bytes,
         machine_busy=False,
         conversion_s=round(conversion.conversion_s, 3),
-        notes=_notes(request, variant),
+        notes=(*_notes(request, variant), *_slow_kernels(variant, evaluation)),
         predictions=evaluation.predictions,
         turns=timing.turns,
         floats={
@@ -364,6 +367,16 @@ def _notes(request: CompareRequest, variant: Variant) -> tuple[str, ...]:
     if info.float_attention and _leaves_attention_float(variant):
         notes.append("Its attention stays float; only the linear layers around it run in 8 bits.")
     return tuple(notes)
+
+
+def _slow_kernels(variant: Variant, evaluation: Evaluation) -> tuple[str, ...]:
+    if evaluation.delegated >= MIN_DELEGATED:
+        return ()
+    return (
+        f"Only {wording.percent(evaluation.delegated, 0)} of its multiply-adds run in fast kernels "
+        f"of {runtime(variant.backend).title}; the rest runs in plain loops, so it is slow on "
+        "phones.",
+    )
 
 
 def _leaves_attention_float(variant: Variant) -> bool:

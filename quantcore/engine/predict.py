@@ -27,14 +27,20 @@ FORMAT = "logits"
 
 @dataclass(frozen=True)
 class Probe:
-    """The result on a few pictures: a digest of the logits, and the float multiply-adds.
+    """The result on a few pictures, and what computes it.
 
-    Of a file that came in 8 bits also all multiply-adds: there is no float32 to take them from.
+    Attributes:
+        digest: of the logits.
+        float_multiply_adds: those that run in float for one picture.
+        multiply_adds: all of them, of a file that came in 8 bits: there is no float32 to take them
+            from.
+        delegated: the share of all multiply-adds that run in kernels made for speed.
     """
 
     digest: str
     float_multiply_adds: int
     multiply_adds: int | None = None
+    delegated: float = 1.0
 
 
 def run_probe_child(
@@ -59,12 +65,14 @@ def run_probe_child(
     with TemporaryDirectory(dir=folder) as scratch:
         in_float = chosen.float_multiply_adds(path, size, Path(scratch))
         in_all = chosen.multiply_adds(path, size, Path(scratch)) if info.in_8_bits else None
+    delegated = chosen.delegated(path)
     if request.model.is_random:
-        return Probe("", in_float)
+        return Probe("", in_float, in_all, delegated)
     predict = chosen.load(path, physical_cores())
     evaluation = load_images(request.images, info).evaluation
     head = np.concatenate(list(_logits(predict, evaluation, PROBE_IMAGES)))
-    connection.send(Probe(hashlib.sha256(head.tobytes()).hexdigest(), in_float, in_all))
+    digest = hashlib.sha256(head.tobytes()).hexdigest()
+    connection.send(Probe(digest, in_float, in_all, delegated))
     connection.recv()
     return store_logits(
         Outbox(folder), evaluation_logits(predict, request, progress_sender(connection))

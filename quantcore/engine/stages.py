@@ -31,14 +31,16 @@ from quantcore.schema import (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a file answers: logits by digest (None for random weights), and its float compute.
+    """How a file answers: logits by digest (None for random weights), and what computes them.
 
-    Of a file that came in 8 bits also all its compute.
+    Of its multiply-adds `float_multiply_adds` run in float, and the share `delegated` of all in
+    kernels made for speed. `multiply_adds` are all, of a file that came in 8 bits.
     """
 
     predictions: str | None
     float_multiply_adds: int
     multiply_adds: int | None = None
+    delegated: float = 1.0
 
 
 def convert(context: CellContext, variant: Variant, start: float, end: float) -> Conversion:
@@ -150,7 +152,9 @@ def evaluate(
             _require_logits(context, taken)
             predictions = taken
             context.store.put("predictions", shared, predictions, [predictions])
-    evaluation = Evaluation(predictions, probe.float_multiply_adds, probe.multiply_adds)
+    evaluation = Evaluation(
+        predictions, probe.float_multiply_adds, probe.multiply_adds, probe.delegated
+    )
     artifacts = [predictions] if predictions else []
     context.store.put("evaluation", key, _EVALUATION.dump_json(evaluation).decode(), artifacts)
     return evaluation

@@ -14,8 +14,6 @@ Logits = NDArray[np.float32]
 
 # Where another runtime rounds elsewhere, so many of the pictures must still get the same class.
 MIN_AGREEMENT = 0.995
-# Points of top-1 that a file may lie below or above the model it was lowered from.
-MAX_POINTS = 1.0
 # For random weights, whose classes mean nothing: noise in the logits.
 EXACT_TOLERANCE = 1e-3
 MIN_SQNR_DB = 20.0
@@ -37,7 +35,6 @@ class Evidence:
         embedded: the provenance read from it.
         logits: its answers `[N, classes]`.
         variant_logits: those of the variant's own file.
-        reference_logits: those of what it was made from, where that is not the variant.
         labels: the right classes `[N]`; None where nobody knows them.
         state_dict_bytes: of the variant.
     """
@@ -50,7 +47,6 @@ class Evidence:
     embedded: Mapping[str, object]
     logits: Logits
     variant_logits: Logits
-    reference_logits: Logits | None
     labels: NDArray[np.int64] | None
     state_dict_bytes: int
 
@@ -109,8 +105,6 @@ def _provenance(evidence: Evidence) -> Check:
 def _answers(evidence: Evidence) -> Check:
     if evidence.is_random:
         return _noise(evidence)
-    if evidence.reference_logits is not None:
-        return _near_its_reference(evidence, evidence.reference_logits)
     return _same_classes(evidence)
 
 
@@ -129,27 +123,10 @@ def _same_classes(evidence: Evidence) -> Check:
     return Check("answers as its variant", agreed >= least, finding)
 
 
-def _near_its_reference(evidence: Evidence, reference: Logits) -> Check:
-    name = "answers as the model it was lowered from"
-    agreed = agreement(reference, evidence.logits)
-    same = f"{wording.percent(agreed, 2)} of {len(reference):,} pictures get the same class"
-    if evidence.labels is None:
-        return Check(name, agreed >= MIN_AGREEMENT, f"{same}.")
-    labels = evidence.labels[: len(reference)]
-    points = round(100 * (_top1(evidence.logits, labels) - _top1(reference, labels)), 6)
-    finding = f"Its top-1 is within {wording.points(abs(points))} of it; {same}."
-    return Check(name, abs(points) <= MAX_POINTS, finding)
-
-
-def _top1(logits: Logits, labels: NDArray[np.int64]) -> float:
-    return float((logits.argmax(axis=1) == labels).mean())
-
-
 def _noise(evidence: Evidence) -> Check:
     """Return whether logits of random weights, whose classes mean nothing, are near enough."""
     name = "answers as its variant"
-    reference = evidence.reference_logits
-    reference = evidence.variant_logits if reference is None else reference
+    reference = evidence.variant_logits
     if evidence.is_exact:
         allowed = EXACT_TOLERANCE * float(np.abs(reference).max())
         differs = wording.digits(evidence.largest_difference)

@@ -182,7 +182,7 @@ def _own_file(subject: Subject, spec: ExportSpec, chosen: Format) -> Support | N
     Its file is written already, and other formats have nothing to be written from.
     """
     backend = runtime(spec.variant.backend)
-    if backend.toolchain.makes_modules or chosen.converts:
+    if backend.toolchain.makes_modules:
         return None
     if chosen.name != backend.format.name:
         is_graph = subject.model.is_graph
@@ -342,8 +342,6 @@ def _export_key(spec: ExportSpec, request: CompareRequest) -> str:
             "format": spec.format,
             "options": dataclasses.asdict(written_format),  # type: ignore[call-overload]
             "versions": written_format.versions(),
-            # What such a format answers is stored beside the file, to hold it against.
-            "pictures": _pictures(request) if written_format.converts else None,
         }
     )
 
@@ -395,23 +393,19 @@ def _exported(job: CellContext, spec: ExportSpec, conversion: Conversion) -> Exp
             spec,
             conversion,
             files,
-            files=_digests,
+            files=lambda export: [export.exported.artifact.sha256],
             share=(0.3, 0.6),
             reads=tuple(filter(None, files)),
         )
-    job.store.put("export", key, _EXPORT.dump_json(export).decode(), _digests(export))
+    job.store.put(
+        "export", key, _EXPORT.dump_json(export).decode(), [export.exported.artifact.sha256]
+    )
     return export
-
-
-def _digests(export: Export) -> list[str]:
-    """Return the digests of the file and of its own reference answers, if it has any."""
-    return [export.exported.artifact.sha256, *([export.reference] if export.reference else [])]
 
 
 def _is_whole(store: Store, export: Export) -> bool:
     try:
-        for sha256 in _digests(export):
-            store.checked_path(sha256)
+        store.checked_path(export.exported.artifact.sha256)
     except DamagedArtifactError:
         return False
     return True

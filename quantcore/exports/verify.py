@@ -113,7 +113,7 @@ class _Verification:
             return load_logits(path)
 
     def _evidence(self, answers: Answers, variant_logits: checks.Logits) -> Evidence:
-        request, reference = self.spec.request, self.export.reference
+        request = self.spec.request
         chosen = file_format(self.spec.format, dict(self.spec.options))
         return Evidence(
             spec=self.spec,
@@ -124,7 +124,6 @@ class _Verification:
             embedded=answers.provenance,
             logits=self._logits(answers.predictions),
             variant_logits=variant_logits,
-            reference_logits=self._logits(reference) if reference else None,
             labels=load_labels(request.images, find(request.model)),
             state_dict_bytes=self.conversion.state_dict_bytes,
         )

@@ -10,10 +10,8 @@ from quantcore.backends import example, runtime
 from quantcore.engine import (
     Conversion,
     conversion_input,
-    evaluation_logits,
     module_again,
     provenance,
-    store_logits,
 )
 from quantcore.formats import Source, Written, file_format
 from quantcore.sandbox import Outbox, progress_sender
@@ -29,12 +27,10 @@ class Export:
     Attributes:
         exported: the file and what was done on the way to it.
         provenance: what it must carry.
-        reference: digest of the logits it is held against, where those are not its variant's.
     """
 
     exported: Exported
     provenance: dict[str, object]
-    reference: str | None = None
 
 
 def run_export_child(
@@ -65,13 +61,9 @@ def run_export_child(
         artifact = outbox.add(
             lambda path: written.append(chosen.write(source, path, tell)), spec.format
         )
-    reference = None
-    if written[0].reference is not None:
-        logits = evaluation_logits(written[0].reference, spec.request, tell)
-        reference = store_logits(outbox, logits)
     exported = _exported(artifact, chosen.suffix, written[0])
     # As it comes back from a file: lists, no tuples.
-    return Export(exported, json.loads(json.dumps(source.provenance)), reference)
+    return Export(exported, json.loads(json.dumps(source.provenance)))
 
 
 def _source(

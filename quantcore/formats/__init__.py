@@ -1,5 +1,6 @@
 """What a file is. `FORMATS` is the list of formats; `file_format` builds one from its options."""
 
+from quantcore.formats import executorch_program
 from quantcore.formats.base import (
     METADATA,
     Format,
@@ -22,6 +23,7 @@ __all__ = [
     "DEFAULT_FORMAT",
     "FORMATS",
     "METADATA",
+    "ExecuTorch",
     "Format",
     "Kernels",
     "LayerKind",
@@ -33,6 +35,7 @@ __all__ = [
     "Source",
     "TorchScript",
     "Written",
+    "executorch_program",
     "file_format",
     "onnx",
     "onnx_graph",

@@ -104,11 +104,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Written:
-    """What is known of a file from having written it; the fields are those of `schema.Exported`.
-
-    `reference` answers `[N, 3, H, W]` as the file should, where that is not as its variant does: a
-    format that converts the float model itself has numbers of its own.
-    """
+    """What is known of a file from having written it; the fields are those of `schema.Exported`."""
 
     passes: tuple[Pass, ...]
     operators: tuple[str, ...]
@@ -116,7 +112,6 @@ class Written:
     runs_on: str
     int8_operators: int
     total_operators: int
-    reference: Predictor | None = None
 
 
 class Format(Protocol):
@@ -132,8 +127,6 @@ class Format(Protocol):
         package: the distribution that is its runtime in Python.
         modules: what its runtime imports beside torch, which is not counted as the file's memory.
         is_exact: the file answers exactly as its variant; else its kernels round elsewhere.
-        converts: the workflows that it does itself, from the float model, so that an 8-bit file has
-            numbers of its own; none where it takes over what the variant's backend converted.
         phone_engine: torch's quantized engine whose kernels the runtime has on phones, if it has
             only those.
         needs_source: it is written from the model's Python, which programs come without.
@@ -151,7 +144,6 @@ class Format(Protocol):
     package: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
     is_exact: ClassVar[bool]
-    converts: ClassVar[tuple[str, ...]]
     phone_engine: ClassVar[str | None]
     needs_source: ClassVar[bool]
     max_overhead: ClassVar[float | None]

@@ -1,45 +1,34 @@
 """ExecuTorch: PyTorch's newer runtime for phones, here with XNNPACK's kernels.
 
-It cannot take over a converted module: it quantizes an exported graph of the float model itself
-(PT2E), so an 8-bit file has numbers of its own, and is held against the PT2E model it came from.
+Its files are made by a toolchain of their own (`backends/executorch.py`), from the float model: no
+converted torch module can be carried over.
 """
 
-import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from quantcore import models
-from quantcore.errors import RequestError, UnsupportedError
+from quantcore import wording
 from quantcore.formats.base import Kernels, Planned, Predictor, Source, Written
+from quantcore.formats.executorch_program import PACKAGES, Program, Work
 from quantcore.formats.programs import TEMPLATES, PythonCode, release
 from quantcore.schema import YES, Check, Exported, Pass, Report, Support
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-PACKAGES = ("executorch", "torchao")
-# torch's engine whose numbers XNNPACK's come nearest: both are made for ARM phones.
-NEAREST = "qnnpack"
-RECURRENT = ("LSTM", "GRU")
-# A method of the file that answers with its provenance.
-PROVENANCE = "provenance"
-DELEGATE = "executorch_call_delegate"
-BATCH = 32
+# The workflows of its own toolchain.
+WORKFLOWS = ("float32", "static", "dynamic", "qat")
+# Of the multiply-adds, the share that XNNPACK runs in a file that is as fast as it should be.
+MIN_DELEGATED = 0.9
 
 
 @dataclass(frozen=True)
 class ExecuTorch:
-    """A program for ExecuTorch's runtime.
-
-    Attributes:
-        calibration_images: pictures the activation ranges are read from; float32 needs none.
-        per_channel: one weight scale per output channel; else one per layer.
-    """
-
-    calibration_images: int = 256
-    per_channel: bool = True
+    """A program for ExecuTorch's runtime."""
 
     name: ClassVar[str] = "executorch"
     aliases: ClassVar[tuple[str, ...]] = ("pte",)
@@ -48,138 +37,58 @@ class ExecuTorch:
     suffix: ClassVar[str] = ".pte"
     runtime: ClassVar[str] = "ExecuTorch"
     package: ClassVar[str] = PACKAGES[0]
-    modules: ClassVar[tuple[str, ...]] = ("executorch.extension.pybindings.portable_lib",)
+    modules: ClassVar[tuple[str, ...]] = ("executorch.extension.pybindings._portable_lib",)
     is_exact: ClassVar[bool] = False
-    converts: ClassVar[tuple[str, ...]] = ("float32", "static")
     phone_engine: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = True
     max_overhead: ClassVar[float | None] = None
     templates: ClassVar[Path] = TEMPLATES / "executorch"
 
-    def __post_init__(self) -> None:
-        if self.calibration_images < 1:
-            raise RequestError(
-                "Calibration needs pictures: without them no activation range is known.",
-                "Ask for at least 1 calibration image; 256 is a good start.",
-            )
-
     def supports(self, planned: Planned) -> Support:
-        """Return yes where its packages are here and it can quantize the float model that way."""
-        missing = [name for name in PACKAGES if _version(name) is None]
-        if missing:
-            return Support(
-                False,
-                f"ExecuTorch is not installed here: {' and '.join(missing)} are missing.",
-                "`pip install executorch torchao` brings them, as requirements.txt pins them.",
-            )
-        recurrent = [name for name in RECURRENT if planned.subject.model.dynamic_layers.get(name)]
-        if recurrent:
-            return Support(
-                False,
-                f"ExecuTorch has no {recurrent[0]}: it would write out every step of it, and take "
-                "minutes over that.",
-                "Choose TorchScript mobile, or ONNX for float32.",
-            )
-        if planned.layer_kind == "float":
+        """Return yes for variants of its own backend, which are such files already."""
+        if planned.kernels.name == self.name:
             return YES
-        if planned.layer_kind != "static" or planned.variant.workflow not in self.converts:
-            return Support(
-                False,
-                f"ExecuTorch quantizes the float model itself; not {planned.variant.label}.",
-                f"Choose {' or '.join(self.converts)} on {NEAREST}, or take this variant as "
-                "TorchScript.",
-            )
-        if planned.kernels.engine != NEAREST:
-            return Support(
-                False,
-                "ExecuTorch runs XNNPACK's kernels, which are not those of "
-                f"{planned.kernels.name}.",
-                f"Choose {planned.variant.workflow} on {NEAREST}, which is for phones as well.",
-            )
-        return YES
+        workflow = planned.variant.workflow
+        same = workflow if workflow in WORKFLOWS else "static"
+        return Support(
+            False,
+            "ExecuTorch's files are made from the float model, in 8 bits of their own: "
+            f"{planned.variant.label} cannot become one.",
+            f"Choose {same} on {self.name}, which makes such a file and measures it.",
+        )
 
     def versions(self) -> dict[str, str]:
         """Return the versions of its packages."""
-        return {name: _version(name) or "missing" for name in PACKAGES}
+        return {name: _version(name) for name in PACKAGES}
 
     def write(self, source: Source, path: Path, report: Report) -> Written:
-        """Quantize the float model (unless float32 is asked for) and lower it to XNNPACK.
-
-        Raises:
-            UnsupportedError: a part of the model cannot be lowered.
-        """
-        import torch
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
-
-        report("exporting the float model", 0.05)
-        module, passes = self._quantized(source, report)
-        report("lowering to XNNPACK", 0.5)
-        example = source.example[:1].contiguous()
-        try:
-            program = to_edge_transform_and_lower(
-                torch.export.export(module, (example,)),
-                partitioner=[XnnpackPartitioner()],
-                constant_methods={PROVENANCE: json.dumps(dict(source.provenance), sort_keys=True)},
-            ).to_executorch()
-        # The exporter and its partitioner raise errors of many kinds over what they do not know.
-        except (RuntimeError, ValueError, KeyError, AssertionError) as error:
-            raise _not_carried(error) from error
-        path.write_bytes(program.buffer)
-        lowered, left = _calls(program.exported_program())
-        int8, total = _int8_calls(module)
+        """Take the variant's own file as it is."""
+        report("reading the ExecuTorch program", 0.5)
+        shutil.copyfile(source.file, path)
+        work = Program(path.read_bytes()).work()
+        short = ".".join(version("executorch").split(".")[:2])
         return Written(
-            passes=(*passes, Pass("lower to XNNPACK", lowered > 0, _left(left))),
-            operators=tuple(sorted(left)),
+            passes=_passes(work),
+            operators=work.left,
             engines=(),
-            runs_on=f"ExecuTorch {_short(version('executorch'))} or newer with XNNPACK",
-            int8_operators=int8,
-            total_operators=total,
-            reference=_reference(module),
+            runs_on=f"ExecuTorch {short} or newer with XNNPACK",
+            int8_operators=work.int8_operators,
+            total_operators=work.operators,
         )
-
-    def _quantized(self, source: Source, report: Report) -> tuple["nn.Module", tuple[Pass, ...]]:
-        import torch
-
-        # torch's fused attention is one opaque operator; the plain ones can be lowered.
-        torch.backends.mha.set_fastpath_enabled(False)
-        name = "quantize with PT2E and XNNPACKQuantizer"
-        # For any number of pictures, since one by one takes minutes; lowered for one.
-        module = torch.export.export(
-            models.build(source.inputs.spec),
-            (source.example.contiguous(),),
-            dynamic_shapes=({0: torch.export.Dim("pictures", max=BATCH)},),
-        ).module()
-        if source.layer_kind == "float":
-            return module, (Pass(name, False, "float32 was asked for."),)
-        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-            XNNPACKQuantizer,
-            get_symmetric_quantization_config,
-        )
-        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-
-        config = get_symmetric_quantization_config(is_per_channel=self.per_channel)
-        observed = prepare_pt2e(module, XNNPACKQuantizer().set_global(config))
-        self._calibrate(observed, source, report)
-        return convert_pt2e(observed), (Pass(name, True),)
-
-    def _calibrate(self, observed: "nn.Module", source: Source, report: Report) -> None:
-        import torch
-
-        split = source.inputs.images.calibration
-        total = min(self.calibration_images, len(split))
-        with torch.no_grad():
-            for part, (images, _) in enumerate(split.batches(BATCH, total)):
-                report(f"calibrating on {total} images", 0.1 + 0.3 * part * BATCH / total)
-                observed(images.contiguous())
 
     def load(self, path: Path, kernels: Kernels, threads: int) -> Predictor:
-        """Return the file in ExecuTorch's runtime, which answers one picture a call."""
-        import torch
-        from executorch.extension.pybindings import portable_lib
+        """Return the file in ExecuTorch's runtime, which answers one picture a call.
 
-        portable_lib._unsafe_reset_threadpool(threads)
-        program = portable_lib._load_for_executorch(str(path))
+        A program that takes any number of pictures answers none of them faster: XNNPACK fills the
+        processor with one.
+        """
+        import torch
+
+        # `portable_lib`, which hands these on, first imports the whole compiler: six seconds.
+        from executorch.extension.pybindings import _portable_lib
+
+        _portable_lib._unsafe_reset_threadpool(threads)
+        program = _portable_lib._load_for_executorch(str(path))
 
         def predict(images: "Tensor") -> "Tensor":
             single = (image[None].contiguous() for image in images)
@@ -187,15 +96,25 @@ class ExecuTorch:
 
         return predict
 
-    def read_metadata(self, path: Path) -> dict[str, object]:
-        """Return the provenance that the file answers with."""
-        from executorch.extension.pybindings import portable_lib
+    def float_multiply_adds(
+        self, path: Path, kernels: Kernels, image_size: int, scratch: Path
+    ) -> int:
+        """Return the multiply-adds of one picture that are not run by XNNPACK in 8 bits."""
+        work = Program(path.read_bytes()).work()
+        return work.float32 + work.portable
 
-        program = portable_lib._load_for_executorch(str(path))
-        if PROVENANCE not in program.method_names():
-            return {}
-        content: dict[str, object] = json.loads(program.run_method(PROVENANCE, [])[0])
-        return content
+    def module(self, path: Path, kernels: Kernels) -> None:
+        """Return none: a program is no torch module."""
+
+    def relabel(
+        self, source: Path, kernels: Kernels, metadata: Mapping[str, object], path: Path
+    ) -> None:
+        """Write the program again with the metadata of another backend."""
+        path.write_bytes(Program(source.read_bytes()).with_provenance(metadata))
+
+    def read_metadata(self, path: Path) -> dict[str, object]:
+        """Return the provenance that the file's method `provenance` answers with."""
+        return Program(path.read_bytes()).provenance
 
     def checks(self, path: Path) -> tuple[Check, ...]:
         """Return none: the runtime verifies a program as it loads."""
@@ -215,55 +134,28 @@ class ExecuTorch:
         return {"release": release(version) or release(exported.runs_on)}
 
 
-def _version(package: str) -> str | None:
+def slow_on_phones(work: Work) -> str | None:
+    """Return that much of a program runs in plain loops, in a sentence; None where it does not."""
+    if work.delegated >= MIN_DELEGATED:
+        return None
+    return (
+        f"XNNPACK runs only {wording.percent(work.delegated, 0)} of its multiply-adds; the rest is "
+        f"left to plain loops ({', '.join(work.left)}), so it is slow on phones."
+    )
+
+
+def _passes(work: Work) -> tuple[Pass, ...]:
+    slow = slow_on_phones(work)
+    left = f"Left to plain loops: {', '.join(work.left)}." if work.left else ""
+    none = "It computes in float."
+    return (
+        Pass("quantize with PT2E and XNNPACKQuantizer", work.int8 > 0, "" if work.int8 else none),
+        Pass("lower to XNNPACK", slow is None, slow or left),
+    )
+
+
+def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return None
-
-
-def _short(full: str) -> str:
-    return ".".join(full.split(".")[:2])
-
-
-def _reference(module: "nn.Module") -> Predictor:
-    """Return the quantized graph as a function from pictures to its own answers."""
-    import torch
-
-    def predict(images: "Tensor") -> "Tensor":
-        with torch.no_grad():
-            return torch.cat([module(part.contiguous()) for part in images.split(BATCH)])
-
-    return predict
-
-
-def _calls(program: Any) -> tuple[int, set[str]]:
-    """Return how many parts of a program XNNPACK runs, and the operators left to others."""
-    calls = [node.target for node in program.graph.nodes if node.op == "call_function"]
-    names = [str(getattr(target, "__name__", target)) for target in calls]
-    left = {name for name in names if name not in (DELEGATE, "getitem")}
-    return names.count(DELEGATE), left
-
-
-def _left(left: set[str]) -> str:
-    return f"Left to other kernels: {', '.join(sorted(left))}." if left else ""
-
-
-def _int8_calls(module: Any) -> tuple[int, int]:
-    """Return how many operators of a PT2E graph stand between dequantize and quantize, and all."""
-    calls = [node for node in module.graph.nodes if node.op == "call_function"]
-    counted = [node for node in calls if "quantize" not in str(node.target)]
-    return sum(_is_int8(node) for node in counted), len(counted)
-
-
-def _is_int8(node: Any) -> bool:
-    reads = [each for each in node.all_input_nodes if each.op == "call_function"]
-    return bool(reads) and all("dequantize" in str(each.target) for each in reads)
-
-
-def _not_carried(error: Exception) -> UnsupportedError:
-    text = " ".join(str(error).split()).partition(". ")[0][:200].rstrip(".")
-    return UnsupportedError(
-        f"ExecuTorch cannot carry a part of this model: {text}.",
-        "Choose TorchScript mobile, or ONNX.",
-    )
+        return "missing"

@@ -87,7 +87,6 @@ class Onnx:
     package: ClassVar[str] = "onnxruntime"
     modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     is_exact: ClassVar[bool] = False
-    converts: ClassVar[tuple[str, ...]] = ()
     phone_engine: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = True
     max_overhead: ClassVar[float | None] = None

@@ -33,7 +33,6 @@ class TorchFile:
     package: ClassVar[str] = "torch"
     modules: ClassVar[tuple[str, ...]] = ()
     is_exact: ClassVar[bool] = True
-    converts: ClassVar[tuple[str, ...]] = ()
     needs_source: ClassVar[bool] = False
 
     def supports(self, planned: Planned) -> Support:

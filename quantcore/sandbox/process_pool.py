@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from quantcore.errors import ChildDiedError
+from quantcore.sandbox import library_log
 from quantcore.sandbox.child import Child, Limits
 from quantcore.sandbox.fork_server import MAX_REQUEST_BYTES, Call
 from quantcore.sandbox.lockdown.lock import Lock
@@ -75,6 +76,7 @@ class ProcessPool:
         # ONNX Runtime's wheel sends telemetry, from a thread that would keep a child from its lock.
         environment |= {"ORT_DISABLE_TELEMETRY": "1"}
         start = json.dumps({"modules": [*modules, *_lock_modules(locked)], "calls": calls})
+        log = library_log.descriptor()
         self._process = subprocess.Popen(
             # Not `-m`: what a child pickles must not belong to a module named __main__.
             # `-P`: a file in the current folder must not stand in for a module.
@@ -82,10 +84,12 @@ class ProcessPool:
             pass_fds=[theirs.fileno()],
             env=environment,
             stdin=subprocess.DEVNULL,
-            # Locked children inherit no file of this process.
-            stdout=subprocess.DEVNULL if locked else None,
+            # Locked children leave it, with all other files, as they enter their lock.
+            stdout=log,
+            stderr=log,
             start_new_session=True,
         )
+        os.close(log)
         theirs.close()
         self._control.settimeout(_ANSWER_TIMEOUT_S)
 
@@ -165,7 +169,8 @@ class ProcessPool:
                 answer = b""
         if not answer:
             raise ChildDiedError(
-                "The process that starts measurements is gone.", "Run the comparison again."
+                "The process that starts measurements is gone.",
+                f"Run the comparison again; {library_log.path()} may say why.",
             )
         return json.loads(answer)
 

@@ -168,7 +168,12 @@ def test_a_size_is_checked_where_the_format_limits_it() -> None:
         (MOBILENET, static("qnnpack"), "mobile", "mobilenet_v2-static-qnnpack.ptl"),
         (LSTM, FLOAT32, "onnx", "row_lstm-float32.onnx"),
         (RANDOM, FLOAT32, "torchscript", "shufflenet_v2_x0_5-random-float32.pt"),
-        (MOBILENET, FLOAT32, "executorch", "mobilenet_v2-float32.pte"),
+        (
+            MOBILENET,
+            Variant("float32", "executorch"),
+            "executorch",
+            "mobilenet_v2-float32-executorch.pte",
+        ),
     ],
 )
 def test_a_file_has_a_name_that_every_system_takes(
@@ -425,7 +430,6 @@ def evidence(logits: Logits, **changed: Any) -> Evidence:
         embedded=facts,
         logits=logits,
         variant_logits=VARIANT,
-        reference_logits=None,
         labels=None,
         state_dict_bytes=1_000,
     )
@@ -444,7 +448,6 @@ def differing(count: int, total: int = 1_000) -> Logits:
 
 
 VARIANT = differing(0)
-CATS = np.zeros(1_000, np.int64)
 
 
 @pytest.mark.parametrize(
@@ -458,22 +461,6 @@ def test_classes_may_differ_a_little_where_kernels_do(
     assert found.passed == passed
     share = "All 1,000 pictures" if not count else f"{100 - count / 10:.2f} % of 1,000 pictures"
     assert found.found.startswith(share)
-
-
-@pytest.mark.parametrize(
-    ("count", "labels", "passed"),
-    [(10, CATS, True), (11, CATS, False), (5, None, True), (6, None, False)],
-)
-def test_a_format_with_numbers_of_its_own_is_held_against_what_it_came_from(
-    count: int, labels: Any, passed: bool
-) -> None:
-    """Its variant's answers, here all others, do not matter."""
-    variant = differing(1_000)
-    given = evidence(
-        differing(count), reference_logits=VARIANT, labels=labels, variant_logits=variant
-    )
-    assert check("answers as the model it was lowered from", given).passed == passed
-    assert given.agreement == count / 1_000
 
 
 @pytest.mark.parametrize(
@@ -660,7 +647,7 @@ def test_every_format_that_can_be_is_written_and_the_others_say_why_not(
     assert len(names(out)) == 4
     told = capsys.readouterr().out
     assert "onnx: ONNX has no 8-bit LSTM." in told
-    assert "executorch: ExecuTorch " in told
+    assert "dynamic on executorch" in told
 
 
 def test_a_full_disk_leaves_nothing_half_written(command: Callable[..., int], out: Path) -> None:

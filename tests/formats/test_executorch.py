@@ -1,109 +1,64 @@
-"""ExecuTorch: told plainly where it is missing, and held against its PT2E model where it is not."""
+"""ExecuTorch's programs: what is read from them, and what is said of them."""
 
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from quantcore.backends import agreement, sqnr_db
-from quantcore.engine import FLOAT32, load_logits
-from quantcore.errors import UnsupportedError
-from quantcore.exports.exports import planned_of
-from quantcore.formats import executorch
-from quantcore.formats.executorch import PACKAGES, ExecuTorch
-from quantcore.schema import ModelSpec, Variant
-from tests.support.exports import LSTM, MOBILENET, Bench, dynamic, planned, static, subject
+from quantcore.formats.executorch import slow_on_phones
+from quantcore.formats.executorch_program import Work
+from quantcore.sandbox import ProcessPool
+from tests.support.lowering import ROUNDED
 
-PINS = Path(__file__).parents[2] / "requirements.txt"
-IS_HERE = all(find_spec(name) for name in PACKAGES)
-needs_it = pytest.mark.skipif(not IS_HERE, reason="not installed")
+TIMEOUT_S = 280
+LAYERS = ("convolution", "depthwise", "transposed", "linear", "products")
 
 
-@pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Versions as if its packages were here."""
-    monkeypatch.setattr(executorch, "_version", lambda _package: "1.4.1")
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a locked child finds, which may start no program, and write into one folder only."""
+    folder, function = tmp_path_factory.mktemp("programs"), "tests.support.lowering:all_lowered"
+    with (
+        ProcessPool(["torch", "tests.support.lowering"], locked=True) as locked,
+        locked.spawn(function, folder, writes=(folder,)) as child,
+    ):
+        answer: dict[str, Any] = child.receive(timeout_s=TIMEOUT_S)
+        return answer
 
 
-def test_where_it_is_missing_the_command_that_brings_it_is_named(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("name", LAYERS)
+def test_multiply_adds_are_those_that_torch_counts(found: dict[str, Any], name: str) -> None:
+    one = found[name]
+    assert one["float32"] == one["counted"] > 0
+    assert (one["int8"], one["portable"]) == (0, 0)
+    assert one["off"] < 1e-5
+    assert one["provenance"] == {"name": name, "why": ["ä", 1]}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_rounded_layers_are_counted_as_such_and_answer_as_the_graph_does(
+    found: dict[str, Any], name: str
 ) -> None:
-    def absent(package: str) -> str:
-        raise PackageNotFoundError(package)
-
-    monkeypatch.setattr(executorch, "version", absent)
-    support = ExecuTorch().supports(planned_of(subject(MOBILENET), FLOAT32))
-    assert not support.ok
-    assert "executorch and torchao are missing" in support.reason
-    assert "pip install executorch torchao" in support.remedy
-    assert ExecuTorch().versions() == {"executorch": "missing", "torchao": "missing"}
+    one = found[f"{name}, rounded"]
+    assert one["int8"] == one["counted"]
+    assert (one["float32"], one["portable"]) == (0, 0)
+    # One step of 256 at most, where the two round elsewhere.
+    assert one["off"] < 2 / 256
 
 
-def test_every_package_is_pinned() -> None:
-    pins = dict(line.split("==") for line in PINS.read_text().splitlines() if "==" in line)
-    assert set(PACKAGES) <= set(pins)
-    if IS_HERE:
-        assert {name: version(name) for name in pins} == pins
+def test_what_xnnpack_does_not_run_is_counted_and_named(found: dict[str, Any]) -> None:
+    one = found["portable"]
+    assert one["portable"] == one["counted"]
+    assert "convolution" in one["left"]
+    assert one["off"] < 1e-5
 
 
-@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
-    ("model", "variant", "reason", "remedy"),
-    [
-        (LSTM, FLOAT32, "has no LSTM", "TorchScript mobile"),
-        (MOBILENET, static("x86"), "not those of x86", "static on qnnpack"),
-        (MOBILENET, dynamic("qnnpack"), "not dynamic on qnnpack", "float32 or static"),
-    ],
+    ("xnnpack", "plain", "is_slow"), [(90, 10, False), (89, 11, True), (0, 1, True), (0, 0, False)]
 )
-def test_what_it_cannot_carry_is_refused_with_what_instead(
-    model: ModelSpec, variant: Variant, reason: str, remedy: str
+def test_a_program_that_is_mostly_plain_loops_is_said_to_be_slow(
+    xnnpack: int, plain: int, is_slow: bool
 ) -> None:
-    support = ExecuTorch().supports(planned_of(subject(model), variant))
-    assert not support.ok
-    assert reason in support.reason
-    assert remedy in support.remedy
-
-
-@pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize("variant", [FLOAT32, static("qnnpack")], ids=["float32", "static"])
-def test_what_it_carries_is_offered(variant: Variant) -> None:
-    assert ExecuTorch().supports(planned_of(subject(MOBILENET), variant)).ok
-    assert ExecuTorch().versions() == dict.fromkeys(PACKAGES, "1.4.1")
-
-
-@needs_it
-@pytest.mark.parametrize("variant", [FLOAT32, static("qnnpack")], ids=["float32", "static"])
-def test_the_file_answers_as_the_model_it_was_lowered_from(bench: Bench, variant: Variant) -> None:
-    spec = planned(MOBILENET, variant, "executorch", calibration_images=64)
-    made, found = bench.export(spec), bench.logits(spec)
-    assert made.reference is not None
-    reference = load_logits(bench.store.checked_path(made.reference))
-    assert agreement(reference, found) == 1.0
-    noise = sqnr_db(reference, found)
-    assert noise is None or noise > 20
-    assert agreement(bench.variant_logits(spec), found) > 0.9
-    original = planned(MOBILENET, FLOAT32, "torchscript")
-    kept = sqnr_db(bench.variant_logits(original), found)
-    assert kept is None or kept > (15 if variant != FLOAT32 else 80)
-    assert bench.answers(spec).provenance == made.provenance
-
-
-@needs_it
-def test_eight_bits_make_it_small(bench: Bench) -> None:
-    spec, whole = (
-        planned(MOBILENET, variant, "executorch", calibration_images=64)
-        for variant in (static("qnnpack"), FLOAT32)
-    )
-    made, original = bench.export(spec).exported, bench.export(whole).exported
-    assert made.artifact.size_bytes < 0.35 * original.artifact.size_bytes
-    assert made.int8_operators / made.total_operators > 0.9
-    assert original.int8_operators == 0
-    assert any(step.name == "lower to XNNPACK" and step.applied for step in made.passes)
-
-
-def test_a_part_that_cannot_be_lowered_is_one_sentence() -> None:
-    error = executorch._not_carried(ValueError("No kernel\nfor this. And a page of graph"))
-    assert isinstance(error, UnsupportedError)
-    assert error.reason == "ExecuTorch cannot carry a part of this model: No kernel for this."
-    assert "ONNX" in error.remedy
+    work = Work(0, xnnpack, plain, 0, 2, ("convolution",))
+    sentence = slow_on_phones(work)
+    assert (sentence is not None) == is_slow
+    assert sentence is None or ("convolution" in sentence and "slow on phones" in sentence)

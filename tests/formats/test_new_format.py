@@ -41,7 +41,6 @@ class Zipped:
     package: ClassVar = "torch"
     modules: ClassVar = ()
     is_exact: ClassVar = True
-    converts: ClassVar = ()
     phone_engine: ClassVar = None
     needs_source: ClassVar = True
     max_overhead: ClassVar = 1.0

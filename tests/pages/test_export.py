@@ -173,9 +173,9 @@ def test_what_cannot_be_is_refused_with_a_reason_and_no_button(open_page: Open) 
     assert not buttons(page)
 
 
-def test_a_missing_runtime_is_named_with_what_brings_it(open_page: Open) -> None:
+def test_a_format_of_another_backend_names_the_same_workflow_there(open_page: Open) -> None:
     page = open_page(format="executorch")
-    assert "make setup" in page.info[0].value.replace("\\", "")
+    assert "static on executorch" in page.info[0].value.replace("\\", "")
 
 
 def test_a_failed_try_keeps_its_reason(open_page: Open, fake: FakeExports) -> None:

@@ -13,7 +13,7 @@ Mishra and Marr, 2017.
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quantcore import models
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from quantcore.images import Split
 
 Part = TypeVar("Part")
+Model = TypeVar("Model", bound="nn.Module")
+Convert = Callable[[Any], Any]
 
 CALIBRATION_IMAGES = 256
 # Held-out accuracy is looked at this often, and training ends after this many looks without a rise.
@@ -52,9 +54,6 @@ def fine_tuned(
     Raises:
         RequestError: there are no labelled pictures to train on.
     """
-    import torch
-
-    torch.manual_seed(options.seed)
     report("fusing layers", 0.0)
     module = calibration.prepared(
         inputs,
@@ -63,23 +62,41 @@ def fine_tuned(
         is_qat=True,
         equalized=calibration.equalizes(options.equalize, options.per_channel, numerics),
     )
+    return trained(
+        options, module, inputs, lambda each: calibration.converted(each, inputs), report
+    )
+
+
+def trained(
+    options: QatOptions, module: Model, inputs: ConversionInput, convert: Convert, report: Report
+) -> Model:
+    """Return a module that holds fake quantization, trained, at its best step, converted.
+
+    `convert` makes an 8-bit module of a copy of the one in training.
+
+    Raises:
+        RequestError: there are no labelled pictures to train on.
+    """
+    import torch
+
+    torch.manual_seed(options.seed)
     _set_fake_quantization(module, observing=True, rounding=False)
     calibration.calibrate(module, inputs, CALIBRATION_IMAGES, _scaled(report, 0.0, 0.1))
     # Depthwise convolutions train about twice as fast with the channels innermost.
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     _set_fake_quantization(module, observing=True, rounding=True)
-    return _fine_tune(options, module, inputs, _scaled(report, 0.1, 0.95))
+    return _fine_tune(options, module, inputs, convert, _scaled(report, 0.1, 0.95))
 
 
 def _fine_tune(
-    options: QatOptions, module: "nn.Module", inputs: ConversionInput, report: Report
-) -> "nn.Module":
+    options: QatOptions, module: Model, inputs: ConversionInput, convert: Convert, report: Report
+) -> Model:
     """Train the prepared module; return the best of what it was converted to on the way."""
     import torch
 
     optimizer = torch.optim.SGD(module.parameters(), options.learning_rate, momentum=0.9)
     teacher = _teacher(inputs, options.batch)
-    best = _Best(inputs, module)
+    best = _Best(inputs, module, convert)
     batches = _batches(options, _required(inputs.images.qat))
     for step in range(options.steps):
         report(f"training, step {step + 1} of at most {options.steps}", step / options.steps)
@@ -89,7 +106,8 @@ def _fine_tune(
             best.offer(module)
             if best.looks_without_rise >= PATIENCE:
                 break
-    return best.converted
+    result: Model = best.converted
+    return result
 
 
 def _set_schedule(options: QatOptions, module: "nn.Module", optimizer: Any, step: int) -> None:
@@ -117,26 +135,25 @@ class _Best:
     What is judged is what would ship, in 8 bits, and it answers faster than the one in training.
     """
 
-    def __init__(self, inputs: ConversionInput, module: "nn.Module") -> None:
-        self._inputs = inputs
-        self.converted = _converted(module, inputs)
+    def __init__(self, inputs: ConversionInput, module: Any, convert: Convert) -> None:
+        self._inputs, self._convert = inputs, convert
+        self.converted = _converted(module, convert)
         self._score = _evaluate(self.converted, inputs)
         self.looks_without_rise = 0
 
-    def offer(self, module: "nn.Module") -> None:
-        candidate = _converted(module, self._inputs)
+    def offer(self, module: Any) -> None:
+        candidate = _converted(module, self._convert)
         score = _evaluate(candidate, self._inputs)
         self.looks_without_rise = 0 if score[0] > self._score[0] else self.looks_without_rise + 1
         if score > self._score:
             self.converted, self._score = candidate, score
 
 
-def _converted(module: "nn.Module", inputs: ConversionInput) -> "nn.Module":
+def _converted(module: Any, convert: Convert) -> Any:
     """Return an 8-bit copy of the module in training, which stays as it is."""
     import torch
 
-    copied = copy.deepcopy(module).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return calibration.converted(copied, inputs)
+    return convert(copy.deepcopy(module).to(memory_format=torch.contiguous_format))
 
 
 def _teacher(inputs: ConversionInput, batch: int) -> Any:
@@ -182,10 +199,11 @@ def _evaluate(module: "nn.Module", inputs: ConversionInput) -> tuple[float, floa
 
 
 def _set_fake_quantization(module: "nn.Module", *, observing: bool, rounding: bool) -> None:
-    from torch.ao import quantization
-
-    module.apply(quantization.enable_observer if observing else quantization.disable_observer)
-    module.apply(quantization.enable_fake_quant if rounding else quantization.disable_fake_quant)
+    for part in module.modules():
+        # torch's own and torchao's have these methods, and no class in common.
+        if hasattr(part, "fake_quant_enabled"):
+            part.enable_observer(observing)  # type: ignore[operator]
+            part.enable_fake_quant(rounding)  # type: ignore[operator]
 
 
 def _freeze_statistics(module: "nn.Module") -> None:
