@@ -5,7 +5,7 @@ A new backend is one module and one line here.
 
 from collections.abc import Iterable
 
-from quantcore.backends import executorch, onnxruntime, torch_engines
+from quantcore.backends import executorch, onnxruntime, openvino, torch_engines
 from quantcore.backends.base import (
     Backend,
     ConvertedModel,
@@ -49,6 +49,7 @@ BACKENDS: dict[str, Backend] = {
     "onednn": torch_engines.ONEDNN,
     "qnnpack": torch_engines.QNNPACK,
     "onnxruntime": onnxruntime.BACKEND,
+    "openvino": openvino.BACKEND,
     "executorch": executorch.BACKEND,
 }
 

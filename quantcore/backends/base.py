@@ -203,6 +203,7 @@ class Backend(Protocol):
 
     def multiply_adds(self, path: Path, image_size: int, scratch: Path) -> int:
         """Return the multiply-adds of a file that came in 8 bits, in float or not."""
+
     def delegated(self, path: Path) -> float:
         """Return the share of a file's multiply-adds that run in kernels made for speed."""
 

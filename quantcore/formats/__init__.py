@@ -15,6 +15,7 @@ from quantcore.formats.base import (
 from quantcore.formats.executorch import ExecuTorch
 from quantcore.formats.mobile import Mobile
 from quantcore.formats.onnx import Onnx
+from quantcore.formats.openvino import OpenVino
 from quantcore.formats.programs import PythonCode
 from quantcore.formats.torchscript import TorchScript
 from quantcore.schema import Setting, built, picked
@@ -29,6 +30,7 @@ __all__ = [
     "LayerKind",
     "MeasuredFormat",
     "Onnx",
+    "OpenVino",
     "Planned",
     "Predictor",
     "PythonCode",
@@ -39,6 +41,8 @@ __all__ = [
     "file_format",
     "onnx",
     "onnx_graph",
+    "openvino",
+    "openvino_packages",
     "torchscript",
 ]
 
@@ -46,6 +50,7 @@ FORMATS: dict[str, type[Format]] = {
     "torchscript": TorchScript,
     "mobile": Mobile,
     "onnx": Onnx,
+    "openvino": OpenVino,
     "executorch": ExecuTorch,
 }
 # What the page offers first: the file for phones that every model here can be.

@@ -36,6 +36,9 @@ class Dynamic(Workflow):
         "Converts linear layers and LSTMs without any pictures. Convolutions stay float."
     )
     color: ClassVar[str] = "#cc79a7"
+    absence: ClassVar[str] = (
+        "{backend} has no layers that find the range of each input as it comes."
+    )
 
     def __post_init__(self) -> None:
         if not self.layers:

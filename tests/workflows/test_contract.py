@@ -301,6 +301,12 @@ def test_a_relabelled_file_answers_as_one_made_for_its_backend(
         variant("dynamic", "x86", dtype="float16"),
         variant("static", "onnxruntime", per_channel=False),
         variant("static", "onnxruntime", calibration_images=9),
+        variant("static", "openvino", per_channel=False),
+        variant("static", "openvino", calibration_images=9),
+        variant("static", "openvino", observer="percentile"),
+        variant("static", "openvino", reduce_range=True),
+        variant("static", "openvino", bias_correction=False),
+        variant("static", "openvino", keep_float=1),
     ],
     ids=lambda value: f"{value.label} {value.settings[-1]}",
 )
@@ -316,7 +322,9 @@ def test_per_channel_is_x86s_default_and_not_qnnpacks(bench: Bench) -> None:
         assert explicit.state == bench.convert(variant("static", backend)).state
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "backend", [name for name, each in BACKENDS.items() if "dynamic" in each.toolchain.steps]
+)
 def test_float16_is_refused_where_there_are_no_kernels(backend: str) -> None:
     request = plan(MODEL, ["dynamic"], [backend], {"dynamic": {"dtype": "float16"}})
     refused = list(refusals(request).values())

@@ -64,6 +64,16 @@ def test_onnx_runs_with_two_threads(pool: ProcessPool, lock: Lock) -> None:
     assert value(pool, lock, "run_onnx", str(lock.writes[0])) == [8.0] * 4
 
 
+def test_openvino_quantizes_and_runs_with_two_threads(pool: ProcessPool, lock: Lock) -> None:
+    found = value(pool, lock, "run_openvino", str(lock.writes[0]))
+    assert found == {
+        "shape": [2, 4],
+        "told": "calibrating on 2 images",
+        "float": 0,
+        "left": ["model.ir.zip"],
+    }
+
+
 def test_pictures_are_decoded(pool: ProcessPool, lock: Lock) -> None:
     seen = value(pool, lock, "decode_pictures", str(lock.writes[0]))
     assert seen == [f"{kind} 32 True" for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")]

@@ -4,6 +4,7 @@ import os
 import resource
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,60 @@ def run_onnx(scratch: str) -> list[float]:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     answer = session.run(None, {"x": np.full((2, 2), 2, np.float32)})[0]
     return [float(value) for value in answer.ravel()]
+
+
+def run_openvino(scratch: str) -> dict[str, Any]:
+    """Quantize a model with NNCF, write and load its file, and let it answer."""
+    import torch
+    from onnx import TensorProto, helper, numpy_helper
+
+    from quantcore.backends import nncf
+    from quantcore.backends.openvino import BACKEND
+    from quantcore.formats import openvino
+
+    here = Path(scratch)
+    pictures = torch.rand(2, 3, 8, 8)
+    weights = numpy_helper.from_array(torch.rand(4, 3, 3, 3).numpy(), "weights")
+    shapes = {"images": ["n", 3, 8, 8], "y": ["n", 4, 6, 6], "logits": ["n", 4]}
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name])
+        for name in ("images", "logits")
+    ]
+    nodes = [
+        helper.make_node("Conv", ["images", "weights"], ["y"]),
+        helper.make_node("GlobalMaxPool", ["y"], ["z"]),
+        helper.make_node("Flatten", ["z"], ["logits"]),
+    ]
+    graph = helper.make_graph(nodes, "model", ends[:1], ends[1:], [weights])
+    imports = [helper.make_opsetid("", 17)]
+    model = openvino.from_onnx(helper.make_model(graph, opset_imports=imports, ir_version=9), here)
+    told: list[str] = []
+    settings = nncf.Quantizer("minmax", True, False, None, equalize=True)
+    quantized = nncf.packed(
+        settings.quantized(model, _Two(pictures), lambda stage, _: told.append(stage))
+    )
+    path = here / "model.ir.zip"
+    openvino.save(openvino.ir_of(quantized, here), {}, path)
+    logits = BACKEND.load(path, 2)(pictures)
+    return {
+        "shape": list(logits.shape),
+        "told": told[0],
+        "float": BACKEND.float_multiply_adds(path, 8, here),
+        "left": sorted(each.name for each in here.iterdir()),
+    }
+
+
+class _Two:
+    """Two pictures as a split gives them."""
+
+    def __init__(self, pictures: Any) -> None:
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def batches(self, size: int) -> Iterator[tuple[Any, None]]:
+        yield from ((part, None) for part in self._pictures.split(size))
 
 
 def decode_pictures(scratch: str) -> list[str]:

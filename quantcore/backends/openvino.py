@@ -1,0 +1,390 @@
+"""OpenVINO: Intel's runtime, and its own quantizer (NNCF) on graphs that come by way of ONNX.
+
+openvino, nncf and onnx are imported inside functions that run in child processes only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quantcore.backends import nncf, onnxruntime, tuning
+from quantcore.backends.base import (
+    NO_VNNI,
+    SERVERS,
+    Recipe,
+    RunsFormat,
+    Step,
+    Symbol,
+    Toolchain,
+)
+from quantcore.backends.fidelity import sqnr_db
+from quantcore.backends.options import Observer, QatOptions, StaticOptions
+from quantcore.backends.torch_ao import numerics, steps
+from quantcore.formats import LayerKind, MeasuredFormat, OpenVino, openvino, torchscript
+from quantcore.images import ConversionInput
+from quantcore.models import Subject
+from quantcore.schema import (
+    YES,
+    Cause,
+    Environment,
+    Report,
+    Setting,
+    Support,
+    Target,
+    Tuning,
+    current_environment,
+)
+from quantcore.settings import physical_cores
+
+if TYPE_CHECKING:
+    from quantcore.backends.base import Backend
+
+PACKAGES = ("openvino", "nncf", "onnx")
+# What `observer=auto` tries; percentiles were never best, on bundled models nor real weights.
+TRIED: tuple[Observer, ...] = ("minmax", "histogram")
+# Pictures by which layers are ranked: their logits, not their classes, are compared.
+RANKING = 32
+REDUCED = Cause(
+    "Its weights take 128 of 256 steps, so that sums stay exact without VNNI.",
+    "Set reduce_range=no where it runs on processors with VNNI.",
+)
+
+
+@dataclass(frozen=True)
+class OpenVinoModel:
+    """A graph for any number of pictures.
+
+    Attributes:
+        ir: the graph as its files hold it.
+        kept: the state of the torch module that it was exported from, if that took training.
+        tuning: what its conversion chose by itself.
+    """
+
+    ir: openvino.Ir
+    kept: bytes | None = None
+    tuning: Tuning | None = None
+
+    module: ClassVar[None] = None
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the graph and its numbers, whatever its metadata says."""
+        return self.ir.digest
+
+    @property
+    def state_bytes(self) -> int:
+        """Return the size of the numbers in the graph."""
+        return len(self.ir.weights)
+
+    def state(self) -> bytes | None:
+        """Return the torch module's state, from which other backends' files are made as well."""
+        return self.kept
+
+    def write(self, path: Path, metadata: Mapping[str, object]) -> None:
+        """Write the file, the metadata inside."""
+        openvino.save(self.ir, metadata, path)
+
+
+class OpenVinoStep:
+    """A step of this toolchain: numbers of its own, from the float weights."""
+
+    name: ClassVar[str]
+    computes: ClassVar[LayerKind]
+
+    def supports(self, options: Any, subject: Subject, backend: "Backend") -> Support:
+        """Return yes."""
+        return YES
+
+    def layer_kind(self, options: object) -> LayerKind:
+        """Return what its graphs compute with."""
+        return self.computes
+
+    def recipe(self, options: Any, backend: "Backend", environment: Environment) -> Recipe:
+        """Return a name that no other toolchain's step has."""
+        return Recipe(f"openvino {self.name}", PACKAGES)
+
+    def checkpoint(self, backend: "Backend") -> str | None:
+        """Return None: it starts from the float weights."""
+        return None
+
+
+@dataclass(frozen=True)
+class Float(OpenVinoStep):
+    """The float model as a graph, its weights in 32 bits or in 16."""
+
+    name: str  # type: ignore[misc]
+    half: bool
+
+    @property
+    def computes(self) -> LayerKind:  # type: ignore[override]
+        """Return `half` or `float`."""
+        return "half" if self.half else "float"
+
+    def convert(
+        self,
+        options: Any,
+        inputs: ConversionInput,
+        backend: "Backend",
+        report: Report,
+        state: Path | None,
+    ) -> OpenVinoModel:
+        """Return the graph."""
+        model = float_model(inputs, report)
+        return OpenVinoModel(openvino.ir_of(model, inputs.scratch, half=self.half))
+
+
+class Static(OpenVinoStep):
+    """Ranges from calibration pictures, by NNCF."""
+
+    name = "static"
+    computes = "static"
+
+    def supports(self, options: StaticOptions, subject: Subject, backend: "Backend") -> Support:
+        """Return yes unless something is asked for that NNCF does not have."""
+        if options.observer == "entropy":
+            return Support(
+                False,
+                "NNCF has no observer by entropy.",
+                f"Choose {', '.join(nncf.RANGES)} or auto.",
+            )
+        if options.equalize:
+            return Support(
+                False,
+                "NNCF balances the linear layers of transformers by itself, and its way for "
+                "convolutions fails on OpenVINO's graphs.",
+                "Leave equalize as it is.",
+            )
+        return YES
+
+    def recipe(
+        self, options: StaticOptions, backend: "Backend", environment: Environment
+    ) -> Recipe:
+        """Return a name that tells whether weights leave a bit free."""
+        bits = 7 if reduces_range(options, environment) else 8
+        return Recipe(f"openvino {self.name}, {bits} bits", PACKAGES)
+
+    def convert(
+        self,
+        options: StaticOptions,
+        inputs: ConversionInput,
+        backend: "Backend",
+        report: Report,
+        state: Path | None,
+    ) -> OpenVinoModel:
+        """Return the calibrated graph."""
+        trials = Trials(float_model(inputs, report), options, inputs, backend, report)
+        chosen = trials.observed()
+        model = trials.quantized(chosen.observer)
+        layers = nncf.layers(model)
+        if options.keep_float:
+            kept, loss = trials.kept_float(model, layers)
+            model = nncf.with_float(model, kept)
+            chosen = replace(chosen, kept_float=kept, loss_points=round(loss, 3))
+        ir = openvino.ir_of(nncf.packed(model), inputs.scratch)
+        return OpenVinoModel(ir, tuning=replace(chosen, layers=len(layers)))
+
+
+class Trials:
+    """Trials of one static conversion, and the answers that they are judged by."""
+
+    def __init__(
+        self,
+        model: Any,
+        options: StaticOptions,
+        inputs: ConversionInput,
+        backend: "Backend",
+        report: Report,
+    ) -> None:
+        """Take the float `openvino.Model`, and what `Step.convert` takes."""
+        self._model = model
+        self._options = options
+        self._images = inputs.images
+        self._report = report
+        self._observer = options.observer or backend.observer
+        self._reduces = reduces_range(options, current_environment())
+
+    def observed(self) -> Tuning:
+        """Return how ranges are found, which is tried out where that was asked for."""
+        found: dict[str, float] = {}
+        observer = self._observer
+        if observer == "auto":
+            observer, found = self._best_observer()
+        return Tuning(
+            observer,
+            found,
+            reduce_range=self._reduces,
+            bias_correction=self._options.bias_correction is not False,
+            equalized=nncf.is_transformer(self._model) and self._options.equalize is not False,
+        )
+
+    def _best_observer(self) -> tuple[Observer, dict[str, float]]:
+        calibrating, judging = tuning.parted(self._images, self._options.calibration_images)
+        trial = lambda observer: self._answers(  # noqa: E731
+            self._quantizer(observer).quantized(self._model, calibrating, self._report), judging
+        )
+        return tuning.best_observer(TRIED, trial, self._answers(self._model, judging))
+
+    def quantized(self, observer: Any) -> Any:
+        """Return the model calibrated on all pictures asked for."""
+        split = self._images.calibration.first(self._options.calibration_images)
+        return self._quantizer(observer).quantized(self._model, split, self._report)
+
+    def _quantizer(self, observer: Observer) -> nncf.Quantizer:
+        return nncf.Quantizer(
+            observer,
+            per_channel=self._options.per_channel is not False,
+            reduce_range=self._reduces,
+            bias_correction=self._options.bias_correction,
+            equalize=self._options.equalize is not False,
+        )
+
+    def _answers(self, model: Any, split: Any) -> tuning.Logits:
+        return tuning.answers(openvino.predictor(model, physical_cores(), half=False), split)
+
+    def kept_float(self, model: Any, layers: Sequence[str]) -> tuple[tuple[str, ...], float]:
+        """Return the layers that stay in float, and the loss in points that is left."""
+        split = tuning.choosing(self._images)
+        reference = self._answers(self._model, split)
+
+        @cache
+        def loss_of(names: frozenset[str]) -> float:
+            self._report("finding layers that stay in float", 0.9)
+            logits = self._answers(nncf.with_float(model, names), split)
+            return tuning.loss_points(reference, logits, split.labels)
+
+        def loss(names: Sequence[str]) -> float:
+            return loss_of(frozenset(names))
+
+        keep, limit = self._options.keep_float, self._options.max_loss_points
+        # Ranking takes a trial a layer, which a model that is good enough can do without.
+        if keep == "auto" and loss(()) <= limit:
+            return (), loss(())
+        return tuning.kept_float(self._ranked(model, layers), loss, keep, limit)
+
+    def _ranked(self, model: Any, layers: Sequence[str]) -> tuple[str, ...]:
+        """Return the layers by how far the logits are from float with all but that one in 8 bits.
+
+        The one that brings them nearest, once it is in float, hurts most.
+        """
+        split = tuning.choosing(self._images).first(RANKING)
+        reference = self._answers(self._model, split)
+        decibels: dict[str, float] = {}
+        for place, name in enumerate(layers):
+            self._report("ranking layers", 0.9 * place / len(layers))
+            found = sqnr_db(reference, self._answers(nncf.with_float(model, [name]), split))
+            decibels[name] = tuning.NOISELESS_DB if found is None else found
+        return tuple(sorted(layers, key=lambda name: -decibels[name]))
+
+
+class Qat(OpenVinoStep):
+    """Trained by torch for x86's ranges, which need no VNNI, then exported by way of ONNX."""
+
+    name = "qat"
+    computes = "static"
+
+    def supports(self, options: QatOptions, subject: Subject, backend: "Backend") -> Support:
+        """Return yes where torch can train it."""
+        return steps.trainable(subject)
+
+    def recipe(self, options: Any, backend: "Backend", environment: Environment) -> Recipe:
+        """Return the recipe of the torch engines whose training it shares."""
+        return Recipe(numerics.X86.qconfig)
+
+    def convert(
+        self,
+        options: QatOptions,
+        inputs: ConversionInput,
+        backend: "Backend",
+        report: Report,
+        state: Path | None,
+    ) -> OpenVinoModel:
+        """Return the trained module as a graph.
+
+        Raises:
+            UnsupportedError: an operator of the trained module has no form in ONNX or OpenVINO.
+        """
+        torchscript.activate(onnxruntime.ENGINE)
+        module = steps.trained(options, inputs, numerics.X86, report, state)
+        made = steps.costly(module, inputs, onnxruntime.ENGINE)
+        model = openvino.from_onnx(onnxruntime.graph_of(made.module, inputs), inputs.scratch)
+        return OpenVinoModel(openvino.ir_of(model, inputs.scratch), made.state())
+
+
+STEPS: dict[str, Step] = {
+    "float32": Float("float32", half=False),
+    "half": Float("half", half=True),
+    "static": Static(),
+    "qat": Qat(),
+}
+
+
+def float_model(inputs: ConversionInput, report: Report) -> Any:
+    """Return the float model as an `openvino.Model`.
+
+    Raises:
+        UnsupportedError: an operator of the model has no form in ONNX or OpenVINO.
+    """
+    graph = onnxruntime.float_graph(inputs, report)
+    report("converting to OpenVINO", 0.1)
+    return openvino.from_onnx(graph, inputs.scratch)
+
+
+def reduces_range(options: StaticOptions, environment: Environment) -> bool:
+    """Return whether weights leave a bit free on that machine."""
+    if options.reduce_range is None:
+        return environment.machine in SERVERS and not environment.has_vnni
+    return options.reduce_range
+
+
+@dataclass(frozen=True)
+class OpenVinoBackend(RunsFormat):
+    """OpenVINO on the processor, with kernels of its own."""
+
+    name: ClassVar[str] = "openvino"
+    aliases: ClassVar[tuple[str, ...]] = ("ov", "nncf")
+    title: ClassVar[str] = "OpenVINO"
+    summary: ClassVar[str] = (
+        "Intel's runtime for servers and PCs; NNCF quantizes for it. Often the fastest there."
+    )
+    targets: ClassVar[tuple[Target, ...]] = ("server",)
+    format: ClassVar[MeasuredFormat] = OpenVino()
+    toolchain: ClassVar[Toolchain] = Toolchain("openvino", STEPS, PACKAGES)
+    float_backend: ClassVar[str | None] = "openvino"
+    per_channel: ClassVar[bool] = True
+    observer: ClassVar[Observer] = "minmax"
+    symbol: ClassVar[Symbol] = "hexagon"
+    pace: ClassVar[float] = 1.0
+    engine: ClassVar[str | None] = None
+    saturates: ClassVar[bool] = False
+    rounds_biases: ClassVar[bool] = False
+
+    def available(self, environment: Environment) -> Support:
+        """Return whether its packages are installed on that machine."""
+        missing = [name for name in PACKAGES if not environment.has(name)]
+        if not missing:
+            return YES
+        verb = "is" if len(missing) == 1 else "are"
+        return Support(
+            False,
+            f"{' and '.join(missing)} {verb} not installed there.",
+            "`make setup` installs what is in requirements.txt; or choose another backend.",
+        )
+
+    def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
+        """Return that sums of 8-bit products are slow without VNNI."""
+        return () if environment.has_vnni or environment.machine not in SERVERS else (NO_VNNI,)
+
+    def accuracy_causes(
+        self, settings: Mapping[str, Setting], environment: Environment
+    ) -> tuple[Cause, ...]:
+        """Return that weights have one of 8 bits less, where they were calibrated that way."""
+        if "observer" not in settings:
+            return ()
+        chosen = settings.get("reduce_range")
+        reduced = chosen is True or (chosen is None and not environment.has_vnni)
+        return (REDUCED,) if reduced else ()
+
+
+BACKEND = OpenVinoBackend()
