@@ -181,7 +181,7 @@ class Onnx:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        if kernels.saturates and not current_environment().has_vnni:
+        if _saturates(path, kernels):
             options.add_session_config_entry(*PRECISE)
         session = onnxruntime.InferenceSession(path, options, providers=[PROVIDER])
         is_single = session.get_inputs()[0].shape[0] == 1
@@ -360,15 +360,29 @@ def opset_of(model: "ModelProto") -> int:
 
 def runs_on(model: "ModelProto", kernels: Kernels) -> str:
     """Return which runtimes run a graph, in words."""
+    from quantcore.formats import onnx_graph
+
     opset = opset_of(model)
     # Of an uploaded graph, which may be of any opset.
     first = FIRST_RUNTIME.get(opset) or version("onnxruntime")
     name, value = PRECISE
-    overflows = f"; on PCs without VNNI with {name}={value}" if kernels.saturates else ""
+    saturates = kernels.saturates and onnx_graph.takes_all_bits(model)
+    overflows = f"; on PCs without VNNI with {name}={value}" if saturates else ""
     return (
         f"ONNX Runtime {first} or newer, and others that read opset {opset} "
         f"(IR version {model.ir_version}){overflows}"
     )
+
+
+def _saturates(path: Path, kernels: Kernels) -> bool:
+    """Return whether sums of a file's 8-bit products can overflow on this machine."""
+    if not kernels.saturates or current_environment().has_vnni:
+        return False
+    import onnx
+
+    from quantcore.formats import onnx_graph
+
+    return onnx_graph.takes_all_bits(onnx.load(path))
 
 
 def _fixed_batch() -> UnsupportedError:

@@ -113,6 +113,15 @@ def _drop_idle_casts(model: ModelProto) -> int:
     return len(instead)
 
 
+def takes_all_bits(model: ModelProto) -> bool:
+    """Return whether weights go beyond 7 of their 8 bits, so that sums in 16 bits may overflow."""
+    whole = (each for each in model.graph.initializer if each.data_type == TensorProto.INT8)
+    # Whoever leaves one bit free takes -64 to 64.
+    return any(
+        np.abs(numpy_helper.to_array(each).astype(int)).max(initial=0) > 64 for each in whole
+    )
+
+
 def operators(model: ModelProto) -> tuple[str, ...]:
     """Return the operators the graph is made of, sorted."""
     return tuple(sorted({node.op_type for node in model.graph.node}))

@@ -1,0 +1,239 @@
+"""Static quantization: ranges from calibration pictures, and what is found out by trial."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from quantcore.backends import tuning
+from quantcore.backends.base import SERVERS, Backend, Recipe
+from quantcore.backends.fidelity import sqnr_db
+from quantcore.backends.onnxruntime import correction, graphs, qdq, ranges
+from quantcore.backends.onnxruntime.graphs import PACKAGES, OnnxModel
+from quantcore.backends.onnxruntime.qdq import Layout, Weights
+from quantcore.backends.onnxruntime.ranges import Observed, Span
+from quantcore.backends.onnxruntime.steps import OnnxStep
+from quantcore.backends.options import Observer, StaticOptions
+from quantcore.errors import UnsupportedError
+from quantcore.images import ConversionInput, ImageData, Split
+from quantcore.models import Subject
+from quantcore.schema import YES, Environment, Report, Support, Tuning, current_environment
+
+RECURRENT = ("LSTM", "GRU")
+# What `auto` tries. Entropy cuts off too much of ReLU6's and hard swish's ranges to win ever.
+TRIED: tuple[Observer, ...] = ("minmax", "percentile", "histogram")
+# Pictures on which each layer is left in float once, to see which hurts most.
+RANKING = 16
+
+Array = NDArray[Any]
+Biases = Mapping[str, Array]
+
+
+class Static(OnnxStep):
+    """Ranges from calibration pictures; QDQ, weights per channel."""
+
+    name = "static"
+
+    def supports(self, options: StaticOptions, subject: Subject, backend: Backend) -> Support:
+        """Return yes for models that are not made of recurrent layers."""
+        recurrent = [name for name in RECURRENT if subject.model.dynamic_layers.get(name)]
+        if recurrent:
+            return Support(
+                False,
+                f"ONNX Runtime's quantizer leaves {recurrent[0]} layers in float.",
+                "Use dynamic quantization.",
+            )
+        if options.equalize:
+            return Support(
+                False,
+                "Layers are not balanced before ONNX Runtime's quantizer, whose weights have a "
+                "scale per channel.",
+                "Leave equalize as it is.",
+            )
+        return YES
+
+    def recipe(self, options: StaticOptions, backend: Backend, environment: Environment) -> Recipe:
+        """Return a name of its own for each range of weights."""
+        bits = 7 if reduces_range(options, environment) else 8
+        return Recipe(f"onnxruntime static {bits}", PACKAGES)
+
+    def convert(
+        self,
+        options: StaticOptions,
+        inputs: ConversionInput,
+        backend: Backend,
+        report: Report,
+        state: Path | None,
+    ) -> OnnxModel:
+        """Return the calibrated graph, layers between QuantizeLinear and DequantizeLinear.
+
+        Raises:
+            UnsupportedError: an operator has no form in ONNX, or no layer has one in 8 bits.
+        """
+        prepared = graphs.preprocessed(graphs.float_graph(inputs, report), inputs.scratch)
+        weights = Weights(
+            options.per_channel is not False, reduces_range(options, current_environment())
+        )
+        layout = qdq.layout_of(prepared, inputs.scratch, weights)
+        if not layout.layers:
+            raise UnsupportedError(
+                "ONNX Runtime's quantizer found no layer that it can run in 8 bits.",
+                "Use dynamic quantization, or another backend.",
+            )
+        return _Search(layout, inputs.images, options, report).model()
+
+
+def reduces_range(options: StaticOptions, environment: Environment) -> bool:
+    """Return whether weights leave one of their 8 bits free.
+
+    Without VNNI, PCs add pairs of products in 16 bits, which only then hold them.
+    """
+    if options.reduce_range is not None:
+        return options.reduce_range
+    return lacks_vnni(environment)
+
+
+def lacks_vnni(environment: Environment) -> bool:
+    """Return whether 8-bit products are added up in 16 bits there; ARM has no such kernels."""
+    return environment.machine in SERVERS and not environment.has_vnni
+
+
+@dataclass
+class _Search:
+    """What one conversion tries, and holds against float on pictures it did not calibrate on."""
+
+    layout: Layout
+    images: ImageData
+    options: StaticOptions
+    report: Report
+    _losses: dict[tuple[str, ...], float] = field(default_factory=dict)
+
+    def model(self) -> OnnxModel:
+        """Return the model that is nearest to float, and what was chosen for it."""
+        observed = self._observed(self._calibrating)
+        observer, decibels = self._best_observer(observed)
+        corrects = self._corrects(observed.fitted(observer), decibels.get(observer))
+        split = self.images.calibration.first(self.options.calibration_images)
+        if len(split) > len(self._calibrating):
+            observed = self._observed(split)
+        chosen = observed.fitted(observer)
+        biases = self._biases(chosen, split) if corrects else {}
+        kept, loss = self._kept_float(chosen, biases)
+        return OnnxModel(
+            self.layout.graph(chosen, biases, kept),
+            tuning=Tuning(
+                observer=observer,
+                sqnr_db=decibels,
+                reduce_range=self.layout.weights.reduce_range,
+                bias_correction=corrects,
+                kept_float=tuple(map(title, kept)),
+                layers=len(self.layout.multiplying),
+                loss_points=loss,
+            ),
+        )
+
+    @cached_property
+    def _parts(self) -> tuple[Split, Split]:
+        return tuning.parted(self.images, self.options.calibration_images)
+
+    @property
+    def _calibrating(self) -> Split:
+        return self._parts[0]
+
+    @property
+    def _judging(self) -> Split:
+        return self._parts[1]
+
+    @cached_property
+    def _reference(self) -> tuning.Logits:
+        return tuning.answers(graphs.predictor(self.layout.source), self._judging)
+
+    @property
+    def _observers(self) -> Sequence[Observer]:
+        observer = self.options.observer or "minmax"
+        return TRIED if observer == "auto" else (observer,)
+
+    def _observed(self, split: Split) -> Observed:
+        return ranges.observed(
+            self.layout.source,
+            self.layout.tensors,
+            split,
+            shapes=self._observers != ("minmax",),
+            report=self.report,
+        )
+
+    def _answers(
+        self,
+        split: Split,
+        spans: Mapping[str, Span],
+        biases: Biases | None = None,
+        kept: Collection[str] = (),
+    ) -> tuning.Logits:
+        return tuning.answers(graphs.predictor(self.layout.graph(spans, biases, kept)), split)
+
+    def _best_observer(self, observed: Observed) -> tuple[Observer, dict[str, float]]:
+        if len(self._observers) == 1:
+            return self._observers[0], {}
+
+        def trial(observer: Observer) -> tuning.Logits:
+            self.report(f"trying the observer {observer}", 0.8)
+            return self._answers(self._judging, observed.fitted(observer))
+
+        return tuning.best_observer(self._observers, trial, self._reference)
+
+    def _biases(self, spans: Mapping[str, Span], split: Split) -> Biases:
+        return correction.corrected(self.layout, spans, split, self.report)
+
+    def _corrects(self, spans: Mapping[str, Span], without: float | None) -> bool:
+        """Return whether biases are corrected: as asked, or where that brings answers nearer."""
+        if self.options.bias_correction is not None:
+            return self.options.bias_correction
+        if without is None:
+            without = sqnr_db(self._reference, self._answers(self._judging, spans))
+        biases = self._biases(spans, self._calibrating)
+        corrected = sqnr_db(self._reference, self._answers(self._judging, spans, biases))
+        if without is None or corrected is None:
+            return False
+        return corrected > without
+
+    def _kept_float(
+        self, spans: Mapping[str, Span], biases: Biases
+    ) -> tuple[tuple[str, ...], float | None]:
+        """Return the layers that stay in float, the most harmful first, and the loss left."""
+        keep, limit = self.options.keep_float, self.options.max_loss_points
+        if not keep:
+            return (), None
+        split = tuning.choosing(self.images)
+        reference = tuning.answers(graphs.predictor(self.layout.source), split)
+
+        def loss(kept: Sequence[str]) -> float:
+            if tuple(kept) not in self._losses:
+                self.report(f"leaving {len(kept)} layers in float", 0.9)
+                logits = self._answers(split, spans, biases, kept)
+                self._losses[tuple(kept)] = tuning.loss_points(reference, logits, split.labels)
+            return self._losses[tuple(kept)]
+
+        if keep == "auto" and loss(()) <= limit:
+            return (), loss(())
+        return tuning.kept_float(self._ranked(spans, biases), loss, keep, limit)
+
+    def _ranked(self, spans: Mapping[str, Span], biases: Biases) -> list[str]:
+        """Return the layers by how much nearer to float the answers are without their rounding."""
+        split, reference = self._judging.first(RANKING), self._reference[:RANKING]
+        names = self.layout.multiplying
+        found: dict[str, float] = {}
+        for index, name in enumerate(names):
+            self.report("looking for the layers that hurt most", 0.8 + 0.1 * index / len(names))
+            decibels = sqnr_db(reference, self._answers(split, spans, biases, (name,)))
+            found[name] = tuning.NOISELESS_DB if decibels is None else decibels
+        return sorted(names, key=lambda name: -found[name])
+
+
+def title(node: str) -> str:
+    """Return a layer's name for people: its node's without number and operator."""
+    name = node.partition(":")[2].strip("/")
+    path, _, operator = name.rpartition("/")
+    return path or operator
