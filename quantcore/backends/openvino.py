@@ -350,7 +350,7 @@ class OpenVinoBackend(RunsFormat):
     )
     targets: ClassVar[tuple[Target, ...]] = ("server",)
     format: ClassVar[MeasuredFormat] = OpenVino()
-    toolchain: ClassVar[Toolchain] = Toolchain("openvino", STEPS, PACKAGES)
+    toolchain: ClassVar[Toolchain] = Toolchain("openvino", STEPS, PACKAGES, reads_graphs=True)
     float_backend: ClassVar[str | None] = "openvino"
     per_channel: ClassVar[bool] = True
     observer: ClassVar[Observer] = "minmax"

@@ -125,8 +125,7 @@ def _require_any_batch(graph: "ModelProto", image_size: int) -> None:
     # What ONNX Runtime raises over shapes that do not fit, and over operators that it lacks.
     except (Fail, InvalidArgument, Unfit) as error:
         raise UnsupportedError(
-            "ONNX Runtime cannot run this program's graph: "
-            f"{' '.join(str(error).split())[:200]}",
+            f"ONNX Runtime cannot run this program's graph: {' '.join(str(error).split())[:200]}",
             REMEDY,
         ) from error
     if answered != [1, 2 * torch_module.TRACE_BATCH]:
