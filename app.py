@@ -10,7 +10,7 @@ from ui.compare import sections, tour
 
 REFRESH_S = 0.5
 TITLE = "Quantization what-if"
-PROMISE = "Every 8-bit version of a model, converted and measured: its size, speed and accuracy."
+PROMISE = "Every smaller version of a model, converted and measured: its size, speed and accuracy."
 
 
 def main() -> None:

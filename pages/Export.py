@@ -19,6 +19,7 @@ def main() -> None:
     state.write_address(form.parameters())
     progress.show_notices(unread)
     if wanted is not None:
+        form.say_fit(wanted)
         running = result.is_running(wanted)
         st.fragment(result.answer, run_every=REFRESH_S if running else None)(wanted, running)
 

@@ -1,6 +1,6 @@
 """All models to choose from, and the visitor's own models and pictures, uploaded as files."""
 
-from ui.common import progress, site, state
+from ui.common import progress, site, state, widgets
 from ui.models import catalogue, own_uploads, uploading
 
 SUBTITLE = "Choose among all models, or upload your own, and pictures to evaluate it on."
@@ -12,6 +12,7 @@ def main() -> None:
     unread = site.begin("Models", SUBTITLE, catalogue.parameters())
     if unread is None:
         return
+    widgets.choose_target()
     part = catalogue.choose_part()
     progress.show_notices(unread)
     PARTS[part]()

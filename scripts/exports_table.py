@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from quantcore import wording
+from quantcore.backends import BACKENDS
 from quantcore.cache import Store
 from quantcore.engine import CellContext, plan
 from quantcore.errors import QuantcoreError, UnsupportedError
@@ -57,7 +58,11 @@ def main() -> int:
     parser.add_argument("--rows", type=int, help="how many rows to make; all unless given")
     options = parser.parse_args()
     models = options.models.split(",")
-    cells = [(model, variant) for model in models for variant in plan(ModelSpec(model)).variants]
+    cells = [
+        (model, variant)
+        for model in models
+        for variant in plan(ModelSpec(model), backends=list(BACKENDS)).variants
+    ]
     rows = []
     for row in _rows(cells[: options.rows], Settings.from_env(), options.images):
         print(_line(row, {}), flush=True)

@@ -2,13 +2,13 @@
 
 from quantcore.api.comparing import compare
 from quantcore.api.comparison import Comparison
-from quantcore.api.exporting import Delivery, Exporting, Target, export
+from quantcore.api.exporting import Delivery, Destination, Exporting, export
 
 __all__ = [
     "Comparison",
     "Delivery",
+    "Destination",
     "Exporting",
-    "Target",
     "compare",
     "export",
     "model_file",

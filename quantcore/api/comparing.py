@@ -8,7 +8,16 @@ from pathlib import Path
 from quantcore.api import model_file
 from quantcore.api.comparison import Comparison
 from quantcore.engine import plan
-from quantcore.schema import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting, split_names
+from quantcore.schema import (
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Target,
+    split_names,
+    target_of,
+)
 from quantcore.service import Service
 from quantcore.settings import Settings
 
@@ -24,6 +33,7 @@ def compare(
     backends: str | Sequence[str] | None = None,
     *,
     settings: Mapping[str, Mapping[str, Setting]] | None = None,
+    target: Target | None = None,
     images: str | Path | None = None,
     evaluation_images: int = ImageSpec.evaluation_images,
     image_size: int | None = None,
@@ -36,10 +46,11 @@ def compare(
 
     Args:
         model: `bundled/NAME`, `torchvision/NAME`, `torchvision/NAME@random`, or a model file.
-        workflows: names, or one text with commas; all where left out. float32 is always measured,
-            as what others are compared to.
+        workflows: names, or one text with commas; those of a first comparison where left out: all,
+            or fewer for a target. float32 is always measured, as what others are compared to.
         backends: likewise.
         settings: of workflows, by name: `{"static": {"observer": "minmax"}}`.
+        target: where it will run, `server`, `phone` or `browser`; None where that is not decided.
         images: folder or zip of pictures; None takes the model's own.
         evaluation_images: how many pictures each file is evaluated on, at most.
         image_size: side in px; None takes the model's own.
@@ -52,20 +63,15 @@ def compare(
         RequestError: an unknown model, workflow, backend or setting, or pictures that cannot be
             read.
     """
-    own = process_settings(data)
+    own, place = process_settings(data), target_of(target)
     pictures = ImageSpec(
         None if images is None else str(Path(images).resolve()), evaluation_images, image_size
     )
     measure = MeasureSpec.of(own, threads, batch)
-    chosen = {"workflows": workflows, "backends": backends}
-    cells = {
-        name: split_names(names) if isinstance(names, str) else names
-        for name, names in chosen.items()
-        if names is not None
-    }
     with closing(Service(own)) as service:
         spec = model if isinstance(model, ModelSpec) else _spec(service, str(model), progress)
-        request = plan(spec, **cells, settings=settings, images=pictures, measure=measure)
+        cells = _names(workflows), _names(backends)
+        request = plan(spec, *cells, settings, pictures, measure, place)
         return _measured(service, request, progress)
 
 
@@ -73,6 +79,10 @@ def process_settings(data: str | Path | None) -> Settings:
     """Return the settings of the environment, with another data folder if one is named."""
     settings = Settings.from_env()
     return settings if data is None else replace(settings, data=Path(data))
+
+
+def _names(names: str | Sequence[str] | None) -> Sequence[str] | None:
+    return split_names(names) if isinstance(names, str) else names
 
 
 def _spec(service: Service, model: str, progress: Progress) -> ModelSpec:

@@ -32,7 +32,7 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class Target:
+class Destination:
     """Where exported files are written.
 
     Attributes:
@@ -51,7 +51,7 @@ class Target:
         """Refuse specs whose files could not be written in the end, before anything is made.
 
         Raises:
-            RequestError: the target is no folder, or has such a file already.
+            RequestError: the folder is none, or has such a file already.
         """
         require_free(self.folder, [n for s in specs for n in self._names(s)], force=self.force)
 
@@ -162,7 +162,7 @@ def export(
         MeasureSpec.of(own, threads),
         evaluation_images,
     )
-    target = Target(Path(out), bundle, force, anyway)
-    target.require_free(spec)
+    destination = Destination(Path(out), bundle, force, anyway)
+    destination.require_free(spec)
     with Exporting(own) as exporting:
-        return target.deliver(exporting.store, exporting.make(spec, progress))
+        return destination.deliver(exporting.store, exporting.make(spec, progress))

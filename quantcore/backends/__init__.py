@@ -5,6 +5,7 @@ A new backend is one module and one line here.
 
 from collections.abc import Iterable
 
+from quantcore import wording
 from quantcore.backends import executorch, onnxruntime, openvino, torch_engines
 from quantcore.backends.base import (
     Backend,
@@ -17,14 +18,17 @@ from quantcore.backends.base import (
 )
 from quantcore.backends.fidelity import agreement, sqnr_db
 from quantcore.backends.options import KeepFloat, Observer
+from quantcore.backends.targets import MADE_FOR, WHERE
 from quantcore.backends.torch_ao.module import TorchModel, example
 from quantcore.backends.torch_engines import FLOAT
 from quantcore.models import ModelInfo
-from quantcore.schema import picked
+from quantcore.schema import YES, Environment, Support, Target, picked
 
 __all__ = [
     "BACKENDS",
     "FLOAT",
+    "MADE_FOR",
+    "WHERE",
     "Backend",
     "ConvertedModel",
     "KeepFloat",
@@ -36,10 +40,13 @@ __all__ = [
     "Toolchain",
     "TorchModel",
     "agreement",
+    "default_backends",
     "entry",
     "example",
     "float_backends",
+    "made_for",
     "runtime",
+    "serves",
     "sqnr_db",
 ]
 
@@ -52,6 +59,9 @@ BACKENDS: dict[str, Backend] = {
     "openvino": openvino.BACKEND,
     "executorch": executorch.BACKEND,
 }
+
+# What is compared where nobody decided yet where it will run.
+UNDECIDED = ("x86", "fbgemm", "onednn", "qnnpack", "onnxruntime")
 
 
 def runtime(name: str | None) -> Backend:
@@ -83,3 +93,41 @@ def float_backends(names: Iterable[str], model: ModelInfo | None = None) -> tupl
         own = [readers[0], *(each for each in own if each in readers)]
         return tuple(dict.fromkeys(each.float_backend for each in own))
     return tuple(dict.fromkeys((None, *(each.float_backend for each in own))))
+
+
+def made_for(target: Target | None) -> tuple[str, ...]:
+    """Return the backends that are made for a target; all of them where none is decided."""
+    return tuple(name for name, each in BACKENDS.items() if target in (None, *each.targets))
+
+
+def default_backends(target: Target | None, environment: Environment) -> tuple[str, ...]:
+    """Return the backends of a first comparison that can run on that machine.
+
+    For a target that is the first one of each runtime that is made for it, so that a comparison of
+    all of them stays short.
+    """
+    here = [name for name, each in BACKENDS.items() if each.available(environment).ok]
+    if target is None:
+        return tuple(name for name in here if name in UNDECIDED)
+    first: dict[str | None, str] = {}
+    for name in made_for(target):
+        if name in here:
+            first.setdefault(BACKENDS[name].float_backend, name)
+    return tuple(first.values())
+
+
+def serves(name: str | None, target: Target | None) -> Support:
+    """Return whether a backend is made for a target, or what is instead; None is torch's float32.
+
+    Of a backend that today's version does not know, nothing is held against it.
+    """
+    backend = entry(name)
+    if target is None or backend is None or target in backend.targets:
+        return YES
+    places = wording.joined([MADE_FOR[each] for each in backend.targets])
+    others = [BACKENDS[each].title for each in made_for(target)]
+    return Support(
+        False,
+        f"{backend.title} is made for {places}, not for {MADE_FOR[target]}.",
+        f"Choose {wording.choice(others)}." if others else "Choose another target.",
+    )

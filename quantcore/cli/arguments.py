@@ -1,10 +1,18 @@
 """What people type for settings on the command line: `static.observer=minmax`, `opset=18`."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import typer
 
 from quantcore.errors import RequestError
-from quantcore.schema import Setting, canonical, read_setting, split_names
+from quantcore.schema import TARGETS, Setting, canonical, read_setting, split_names
 from quantcore.workflows import WORKFLOWS
+
+TargetName = Annotated[
+    str | None,
+    typer.Option("--target", help=f"Where it will run: {', '.join(TARGETS)}."),
+]
 
 
 def names(text: str, option: str) -> list[str]:
@@ -17,6 +25,15 @@ def names(text: str, option: str) -> list[str]:
     if not named:
         raise RequestError(f"{option} names nothing.", "Name one or more, or leave it out.")
     return named
+
+
+def names_or_none(text: str | None, option: str) -> list[str] | None:
+    """Return the names that an option holds; None where it was left out.
+
+    Raises:
+        RequestError: it holds none.
+    """
+    return None if text is None else names(text, option)
 
 
 def workflow_settings(

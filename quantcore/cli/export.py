@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from quantcore import report, uploads
-from quantcore.api import Exporting, Target
+from quantcore.api import Destination, Exporting
 from quantcore.cli import arguments
 from quantcore.cli.running import EXIT_INTERRUPTED
 from quantcore.errors import RequestError, UnsupportedError
@@ -21,8 +21,10 @@ from quantcore.schema import (
     ImageSpec,
     MeasureSpec,
     ModelSpec,
+    Target,
     Variant,
     canonical,
+    target_of,
 )
 from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS
@@ -35,12 +37,15 @@ def export(
     model: Annotated[
         str, typer.Argument(help="bundled/NAME, torchvision/NAME or torchvision/NAME@random.")
     ],
-    workflow: Annotated[str, typer.Option(help="How the numbers become 8-bit.")] = "float32",
+    workflow: Annotated[str, typer.Option(help="How the numbers become 8 or 16 bits.")] = "float32",
     backend: Annotated[
         str | None, typer.Option(help="The kernels it is made for; float32 needs none.")
     ] = None,
+    target: arguments.TargetName = None,
     format: Annotated[str | None, typer.Option(help=", ".join(FORMATS))] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every format, one after the other.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every format, or every one for the target.")
+    ] = False,
     option: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE of the format: opset=18, bytecode=7.")
     ] = None,
@@ -71,7 +76,7 @@ def export(
     settings = Settings.from_env()
     uploads.use(settings.data)
     name_of_workflow = canonical(WORKFLOWS, workflow, "workflow")
-    chosen = arguments.settings_of_one(set_ or [], name_of_workflow)
+    chosen, place = arguments.settings_of_one(set_ or [], name_of_workflow), target_of(target)
     measure = MeasureSpec.of(settings, threads)
     pictures = ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size)
     specs = [
@@ -84,21 +89,27 @@ def export(
             measure,
             evaluation_images,
         )
-        for name in _formats(format, all_, option)
+        for name in _formats(format, all_, option, place)
     ]
-    target = Target(out, bundle, force, anyway)
-    target.require_free(*specs)
-    written = _written(settings, specs, target, is_all=all_)
+    for spec in specs:
+        fitting = exports.fits(spec, place)
+        if not fitting.ok:
+            typer.echo(f"{fitting.reason} {fitting.remedy}", err=True)
+    destination = Destination(out, bundle, force, anyway)
+    destination.require_free(*specs)
+    written = _written(settings, specs, destination, is_all=all_)
     raise typer.Exit(0 if written else EXIT_NOTHING_WRITTEN)
 
 
-def _formats(format: str | None, all_: bool, option: list[str] | None) -> list[str]:
+def _formats(
+    format: str | None, all_: bool, option: list[str] | None, target: Target | None
+) -> list[str]:
     if all_ and option:
         raise RequestError(
             "Options belong to one format.", "Name it: --format onnx, without --all."
         )
     if all_:
-        return list(FORMATS)
+        return [name for name in FORMATS if name in exports.formats_for(target)]
     if format is None:
         raise RequestError(
             "No format was asked for.", f"Take --format {', '.join(FORMATS)}, or --all."
@@ -107,18 +118,20 @@ def _formats(format: str | None, all_: bool, option: list[str] | None) -> list[s
 
 
 def _written(
-    settings: Settings, specs: Sequence[ExportSpec], target: Target, *, is_all: bool
+    settings: Settings, specs: Sequence[ExportSpec], destination: Destination, *, is_all: bool
 ) -> int:
     """Return how many files were written; with `is_all`, what cannot be is passed over."""
     try:
         with Exporting(settings) as exporting:
-            return sum(_is_written(exporting, spec, target, is_all) for spec in specs)
+            return sum(_is_written(exporting, spec, destination, is_all) for spec in specs)
     except KeyboardInterrupt:
         typer.echo("Stopped. What was made is kept; the same command goes on from there.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _is_written(exporting: Exporting, spec: ExportSpec, target: Target, is_all: bool) -> bool:
+def _is_written(
+    exporting: Exporting, spec: ExportSpec, destination: Destination, is_all: bool
+) -> bool:
     try:
         with _progress(spec) as tell:
             card = exporting.make(spec, tell)
@@ -128,7 +141,7 @@ def _is_written(exporting: Exporting, spec: ExportSpec, target: Target, is_all: 
         typer.echo(f"{spec.format}: {error.reason} {error.remedy}\n")
         return False
     typer.echo(report.verification_report_to_text(card))
-    paths = target.deliver(exporting.store, card).paths
+    paths = destination.deliver(exporting.store, card).paths
     if not paths:
         typer.echo("\nThe file was not written. To have it all the same, add --anyway.\n")
         return False

@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -18,7 +19,7 @@ from quantcore.cli import arguments, outputs
 from quantcore.cli.export import export
 from quantcore.cli.running import OWNER, measured, tell
 from quantcore.decide import Budgets
-from quantcore.engine import plan
+from quantcore.engine import misfits, plan
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.jobs import sweep as sweeps
 from quantcore.models import offered
@@ -28,15 +29,22 @@ from quantcore.schema import (
     ImageSpec,
     MeasureSpec,
     ModelSpec,
+    Target,
     current_environment,
+    target_of,
     untried_torch,
 )
 from quantcore.service import Service
 from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS
 
+
+def _names(registry: Iterable[str]) -> str:
+    return ", ".join(registry)
+
+
 app = typer.Typer(
-    help="Turn one vision model into its 8-bit variants, and measure what each costs.",
+    help="Turn one vision model into smaller variants, and measure what each costs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -93,8 +101,19 @@ def environment() -> None:
 @app.command()
 def compare(
     model: Annotated[str, typer.Argument(help=MODEL_HELP)],
-    workflows: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(WORKFLOWS),
-    backends: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(BACKENDS),
+    target: arguments.TargetName = None,
+    workflows: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Comma-separated; those of the target unless named: {_names(WORKFLOWS)}."
+        ),
+    ] = None,
+    backends: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Comma-separated; those of the target unless named: {_names(BACKENDS)}."
+        ),
+    ] = None,
     evaluation_images: Annotated[
         int, typer.Option(help="Pictures each file is evaluated on.")
     ] = ImageSpec.evaluation_images,
@@ -128,6 +147,9 @@ def compare(
     files = outputs.Files(json, csv, html, markdown, svg)
     budgets = outputs.budgets(budget or [], settings)
     files.require_folders()
+    place = target_of(target)
+    named = arguments.names_or_none(backends, "--backends")
+    _say_misfits(named or (), place)
     chosen = arguments.workflow_settings(
         set_ or [], {"static.calibration_images": calibration_images, "qat.steps": qat_steps}
     )
@@ -135,11 +157,12 @@ def compare(
     def ask(spec: ModelSpec) -> list[CompareRequest]:
         request = plan(
             spec,
-            arguments.names(workflows, "--workflows"),
-            arguments.names(backends, "--backends"),
+            arguments.names_or_none(workflows, "--workflows"),
+            named,
             chosen,
             ImageSpec(str(images.resolve()) if images else None, evaluation_images, image_size),
             MeasureSpec.of(settings, threads, batch),
+            place,
         )
         return [request]
 
@@ -155,6 +178,7 @@ def sweep(
     request: Annotated[
         Path, typer.Argument(help="TOML: models, workflows, backends and lists of settings.")
     ],
+    target: arguments.TargetName = None,
     budget: outputs.BudgetTexts = None,
     json: outputs.JsonFile = None,
     csv: outputs.CsvFile = None,
@@ -170,6 +194,9 @@ def sweep(
     request_file = sweeps.read_sweep(
         _text(request), settings.threads, request.absolute().parent, str(request)
     )
+    if target is not None:
+        request_file = replace(request_file, target=target_of(target))
+    _say_misfits(request_file.backends or (), request_file.target)
     name = request_file.name or request.stem
     _answer(
         measured(settings, request_file.requests(settings.time_budget_s), name),
@@ -251,6 +278,12 @@ def main() -> None:
 def _fail(error: QuantcoreError, code: int) -> None:
     typer.echo(f"{error.reason}\n{error.remedy}".strip(), err=True)
     sys.exit(code)
+
+
+def _say_misfits(backends: Sequence[str], target: Target | None) -> None:
+    """Say which of the named backends are not made for the target; they are measured anyway."""
+    for sentence in misfits(backends, target):
+        typer.echo(sentence, err=True)
 
 
 def _text(path: Path) -> str:

@@ -15,11 +15,13 @@ from quantcore.decide.promise import Promise, promise
 from quantcore.decide.reasons import Other, describe
 from quantcore.decide.reference_groups import ReferenceGroup, reference_group, references
 from quantcore.decide.speed import best_floats, has_several_floats, over_best
+from quantcore.decide.targets import NEEDS_VNNI, needs_vnni, times_count, untimed
 from quantcore.decide.verdict import Miss, Verdict, nearest_in_8_bits, recommend
 from quantcore.schema import Comparison
 
 __all__ = [
     "KINDS",
+    "NEEDS_VNNI",
     "UNSETTLED",
     "Budgets",
     "Candidate",
@@ -43,11 +45,14 @@ __all__ = [
     "has_several_floats",
     "labels",
     "nearest_in_8_bits",
+    "needs_vnni",
     "over_best",
     "promise",
     "recommend",
     "reference_group",
     "references",
+    "times_count",
+    "untimed",
     "weigh",
 ]
 
@@ -59,7 +64,7 @@ def decide(
 ) -> Verdict:
     """Return the verdict on a whole comparison: `recommend(weigh(...), budgets)`."""
     limits = budgets or Budgets()
-    evidence = weigh(comparison.results, correctness, limits.smallest)
+    evidence = weigh(comparison.results, correctness, limits.smallest, comparison.request.target)
     return recommend(evidence, limits, comparison.missing)
 
 

@@ -100,6 +100,8 @@ def _points(value: float, limit: float) -> float:
     return (value - limit) * POINT_COST
 
 
+# A difference in memory that counts, as a share and in bytes: it is measured with less precision.
+MEMORY_SHARE, MIN_MEMORY_BYTES = 0.1, 1_000_000
 # One point of accuracy weighs as much as being 1.4 times slower: ln 1.4.
 POINT_COST = 0.35
 KINDS = {

@@ -4,6 +4,7 @@ from quantcore import wording
 from quantcore.decide.budgets import KINDS, Budgets, too_close
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
+from quantcore.decide.targets import NEEDS_VNNI, ONE, needs_vnni, untimed
 from quantcore.decide.thresholds import ACCURATE
 from quantcore.engine import time_model
 from quantcore.schema import RANDOM, Accuracy, VariantResult
@@ -29,11 +30,14 @@ def is_near_chance(accuracy: Accuracy | None) -> bool:
     return accuracy is not None and accuracy.low <= accuracy.chance < 1.0
 
 
-def cannot_win(row: VariantResult) -> str:
-    """Return why a row may lose a verdict but not win it; empty where it may."""
+def cannot_win(row: VariantResult, *, timed: bool = True) -> str:
+    """Return why a row may lose a verdict but not win it; empty where it may.
+
+    Where times do not count (not `timed`), neither does a busy machine.
+    """
     if row.is_float:
         return ""
-    if row.machine_busy:
+    if row.machine_busy and timed:
         return "the machine was busy while it was timed"
     if names_one_class(row):
         return "it names one class for every picture"
@@ -45,10 +49,23 @@ def doubts(evidence: Evidence, i: int, budgets: Budgets) -> list[str]:
     one = evidence.candidates[i]
     return [
         *_close_budgets(one, budgets),
-        *_timing(one),
+        *(_timing(one) if evidence.timed else ()),
         *_answers(evidence, i),
-        *_unknown_accuracy(one, budgets),
+        *_unknown_accuracy(one, budgets, evidence.timed),
+        *_of_the_target(evidence, one, budgets),
     ]
+
+
+def _of_the_target(evidence: Evidence, one: Candidate, budgets: Budgets) -> list[str]:
+    """Return what where it will run makes of the figures, and of the file."""
+    target, notes = evidence.target, []
+    if target is not None and not evidence.timed:
+        notes.append(untimed(target))
+        if budgets.latency_ms is not None:
+            notes.append(f"The latency budget is not tested: nothing was timed on {ONE[target]}.")
+    if target in (None, "server") and needs_vnni(one.row.backend, one.row.tuning):
+        notes.append(NEEDS_VNNI)
+    return notes
 
 
 def _close_budgets(one: Candidate, budgets: Budgets) -> list[str]:
@@ -127,11 +144,14 @@ def few_pictures(evidence: Evidence, i: int, most_points: float) -> str:
     )
 
 
-def _unknown_accuracy(one: Candidate, budgets: Budgets) -> list[str]:
+def _unknown_accuracy(one: Candidate, budgets: Budgets, timed: bool) -> list[str]:
     if one.row.accuracy is not None or (one.is_float and not one.row.model.endswith(RANDOM)):
         return []
     if one.row.model.endswith(RANDOM):
-        notes = ["Its accuracy is unknown, since the weights are random: size and latency decide."]
+        notes = [
+            "Its accuracy is unknown, since the weights are random: "
+            f"size and {'latency' if timed else 'memory'} decide."
+        ]
     elif one.row.agreement is None:
         notes = ["Its accuracy is unknown, since the pictures carry no labels."]
     else:

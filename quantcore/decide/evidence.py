@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.decide.budgets import Smallest
-from quantcore.decide.candidates import Candidate, candidates, preference
+from quantcore.decide.candidates import (
+    Candidate,
+    candidates,
+    differs_in_memory,
+    preference,
+)
 from quantcore.decide.paired import ALPHA, Correctness, differences, discordant
 from quantcore.decide.reference_groups import (
     Floats,
@@ -25,8 +30,9 @@ from quantcore.decide.reference_groups import (
     timed_alike,
 )
 from quantcore.decide.speed import against_best, best_floats, has_several_floats
+from quantcore.decide.targets import misfit, times_count
 from quantcore.engine import metrics
-from quantcore.schema import VariantResult
+from quantcore.schema import Target, VariantResult
 
 # Chance of finding the difference that `images_to_settle` promises, as a normal quantile.
 Z_POWER = NormalDist().inv_cdf(0.8)
@@ -39,7 +45,8 @@ class Evidence:
     Attributes:
         beats: really better in something and really worse in nothing, and not behind in order, so
             that no two beat each other in a circle.
-        timed_alike: which two are timed with as many pictures a call.
+        leaner: which one takes less memory of two; none where times count.
+        timed_alike: which two are timed with as many pictures a call; all where times do not count.
         evaluated_alike: which two may be compared in accuracy.
         images: pictures that each one's accuracy is measured on, `[K]`; 0 where there is none.
         only_i: pictures only the first of two gets right, `[K, K]`; estimated without answers
@@ -47,14 +54,17 @@ class Evidence:
         z: the normal quantile a difference has to reach.
         several: there is more than one reference group.
         several_floats: speed-ups are over the best of several float32 rows.
-        best_float: key of the fastest float32 of each candidate's group; None without one.
+        best_float: key of the fastest float32 of each candidate's group that may ship; None
+            without one.
         smallest: the differences that count.
+        target: where it will run; None where that is not decided.
     """
 
     candidates: tuple[Candidate, ...]
     smaller: Matrix
     faster: Matrix
     more_accurate: Matrix
+    leaner: Matrix
     beats: Matrix
     timed_alike: Matrix
     evaluated_alike: Matrix
@@ -65,6 +75,16 @@ class Evidence:
     several_floats: bool
     best_float: tuple[str | None, ...]
     smallest: Smallest
+    target: Target | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Return whether the times that were measured say how fast the target is."""
+        return times_count(self.target)
+
+    def fits(self, i: int) -> bool:
+        """Return whether a candidate is made for the target."""
+        return not misfit(self.candidates[i].row, self.target)
 
     def index(self, key: str | None) -> int | None:
         """Return the index of the candidate of this key; None where there is none."""
@@ -80,8 +100,8 @@ class Evidence:
         return bool(self.timed_alike[i, j] and self.evaluated_alike[i, j])
 
     def tie(self, i: int, j: int) -> bool:
-        """Return whether the two differ in nothing: neither size, latency nor accuracy."""
-        claims = (self.smaller, self.faster, self.more_accurate)
+        """Return whether the two differ in nothing: neither size, latency, accuracy nor memory."""
+        claims = (self.smaller, self.faster, self.more_accurate, self.leaner)
         return self.comparable(i, j) and not any(claim[i, j] or claim[j, i] for claim in claims)
 
     def tie_in_accuracy(self, i: int, j: int) -> bool:
@@ -110,6 +130,7 @@ def weigh(
     rows: Sequence[VariantResult],
     correctness: Correctness | None = None,
     smallest: Smallest | None = None,
+    target: Target | None = None,
 ) -> Evidence:
     """Return the candidates of one comparison and the real differences between them.
 
@@ -120,26 +141,32 @@ def weigh(
             with float32 bounds on how many pictures two rows can differ; where that is missing too,
             their errors count as independent. Both err on the side of calling a tie.
         smallest: the differences that count; None takes the usual ones.
+        target: where it will run. Milliseconds of this machine count for servers, and where nothing
+            is decided; for other targets memory does.
     """
+    timed = times_count(target)
     smallest = smallest or Smallest()
     right = {**_own_answers(rows), **(correctness or {})}
-    ordered = sorted(candidates(against_best(rows), right, smallest), key=preference)
+    ordered = sorted(candidates(against_best(rows), right, smallest, timed=timed), key=preference)
     ordered_rows = [candidate.row for candidate in ordered]
     only_i, images = discordant(ordered_rows, right)
-    faster, more_accurate = differences(ordered_rows, only_i, smallest)
+    faster, more_accurate = differences(ordered_rows, only_i, smallest, timed=timed)
     sizes = np.array([row.artifact.size_bytes for row in ordered_rows], dtype=np.float64)
     smaller = sizes[:, None] * (1 + smallest.share) <= sizes[None, :]
-    better = smaller | faster | more_accurate
+    leaner = np.zeros_like(smaller) if timed else _leaner(ordered_rows)
+    better = smaller | faster | more_accurate | leaner
     ahead = np.triu(np.ones(smaller.shape, dtype=bool), 1)
-    best = best_floats(ordered_rows)
-    timed, evaluated = timed_alike(ordered_rows), evaluated_alike(ordered_rows)
+    best = best_floats([row for row in ordered_rows if not misfit(row, target)])
+    alike = timed_alike(ordered_rows) if timed else np.ones_like(smaller)
+    evaluated = evaluated_alike(ordered_rows)
     return Evidence(
         candidates=tuple(ordered),
         smaller=smaller,
         faster=faster,
         more_accurate=more_accurate,
-        beats=better & ~better.T & ahead & timed & evaluated,
-        timed_alike=timed,
+        leaner=leaner,
+        beats=better & ~better.T & ahead & alike & evaluated,
+        timed_alike=alike,
         evaluated_alike=evaluated,
         only_i=only_i,
         images=images,
@@ -151,7 +178,14 @@ def weigh(
             for row in ordered_rows
         ),
         smallest=smallest,
+        target=target,
     )
+
+
+def _leaner(rows: Sequence[VariantResult]) -> Matrix:
+    """Return where one row takes less memory than another, by enough to count, `[K, K]`."""
+    taken = [row.peak_memory_bytes for row in rows]
+    return np.array([[a < b and differs_in_memory(a, b) for b in taken] for a in taken], dtype=bool)
 
 
 def _own_answers(rows: Sequence[VariantResult]) -> dict[str, NDArray[np.bool_]]:

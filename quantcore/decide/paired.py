@@ -87,20 +87,23 @@ def _by_agreement(rows: Sequence[VariantResult], images: int) -> Floats:
 
 
 def differences(
-    rows: Sequence[VariantResult], only_i: Floats, smallest: Smallest
+    rows: Sequence[VariantResult], only_i: Floats, smallest: Smallest, *, timed: bool = True
 ) -> tuple[Matrix, Matrix]:
     """Return the pairs of rows of which the first is faster, or more accurate, `[K, K]`.
 
-    Only differences that are real and matter.
+    Only differences that are real and matter; none is faster where times are not `timed` on what
+    it ships to, and then they are no part of what may be found by chance.
     """
     upper = np.triu_indices(len(rows), 1)
     fewest = [(int(only_i[i, j]), int(only_i[j, i])) for i, j in zip(*upper, strict=True)]
     mcnemar = np.array([metrics.mcnemar_counts(min(pair), max(pair)) for pair in fewest])
     ahead, p = lead(rows)
-    latency = p[upper]
+    latency = p[upper] if timed else p[upper][:0]
     real = discoveries(np.concatenate((latency, mcnemar)))
     faster, accurate = np.zeros(only_i.shape, bool), np.zeros(only_i.shape, bool)
-    faster[upper], accurate[upper] = real[: len(latency)], real[len(latency) :]
+    if timed:
+        faster[upper] = real[: len(latency)]
+    accurate[upper] = real[len(latency) :]
     faster, accurate = faster | faster.T, accurate | accurate.T
     top1 = np.array([row.accuracy.top1 if row.accuracy else 0.0 for row in rows])
     points = 100 * (top1[:, None] - top1[None, :])

@@ -8,6 +8,7 @@ from quantcore.decide.doubts import doubtful_answers
 from quantcore.decide.evidence import Evidence, weigh
 from quantcore.decide.reference_groups import own_floats
 from quantcore.decide.speed import over_own
+from quantcore.decide.targets import ONE
 from quantcore.decide.thresholds import ACCURATE, FASTER, SMALLER, State, Threshold
 from quantcore.schema import Cause, Comparison, VariantResult
 
@@ -31,7 +32,7 @@ def promise(
     `evidence` of the same rows, where `weigh` was called already. Causes are given where a promise
     is half kept or broken.
     """
-    evidence = evidence or weigh(comparison.results)
+    evidence = evidence or weigh(comparison.results, target=comparison.request.target)
     index = next(i for i, c in enumerate(evidence.candidates) if c.key == row.key)
     return (
         _size(evidence, index),
@@ -57,6 +58,10 @@ def _own_float(evidence: Evidence, row: VariantResult) -> VariantResult | None:
 def _speed(evidence: Evidence, index: int, comparison: Comparison) -> Promise:
     row = evidence.candidates[index].row
     ratio = over_own(row).ratio
+    if evidence.target is not None and not evidence.timed:
+        here = FASTER.shown(ratio, wording.faster)
+        unknown = f"unknown: not timed on {ONE[evidence.target]}; {here} on this machine"
+        return Promise("2 to 4× faster", unknown, "unknown", FASTER)
     state, own = FASTER.state(ratio), _own_float(evidence, row)
     causes = () if state == "kept" else speed_causes(row, own, comparison.environment)
     outcome = FASTER.shown(ratio, wording.faster)

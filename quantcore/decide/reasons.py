@@ -4,13 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantcore import wording
-from quantcore.decide.budgets import Budgets, broken_budgets, over
+from quantcore.decide.budgets import (
+    MEMORY_SHARE,
+    MIN_MEMORY_BYTES,
+    Budgets,
+    broken_budgets,
+    over,
+)
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.evidence import Evidence
+from quantcore.decide.targets import misfit
 from quantcore.schema import TORCH_FLOAT
 
-# More memory than float32's, as a share and in bytes, that is worth a word.
-MEMORY_SHARE, MIN_MEMORY_BYTES = 0.1, 1_000_000
+# Size, accuracy, and either latency or memory.
+ALL_FIGURES = 3
 
 
 @dataclass(frozen=True)
@@ -28,18 +35,19 @@ def describe(evidence: Evidence, i: int) -> str:
     """Return candidate `i` against its float32: '3.5× smaller (2.7 MB), 2.6× faster (2.7 ms), …'.
 
     What it is worse in stands behind a 'but'. Among several models or sizes, one in float is
-    described by its own figures.
+    described by its own figures. Times are left out where they are none of the target.
     """
     one = evidence.candidates[i]
     if one.size_ratio is None or (evidence.several and one.is_float):
-        return _alone(one)
+        return _alone(one, evidence.timed)
     size, speed = one.row.artifact.size_bytes, one.row.speedup
     latency = wording.milliseconds(one.row.latency_ms.p50)
     parts = {
         f"{_size(evidence, one.size_ratio)} ({wording.megabytes(size)})": one.size_ratio < 1,
-        _speed(evidence, one, latency): speed.high < 1,
+        _speed(evidence, one, latency) if evidence.timed else "": speed.high < 1,
         _accuracy(evidence, i): one.lost is not None and one.lost.value >= evidence.smallest.points,
         _memory(evidence, i): True,
+        _saved_memory(evidence, i): False,
     }
     better = ", ".join(part for part, is_worse in parts.items() if part and not is_worse)
     worse = wording.joined([part for part, is_worse in parts.items() if part and is_worse] or [""])
@@ -62,6 +70,15 @@ def _memory(evidence: Evidence, i: int) -> str:
     return f"{wording.megabytes(more)} more memory"
 
 
+def _saved_memory(evidence: Evidence, i: int) -> str:
+    """Return how much less memory it takes than float32, where that counts."""
+    reference = evidence.reference(i)
+    if reference is None or not evidence.leaner[i, reference]:
+        return ""
+    base, one = evidence.candidates[reference].row, evidence.candidates[i].row
+    return f"{wording.megabytes(base.peak_memory_bytes - one.peak_memory_bytes)} less memory"
+
+
 def _speed(evidence: Evidence, one: Candidate, latency: str) -> str:
     """Return how much faster a candidate is, and than which float32 where there are several."""
     ratio, other = one.row.speedup.ratio, "the best float32"
@@ -80,9 +97,10 @@ def _speed_in_words(evidence: Evidence, one: Candidate, ratio: float) -> str:
     return wording.faster(ratio if is_sure and counts else 1.0)
 
 
-def _alone(one: Candidate) -> str:
+def _alone(one: Candidate, timed: bool) -> str:
     size, latency, accuracy = one.row.artifact.size_bytes, one.row.latency_ms.p50, one.row.accuracy
-    figures = f"{wording.megabytes(size)}, {wording.milliseconds(latency)} a call"
+    a_call = f", {wording.milliseconds(latency)} a call" if timed else ""
+    figures = f"{wording.megabytes(size)}{a_call}"
     if accuracy is None or not one.is_float:
         return figures
     return f"{figures}, {wording.digits(100 * accuracy.top1, 3)} % right"
@@ -112,6 +130,9 @@ def others(evidence: Evidence, kept: Sequence[int], budgets: Budgets) -> tuple[O
 
 def _why_not(evidence: Evidence, i: int, kept: Sequence[int], budgets: Budgets) -> Other:
     one = evidence.candidates[i]
+    elsewhere = misfit(one.row, evidence.target)
+    if elsewhere:
+        return Other(one.key, one.label, f"{wording.capital(elsewhere)}.", qualifies=False)
     broken = broken_budgets(one.figures, budgets)
     if broken:
         return Other(one.key, one.label, _breaks(one, broken[0], budgets), qualifies=False)
@@ -135,14 +156,15 @@ def _breaks(one: Candidate, name: str, budgets: Budgets) -> str:
 
 def _beaten(evidence: Evidence, i: int, by: int) -> str:
     better = _advantages(evidence, by, i)
-    rest = "" if len(better) == 3 else ", for the rest a tie"
+    rest = "" if len(better) == ALL_FIGURES else ", for the rest a tie"
     return f"{evidence.candidates[by].label} is {wording.joined(better)}{rest}."
 
 
 def _tie(evidence: Evidence, best: int, i: int, more: int | None) -> str:
     label = evidence.candidates[best].label
     if not evidence.tie_in_accuracy(best, i):
-        return f"A tie with {label}: no difference in size or latency counts."
+        other = "latency" if evidence.timed else "memory"
+        return f"A tie with {label}: no difference in size or {other} counts."
     settle = (
         "so far both are right equally often"
         if more is None
@@ -192,6 +214,9 @@ def _advantages(evidence: Evidence, i: int, j: int, reverse: bool = False) -> li
     if evidence.more_accurate[i, j] and one.row.accuracy and other.row.accuracy:
         gained = 100 * (one.row.accuracy.top1 - other.row.accuracy.top1)
         advantages.append(wording.accurate(gained if reverse else -gained))
+    if evidence.leaner[i, j]:
+        saved = other.row.peak_memory_bytes - one.row.peak_memory_bytes
+        advantages.append(f"{wording.megabytes(saved)} {'more' if reverse else 'less'} memory")
     return advantages
 
 

@@ -4,13 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from quantcore import wording
+from quantcore.backends import serves
 from quantcore.decide.budgets import KINDS, Budgets, broken_budgets, too_close
 from quantcore.decide.candidates import Candidate
 from quantcore.decide.doubts import cannot_win, doubts
 from quantcore.decide.evidence import Evidence
 from quantcore.decide.reasons import Other, describe, others
+from quantcore.decide.targets import at
 from quantcore.decide.timing import drift
 from quantcore.schema import VariantResult
+from quantcore.workflows import bits_of
 
 NEAREST = 3
 
@@ -32,7 +35,8 @@ class Verdict:
     Attributes:
         ship: the row to ship; None where nothing qualifies or nothing was measured.
         headline: `Ship static on x86`, `Keep float32`, `Nothing keeps these budgets`, behind `So
-            far (2 of 6)` while more is measured. Among several models or sizes, the row's name
+            far (2 of 6)` while more is measured; with where it will run, `Ship static on x86 on a
+            server or PC`. Among several models or sizes, the row's name
             says which.
         reason: the rest of the sentence.
         qualifying: rows whose estimates keep every budget, best first.
@@ -67,7 +71,7 @@ def recommend(evidence: Evidence, budgets: Budgets | None = None, missing: int =
     A budget tests the estimate. Of the rows that keep them all, the one ships that gains most
     over float32 for what it loses; which of two comes first never depends on a third. A variant
     ships only where it is surely better than the best float32 in something, and was timed on a
-    quiet machine; else float32 stays.
+    quiet machine; else float32 stays. Nothing ships to a target that its backend is not made for.
 
     Args:
         evidence: of the rows measured.
@@ -75,7 +79,11 @@ def recommend(evidence: Evidence, budgets: Budgets | None = None, missing: int =
         missing: variants that are still to be measured.
     """
     limits = budgets or Budgets()
-    kept = [i for i, c in enumerate(evidence.candidates) if not broken_budgets(c.figures, limits)]
+    kept = [
+        i
+        for i, candidate in enumerate(evidence.candidates)
+        if evidence.fits(i) and not broken_budgets(candidate.figures, limits)
+    ]
     best = _best(evidence, kept)
     # What ships comes first of all that the rest is held against.
     kept = kept if best is None else [best, *(i for i in kept if i != best)]
@@ -88,9 +96,13 @@ def recommend(evidence: Evidence, budgets: Budgets | None = None, missing: int =
         qualifying=tuple(keys[i] for i in kept),
         front=tuple(keys[i] for i in kept if not evidence.beats[kept, i].any()),
         ties=() if best is None else tuple(keys[i] for i in _ties(evidence, best, kept)),
-        close=tuple(c.key for c in evidence.candidates if _is_close(c, limits)),
+        close=tuple(
+            one.key
+            for i, one in enumerate(evidence.candidates)
+            if evidence.fits(i) and _is_close(one, limits)
+        ),
         others=others(evidence, kept, limits) if best is not None or not kept else (),
-        misses=() if kept else _misses(evidence.candidates, limits),
+        misses=() if kept else _misses(evidence, limits),
         caveats=_caveats(evidence, best, kept, limits),
     )
 
@@ -108,7 +120,7 @@ def _may_win(evidence: Evidence, i: int, kept: Sequence[int]) -> bool:
     That need not be where float32 breaks a budget.
     """
     one, base = evidence.candidates[i], evidence.index(evidence.best_float[i])
-    if cannot_win(one.row):
+    if cannot_win(one.row, timed=evidence.timed):
         return False
     if one.is_float or base is None or base not in kept:
         return True
@@ -128,33 +140,57 @@ def _is_close(candidate: Candidate, limits: Budgets) -> bool:
 
 
 def nearest_in_8_bits(evidence: Evidence, verdict: Verdict) -> VariantResult | None:
-    """Return the 8-bit variant that ships, else the one that comes nearest to it; None without."""
-    quantized = [one.row for one in evidence.candidates if not one.is_float]
+    """Return the 8-bit variant that ships, else the one that comes nearest to it; None without.
+
+    One that is made for the target is nearer than any that is not.
+    """
+    fitting = sorted(
+        (i for i, one in enumerate(evidence.candidates) if is_8_bit(one.row)),
+        key=lambda i: not evidence.fits(i),
+    )
+    quantized = [evidence.candidates[i].row for i in fitting]
     ships = (row for row in quantized if row.key == verdict.ship)
     return next(ships, quantized[0] if quantized else None)
+
+
+def is_8_bit(row: VariantResult) -> bool:
+    """Return whether a row is neither float32 nor of 16 bits."""
+    return bits_of(row.workflow, row.settings) == 8
 
 
 def _sentence(
     evidence: Evidence, kept: Sequence[int], best: int | None, budgets: Budgets
 ) -> tuple[str, str]:
-    if not evidence.candidates:
-        return "Nothing was measured", "see below what went wrong and what to do"
-    if len(evidence.candidates) == 1:
-        (only,) = evidence.candidates
-        return "No verdict from one row", f"only {only.label} was measured"
+    if len(evidence.candidates) < 2:
+        return _from_too_few(evidence)
+    if not any(map(evidence.fits, range(len(evidence.candidates)))):
+        return f"Nothing to ship{at(evidence.target)}", _nothing_fits(evidence)
     if not kept:
-        nearest = _misses(evidence.candidates, budgets)[0]
+        nearest = _misses(evidence, budgets)[0]
         return "Nothing keeps these budgets", nearest.sentence.rstrip(".")
     if best is None:
         first = evidence.candidates[kept[0]]
-        why = cannot_win(first.row)
+        why = cannot_win(first.row, timed=evidence.timed)
         return (
             "No verdict yet",
             f"of those that keep these budgets, {first.label} is first, but {why}",
         )
     if _keeps_float(evidence, best):
-        return "Keep float32", _why_float(evidence, kept)
-    return f"Ship {evidence.candidates[best].label}", describe(evidence, best)
+        return f"Keep float32{at(evidence.target)}", _why_float(evidence, kept)
+    headline = f"Ship {evidence.candidates[best].label}{at(evidence.target)}"
+    return headline, describe(evidence, best)
+
+
+def _from_too_few(evidence: Evidence) -> tuple[str, str]:
+    if not evidence.candidates:
+        return "Nothing was measured", "see below what went wrong and what to do"
+    (only,) = evidence.candidates
+    return "No verdict from one row", f"only {only.label} was measured"
+
+
+def _nothing_fits(evidence: Evidence) -> str:
+    remedy = serves(evidence.candidates[0].row.backend, evidence.target).remedy
+    return f"no variant here is made for it. {remedy}".rstrip(".")
 
 
 def _keeps_float(evidence: Evidence, best: int) -> bool:
@@ -166,17 +202,21 @@ def _keeps_float(evidence: Evidence, best: int) -> bool:
 
 def _why_float(evidence: Evidence, kept: Sequence[int]) -> str:
     if len(kept) == 1:
+        fitting = [i for i, one in enumerate(evidence.candidates) if not one.is_float]
+        if fitting and not any(map(evidence.fits, fitting)):
+            return "no other variant here is made for it"
         return "no variant keeps these budgets"
     index = min(kept[1:])
     nearest, gains = evidence.candidates[index], describe(evidence, index)
-    why = cannot_win(nearest.row)
+    why = cannot_win(nearest.row, timed=evidence.timed)
     if why:
         return f"{nearest.label} may be better, but {why}; it is {gains}"
     return f"no variant gains enough for what it costs; the nearest, {nearest.label}, is {gains}"
 
 
-def _misses(candidates: Sequence[Candidate], budgets: Budgets) -> tuple[Miss, ...]:
-    ranked = sorted(candidates, key=_distance(budgets))
+def _misses(evidence: Evidence, budgets: Budgets) -> tuple[Miss, ...]:
+    fitting = [one for i, one in enumerate(evidence.candidates) if evidence.fits(i)]
+    ranked = sorted(fitting, key=_distance(budgets))
     return tuple(_miss(candidate, budgets) for candidate in ranked[:NEAREST])
 
 
@@ -251,12 +291,9 @@ def _held_back(evidence: Evidence, best: int, kept: Sequence[int]) -> list[str]:
     """Return the rows that would come before the one named, had they been measured better."""
     # Where float32 stays, its reason names the nearest of the others already.
     named = min(kept[1:], default=None) if _keeps_float(evidence, best) else None
-    before = [i for i in kept if i < best and i != named and cannot_win(evidence.candidates[i].row)]
-    return [
-        f"{wording.capital(evidence.candidates[i].label)} may be better, but "
-        f"{cannot_win(evidence.candidates[i].row)}."
-        for i in before
-    ]
+    before = (evidence.candidates[i] for i in kept if i < best and i != named)
+    known = ((one.label, cannot_win(one.row, timed=evidence.timed)) for one in before)
+    return [f"{wording.capital(label)} may be better, but {why}." for label, why in known if why]
 
 
 def _drifts(evidence: Evidence) -> float:
@@ -265,14 +302,15 @@ def _drifts(evidence: Evidence) -> float:
 
 def _apart(evidence: Evidence) -> list[str]:
     """Return notes on what is not compared between rows, and on what is compared less surely."""
+    other = "latency" if evidence.timed else "memory"
     notes = {
         "Models and image sizes that are not evaluated on the same pictures are compared in size "
-        "and latency only.": not evidence.evaluated_alike.all(),
+        f"and {other} only.": not evidence.evaluated_alike.all(),
         "Latency is of a whole call, so different batches are not compared; the shortest call "
         "comes first.": not evidence.timed_alike.all(),
         "Models, image sizes and numbers of threads were timed at different moments, between which "
         f"the machine may have become {wording.percent(_drifts(evidence), 0)} faster or slower.": (
-            True
+            evidence.timed
         ),
     }
     return [note for note, holds in notes.items() if holds]

@@ -8,9 +8,10 @@ from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.decide import Verdict, labels, reference_group
-from quantcore.draw import marks, titles
+from quantcore.draw import marks, titles, tuning
 from quantcore.draw.templating import render
 from quantcore.schema import Failure, VariantResult
+from quantcore.workflows import bits_of
 
 # Share of the multiply-adds in 8 bits from which a variant counts as quantized.
 REALLY = 0.9
@@ -39,18 +40,20 @@ EVERY = Named(Markup(), "Every variant")
 def verdict(verdict: Verdict, rows: Mapping[str, VariantResult]) -> Markup:
     """Return the verdict: the variant to ship, its figures, and what is unknown."""
     row, speak = rows.get(verdict.ship or ""), titles.speaker(rows.values())
-    quantized = [_quantized(row)] if row and not row.is_float else []
+    quantized = [_quantized(row), tuning.tuned(row)] if row and not row.is_float else []
     return render(
         "verdict.html",
         mark=marks.glyph(row.workflow, row.backend) if row else "",
         headline=speak(verdict.headline),
         reason=speak(verdict.reason),
-        caveats=[*quantized, *map(speak, verdict.caveats)],
+        caveats=[*filter(None, quantized), *map(speak, verdict.caveats)],
     )
 
 
 def _quantized(row: VariantResult) -> str:
     """Return whether the file really runs in 8 bits, and why not where that is known."""
+    if bits_of(row.workflow, row.settings) != 8:
+        return "Its numbers have 16 bits."
     share = wording.percent(row.int8_share, 0)
     if row.int8_share >= REALLY:
         return f"Really quantized: {share} of its multiply-adds run in 8 bits, read from the file."
@@ -70,7 +73,7 @@ def notes(rows: Sequence[VariantResult]) -> Markup:
     What is true of all of many rows is said once.
     """
     named = _named(rows)
-    noted = [(named[row.key], note) for row in rows for note in row.notes]
+    noted = [(named[row.key], note) for row in rows for note in tuning.remarks(row)]
     many = Counter(note for _, note in noted)
     shared = [note for note, count in many.items() if count == len(rows) > 1 and _several(rows)]
     single = [Line([variant], note) for variant, note in noted if note not in shared]

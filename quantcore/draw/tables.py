@@ -16,10 +16,11 @@ from quantcore.decide import (
     reference_group,
     references,
 )
-from quantcore.draw import marks, titles
+from quantcore.draw import marks, titles, tuning
 from quantcore.draw.templating import render
 from quantcore.schema import Speedup, VariantResult
 from quantcore.wording import NONE
+from quantcore.workflows import bits_of
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,13 @@ def _against_float(result: VariantResult, base: VariantResult | None) -> Figure:
 
 
 def _int8_share(result: VariantResult, _: VariantResult | None) -> Figure:
-    return Figure(wording.percent(result.int8_share, 0))
+    return Figure(share_in_8_bits(result))
+
+
+def share_in_8_bits(result: VariantResult) -> str:
+    """Return the share of the arithmetic in 8 bits; of a file of 16 bits, only that."""
+    bits = bits_of(result.workflow, result.settings)
+    return "16 bits" if bits == 16 else wording.percent(result.int8_share, 0)
 
 
 def _memory(result: VariantResult, _: VariantResult | None) -> Figure:
@@ -268,7 +275,7 @@ def _figures(row: VariantResult) -> dict[str, Any]:
         "Images": accuracy and accuracy.images,
         "Same answer, %": None if row.agreement is None else 100 * row.agreement,
         "SQNR, dB": row.sqnr_db,
-        "In 8 bits, %": 100 * row.int8_share,
+        "In 8 bits, %": None if bits_of(row.workflow, row.settings) == 16 else 100 * row.int8_share,
         "Peak memory, MB": row.peak_memory_bytes / 1e6,
         "Runtime's own memory, MB": row.memory_baseline_bytes / 1e6,
         "Load, ms": row.cold_start and row.cold_start.load_ms,
@@ -280,5 +287,6 @@ def _figures(row: VariantResult) -> dict[str, Any]:
         "From cache": row.cached,
         "Machine busy": row.machine_busy,
         "Settings": ", ".join(f"{key} {value}" for key, value in row.settings.items()),
+        "Conversion chose": tuning.tuned(row),
         "File's SHA-256": row.artifact.sha256,
     }

@@ -1,6 +1,6 @@
 from quantcore.engine.context import CellContext, is_locked, source_uploads
 from quantcore.engine.convert import Conversion, conversion_input, module_again, provenance
-from quantcore.engine.grid import float_cells, plan, refusals
+from quantcore.engine.grid import default_workflows, float_cells, misfits, plan, refusals
 from quantcore.engine.keys import FLOAT32, image_size
 from quantcore.engine.latency import (
     TimedFile,
@@ -38,6 +38,7 @@ __all__ = [
     "cell_key",
     "context",
     "conversion_input",
+    "default_workflows",
     "evaluation_logits",
     "failure",
     "float_cells",
@@ -47,6 +48,7 @@ __all__ = [
     "load_logits",
     "logits_of",
     "metrics",
+    "misfits",
     "module_again",
     "pipeline",
     "plan",

@@ -1,10 +1,10 @@
 """The full grid of a request, and the cells of it that cannot exist here."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from quantcore.backends import BACKENDS, float_backends, runtime
+from quantcore.backends import default_backends, float_backends, runtime, serves
 from quantcore.errors import RequestError
 from quantcore.images import is_labelled
 from quantcore.models import ModelInfo, Subject, find
@@ -18,32 +18,39 @@ from quantcore.schema import (
     ModelSpec,
     Options,
     Setting,
+    Target,
     Variant,
     canonical,
     current_environment,
     digest,
 )
-from quantcore.workflows import WORKFLOWS, settings_of, workflow
+from quantcore.workflows import FIRST, FIRST_WITHOUT_STATIC, WORKFLOWS, settings_of, workflow
 
 
 def plan(
     model: ModelSpec,
-    workflows: Sequence[str] = tuple(WORKFLOWS),
-    backends: Sequence[str] = tuple(BACKENDS),
+    workflows: Sequence[str] | None = None,
+    backends: Sequence[str] | None = None,
     settings: Mapping[str, Mapping[str, Setting]] | None = None,
     images: ImageSpec | None = None,
     measure: MeasureSpec | None = None,
+    target: Target | None = None,
 ) -> CompareRequest:
-    """Return the request for every workflow on every backend, unless some are named.
+    """Return the request for workflows on backends: those of a first comparison unless named.
 
-    torch's float32 is always there, as what all answers are compared with, and the float32 of each
-    backend that has one of its own, as what its speed is compared with. Where torch cannot read the
-    model, the first of these is what answers are compared with.
+    Backends that are not made for the target may be named as well; `misfits` says so. torch's
+    float32 is always there, as what all answers are compared with, and the float32 of each backend
+    that has one of its own, as what its speed is compared with. Where torch cannot read the model,
+    the first of these is what answers are compared with.
 
     Raises:
         RequestError: an unknown model, workflow, backend or setting, or a value that does not fit.
     """
     info = find(model)
+    if workflows is None:
+        workflows = default_workflows(target, info)
+    if backends is None:
+        backends = default_backends(target, current_environment())
     workflows = [canonical(WORKFLOWS, name, "workflow") for name in workflows]
     settings = {
         canonical(WORKFLOWS, name, "workflow"): values for name, values in (settings or {}).items()
@@ -55,13 +62,30 @@ def plan(
         if name != FLOAT_WORKFLOW:
             variants.append(Variant(name, backend, chosen[name]))
     return CompareRequest(
-        model, tuple(dict.fromkeys(variants)), images or ImageSpec(), measure or MeasureSpec()
+        model,
+        tuple(dict.fromkeys(variants)),
+        images or ImageSpec(),
+        measure or MeasureSpec(),
+        target,
     )
 
 
 def float_cells(backends: Sequence[str], model: ModelInfo | None = None) -> list[Variant]:
     """Return the float32 variants that a model's variants on these backends are held against."""
     return [Variant(FLOAT_WORKFLOW, each) for each in float_backends(backends, model)]
+
+
+def default_workflows(target: Target | None, info: ModelInfo) -> tuple[str, ...]:
+    """Return the workflows of a first comparison: all of them where no target is decided."""
+    if target is None:
+        return tuple(name for name in WORKFLOWS if name != FLOAT_WORKFLOW)
+    return FIRST if info.static_mode else FIRST_WITHOUT_STATIC
+
+
+def misfits(backends: Iterable[str], target: Target | None) -> tuple[str, ...]:
+    """Return a sentence for each backend that is not made for the target, with what is."""
+    answers = (serves(runtime(name).name, target) for name in dict.fromkeys(backends))
+    return tuple(f"{each.reason} {each.remedy}" for each in answers if not each.ok)
 
 
 def _chosen(name: str, settings: Mapping[str, Setting]) -> Options:

@@ -13,6 +13,11 @@ from quantcore.workflows import settings_of, workflow
 
 MAX_CALIBRATION_IMAGES = 1_024
 MAX_STEPS = 2_000
+# Lost points from which it is worth a word that layers can be kept in float.
+WORTH_KEEPING_POINTS = 0.5
+# The workflow that is the way out where 8 bits lose too much.
+SIXTEEN_BITS = "half"
+SIXTEEN_BITS_WORDS = "16 bits instead of 8: half the size, nothing to calibrate"
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,15 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Step:
-    """One change: another value of a setting, given the present one and the backend's name."""
+    """One change: another value of a setting, given the present one and the backend's name.
+
+    `for_losses` is a change that is only worth it where accuracy is lost.
+    """
 
     setting: str
     change: Callable[[Setting, str | None], Setting]
     words: Callable[[Setting, Setting], str]
+    for_losses: bool = False
 
 
 def _more_images(now: Setting, _: str | None) -> Setting:
@@ -42,6 +51,10 @@ def _more_steps(now: Setting, _: str | None) -> Setting:
 
 def _other_observer(now: Setting, backend: str | None) -> Setting:
     return "minmax" if (now or runtime(backend).observer) == "histogram" else "histogram"
+
+
+def _best_observer(now: Setting, backend: str | None) -> Setting:
+    return now if (now or runtime(backend).observer) == "auto" else "auto"
 
 
 def _other_scales(now: Setting, backend: str | None) -> Setting:
@@ -74,6 +87,17 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
                 else "ranges from minimum and maximum, which keep rare outliers"
             ),
         ),
+        Step(
+            "observer",
+            _best_observer,
+            lambda _, __: "ranges found the way that answers nearest to float32",
+        ),
+        Step(
+            "keep_float",
+            lambda now, _: now or "auto",
+            lambda _, __: "the layers that hurt most kept in float32",
+            for_losses=True,
+        ),
         _SCALES,
     ),
     "qat": (
@@ -95,7 +119,10 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
 
 
 def suggested_variants(
-    row: VariantResult, request: CompareRequest, environment: Environment | None = None
+    row: VariantResult,
+    request: CompareRequest,
+    environment: Environment | None = None,
+    lost_points: float | None = None,
 ) -> tuple[Suggestion, ...]:
     """Return the variants one step from a measured one that can be made.
 
@@ -103,19 +130,25 @@ def suggested_variants(
         row: what was measured.
         request: how it was asked for: its model and pictures.
         environment: the measuring machine's; None takes this one's.
+        lost_points: of accuracy against float32; None where that is unknown.
 
     Raises:
         RequestError: the pictures cannot be read any more.
     """
     options = workflow(row.workflow, _changed(row))
     candidates = []
-    for step in STEPS.get(row.workflow, ()):
+    steps = STEPS.get(row.workflow, ())
+    for step in steps:
+        if step.for_losses and (lost_points is None or lost_points < WORTH_KEEPING_POINTS):
+            continue
         now = getattr(options, step.setting)
         new = step.change(now, row.backend)
         if new != now:
             settings = {**_changed(row), step.setting: new}
             variant = Variant(row.workflow, row.backend, tuple(sorted(settings.items())))
             candidates.append(Suggestion(variant, step.words(now, new)))
+    if steps:
+        candidates.append(Suggestion(Variant(SIXTEEN_BITS, row.backend), SIXTEEN_BITS_WORDS))
     candidate_request = replace(request, variants=tuple(each.variant for each in candidates))
     refused = refusals(candidate_request, environment)
     return tuple(each for each in candidates if each.variant not in refused)

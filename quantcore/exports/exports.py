@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from quantcore import uploads
-from quantcore.backends import BACKENDS, runtime
+from quantcore import uploads, wording
+from quantcore.backends import BACKENDS, MADE_FOR, runtime, serves
 from quantcore.cache import Store, locks
 from quantcore.engine import (
     MACHINE_LOCK,
@@ -51,6 +51,7 @@ from quantcore.schema import (
     Options,
     Setting,
     Support,
+    Target,
     Variant,
     VariantResult,
     VerificationReport,
@@ -68,7 +69,7 @@ PRELOADED_MODULES = (
 )
 # Raised when the code that writes or verifies a file changes what it gives for the same spec.
 EXPORT_VERSION = 3
-REPORT_VERSION = 4
+REPORT_VERSION = 5
 # What verification reports are called in the store.
 REPORT_KIND = "proof"
 # Of how a file is timed, what decides its figures; a verification has starts of its own.
@@ -154,9 +155,31 @@ def _needs_source(subject: Subject, spec: ExportSpec, chosen: Format) -> Support
     )
 
 
-def first_format(row: VariantResult, images: ImageSpec) -> str:
-    """Return the name of the first format that can carry what was measured, phones' files first."""
+def fits(spec: ExportSpec, target: Target | None) -> Support:
+    """Return whether a file is made for a target, or why not and what is."""
+    chosen = FORMATS[spec.format]
+    if target is not None and target not in chosen.targets:
+        places = wording.joined([MADE_FOR[each] for each in chosen.targets])
+        return Support(
+            False,
+            f"{chosen.title} files are for {places}, not for {MADE_FOR[target]}.",
+            f"Choose {wording.choice([FORMATS[name].title for name in formats_for(target)])}.",
+        )
+    backend = runtime(spec.variant.backend)
+    # Other formats take the numbers over, and bring kernels of their own.
+    is_bound = chosen.phone_engine is not None or chosen.name == backend.format.name
+    return serves(spec.variant.backend, target) if is_bound else YES
+
+
+def formats_for(target: Target | None) -> list[str]:
+    """Return the formats whose runtime is shipped on a target, phones' files first."""
     names = dict.fromkeys((DEFAULT_FORMAT, *FORMATS))
+    return [name for name in names if target in (None, *FORMATS[name].targets)]
+
+
+def first_format(row: VariantResult, images: ImageSpec, target: Target | None = None) -> str:
+    """Return the name of the first format that can carry what was measured to a target."""
+    names = dict.fromkeys((*formats_for(target), *FORMATS))
     specs = (spec_of(row, name, images, MeasureSpec()) for name in names)
     # Pictures that are gone, or cannot be read, are said where the file is asked for.
     with suppress(QuantcoreError):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from quantcore import wording
 from quantcore.backends import BACKENDS, agreement, runtime
+from quantcore.decide import NEEDS_VNNI, needs_vnni
 from quantcore.engine import (
     CellContext,
     Conversion,
@@ -151,7 +152,9 @@ class _Verification:
 
     def _notes(self, evidence: Evidence) -> tuple[str, ...]:
         """Return the warnings about the file, in sentences."""
-        return (*overflows(self.spec), *self._phone_kernels(evidence))
+        backend, tuning = self.spec.variant.backend, self.conversion.tuning
+        vnni = (NEEDS_VNNI,) if needs_vnni(backend, tuning) else ()
+        return (*overflows(self.spec), *vnni, *self._phone_kernels(evidence))
 
     def _phone_kernels(self, evidence: Evidence) -> tuple[str, ...]:
         own = runtime(self.spec.variant.backend)

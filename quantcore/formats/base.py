@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 from quantcore.formats.programs import PythonCode
 from quantcore.images import ConversionInput
 from quantcore.models import ModelInfo, Subject
-from quantcore.schema import Check, Exported, Pass, Report, Setting, Support, Variant
+from quantcore.schema import Check, Exported, Pass, Report, Setting, Support, Target, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -127,6 +127,7 @@ class Format(Protocol):
         package: the distribution that is its runtime in Python.
         modules: what its runtime imports beside torch, which is not counted as the file's memory.
         is_exact: the file answers exactly as its variant; else its kernels round elsewhere.
+        targets: where its runtime is shipped.
         phone_engine: torch's quantized engine whose kernels the runtime has on phones, if it has
             only those.
         needs_source: it is written from the model's Python, which programs come without.
@@ -144,6 +145,7 @@ class Format(Protocol):
     package: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
     is_exact: ClassVar[bool]
+    targets: ClassVar[tuple[Target, ...]] = ("server",)
     phone_engine: ClassVar[str | None]
     needs_source: ClassVar[bool]
     max_overhead: ClassVar[float | None]

@@ -15,7 +15,7 @@ from quantcore import wording
 from quantcore.formats.base import Kernels, Planned, Predictor, Source, Written
 from quantcore.formats.executorch_program import PACKAGES, Program, Work
 from quantcore.formats.programs import TEMPLATES, PythonCode, release
-from quantcore.schema import YES, Check, Exported, Pass, Report, Support
+from quantcore.schema import YES, Check, Exported, Pass, Report, Support, Target
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +39,7 @@ class ExecuTorch:
     package: ClassVar[str] = PACKAGES[0]
     modules: ClassVar[tuple[str, ...]] = ("executorch.extension.pybindings._portable_lib",)
     is_exact: ClassVar[bool] = False
+    targets: ClassVar[tuple[Target, ...]] = ("phone",)
     phone_engine: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = True
     max_overhead: ClassVar[float | None] = None

@@ -18,7 +18,7 @@ from quantcore.formats.base import METADATA, Kernels, Predictor, Source, Written
 from quantcore.formats.calls import operator_calls
 from quantcore.formats.programs import TEMPLATES, PythonCode, release
 from quantcore.formats.torchscript import RUN, TorchFile, activate, captured, engine_line
-from quantcore.schema import Check, Exported, Pass, Report
+from quantcore.schema import Check, Exported, Pass, Report, Target
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,6 +69,7 @@ class Mobile(TorchFile):
     summary: ClassVar[str] = "For PyTorch Mobile on Android and iOS, through its lite interpreter."
     suffix: ClassVar[str] = ".ptl"
     runtime: ClassVar[str] = "lite interpreter"
+    targets: ClassVar[tuple[Target, ...]] = ("phone",)
     phone_engine: ClassVar[str | None] = "qnnpack"
     max_overhead: ClassVar[float | None] = 0.10
     templates: ClassVar[Path] = TEMPLATES / "mobile"

@@ -23,6 +23,7 @@ from quantcore.schema import (
     Pass,
     Report,
     Support,
+    Target,
     current_environment,
 )
 
@@ -87,6 +88,7 @@ class Onnx:
     package: ClassVar[str] = "onnxruntime"
     modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     is_exact: ClassVar[bool] = False
+    targets: ClassVar[tuple[Target, ...]] = ("server", "phone", "browser")
     phone_engine: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = True
     max_overhead: ClassVar[float | None] = None

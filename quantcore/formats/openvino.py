@@ -23,7 +23,7 @@ from quantcore.formats import onnx
 from quantcore.formats.base import METADATA, Kernels, Planned, Predictor, Source, Written
 from quantcore.formats.openvino_packages import openvino
 from quantcore.formats.programs import TEMPLATES, PythonCode, release
-from quantcore.schema import YES, Check, Exported, Pass, Report, Support
+from quantcore.schema import YES, Check, Exported, Pass, Report, Support, Target
 from quantcore.schema.environment import MISSING
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class OpenVino:
     package: ClassVar[str] = "openvino"
     modules: ClassVar[tuple[str, ...]] = ("openvino",)
     is_exact: ClassVar[bool] = False
-    converts: ClassVar[tuple[str, ...]] = ()
+    targets: ClassVar[tuple[Target, ...]] = ("server",)
     phone_engine: ClassVar[str | None] = None
     needs_source: ClassVar[bool] = True
     max_overhead: ClassVar[float | None] = None

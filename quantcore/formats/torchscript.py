@@ -13,7 +13,7 @@ from quantcore.formats.base import METADATA, Kernels, Planned, Predictor, Source
 from quantcore.formats.calls import operator_calls
 from quantcore.formats.multiply_adds import float_multiply_adds
 from quantcore.formats.programs import TEMPLATES, PythonCode
-from quantcore.schema import YES, Check, Exported, Pass, Report, Support
+from quantcore.schema import YES, Check, Exported, Pass, Report, Support, Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,6 +54,7 @@ class TorchScript(TorchFile):
     summary: ClassVar[str] = "For PyTorch in Python or C++: the file that is measured."
     suffix: ClassVar[str] = ".pt"
     runtime: ClassVar[str] = "TorchScript"
+    targets: ClassVar[tuple[Target, ...]] = ("server",)
     phone_engine: ClassVar[str | None] = None
     max_overhead: ClassVar[float | None] = None
     templates: ClassVar[Path] = TEMPLATES / "torchscript"

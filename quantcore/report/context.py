@@ -18,9 +18,12 @@ from quantcore.decide import (
     weigh,
 )
 from quantcore.draw import axes, charts, titles
-from quantcore.schema import Comparison, VariantResult
+from quantcore.schema import TARGETS, Comparison, VariantResult
+from quantcore.workflows import bits_of
 
 ACROSS = ("latency", "size", "memory")
+# Where the times of the machine that measured decide nothing.
+UNTIMED_ACROSS = ("size", "memory", "latency")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class ReportContext:
     @cached_property
     def evidence(self) -> Evidence:
         """Return the rows' figures and which of them differ beyond chance."""
-        return weigh(self.comparison.results, smallest=self.budgets.smallest)
+        rows, target = self.comparison.results, self.comparison.request.target
+        return weigh(rows, smallest=self.budgets.smallest, target=target)
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -70,7 +74,9 @@ class ReportContext:
     @property
     def title(self) -> str:
         """Return the report's name: the one given, or the models'."""
-        return self.name or f"{wording.joined(list(self.models.values()))} in 8 bits"
+        halves = any(bits_of(row.workflow, row.settings) == 16 for row in self.rows.values())
+        bits = "8 and 16 bits" if halves else "8 bits"
+        return self.name or f"{wording.joined(list(self.models.values()))} in {bits}"
 
     @property
     def models(self) -> dict[str, str]:
@@ -80,17 +86,21 @@ class ReportContext:
 
     @property
     def provenance(self) -> str:
-        """Return the day and the machine the figures are true of."""
+        """Return the target, and the day and the machine the figures are true of."""
         comparison = self.comparison
         day, machine = wording.day(comparison.created), comparison.environment.sentence()
-        return f"Measured {day} on {machine}"
+        target = comparison.request.target
+        place = f"For {TARGETS[target]}. " if target else ""
+        return f"{place}Measured {day} on {machine}"
 
     @property
     def plots(self) -> list[tuple[str, str]]:
         """Return the pairs of axes that the rows can be drawn on, across and up."""
         rows = self.comparison.results
         up, _ = axes.drawable("accuracy", rows)
-        return [(across, up) for across in ACROSS if across != up] if rows else []
+        # The first one is the one in sight.
+        axis_order = ACROSS if self.evidence.timed else sorted(ACROSS, key=UNTIMED_ACROSS.index)
+        return [(across, up) for across in axis_order if across != up] if rows else []
 
     @cached_property
     def figures(self) -> list[go.Figure]:

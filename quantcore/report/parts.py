@@ -15,11 +15,12 @@ from quantcore.decide import (
     over_best,
     reference_group,
     references,
+    times_count,
 )
 from quantcore.draw import lists, method, tables, templating, titles
 from quantcore.draw import promises as promise_cards
 from quantcore.report.context import ReportContext
-from quantcore.schema import VariantResult
+from quantcore.schema import Target, VariantResult
 
 TEMPLATES = templating.Templates(Path(__file__).parent / "templates")
 BUDGETS = {
@@ -116,7 +117,9 @@ def _budget(name: str, limit: float, context: ReportContext) -> dict[str, object
         "title": BUDGETS[name],
         "limit": KINDS[name].text(limit),
         "sign": promise_cards.sign(_state(name, limit, ships)) if ships else "",
-        "shipped": _shipped(name, ships) if ships else "Nothing ships under these budgets.",
+        "shipped": _shipped(name, ships, context.evidence.target)
+        if ships
+        else "Nothing ships under these budgets.",
         "within": sum(
             name not in broken_budgets(each.figures, context.budgets) for each in candidates
         ),
@@ -133,10 +136,11 @@ def _state(name: str, limit: float, ships: Candidate) -> str:
     return "kept" if figure.value <= limit else "broken"
 
 
-def _shipped(name: str, ships: Candidate) -> str:
+def _shipped(name: str, ships: Candidate, target: Target | None) -> str:
     """Return the figure of what ships that a budget limits, in a sentence."""
     if name not in ships.figures:
-        return "What ships has no such figure."
+        no_time = name == "latency_ms" and not times_count(target)
+        return "Not tested: of this machine only." if no_time else "What ships has no such figure."
     value = ships.figures[name].value
     if name == "accuracy_lost_points":
         bound = "at most " if ships.at_most else ""

@@ -13,7 +13,8 @@ from quantcore.decide import (
     reference_group,
     references,
 )
-from quantcore.schema import ColdStart, Comparison, Failure, Speedup, VariantResult
+from quantcore.draw import tables, tuning
+from quantcore.schema import TARGETS, ColdStart, Comparison, Failure, Speedup, VariantResult
 from quantcore.wording import NONE
 
 Pairs = tuple[tuple[str, str], ...]
@@ -94,7 +95,7 @@ def _measured(
         over_best=NONE if best is None else _ratio(over_best(row, best)),
         top1=_top1(row),
         against_float=_against(row, reference),
-        int8_share=wording.percent(row.int8_share, 0),
+        int8_share=tables.share_in_8_bits(row),
         agreement=NONE if row.agreement is None else wording.percent(row.agreement),
         sqnr=NONE if row.sqnr_db is None else f"{row.sqnr_db:.1f} dB",
         memory=wording.figure(row.peak_memory_bytes / 1e6, "MB"),
@@ -162,7 +163,7 @@ def _against(row: VariantResult, reference: VariantResult | None) -> str:
 def _notes(row: VariantResult) -> list[str]:
     unsettled = f"{UNSETTLED}." if not row.speedup.settled else ""
     busy = "The machine was busy." if row.machine_busy else ""
-    return [note for note in (*row.notes, unsettled, busy) if note]
+    return [note for note in (*tuning.remarks(row), unsettled, busy) if note]
 
 
 def method(comparison: Comparison) -> str:
@@ -172,7 +173,9 @@ def method(comparison: Comparison) -> str:
     sizes = sorted({row.image_size for row in comparison.results})
     threads = sorted({request.measure.threads for request in requests})
     parts = [
-        f"Measured {wording.day(comparison.created)} on {comparison.environment.sentence()}",
+        *([f"For {TARGETS[target]}"] if (target := comparison.request.target) else []),
+        f"{'m' if target else 'M'}easured {wording.day(comparison.created)} on "
+        f"{comparison.environment.sentence()}",
         f"{wording.either(threads)} {'thread' if threads == [1] else 'threads'}",
         f"batch {wording.either({request.measure.batch for request in requests})}",
         *(f"{size} px" for size in sizes),

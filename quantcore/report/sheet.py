@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 from quantcore.decide import references
+from quantcore.draw import tuning
 from quantcore.report.rows import lost_points
 from quantcore.schema import Accuracy, Comparison, Failure, VariantResult
 
@@ -43,7 +44,7 @@ FIGURES: dict[str, Callable[[VariantResult], Cell]] = {
     "cached": lambda row: row.cached,
     "artifact_format": lambda row: row.artifact.format,
     "artifact_sha256": lambda row: row.artifact.sha256,
-    "notes": lambda row: " ".join(row.notes),
+    "notes": lambda row: " ".join(tuning.remarks(row)),
 }
 ACCURACY: dict[str, Callable[[Accuracy], Cell]] = {
     "top1_share": lambda accuracy: accuracy.top1,
@@ -53,7 +54,7 @@ ACCURACY: dict[str, Callable[[Accuracy], Cell]] = {
 }
 WHAT = ("model", "workflow", "backend", "settings", "outcome")
 WHY = ("reason", "remedy")
-SOURCE = ("key", "created", "cpu")
+SOURCE = ("key", "created", "cpu", "target")
 COLUMNS = (*WHAT, *ACCURACY, "accuracy_lost_points", *FIGURES, *WHY, *SOURCE)
 
 
@@ -94,6 +95,7 @@ def _shared(row: VariantResult | Failure, comparison: Comparison) -> dict[str, C
         "key": row.key,
         "created": comparison.created,
         "cpu": comparison.environment.cpu,
+        "target": comparison.request.target,
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from quantcore import wording
 from quantcore.decide import KINDS, Budgets
-from quantcore.draw import titles
+from quantcore.draw import titles, tuning
 from quantcore.report.context import ReportContext, report_context
 from quantcore.report.rows import Row, method, summary_rows
 from quantcore.report.text import MARKDOWN_COLUMNS, escaped, promise_lines, without_figures
@@ -47,7 +47,9 @@ def to_summary(
 def _verdict(context: ReportContext) -> str:
     verdict, speak = context.verdict, titles.speaker(context.rows.values())
     sentence = f"**{escaped(speak(verdict.headline))}**: {escaped(speak(verdict.reason))}."
-    return "\n".join([sentence, *(f"- {escaped(speak(caveat))}" for caveat in verdict.caveats)])
+    chosen = tuning.tuned(context.ships) if context.ships else ""
+    points = [*filter(None, [chosen]), *map(speak, verdict.caveats)]
+    return "\n".join([sentence, *(f"- {escaped(point)}" for point in points)])
 
 
 def _budgets(context: ReportContext) -> str:

@@ -20,7 +20,8 @@ def to_text(
 ) -> str:
     """Return verdict, table, promises, failures and method, no line over `width` columns."""
     limits = budgets or decide.Budgets()
-    evidence = decide.weigh(comparison.results, smallest=limits.smallest)
+    target = comparison.request.target
+    evidence = decide.weigh(comparison.results, smallest=limits.smallest, target=target)
     verdict = decide.recommend(evidence, limits, comparison.missing)
     rows = summary_rows(comparison)
     measured = [row for row in rows if row.measured]
@@ -119,6 +120,7 @@ def to_markdown(comparison: Comparison) -> str:
         "\n".join(f"- {escaped(caveat)}" for caveat in verdict.caveats),
         _markdown_table([row for row in rows if row.measured]),
         without_figures(rows),
+        _markdown_notes([row for row in rows if row.measured]),
         f"*{escaped(method(comparison))}*" if comparison.results else "",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -137,6 +139,15 @@ def _markdown_table(rows: Sequence[Row]) -> str:
         [escaped(str(getattr(row, name))) for name in MARKDOWN_COLUMNS.values()] for row in rows
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in ([*MARKDOWN_COLUMNS], aligned, *cells))
+
+
+def _markdown_notes(rows: Sequence[Row]) -> str:
+    """Return what is to know of single rows as a Markdown list."""
+    lines = [
+        f"- **{escaped('; '.join(labels))}**: {escaped(note)}"
+        for labels, note in _grouped(rows, _note)
+    ]
+    return "\n".join(["Notes:", "", *lines]) if lines else ""
 
 
 def without_figures(rows: Sequence[Row]) -> str:

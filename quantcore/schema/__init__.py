@@ -1,4 +1,4 @@
-from quantcore.schema.choices import built, canonical, picked, read_setting, split_names
+from quantcore.schema.choices import built, canonical, picked, read_setting, split_names, target_of
 from quantcore.schema.digests import canonical_json, digest, file_digest
 from quantcore.schema.environment import (
     TRIED_TORCH,
@@ -111,5 +111,6 @@ __all__ = [
     "picked",
     "read_setting",
     "split_names",
+    "target_of",
     "untried_torch",
 ]

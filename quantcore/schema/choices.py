@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from quantcore.errors import RequestError
-from quantcore.schema.request import Setting
+from quantcore.schema.request import TARGETS, Setting, Target
 
 Kind = TypeVar("Kind")
+# What people type for a target that is not decided.
+UNDECIDED = ("none", "undecided", "not decided")
 
 
 def picked(kinds: Mapping[str, Kind], name: str, noun: str) -> Kind:
@@ -71,13 +73,31 @@ def built(kind: type[Any], settings: Mapping[str, Any], what: str, noun: str = "
         return _reader(kind).validate_python(dict(settings))  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join([what.rpartition(" ")[2], *(str(part) for part in first["loc"])])
-        raise RequestError(f"{where} cannot be {first['input']!r}.", f"{first['msg']}.") from error
+        # Behind a field's name stands which of several types was tried, or an index.
+        name, *rest = first["loc"]
+        place = [str(name), *(str(part) for part in rest if isinstance(part, int))]
+        where = ".".join([what.rpartition(" ")[2], *place])
+        wanted = dict.fromkeys(e["msg"] for e in error.errors() if e["loc"][0] == name)
+        raise RequestError(
+            f"{where} cannot be {first['input']!r}.", f"{'. Or: '.join(wanted)}."
+        ) from error
 
 
 def split_names(text: str) -> list[str]:
     """Return the parts of a comma-separated text."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def target_of(text: str | None) -> Target | None:
+    """Return the target that somebody typed; None, and a text without any, is not decided.
+
+    Raises:
+        RequestError: there is no such target; the sentence names the nearest.
+    """
+    if not text or _plain(text) in UNDECIDED:
+        return None
+    name = canonical({str(target): title for target, title in TARGETS.items()}, text, "target")
+    return next(target for target in TARGETS if target == name)
 
 
 def read_setting(text: str) -> Setting:

@@ -1,6 +1,7 @@
 """How numbers become 8-bit. `WORKFLOWS` is the list; `workflow` builds one from its settings."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from quantcore.backends import entry
 from quantcore.errors import RequestError
@@ -13,7 +14,17 @@ from quantcore.workflows.pretrained import Pretrained
 from quantcore.workflows.qat import Qat
 from quantcore.workflows.static import Static
 
-__all__ = ["WORKFLOWS", "Qat", "Workflow", "reported_settings", "settings_of", "workflow"]
+__all__ = [
+    "FIRST",
+    "FIRST_WITHOUT_STATIC",
+    "WORKFLOWS",
+    "Qat",
+    "Workflow",
+    "bits_of",
+    "reported_settings",
+    "settings_of",
+    "workflow",
+]
 
 WORKFLOWS: dict[str, type[Workflow]] = {
     "float32": Float32,
@@ -23,6 +34,9 @@ WORKFLOWS: dict[str, type[Workflow]] = {
     "static": Static,
     "qat": Qat,
 }
+
+# What a first comparison for a target is of, and where a model has no layers for static.
+FIRST, FIRST_WITHOUT_STATIC = ("half", "static", "qat"), ("half", "dynamic")
 
 
 def workflow(name: str, settings: dict[str, Setting]) -> Workflow:
@@ -44,6 +58,14 @@ def settings_of(variant: Variant) -> dict[str, Setting]:
     chosen, backend = workflow(variant.workflow, dict(variant.settings)), entry(variant.backend)
     resolved = chosen.resolved(backend) if backend else chosen
     return dataclasses.asdict(resolved)  # type: ignore[call-overload, no-any-return]
+
+
+def bits_of(name: str, settings: Mapping[str, Setting]) -> int:
+    """Return of how many bits a variant's numbers are; of what no longer exists, 8."""
+    try:
+        return workflow(name, dict(settings)).bits
+    except RequestError:
+        return 8
 
 
 def reported_settings(variant: Variant) -> dict[str, Setting]:

@@ -22,16 +22,16 @@ IN_8_BITS = Support(
 
 
 class Workflow(Protocol):
-    """How numbers become 8-bit.
+    """How numbers become 8-bit, or 16-bit.
 
     Attributes:
         name: as it stands in requests, keys and files.
         aliases: what else people call it.
         title: for people.
         summary: one plain sentence on what it does.
-        color: of its mark in the plot: one of Okabe and Ito's palette, which colour-blind readers
-            tell apart (https://jfly.uni-koeln.de/color/), with a contrast of at least 3:1 on the
-            light and on the dark background.
+        color: of its mark in the plot: of Okabe and Ito's palette, which colour-blind readers tell
+            apart (https://jfly.uni-koeln.de/color/), or as far from it, with a contrast of at least
+            3:1 on the light and on the dark background.
         uses: the image splits that a conversion reads, which therefore are part of its key.
         weight: how long it takes, next to other workflows.
         absence: why a backend without a step for it has none.
@@ -47,6 +47,11 @@ class Workflow(Protocol):
     weight: ClassVar[float] = 1.0
     absence: ClassVar[str] = "{backend} has no such way to quantize."
     takes_8_bits: ClassVar[bool] = False
+
+    @property
+    def bits(self) -> int:
+        """Return of how many bits its numbers are."""
+        return 8
 
     def resolved(self, backend: Backend) -> Self:
         """Return the workflow with what it leaves to a backend filled in."""

@@ -40,6 +40,11 @@ class Dynamic(Workflow):
         "{backend} has no layers that find the range of each input as it comes."
     )
 
+    @property
+    def bits(self) -> int:
+        """Return of how many bits its weights are."""
+        return 16 if self.dtype == "float16" else 8
+
     def __post_init__(self) -> None:
         if not self.layers:
             raise RequestError(

@@ -17,3 +17,8 @@ class Float32(Workflow):
         "The model as it is. Other rows are compared with the float32 of their own runtime."
     )
     color: ClassVar[str] = "#7d8590"
+
+    @property
+    def bits(self) -> int:
+        """Return 32."""
+        return 32

@@ -17,5 +17,10 @@ class Half(Workflow):
     aliases: ClassVar[tuple[str, ...]] = ("fp16", "bf16", "float16", "bfloat16")
     title: ClassVar[str] = "Half"
     summary: ClassVar[str] = "Rounds to 16 bits: half the size, no pictures needed, hardly a loss."
-    color: ClassVar[str] = "#b8860b"
+    color: ClassVar[str] = "#8478fc"
     absence: ClassVar[str] = "{backend} computes in 32 or 8 bits only."
+
+    @property
+    def bits(self) -> int:
+        """Return 16."""
+        return 16

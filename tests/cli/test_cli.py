@@ -426,6 +426,9 @@ def test_where_nothing_could_be_measured_the_exit_code_is_1(command: CommandLine
         (["compare", MODEL, "--image-size=4"], "out of range"),
         (["compare", MODEL, "--threads=0"], "threads"),
         (["compare", MODEL, "--batch=0"], "batch"),
+        (["compare", MODEL, "--target=phones"], "Did you mean 'phone'"),
+        (["compare", MODEL, "--set", "static.keep_float=-1"], "cannot stay in float"),
+        (["compare", MODEL, "--set", "static.keep_float=some"], "cannot be 'some'"),
         (["compare", MODEL, "--qat-steps=0"], "cannot train 0 steps"),
         (["compare", MODEL, "--images=/no/such/folder"], "/no/such/folder"),
         (["compare", MODEL, "--json=/no/such/folder/out.json"], "/no/such/folder"),
@@ -444,6 +447,27 @@ def test_what_cannot_be_read_is_one_sentence_and_exit_code_2(
     assert re.search(said, done.stderr)
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_target_stands_in_the_verdict_and_what_is_not_made_for_it_is_said(
+    command: CommandLine, first: "subprocess.CompletedProcess[str]"
+) -> None:
+    assert first.returncode == 0
+    done = command("compare", MODEL, *SMALL, "--target=browser")
+    assert "x86 is made for servers and PCs, not for browsers." in done.stderr
+    assert "Choose ONNX Runtime" in done.stderr
+    assert "in the browser" in done.stdout
+
+
+def test_an_export_for_another_place_is_said_before_anything_is_made(
+    command: CommandLine,
+) -> None:
+    refused = ("--workflow=pretrained", "--backend=onednn", "--format=mobile", "--target=browser")
+    done = command("export", "bundled/mobilenet_v2", *refused)
+    warned, _, rest = done.stderr.partition("\n")
+    assert warned == "TorchScript mobile files are for phones, not for browsers. Choose ONNX."
+    assert "ready-quantized" in rest
+    assert done.returncode == 1
 
 
 def test_a_setting_of_the_machine_that_cannot_be_read_names_its_variable(

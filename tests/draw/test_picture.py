@@ -8,12 +8,9 @@ import pytest
 from quantcore import report
 from quantcore.decide import Budgets
 from quantcore.draw import charts, marks, picture
-from quantcore.workflows import WORKFLOWS
 from tests.support import fixtures
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-WORKFLOW_COLORS = [kind.color for kind in WORKFLOWS.values()]
 
 
 def drawn(name, budgets=None):
@@ -77,7 +74,8 @@ def test_a_budget_is_a_line_with_its_number():
 def test_a_file_of_its_own_has_colours_of_its_own():
     text = report.to_svg(fixtures.typical())
     assert "var(" not in text
-    assert all(color in text for color in WORKFLOW_COLORS)
+    drawn = {row.workflow for row in fixtures.typical().results}
+    assert all(marks.color(name) in text for name in drawn)
 
 
 def test_it_has_a_legend_and_says_what_it_is_true_of():

@@ -1,30 +1,99 @@
 """The grid that is asked for, and the rows of cells that cannot be."""
 
+from dataclasses import replace
+
 import pytest
 
-from quantcore.backends import BACKENDS, float_backends
-from quantcore.engine import FLOAT32, plan, refusals
+from quantcore.backends import BACKENDS, default_backends, float_backends
+from quantcore.engine import FLOAT32, keys, misfits, plan, refusals
 from quantcore.errors import RequestError
-from quantcore.schema import CompareRequest, ModelSpec, Setting
+from quantcore.schema import (
+    TARGETS,
+    CompareRequest,
+    ModelSpec,
+    Setting,
+    Target,
+    current_environment,
+)
 from quantcore.workflows import WORKFLOWS
 
 MOBILENET = ModelSpec("bundled/mobilenet_v2")
+WITHOUT_HALF = {
+    f"half on {name}" for name, each in BACKENDS.items() if "half" not in each.toolchain.steps
+}
 
 
 def refused(model: str, *workflows: str) -> dict[str, str]:
     """Return the reasons of the cells that a grid refuses, by variant."""
-    request = plan(ModelSpec(model), workflows or tuple(WORKFLOWS))
+    request = plan(ModelSpec(model), workflows or tuple(WORKFLOWS), tuple(BACKENDS))
     return {variant.label: row.reason for variant, row in refusals(request).items()}
 
 
 def test_the_full_grid_is_every_workflow_on_every_backend_and_their_floats() -> None:
-    variants = plan(MOBILENET).variants
+    variants = plan(MOBILENET, backends=list(BACKENDS)).variants
     assert len(variants) == len(set(variants))
     assert variants[0] == FLOAT32
     floats = {("float32", name) for name in float_backends(BACKENDS)}
     assert {(each.workflow, each.backend) for each in variants} == floats | {
         (name, backend) for name in WORKFLOWS if name != "float32" for backend in BACKENDS
     }
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_brings_one_backend_of_each_runtime_that_is_made_for_it(target: Target) -> None:
+    request = plan(MOBILENET, target=target)
+    names = list(dict.fromkeys(each.backend for each in request.variants if not each.is_float))
+    assert request.target == target
+    assert names
+    assert all(target in BACKENDS[str(name)].targets for name in names)
+    runtimes = [BACKENDS[str(name)].float_backend for name in names]
+    here = {
+        each.float_backend
+        for each in BACKENDS.values()
+        if target in each.targets and each.available(current_environment()).ok
+    }
+    assert sorted(map(str, runtimes)) == sorted(map(str, here))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_first_comparison_for_a_target_is_no_longer_than_torchs_own_grid(target: Target) -> None:
+    torch_engines = [name for name, each in BACKENDS.items() if each.engine]
+    torchs = plan(MOBILENET, ["pretrained", "dynamic", "static", "qat"], torch_engines)
+    assert len(torchs.variants) == 17
+    assert len(plan(MOBILENET, target=target).variants) <= len(torchs.variants)
+
+
+def test_a_model_without_layers_for_static_is_offered_what_it_has() -> None:
+    request = plan(ModelSpec("bundled/row_lstm"), target="phone")
+    workflows = {each.workflow for each in request.variants}
+    assert "dynamic" in workflows
+    assert "static" not in workflows
+
+
+def test_a_backend_that_cannot_run_here_is_not_chosen_by_itself() -> None:
+    arm = replace(current_environment(), machine="aarch64", engines=("qnnpack",))
+    assert "x86" not in default_backends("server", arm)
+    assert "qnnpack" in default_backends("phone", arm)
+
+
+def test_a_named_backend_that_is_made_for_another_target_is_measured_with_a_sentence() -> None:
+    request = plan(MOBILENET, ["static"], ["x86", "qnnpack"], target="phone")
+    assert {each.backend for each in request.variants} == {None, "x86", "qnnpack"}
+    (sentence,) = misfits(["x86", "qnnpack"], "phone")
+    assert sentence.startswith("x86 is made for servers and PCs, not for phones.")
+    assert "QNNPACK" in sentence
+    assert misfits(["x86", "qnnpack"], None) == ()
+
+
+def test_a_target_is_part_of_the_request_and_of_no_key() -> None:
+    request = plan(MOBILENET, ["static"], ["onnxruntime"], target="browser")
+    assert CompareRequest.from_json(request.to_json()) == request
+    undecided = replace(request, target=None)
+    variant = request.variants[-1]
+    environment = current_environment()
+    assert keys.result_key(request, variant, environment) == keys.result_key(
+        undecided, variant, environment
+    )
 
 
 def test_a_backend_with_a_float32_of_its_own_brings_it_along() -> None:
@@ -78,8 +147,9 @@ def test_unknown_names_are_refused_with_the_nearest(
 def test_refused_cells_are_rows_with_reason_and_remedy() -> None:
     request = plan(MOBILENET)
     rows = refusals(request)
-    missing = ["pretrained on onednn", "pretrained on onnxruntime"]
-    assert [variant.label for variant in rows] == missing
+    missing = {"pretrained on onednn", "pretrained on onnxruntime"} | WITHOUT_HALF
+    asked = {each.label for each in request.variants}
+    assert {variant.label for variant in rows} == missing & asked
     for variant, row in rows.items():
         assert (row.model, row.workflow, row.backend) == (
             "bundled/mobilenet_v2",
@@ -93,7 +163,7 @@ def test_refused_cells_are_rows_with_reason_and_remedy() -> None:
 
 def test_random_weights_refuse_what_needs_trained_ones() -> None:
     reasons = refused("torchvision/shufflenet_v2_x0_5@random")
-    assert set(reasons) == {
+    assert set(reasons) - WITHOUT_HALF == {
         f"{name} on {each}" for name in ("pretrained", "qat") for each in BACKENDS
     }
     assert "Random weights have learned nothing" in reasons["qat on x86"]

@@ -2,21 +2,49 @@
 
 import pytest
 
+from quantcore.backends import runtime
 from quantcore.engine import suggested_variants, variant_of
-from quantcore.engine.suggestions import STEPS
-from quantcore.schema import CompareRequest, ModelSpec, Variant
-from quantcore.workflows import WORKFLOWS
+from quantcore.engine.suggestions import SIXTEEN_BITS_WORDS, STEPS
+from quantcore.models import Subject, find
+from quantcore.schema import CompareRequest, ModelSpec, Variant, current_environment
+from quantcore.workflows import WORKFLOWS, workflow
 from tests.support import fixtures
 
 REQUEST = CompareRequest(ModelSpec("bundled/mobilenet_v2"), ())
+SUBJECT = Subject(REQUEST.model, find(REQUEST.model), True, current_environment())
 
 
-def told(workflow: str, backend: str, **settings: object) -> dict[str, Variant]:
+def told(
+    workflow: str, backend: str, lost: float | None = None, **settings: object
+) -> dict[str, Variant]:
     row = fixtures.result(workflow, backend)
     usual = {**WORKFLOWS[workflow]().__dict__, **settings}
     row.settings.clear()
     row.settings.update(usual)
-    return {each.sentence: each.variant for each in suggested_variants(row, REQUEST)}
+    return {each.sentence: each.variant for each in suggested_variants(row, REQUEST, None, lost)}
+
+
+def half(backend: str) -> dict[str, Variant]:
+    """Return 16 bits on a backend, as they are offered where it has them."""
+    offered = {SIXTEEN_BITS_WORDS: Variant("half", backend)}
+    return offered if "half" in runtime(backend).toolchain.steps else {}
+
+
+@pytest.mark.parametrize(("lost", "is_offered"), [(None, False), (0.2, False), (1.5, True)])
+def test_layers_are_kept_in_float_where_accuracy_is_lost(
+    lost: float | None, is_offered: bool
+) -> None:
+    offered = told("static", "onnxruntime", lost).values()
+    kept = Variant("static", "onnxruntime", (("keep_float", "auto"),))
+    steps = runtime("onnxruntime").toolchain.steps
+    options = workflow("static", dict(kept.settings))
+    can = steps["static"].supports(options, SUBJECT, runtime("onnxruntime")).ok
+    assert (kept in offered) == (is_offered and can)
+
+
+def test_the_best_range_is_not_offered_to_what_takes_it() -> None:
+    auto = told("static", "x86", observer="auto")
+    assert not any("nearest to float32" in sentence for sentence in auto)
 
 
 def test_static_is_offered_more_images_another_range_and_other_scales() -> None:
@@ -27,8 +55,11 @@ def test_static_is_offered_more_images_another_range_and_other_scales() -> None:
         "ranges from minimum and maximum, which keep rare outliers": Variant(
             "static", "x86", (("observer", "minmax"),)
         ),
+        "ranges found the way that answers nearest to float32": Variant(
+            "static", "x86", (("observer", "auto"),)
+        ),
         "one weight scale for each layer": Variant("static", "x86", (("per_channel", False),)),
-    }
+    } | half("x86")
 
 
 def test_a_backend_with_one_scale_a_layer_is_offered_one_a_channel() -> None:
@@ -55,8 +86,9 @@ def test_qat_is_offered_a_longer_training() -> None:
 
 
 def test_what_a_backend_cannot_do_is_not_offered() -> None:
-    assert list(told("dynamic", "x86")) == ["16-bit float weights, which round less"]
-    assert not told("dynamic", "qnnpack")
+    sentences = [sentence for sentence in told("dynamic", "x86") if sentence not in half("x86")]
+    assert sentences == ["16-bit float weights, which round less"]
+    assert told("dynamic", "qnnpack") == half("qnnpack")
 
 
 @pytest.mark.parametrize("workflow", ["float32", "pretrained"])

@@ -12,7 +12,7 @@ from quantcore.engine import FLOAT32, plan
 from quantcore.errors import RequestError
 from quantcore.jobs import Sweep
 from quantcore.jobs.sweep import MAX_VARIANTS, labels_of, read_sweep, write_sweep
-from quantcore.schema import CompareRequest, ModelSpec, Setting
+from quantcore.schema import TARGETS, CompareRequest, ModelSpec, Setting, Target
 from quantcore.workflows import WORKFLOWS
 
 PROJECT = Path(__file__).parents[2]
@@ -43,6 +43,39 @@ def test_a_model_alone_is_the_full_grid_with_the_machines_threads() -> None:
     assert request.variants == plan(ModelSpec(MODEL)).variants
     assert (request.measure.threads, request.measure.batch) == (2, 1)
     assert request.images.evaluation_images == 2_000
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_chooses_workflows_and_backends_and_is_written_again(target: Target) -> None:
+    (request,) = requests(f'models = "{MODEL}"\ntarget = "{target}"')
+    assert request.variants == plan(ModelSpec(MODEL), target=target).variants
+    assert request.target == target
+    written = write_sweep(Sweep((MODEL,), target=target))
+    assert read_sweep(written, 1, None) == Sweep((MODEL,), target=target)
+
+
+def test_each_model_of_a_sweep_for_a_target_has_the_workflows_it_can_have() -> None:
+    first, second = requests(f'models = ["{MODEL}", "bundled/row_lstm"]\ntarget = "browser"')
+    assert {"static"} <= {each.workflow for each in first.variants}
+    assert "static" not in {each.workflow for each in second.variants}
+
+
+def test_an_unknown_target_is_named_with_the_nearest() -> None:
+    with pytest.raises(RequestError, match="Did you mean 'phone'"):
+        requests(f'models = "{MODEL}"\ntarget = "phones"')
+
+
+@pytest.mark.parametrize("kept", ["auto", 0, 3])
+def test_layers_kept_in_float_are_a_number_or_auto(kept: object) -> None:
+    text = f"""
+        models = "{MODEL}"
+        workflows = "static"
+        backends = "x86"
+        [static]
+        keep_float = {kept if isinstance(kept, int) else f'"{kept}"'}
+    """
+    (request,) = requests(text)
+    assert dict(request.variants[-1].settings).get("keep_float", 0) == kept
 
 
 def test_lists_are_multiplied_and_float32_is_there_once_for_each_ground() -> None:
@@ -149,7 +182,7 @@ def test_one_plain_comparison_has_plain_names() -> None:
     assert labels_of(requests(f'models = "{MODEL}"'))[:3] == [
         "float32",
         "float32 on onnxruntime",
-        "pretrained on x86",
+        "half on x86",
     ]
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantcore.engine import plan
+from quantcore.engine import plan, suggested_variants
 from quantcore.schema import Comparison, ModelSpec, Variant
 from tests.pages.fakes import FakeComparisons, running, view
 from tests.pages.helpers import Open
@@ -45,12 +45,15 @@ def test_one_press_measures_the_neighbours_beside_what_is_known(
     open_page: Open, fake: FakeComparisons
 ) -> None:
     page = open_page(job="mine")
-    assert page.button(key="what-if-measure").label == "Measure 3 more variants"
+    known = (Variant("float32", None), Variant("static", "x86"))
+    row = shipped().results[-1]
+    offered = [each.variant for each in suggested_variants(row, shipped().request)]
+    assert page.button(key="what-if-measure").label == f"Measure {len(offered)} more variants"
     page = measure(page)
     (asked,) = fake.started
-    assert asked.variants[:2] == (Variant("float32", None), Variant("static", "x86"))
-    assert {dict(each.settings).get("observer") for each in asked.variants} == {None, "minmax"}
-    assert len(asked.variants) == 5
+    assert asked.variants == (*known, *offered)
+    observers = {dict(each.settings).get("observer") for each in asked.variants}
+    assert observers == {None, "minmax", "auto"}
     assert page.query_params["job"] == "new"
 
 

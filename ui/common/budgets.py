@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from quantcore import wording
-from quantcore.decide import Budgets, Smallest, Verdict, bounds
+from quantcore.decide import Budgets, Smallest, Verdict, bounds, untimed
 from quantcore.draw import titles
-from quantcore.schema import Rows, VariantResult
+from quantcore.schema import Rows, Target, VariantResult
 from ui.common import state
 from ui.common.evaluated import evidence_of
 from ui.common.markdown import Markdown, markdown
@@ -89,7 +89,8 @@ def _number(text: object) -> float | None:
 
 def draw(results: Rows, recommendation: Verdict) -> None:
     """Draw a slider for every figure that the variants differ in, and what comes of them."""
-    ends = once(_ends, results)
+    place = state.target()
+    ends = once(_ends, results, place)
     differing = [name for name, (low, high) in ends.items() if low < high]
     if not differing:
         return
@@ -97,11 +98,13 @@ def draw(results: Rows, recommendation: Verdict) -> None:
         for name, column in zip(differing, st.columns(len(differing), gap="medium"), strict=True):
             with column:
                 _slider(SLIDERS[name], *ends[name])
+        if sentence := untimed(place):
+            st.caption(markdown(f"There is no limit on latency here. {sentence}"))
         _count(recommendation, results)
         _nearest(recommendation, results)
 
 
-def _ends(results: Rows) -> dict[str, tuple[float, float]]:
+def _ends(results: Rows, _: Target | None) -> dict[str, tuple[float, float]]:
     """Return the least and the most of each figure, rounded outwards, in the sliders' units."""
     limits = bounds(evidence_of(results, Smallest()).candidates)
     return {

@@ -2,15 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import streamlit as st
 
+from quantcore.backends import default_backends, made_for
 from quantcore.draw import titles
+from quantcore.engine import default_workflows
 from quantcore.jobs import Sweep
-from quantcore.models import offered
-from quantcore.schema import RANDOM, ImageSpec, Setting
+from quantcore.models import find, offered
+from quantcore.schema import (
+    RANDOM,
+    ImageSpec,
+    ModelSpec,
+    Setting,
+    Target,
+    current_environment,
+)
 from quantcore.settings import physical_cores
 from quantcore.workflows import WORKFLOWS
 from ui.common import fields, state, values, widgets
@@ -33,22 +41,35 @@ SETTINGS_HELP = (
 )
 
 
-@cache
 def parameters() -> tuple[Parameter, ...]:
-    """Return everything the address of the page holds: which models are chosen."""
-    return (Parameter(MODELS, (state.DEFAULT_MODEL,), tuple(offered()), many=True),)
+    """Return everything the address of the page holds: where it will run, and which models."""
+    models = Parameter(MODELS, (state.DEFAULT_MODEL,), tuple(offered()), many=True)
+    return (state.target_parameter(), models)
 
 
 def chosen() -> Sweep | None:
     """Draw a widget for each list; return the sweep, None as long as there is no model."""
+    place = widgets.choose_target()
     models = _models()
     left, right = st.columns(2, gap="medium")
     with left:
         workflows = _toggles(
-            "Workflows", titles.workflows(), titles.workflow, widgets.workflow_help()
+            "Workflows",
+            titles.workflows(),
+            _first_workflows(place, models),
+            titles.workflow,
+            widgets.workflow_help(),
+            place,
         )
     with right:
-        backends = _toggles("Backends", titles.backends(), titles.backend, widgets.backend_help())
+        backends = _toggles(
+            "Backends",
+            made_for(place),
+            default_backends(place, current_environment()),
+            titles.backend,
+            widgets.backend_help(place),
+            place,
+        )
     with st.expander("Settings", type="compact", key="sweep-settings", expanded=True):
         st.caption(SETTINGS_HELP)
         settings = {name: _settings(name) for name in workflows if fields.of(WORKFLOWS[name])}
@@ -68,6 +89,7 @@ def chosen() -> Sweep | None:
         backends=backends,
         settings={name: chosen for name, chosen in settings.items() if chosen},
         name=name,
+        target=place,
         **conditions,
     )
 
@@ -97,16 +119,28 @@ def _models() -> tuple[str, ...]:
     return tuple(name if models[name].source == "bundled" else name + marked for name in named)
 
 
+def _first_workflows(place: Target | None, models: Sequence[str]) -> list[str]:
+    """Return the workflows that a first comparison of any of the models is of."""
+    first = {name for model in models for name in default_workflows(place, find(ModelSpec(model)))}
+    return [name for name in titles.workflows() if name in first]
+
+
 def _toggles(
-    label: str, names: Sequence[str], title: Callable[[str], str], meanings: str
+    label: str,
+    names: Sequence[str],
+    first: Sequence[str],
+    title: Callable[[str], str],
+    meanings: str,
+    place: Target | None,
 ) -> tuple[str, ...]:
+    """Draw names as toggles, those of a first comparison chosen; another target makes them anew."""
     chosen = st.pills(
         label,
         names,
         selection_mode="multi",
-        default=names,
+        default=first,
         wrap=True,
-        key=f"sweep.{label.lower()}",
+        key=f"sweep.{label.lower()}" + (f"@{place}" if place else ""),
         format_func=lambda name: markdown(title(name)),
         help=meanings,
     )

@@ -18,8 +18,10 @@ from ui.common import fields, fragments
 Meanings = Mapping[str, str]
 
 ANSWER: Meanings = {
-    "Variant": "One version of a model, in 8 bits or float32: a workflow with its settings, on a "
-    "backend.",
+    "Target": "Where the model will run: on a server or PC, in a phone app, or in a browser. It "
+    "decides which backends are compared, and whether times of this machine count.",
+    "Variant": "One version of a model, in 8 or 16 bits or float32: a workflow with its settings, "
+    "on a backend.",
     "Verdict": "Which variant to ship: of those that keep every budget, the one that gains most "
     "and that no other really beats.",
     "Budget": "The most that a product can spend on size, latency, lost accuracy or memory. What "
@@ -56,12 +58,16 @@ MEASURED: Meanings = {
 NUMBERS: Meanings = {
     "Quantization": "Writing a model's numbers with fewer bits: here 8, which are whole numbers "
     "with a scale, in place of 32.",
+    "16 bits": "Numbers with a point, as float32's, in half the space: bfloat16 or float16. They "
+    "need no calibration.",
     "int8": "Whole numbers of 8 bits, of which there are 256. They take a quarter of the space of "
     "float32.",
     "Calibration": "Showing the model some unlabelled images, to learn each layer's range of "
     "numbers before it is fixed.",
-    "Observer": "What watches a layer during calibration and settles its range. A histogram "
-    "ignores rare outliers; minimum and maximum keep them.",
+    "Observer": "What watches a layer during calibration and settles its range. Minimum and "
+    "maximum keep rare outliers; histogram, percentile and entropy cut them off.",
+    "Dot product": "Many products added up, which is most of what a model computes. A processor "
+    "that has them for 8 bits (VNNI, or ARM's) needs no bit left free for the sums.",
     "Per channel": "One scale for each output channel of a layer, which is finer than one for the "
     "whole layer.",
     "Fake quantization": "Rounding to 8 bits and back while a model trains, so that it learns to "
@@ -70,7 +76,7 @@ NUMBERS: Meanings = {
     "QAT does this.",
 }
 KERNELS: Meanings = {
-    "Backend": "The kernels that run the 8-bit numbers; each is made for certain processors.",
+    "Backend": "The kernels that run the numbers; each is made for certain processors.",
     "Kernel": "The program of one kind of layer, written for one kind of processor.",
     "Engine": "The part of PyTorch that a backend's kernels are in. It is chosen before a file is "
     "loaded.",

@@ -91,12 +91,22 @@ def link_to_jobs() -> None:
 
 def link_to_models() -> None:
     """Draw a link to all models, and to the upload of the visitor's own."""
-    st.page_link(MODELS, label=markdown(MODELS.stem), icon=ICONS[MODELS.stem])
+    st.page_link(
+        MODELS,
+        label=markdown(MODELS.stem),
+        icon=ICONS[MODELS.stem],
+        query_params=state.target_address(),
+    )
 
 
 def link_to_sweep() -> None:
     """Draw a link to where several models and settings are asked for in one go."""
-    st.page_link(SWEEP, label=markdown(SWEEP.stem), icon=ICONS[SWEEP.stem])
+    st.page_link(
+        SWEEP,
+        label=markdown(SWEEP.stem),
+        icon=ICONS[SWEEP.stem],
+        query_params=state.target_address(),
+    )
 
 
 def link_to_export(label: str, address: Mapping[str, str]) -> None:

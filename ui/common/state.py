@@ -1,7 +1,7 @@
 """What outlives one run of a page: the server's comparisons, and the state in the address."""
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from threading import Lock
 from typing import Literal
@@ -10,17 +10,22 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from quantcore import uploads
+from quantcore.backends import default_backends
+from quantcore.decide import times_count
 from quantcore.draw import titles
+from quantcore.engine import default_workflows
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.jobs import shipped_comparison
-from quantcore.models import offered
+from quantcore.models import find, offered
 from quantcore.schema import (
     RANDOM,
+    TARGETS,
     Comparison,
     Failure,
     JobView,
     ModelSpec,
     Rows,
+    Target,
     Variant,
     VariantResult,
     current_environment,
@@ -30,12 +35,17 @@ from quantcore.settings import Settings
 
 DEFAULT_MODEL = "bundled/mobilenet_v2"
 IMAGES = "images"
+TARGET, UNDECIDED = "target", "undecided"
 Provenance = Literal["shipped", "earlier", "current", "elsewhere"]
 AXIS_NAMES = ("latency", "size", "accuracy", "agreement", "memory")
 # Limits in the address, in MB, ms, points and MB.
 BUDGET_KEYS = ("max_size", "max_latency", "max_loss", "max_memory")
 LONGEST_NUMBER = 9
 LAST_ADDRESS = "last_address"
+LAST_HELD = "last_held"
+FOLLOWED = "followed_defaults"
+# Parameters whose defaults follow the target and the model, as long as nobody chose otherwise.
+FOLLOWING = ("workflows", "backends", "x")
 VISIT = "visit"
 JOBS_BY_MODEL = "jobs_by_model"
 # Pages of many visitors and the starting server may ask for the first time at once.
@@ -155,16 +165,17 @@ class ModelNames(UploadNames):
         return name in offered() or super().__contains__(name)
 
 
-@cache
 def parameters() -> tuple[Parameter, ...]:
-    """Return everything the address of the first page holds."""
-    workflows, backends = tuple(titles.workflows()), tuple(titles.backends())
+    """Return everything the address of the first page holds; defaults follow target and model."""
+    place, workflows, backends = target(), tuple(titles.workflows()), tuple(titles.backends())
+    across = "latency" if times_count(place) else "size"
     return (
+        target_parameter(),
         Parameter("model", (DEFAULT_MODEL,), ModelNames()),
         Parameter("weights", ("trained",), ("trained", "random")),
-        Parameter("workflows", workflows, workflows, many=True),
-        Parameter("backends", backends, backends, many=True),
-        Parameter("x", ("latency",), AXIS_NAMES),
+        Parameter("workflows", _workflows(place), workflows, many=True),
+        Parameter("backends", default_backends(place, current_environment()), backends, many=True),
+        Parameter("x", (across,), AXIS_NAMES),
         Parameter("y", ("accuracy",), AXIS_NAMES),
         Parameter(IMAGES, (), UploadNames()),
         Parameter("job", (), None),
@@ -173,11 +184,44 @@ def parameters() -> tuple[Parameter, ...]:
     )
 
 
+def target_parameter() -> Parameter:
+    """Return where it will run, as the address has it; a job's own where it is silent."""
+    job_id = _said("job")
+    job = view(job_id) if job_id else None
+    asked = job.comparison.request.target if job else None
+    return Parameter(TARGET, (asked or UNDECIDED,), (*TARGETS, UNDECIDED))
+
+
+def target() -> Target | None:
+    """Return where it will run; None where that is not decided."""
+    parameter = target_parameter()
+    value, _ = parameter.read(_said(TARGET))
+    return next((each for each in TARGETS if each == value), None)
+
+
+def _said(key: str) -> str:
+    """Return what a changed address says of a parameter, else what its widget holds."""
+    address = st.query_params.to_dict()
+    if address != st.session_state.get(LAST_ADDRESS) or key not in st.session_state:
+        return address.get(key, "")
+    return str(st.session_state[key] or "")
+
+
+def _workflows(place: Target | None) -> tuple[str, ...]:
+    """Return the workflows of a first comparison of the model that is chosen."""
+    name = _said("model") or DEFAULT_MODEL
+    try:
+        return default_workflows(place, find(ModelSpec(name)))
+    except QuantcoreError:
+        # It may be gone.
+        return default_workflows(place, find(ModelSpec(DEFAULT_MODEL)))
+
+
 def read_address(held: Sequence[Parameter] | None = None) -> list[str]:
     """Set the widgets to the values in the address; return the unknown names in it.
 
-    A value the page already holds wins, unless the address changed under it: a first visit, a
-    link, or the browser's back button.
+    A value the page already holds wins, unless the address changed under it: a first visit,
+    another page, a link, or the browser's back button.
 
     Args:
         held: what the address of this page holds; those of the first page unless given.
@@ -185,7 +229,12 @@ def read_address(held: Sequence[Parameter] | None = None) -> list[str]:
     held = parameters() if held is None else held
     keys = [parameter.key for parameter in held]
     address = st.query_params.to_dict()
-    changed = address != st.session_state.get(LAST_ADDRESS)
+    # Streamlit drops the widgets of another page, though the address may be the same.
+    changed = (address, keys) != (
+        st.session_state.get(LAST_ADDRESS),
+        st.session_state.get(LAST_HELD, keys),
+    )
+    st.session_state[LAST_HELD] = keys
     st.session_state[VISIT] = visit() + changed
     unknown = [] if not changed else [key for key in address if key not in keys]
     for parameter in held:
@@ -193,8 +242,35 @@ def read_address(held: Sequence[Parameter] | None = None) -> list[str]:
             value, unread = parameter.read(address.get(parameter.key, ""))
             st.session_state[parameter.key] = value
             unknown += unread
+    _follow_defaults(held, changed=changed)
     st.session_state[LAST_ADDRESS] = address
     return unknown
+
+
+def _follow_defaults(held: Sequence[Parameter], *, changed: bool) -> None:
+    """Move what is at its default to the default that another target or model brought.
+
+    A `changed` address was read just now, and has the last word.
+    """
+    followed = st.session_state.get(FOLLOWED, {})
+    defaults = {each.key: each.value(each.default) for each in held if each.key in FOLLOWING}
+    for key, default in defaults.items():
+        if not changed and key in followed and st.session_state[key] == followed[key]:
+            st.session_state[key] = default
+    st.session_state[FOLLOWED] = {**followed, **defaults}
+
+
+def choose_defaults() -> None:
+    """Choose what a first comparison for the target is of, whatever was chosen before."""
+    for parameter in parameters():
+        if parameter.key in FOLLOWING:
+            st.session_state[parameter.key] = parameter.value(parameter.default)
+
+
+def target_address() -> dict[str, str]:
+    """Return the query parameters that carry the target to another page."""
+    place = target()
+    return {TARGET: place} if place else {}
 
 
 def visit() -> int:
@@ -337,6 +413,8 @@ def shown(job: JobView | None) -> Shown | None:
     if figures is None:
         return None
     comparison, provenance, measured = figures
+    # Another target weighs the same figures otherwise.
+    comparison = replace(comparison, request=replace(comparison.request, target=target()))
     failures = (job.comparison if job else comparison).failures
     results = Rows(filter(_chosen, comparison.results))
     refusals = tuple(filter(_chosen, failures))

@@ -14,10 +14,9 @@ SCALES = (0.25, 0.5, 1, 2, 4)
 
 
 def settings(name: str, workflow: type) -> dict[str, tuple[Setting, ...]]:
-    """Draw every setting of a workflow in a row; return those that differ from their defaults."""
+    """Draw every setting of a workflow in rows; return those that differ from their defaults."""
     hints, changed = get_type_hints(workflow), {}
-    each_column = zip(fields.of(workflow), st.columns(fields.COLUMNS), strict=False)
-    for each, column in each_column:
+    for each, column in fields.in_columns(fields.of(workflow)):
         with column:
             values = _setting(name, each, hints[each.name])
         if values != (each.default,):
@@ -40,6 +39,8 @@ def _setting(workflow: str, setting: Field[Any], hint: Any) -> tuple[Setting, ..
             kind=hint,
             help=words.help,
         )
+    if names := fields.names_beside_numbers(hint):
+        return _numbers_or_names(words, default, names, key)
     named = words.values
     return several(
         words.label,
@@ -49,6 +50,29 @@ def _setting(workflow: str, setting: Field[Any], hint: Any) -> tuple[Setting, ..
         title=lambda value: named.get(value, str(value)),
         help=words.help,
     )
+
+
+def _numbers_or_names(
+    words: fields.Words, default: Any, names: list[Any], key: str
+) -> tuple[Setting, ...]:
+    chosen: list[Any] = st.multiselect(
+        words.label,
+        [*names, *fields.COUNTS],
+        default=[default],
+        format_func=lambda value: words.values.get(value, str(value)),
+        accept_new_options=True,
+        key=key,
+        help=words.help or None,
+        placeholder="Choose or type",
+    )
+    read = [value if value in names else fields.read_count(words, value) for value in chosen]
+    left_out = [str(v) for v, number in zip(chosen, read, strict=True) if number is None]
+    if left_out:
+        st.caption(
+            markdown(f"Left out, since only whole numbers count here: {', '.join(left_out)}.")
+        )
+    kept = dict.fromkeys(value for value in read if value is not None)
+    return tuple(sorted(kept, key=lambda value: (isinstance(value, str), value))) or (default,)
 
 
 def _around(default: Any, words: fields.Words, kind: Callable[[float], Any]) -> list[Any]:

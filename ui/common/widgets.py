@@ -5,17 +5,37 @@ from collections.abc import Callable, Mapping, Sequence
 import streamlit as st
 
 from quantcore import uploads
+from quantcore.backends import made_for
 from quantcore.draw import titles
-from quantcore.engine import plan
+from quantcore.engine import misfits, plan
 from quantcore.jobs import Host
 from quantcore.models import ModelInfo, find, offered
-from quantcore.schema import CompareRequest, ImageSpec, MeasureSpec, ModelSpec, Setting
+from quantcore.schema import (
+    TARGETS,
+    CompareRequest,
+    ImageSpec,
+    MeasureSpec,
+    ModelSpec,
+    Setting,
+    Target,
+)
 from quantcore.workflows import WORKFLOWS
 from ui.common import fields, hosts, owned_uploads, progress, state, visitor
 from ui.common.markdown import Markdown, markdown
 
-WORKFLOW_HELP = "How the numbers become 8 bits wide. float32, unchanged, is always measured too."
-BACKEND_HELP = "The kernels that run the 8-bit numbers; each is made for certain processors."
+TARGET_LABEL = "Where will it run?"
+TARGET_TITLES = {
+    **{str(target): title for target, title in TARGETS.items()},
+    state.UNDECIDED: "Not decided",
+}
+TARGET_HELP = (
+    "It decides which backends are compared, and what the verdict weighs. No phone or browser "
+    "takes part in the timing: for these, size, accuracy, agreement and memory decide."
+)
+WORKFLOW_HELP = (
+    "How the numbers become 8 or 16 bits wide. float32, unchanged, is always measured too."
+)
+BACKEND_HELP = "The kernels that run the numbers; each is made for certain processors."
 WEIGHTS = {"trained": "Published", "random": "Random"}
 RANDOM_HELP = (
     "Published weights are fetched once. Random ones need no download: their size and "
@@ -43,6 +63,7 @@ IMAGES_HELP = (
 def ask() -> None:
     """Draw the request, and the one button that measures it."""
     with st.container(border=True, key="ask"):
+        place = choose_target(state.choose_defaults)
         left, middle, right = st.columns([1.2, 1.2, 1.1], gap="medium")
         with left:
             info = choose_model()
@@ -52,7 +73,7 @@ def ask() -> None:
         with middle:
             workflows = choose_workflows()
         with right:
-            backends = choose_backends()
+            backends = choose_backends(place)
         with st.expander("Settings", type="compact", key="settings"):
             settings = workflow_settings(workflows)
             images, timing = measurement(info)
@@ -60,7 +81,9 @@ def ask() -> None:
         if _pressed(host, _missing(info, workflows, backends)) and host:
             model = state.chosen_model()
             progress.guarded(
-                lambda: start([plan(model, workflows, backends, settings, images, timing)], host)
+                lambda: start(
+                    [plan(model, workflows, backends, settings, images, timing, place)], host
+                )
             )
             st.rerun()
 
@@ -97,6 +120,20 @@ def start(requests: Sequence[CompareRequest], host: Host, name: str = "") -> str
     )
     state.remember_job(job_id, requests[0].model)
     return job_id
+
+
+def choose_target(on_change: Callable[[], None] | None = None) -> Target | None:
+    """Draw the question where it will run; return the answer, None for not decided."""
+    st.segmented_control(
+        TARGET_LABEL,
+        list(TARGET_TITLES),
+        key=state.TARGET,
+        required=True,
+        format_func=lambda name: markdown(TARGET_TITLES[name]),
+        help=TARGET_HELP,
+        on_change=on_change,
+    )
+    return state.target()
 
 
 def choose_model(on_change: Callable[[], None] = state.recall_job) -> ModelInfo:
@@ -166,9 +203,22 @@ def choose_workflows() -> list[str]:
     return _toggles("Workflows", titles.workflows(), titles.workflow, workflow_help())
 
 
-def choose_backends() -> list[str]:
-    """Draw the backends as toggles; return the names chosen."""
-    return _toggles("Backends", titles.backends(), titles.backend, backend_help())
+def choose_backends(place: Target | None) -> list[str]:
+    """Draw the backends made for the target as toggles; return the names chosen.
+
+    One that is made for another, which a link may name, is offered with a sentence that says so.
+    """
+    named = st.session_state["backends"]
+    offered = [name for name in titles.backends() if name in (*made_for(place), *named)]
+    chosen = _toggles("Backends", offered, titles.backend, backend_help(place))
+    say_misfits(chosen, place)
+    return chosen
+
+
+def say_misfits(backends: Sequence[str], place: Target | None) -> None:
+    """Say which backends are not made for the target."""
+    for sentence in misfits(backends, place):
+        st.caption(markdown(sentence))
 
 
 def _toggles(
@@ -190,9 +240,11 @@ def workflow_help() -> Markdown:
     return _glossary(WORKFLOW_HELP, titles.workflow_summaries())
 
 
-def backend_help() -> Markdown:
-    """Return one sentence on each backend."""
-    return _glossary(BACKEND_HELP, titles.backend_summaries())
+def backend_help(place: Target | None = None) -> Markdown:
+    """Return one sentence on each backend that is made for the target."""
+    titled = {titles.backend(name) for name in made_for(place)}
+    summaries = titles.backend_summaries().items()
+    return _glossary(BACKEND_HELP, {name: text for name, text in summaries if name in titled})
 
 
 def _glossary(head: str, summaries: Mapping[str, str]) -> Markdown:

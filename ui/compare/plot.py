@@ -106,7 +106,7 @@ def _choose_axis(label: str, name: str) -> str:
         markdown(label),
         names,
         index=names.index(st.session_state[name]),
-        key=f"axis-{name}-{state.visit()}",
+        key=f"axis-{name}-{state.visit()}-{state.target()}",
         format_func=lambda axis: axes.AXES[axis].title,
         help=AXIS_HELP[name],
     )

@@ -10,8 +10,8 @@ from quantcore.decide import Budgets, Smallest, Verdict, labels, nearest_in_8_bi
 from quantcore.draw import lists, tables, titles
 from quantcore.draw import method as method_text
 from quantcore.draw import promises as promise_cards
-from quantcore.schema import Comparison, Failure, Rows, VariantResult
-from ui.common import budgets, fragments, site
+from quantcore.schema import Comparison, Failure, Rows, Target, VariantResult
+from ui.common import budgets, fragments, site, state
 from ui.common.evaluated import evidence_of, recommended
 from ui.common.markdown import Markdown, markdown
 from ui.common.once import once
@@ -55,8 +55,7 @@ def empty(title: str) -> None:
     st.html(
         fragments.empty(
             f"{title} has not been measured yet",
-            "The plot of its size, speed and accuracy will be here, one mark for each 8-bit "
-            "version.",
+            "The plot of its size, speed and accuracy will be here, one mark for each version.",
             press="Measure here",
             rest=" to fill it in",
         )
@@ -85,8 +84,9 @@ def _scope(comparison: Comparison) -> str:
 
 def verdict(results: Rows, limits: Budgets, missing: int) -> None:
     """Say in one sentence what to ship, and in a fold why not the others."""
-    st.html(once(_verdict, results, limits, missing))
-    others = once(_others, results, limits, missing)
+    target = state.target()
+    st.html(once(_verdict, results, limits, missing, target))
+    others = once(_others, results, limits, missing, target)
     if others:
         with st.expander("Why not the others?", type="compact", key="others"):
             st.html(others)
@@ -99,7 +99,7 @@ def offer_more(shown: Shown, recommendation: Verdict) -> None:
     if row is None:
         return
     images = shown.comparison.request.images
-    address = form.link(row, images)
+    address = form.link(row, images, state.target())
     name = titles.variant(row.workflow, row.backend)
     with st.container(horizontal=True, key="more"):
         if address:
@@ -110,12 +110,12 @@ def offer_more(shown: Shown, recommendation: Verdict) -> None:
             site.link_to_trial("Try one image", playground.link(shown))
 
 
-def _verdict(results: Rows, limits: Budgets, missing: int) -> Markup:
+def _verdict(results: Rows, limits: Budgets, missing: int, _: Target | None) -> Markup:
     recommendation = recommended(results, limits, missing)
     return lists.verdict(recommendation, {row.key: row for row in results})
 
 
-def _others(results: Rows, limits: Budgets, missing: int) -> Markup:
+def _others(results: Rows, limits: Budgets, missing: int, _: Target | None) -> Markup:
     recommendation = recommended(results, limits, missing)
     return lists.others(recommendation, {row.key: row for row in results})
 

@@ -27,20 +27,20 @@ class Step:
 STEPS = (
     Step(
         "Start with the answer",
-        "Below your choices, the verdict names the 8-bit version to ship. Drag the sliders under "
+        "Below your choices, the verdict names the version to ship. Drag the sliders under "
         "it to what your app can spend, and the verdict follows.",
         ".qw-verdict",
     ),
     Step(
         "Then the plot",
-        "Each mark is one 8-bit version of the model. Left is faster, up is more accurate, and a "
+        "Each mark is one version of the model. Left is faster, up is more accurate, and a "
         "small mark is a small file. What is beaten or over a budget is pale.",
         ".st-key-plot",
     ),
     Step(
         "Now your own model",
-        "Choose a model here and measure it on this machine. Then export the winner as a file for "
-        "your app, or share the address of this page: it holds all you chose.",
+        "Say where it will run, choose a model and measure it on this machine. Then export the "
+        "winner as a file for your app, or share the address of this page: it holds all you chose.",
         ".st-key-ask",
     ),
 )

@@ -17,7 +17,10 @@ from ui.common import hosts, owned_uploads, widgets
 from ui.common.markdown import markdown, reason_and_remedy
 from ui.common.state import Shown
 
-HELP = "Each is the same workflow with one setting changed. They are measured like all others."
+HELP = (
+    "Each is the same workflow with one setting changed, or 16 bits. They are measured like all "
+    "others."
+)
 
 
 def draw(shown: Shown, evidence: Evidence, recommendation: Verdict) -> None:
@@ -32,7 +35,7 @@ def draw(shown: Shown, evidence: Evidence, recommendation: Verdict) -> None:
     with st.expander(markdown(title), key="what-if", on_change="rerun") as fold:
         if fold.open:
             try:
-                _offer(shown, request, row)
+                _offer(shown, request, row, _lost(evidence, row))
             # The pictures' folder may be gone.
             except QuantcoreError as error:
                 st.error(reason_and_remedy(error.reason, error.remedy))
@@ -56,10 +59,17 @@ def _request(shown: Shown, row: VariantResult) -> CompareRequest | None:
     return next(iter(requests), None)
 
 
-def _offer(shown: Shown, request: CompareRequest, row: VariantResult) -> None:
+def _lost(evidence: Evidence, row: VariantResult) -> float | None:
+    """Return the points that a row lost against float32, if known."""
+    index = evidence.index(row.key)
+    lost = None if index is None else evidence.candidates[index].lost
+    return lost.value if lost else None
+
+
+def _offer(shown: Shown, request: CompareRequest, row: VariantResult, lost: float | None) -> None:
     offered = [
         each
-        for each in suggested_variants(row, request, shown.comparison.environment)
+        for each in suggested_variants(row, request, shown.comparison.environment, lost)
         if each.variant not in request.variants
     ]
     if not offered:

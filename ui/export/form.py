@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 
 import streamlit as st
 
+from quantcore.backends import default_backends, made_for
 from quantcore.draw import titles
 from quantcore.engine import variant_of
 from quantcore.errors import QuantcoreError
 from quantcore.exports import exports
-from quantcore.formats import DEFAULT_FORMAT, FORMATS, file_format
+from quantcore.formats import FORMATS, file_format
 from quantcore.models import ModelInfo, find
 from quantcore.schema import (
     FLOAT_WORKFLOW,
@@ -19,8 +19,10 @@ from quantcore.schema import (
     MeasureSpec,
     ModelSpec,
     Setting,
+    Target,
     Variant,
     VariantResult,
+    current_environment,
     read_setting,
 )
 from quantcore.workflows import WORKFLOWS, workflow
@@ -28,8 +30,10 @@ from ui.common import fields, owned_uploads, state, widgets
 from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.common.state import Parameter
 
+# Its variants carry to phones by every format.
+DEFAULT_BACKEND = "qnnpack"
 FORMAT_HELP = "Which runtime takes the file. Every format has its own; none is read by all."
-WORKFLOW_HELP = "How the numbers become 8 bits wide; float32 leaves them as they are."
+WORKFLOW_HELP = "How the numbers become 8 or 16 bits wide; float32 leaves them as they are."
 SIZE_KEY, SETTINGS_KEY, OPTIONS_KEY = "image_size", "settings", "options"
 FOREIGN = (
     "**Somebody else uploaded this model, or it is gone.** Upload the file yourself on the Models "
@@ -37,15 +41,16 @@ FOREIGN = (
 )
 
 
-@cache
 def parameters() -> tuple[Parameter, ...]:
-    """Return everything the address of this page holds."""
+    """Return everything the address of this page holds; defaults follow the target."""
+    place = state.target()
     return (
+        state.target_parameter(),
         Parameter("model", (state.DEFAULT_MODEL,), state.ModelNames()),
         Parameter("weights", ("trained",), ("trained", "random")),
         Parameter("workflow", ("static",), tuple(WORKFLOWS)),
-        Parameter("backend", ("qnnpack",), tuple(titles.backends())),
-        Parameter("format", (DEFAULT_FORMAT,), tuple(FORMATS)),
+        Parameter("backend", (_first_backend(place),), tuple(titles.backends())),
+        Parameter("format", (exports.formats_for(place)[0],), tuple(FORMATS)),
         Parameter(SIZE_KEY, (), None),
         Parameter(state.IMAGES, (), state.UploadNames()),
         Parameter(SETTINGS_KEY, (), None, many=True),
@@ -53,8 +58,24 @@ def parameters() -> tuple[Parameter, ...]:
     )
 
 
-def link(row: VariantResult, images: ImageSpec) -> dict[str, str]:
-    """Return the query parameters of this page for a measured variant.
+def _first_backend(place: Target | None) -> str:
+    """Return the backend whose variant is exported unless another is chosen: phones' of torch."""
+    if place in (None, "phone"):
+        return DEFAULT_BACKEND
+    return default_backends(place, current_environment())[0]
+
+
+def choose_defaults() -> None:
+    """Choose a backend and a format for the target, where those chosen are for another."""
+    place = state.target()
+    if st.session_state["backend"] not in made_for(place):
+        st.session_state["backend"] = _first_backend(place)
+    if st.session_state["format"] not in exports.formats_for(place):
+        st.session_state["format"] = exports.formats_for(place)[0]
+
+
+def link(row: VariantResult, images: ImageSpec, place: Target | None = None) -> dict[str, str]:
+    """Return the query parameters of this page for a measured variant that ships to a target.
 
     Empty where this page would make another file: the model is not known here any more, or the
     pictures it was calibrated on are not the visitor's.
@@ -70,7 +91,8 @@ def link(row: VariantResult, images: ImageSpec) -> dict[str, str]:
         "weights": "random" if model.is_random else "",
         "workflow": row.workflow,
         "backend": row.backend or "",
-        "format": _unless_first(exports.first_format(row, images)),
+        state.TARGET: place or "",
+        "format": _unless_first(exports.first_format(row, images, place), place),
         SIZE_KEY: "" if row.image_size == own_size else row.image_size,
         state.IMAGES: images.source or "",
         SETTINGS_KEY: ",".join(_written(dict(variant_of(row).settings))),
@@ -78,8 +100,8 @@ def link(row: VariantResult, images: ImageSpec) -> dict[str, str]:
     return {key: str(value) for key, value in address.items() if value}
 
 
-def _unless_first(format: str) -> str:
-    return "" if format == DEFAULT_FORMAT else format
+def _unless_first(format: str, place: Target | None) -> str:
+    return "" if format == exports.formats_for(place)[0] else format
 
 
 def leave_foreign() -> list[str]:
@@ -94,6 +116,7 @@ def leave_foreign() -> list[str]:
 def ask() -> ExportSpec | None:
     """Draw what is wanted; return its spec, or None where what is chosen cannot be read."""
     with st.container(border=True, key="ask"):
+        place = widgets.choose_target(choose_defaults)
         left, middle, right = st.columns([1.2, 1, 1], gap="medium")
         with left:
             info = widgets.choose_model(on_change=_forget_size)
@@ -103,7 +126,7 @@ def ask() -> ExportSpec | None:
         with middle:
             name = _choose("Workflow", "workflow", list(WORKFLOWS), titles.workflow, WORKFLOW_HELP)
         with right:
-            backend = _backend(name)
+            backend = _backend(name, place)
         format = _format()
         with st.expander("Settings", type="compact", key="export-settings"):
             settings = _fields(name, WORKFLOWS[name], SETTINGS_KEY)
@@ -136,13 +159,23 @@ def _choose(
     return str(st.selectbox(label, names, key=key, format_func=title, help=help))
 
 
-def _backend(name: str) -> str | None:
+def _backend(name: str, place: Target | None) -> str | None:
     if name == FLOAT_WORKFLOW:
         st.selectbox(
             "Backend", ["none needed"], disabled=True, help="float32 runs on every machine."
         )
         return None
-    return _choose("Backend", "backend", titles.backends(), titles.backend, widgets.backend_help())
+    named = str(st.session_state["backend"])
+    offered = [each for each in titles.backends() if each in (*made_for(place), named)]
+    meanings = widgets.backend_help(place)
+    return _choose("Backend", "backend", offered, titles.backend, meanings)
+
+
+def say_fit(spec: ExportSpec) -> None:
+    """Say where a file is not made for the target, before it is made or offered."""
+    fitting = exports.fits(spec, state.target())
+    if not fitting.ok:
+        st.warning(reason_and_remedy(fitting.reason, fitting.remedy))
 
 
 def _format() -> str:

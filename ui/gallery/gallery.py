@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 import streamlit as st
@@ -45,10 +44,9 @@ NOT_KEPT = (
 )
 
 
-@cache
 def parameters() -> tuple[Parameter, ...]:
     """Return everything the address of this page holds."""
-    held = {"model", "weights", "workflows", "backends", "job"}
+    held = {state.TARGET, "model", "weights", "workflows", "backends", "job"}
     return (
         *(each for each in state.parameters() if each.key in held),
         Parameter(VARIANT, (), None),
@@ -86,6 +84,7 @@ def link(shown: Shown, key: str) -> dict[str, str]:
         "model": model.listed,
         "weights": "random" if model.is_random else "",
         "job": shown.job.id if shown.job else "",
+        **state.target_address(),
         VARIANT: key[:KEY_LENGTH],
     }
     return {name: value for name, value in address.items() if value}

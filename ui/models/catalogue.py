@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import streamlit as st
 from markupsafe import Markup
@@ -134,10 +134,10 @@ ORDERS: Mapping[str, tuple[str, Callable[[ModelInfo], float]]] = {
 }
 
 
-@cache
 def parameters() -> tuple[Parameter, ...]:
     """Return everything the address of this page holds."""
     return (
+        state.target_parameter(),
         Parameter(PART, ("models",), tuple(PARTS)),
         Parameter(UPLOAD, (), None),
         Parameter(FIND, (), None),
@@ -253,8 +253,10 @@ def _named(chosen: Sequence[str]) -> Markdown:
 
 def _compare(chosen: Sequence[str]) -> None:
     if len(chosen) == 1:
-        st.switch_page(site.COMPARE, query_params={"model": chosen[0]})
-    st.switch_page(site.SWEEP, query_params={choices.MODELS: ",".join(chosen)})
+        address = {"model": chosen[0], **state.target_address()}
+        st.switch_page(site.COMPARE, query_params=address)
+    address = {choices.MODELS: ",".join(chosen), **state.target_address()}
+    st.switch_page(site.SWEEP, query_params=address)
 
 
 def _choose_none() -> None:

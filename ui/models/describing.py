@@ -391,7 +391,8 @@ def _actions(upload: Upload, draft: Draft) -> None:
             _save(upload, draft.model)
         if progress.REFUSAL in st.session_state:
             st.rerun()
-        address = {"model": upload.name, **({state.IMAGES: images} if images else {})}
+        own_images = {state.IMAGES: images} if images else {}
+        address = {"model": upload.name, **own_images, **state.target_address()}
         st.switch_page(site.COMPARE, query_params=address)
 
 

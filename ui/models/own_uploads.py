@@ -87,8 +87,8 @@ def what(upload: Upload) -> str:
 def _address(upload: Upload) -> dict[str, str]:
     """Return the query parameters of the Compare page that choose this upload."""
     if upload.images is not None:
-        return {state.IMAGES: upload.name}
-    return {"model": upload.name}
+        return {state.IMAGES: upload.name, **state.target_address()}
+    return {"model": upload.name, **state.target_address()}
 
 
 def _delete(upload: Upload) -> None:

@@ -100,8 +100,9 @@ def _way_on(upload: Upload) -> ModelInfo:
         # Where the model knows none of the classes, it has to be fine-tuned first.
         fits = _fits(upload, models[name])
         main: dict[bool, Literal["primary", "secondary"]] = {True: "primary", False: "secondary"}
+        address = {"model": name, state.IMAGES: upload.name, **state.target_address()}
         if st.button("Compare it", type=main[fits], icon=":material/speed:", key="compare-images"):
-            st.switch_page(site.COMPARE, query_params={"model": name, state.IMAGES: upload.name})
+            st.switch_page(site.COMPARE, query_params=address)
         many = upload.images is not None and len(upload.images.classes) > 1
         if many and st.button(
             "Fine-tune a model on these classes",

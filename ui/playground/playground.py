@@ -1,7 +1,6 @@
 """One picture asked of every variant shown: where it is from, and what they all say."""
 
 import secrets
-from functools import cache
 from hashlib import sha256
 
 import streamlit as st
@@ -42,7 +41,7 @@ SOURCES = {
 FILE_TYPES = ("jpg", "jpeg", "png", "webp")
 EMPTY = fragments.empty(
     "Nothing to ask yet",
-    "Once a model is measured, one picture can be asked of all its 8-bit versions here.",
+    "Once a model is measured, one picture can be asked of all its versions here.",
 )
 NOT_HERE = (
     "**The files of these variants are not on this machine.** They were measured on another one, "
@@ -71,10 +70,9 @@ PRIVATE = (
 MultiPartParser.spool_max_size = MAX_BYTES
 
 
-@cache
 def parameters() -> tuple[Parameter, ...]:
     """Return everything the address of this page holds."""
-    held = {"model", "weights", "workflows", "backends", "job", *state.BUDGET_KEYS}
+    held = {state.TARGET, "model", "weights", "workflows", "backends", "job", *state.BUDGET_KEYS}
     return (
         *(each for each in state.parameters() if each.key in held),
         Parameter(SOURCE, ("examples",), tuple(SOURCES)),

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 from quantcore.backends import BACKENDS
 from quantcore.errors import RequestError
 from quantcore.jobs.sweep.sweep import Sweep, default
-from quantcore.schema import Setting, canonical
+from quantcore.schema import Setting, Target, canonical, target_of
 from quantcore.workflows import WORKFLOWS, workflow
 
 # What stands for the model's own image size, and for a setting's default, which may be nothing.
@@ -26,13 +26,14 @@ class Key:
     """A key of the file: the field of `Sweep` it fills, what it takes, and how it is written."""
 
     field: str
-    kind: Literal["names", "numbers", "text"]
+    kind: Literal["names", "numbers", "text", "target"]
     example: str
 
 
 KEYS = {
     "name": Key("name", "text", '"Observers"'),
     "models": Key("models", "names", '["bundled/mobilenet_v2", "bundled/resnet18"]'),
+    "target": Key("target", "target", '"phone"'),
     "workflows": Key("workflows", "names", '["dynamic", "static"]'),
     "backends": Key("backends", "names", '["x86", "qnnpack"]'),
     "images": Key("images", "text", '"pictures.zip"'),
@@ -188,7 +189,11 @@ def _wrong(key: str, value: object, wanted: str) -> RequestError:
     )
 
 
-_READERS = {"names": _names, "numbers": _numbers, "text": _text}
+def _target(key: str, value: object) -> Target | None:
+    return target_of(_text(key, value))
+
+
+_READERS = {"names": _names, "numbers": _numbers, "text": _text, "target": _target}
 
 
 def _path(text: str, folder: Path | None) -> str:

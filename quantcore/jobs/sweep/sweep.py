@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantcore.backends import BACKENDS, runtime
+from quantcore.backends import default_backends, runtime
 from quantcore.decide import labels
-from quantcore.engine import float_cells
+from quantcore.engine import default_workflows, float_cells
 from quantcore.errors import RequestError
 from quantcore.models import find
 from quantcore.schema import (
@@ -19,10 +19,12 @@ from quantcore.schema import (
     ModelSpec,
     Options,
     Setting,
+    Target,
     Variant,
+    current_environment,
 )
 from quantcore.settings import DEFAULT_TIME_BUDGET_S
-from quantcore.workflows import WORKFLOWS, reported_settings, workflow
+from quantcore.workflows import reported_settings, workflow
 
 # A machine measures a few hundred in an hour; a table of more is read by nobody.
 MAX_VARIANTS = 500
@@ -36,6 +38,8 @@ class Sweep:
 
     Attributes:
         models: names as a `ModelSpec` has them.
+        workflows: names; None takes those of a first comparison of each model.
+        backends: names; None takes those of a first comparison for the target.
         settings: by workflow and setting, the values it is to take; defaults where it is missing.
         image_sizes: sides in px; None is each model's own.
         evaluation_images: how many pictures each variant is evaluated on, at most.
@@ -43,11 +47,12 @@ class Sweep:
         batches: pictures a timed call.
         images: folder or zip of pictures; None takes each model's own.
         name: of the whole, in the user's words.
+        target: where it will run; None where that is not decided.
     """
 
     models: tuple[str, ...]
-    workflows: tuple[str, ...] = tuple(WORKFLOWS)
-    backends: tuple[str, ...] = tuple(BACKENDS)
+    workflows: tuple[str, ...] | None = None
+    backends: tuple[str, ...] | None = None
     settings: Values = field(default_factory=dict)
     image_sizes: tuple[int | None, ...] = (None,)
     evaluation_images: tuple[int, ...] = (ImageSpec.evaluation_images,)
@@ -55,6 +60,7 @@ class Sweep:
     batches: tuple[int, ...] = (1,)
     images: str | None = None
     name: str = ""
+    target: Target | None = None
 
     def requests(self, time_budget_s: float = DEFAULT_TIME_BUDGET_S) -> tuple[CompareRequest, ...]:
         """Return one request for every model, image size, threads and batch, with float32 in each.
@@ -70,21 +76,21 @@ class Sweep:
         """
         self._check()
         return tuple(
-            CompareRequest(
-                ModelSpec(model), tuple(dict.fromkeys(self._variants(model))), images, measure
-            )
+            CompareRequest(ModelSpec(model), variants, images, measure, self.target)
             for model in _once(self.models)
+            for variants in (tuple(dict.fromkeys(self._variants(model))),)
             for images, measure in self._conditions(model, time_budget_s)
         )
 
     def _check(self) -> None:
         if not self.models:
             raise RequestError("This sweep names no model.", "Choose at least one.")
-        for name in (*self.workflows, *self.settings):
+        chosen = {name for model in self.models for name in self._workflows_of(model)}
+        for name in (*chosen, *self.settings):
             workflow(name, {})
-        for name in self.backends:
+        for name in self._backends:
             runtime(name)
-        unused = [name for name in self.settings if name not in self.workflows]
+        unused = [name for name in self.settings if name not in chosen]
         if unused:
             raise RequestError(
                 f"There are settings of {unused[0]}, which is not among the workflows.",
@@ -94,27 +100,43 @@ class Sweep:
 
     def _check_size(self) -> None:
         """Refuse too many before they are written out."""
-        groups = sum(math.prod(map(len, self._axes(name))) for name in _once(self.models))
-        infos = [find(ModelSpec(name)) for name in self.models]
-        floats = max(len(float_cells(self.backends, info)) for info in infos)
-        variants = floats + sum(self._count(name) for name in self._quantizing())
-        if groups * variants > MAX_VARIANTS:
+        groups = {name: math.prod(map(len, self._axes(name))) for name in _once(self.models)}
+        variants = {
+            model: len(float_cells(self._backends, find(ModelSpec(model))))
+            + sum(self._count(name) for name in self._quantizing(model))
+            for model in groups
+        }
+        total = sum(many * variants[model] for model, many in groups.items())
+        if total > MAX_VARIANTS:
             raise RequestError(
-                f"This sweep asks for {groups * variants:,} variants, more than {MAX_VARIANTS}: "
-                f"{variants:,} of each of {groups:,} models, image sizes and ways of timing.",
+                f"This sweep asks for {total:,} variants, more than {MAX_VARIANTS}: up to "
+                f"{max(variants.values()):,} of each of {sum(groups.values()):,} models, image "
+                "sizes and ways of timing.",
                 "Leave some values out, or ask in parts; what is measured once stays known.",
             )
 
-    def _quantizing(self) -> list[str]:
-        return [name for name in _once(self.workflows) if name != FLOAT_WORKFLOW]
+    @property
+    def _backends(self) -> tuple[str, ...]:
+        if self.backends is not None:
+            return self.backends
+        return default_backends(self.target, current_environment())
+
+    def _workflows_of(self, model: str) -> tuple[str, ...]:
+        if self.workflows is not None:
+            return self.workflows
+        return default_workflows(self.target, find(ModelSpec(model)))
+
+    def _quantizing(self, model: str) -> list[str]:
+        return [name for name in _once(self._workflows_of(model)) if name != FLOAT_WORKFLOW]
 
     def _count(self, name: str) -> int:
         values = self.settings.get(name, {}).values()
-        return len(set(self.backends)) * math.prod(len(_once(each)) for each in values)
+        return len(set(self._backends)) * math.prod(len(_once(each)) for each in values)
 
     def _variants(self, model: str) -> Iterator[Variant]:
-        yield from float_cells(_once(self.backends), find(ModelSpec(model)))
-        for name, backend in itertools.product(self._quantizing(), _once(self.backends)):
+        backends = _once(self._backends)
+        yield from float_cells(backends, find(ModelSpec(model)))
+        for name, backend in itertools.product(self._quantizing(model), backends):
             values = self.settings.get(name, {})
             for combination in itertools.product(*values.values()):
                 chosen = dict(zip(values, combination, strict=True))
