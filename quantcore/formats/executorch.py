@@ -92,8 +92,11 @@ class ExecuTorch:
         program = _portable_lib._load_for_executorch(str(path))
 
         def predict(images: "Tensor") -> "Tensor":
-            single = (image[None].contiguous() for image in images)
-            return torch.cat([program.forward([image])[0].clone() for image in single])
+            whole = images.contiguous()
+            if len(whole) == 1:
+                logits: Tensor = program.forward([whole])[0]
+                return logits
+            return torch.cat([program.forward([image])[0] for image in whole.split(1)])
 
         return predict
 

@@ -25,7 +25,7 @@ from quantcore.workflows import workflow
 BACKEND = BACKENDS["executorch"]
 RESNET = ModelSpec("bundled/resnet18")
 LSTM = ModelSpec("bundled/row_lstm")
-TIMEOUT_S = 280
+TIMEOUT_S = 560
 
 
 def asked(model: ModelSpec, name: str, **settings: Setting) -> Any:
@@ -92,6 +92,34 @@ def test_it_answers_as_executorchs_own_api_makes_it(pool: ProcessPool, tmp_path:
     assert noise is None or noise > 30
     lowering = sqnr_db(found["graph"], found["hand"])
     assert lowering is None or lowering > 30
+
+
+@pytest.mark.slow
+def test_its_settings_decide_which_layers_are_rounded_and_how(
+    pool: ProcessPool, tmp_path: Path
+) -> None:
+    images = ImageSpec(evaluation_images=8, image_size=32)
+    request = CompareRequest(RESNET, (), images, MeasureSpec())
+    with pool.spawn("tests.support.lowering:chosen", request, tmp_path) as child:
+        found = child.receive(timeout_s=TIMEOUT_S)
+
+    (auto,), (kept,), (per_tensor,) = (
+        found[name]["tuning"] for name in ("auto", "kept", "per tensor")
+    )
+    assert set(auto.sqnr_db) == set(executorch.OBSERVERS)
+    assert auto.sqnr_db[auto.observer] == max(auto.sqnr_db.values())
+    assert (auto.kept_float, auto.layers, auto.loss_points) == ((), 21, None)
+    assert found["auto"]["floats"] == []
+    # ResNet's 20 convolutions and its linear layer.
+    assert len(kept.kept_float) == 2
+    assert set(found["kept"]["floats"]) == set(kept.kept_float)
+    assert kept.loss_points is not None
+    assert per_tensor.equalized
+    assert not kept.equalized
+    assert "fc" not in found["dynamic"]["floats"]
+    assert len(found["dynamic"]["floats"]) == 20
+    assert found["named"]["floats"] == found["dynamic"]["floats"]
+    assert "no submodule 'layer9'" in found["unknown"]
 
 
 def test_observers_that_auto_tries_are_taken_by_name_as_well() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from quantcore.errors import RequestError
+
 SIDE = 16
 ROUNDED = ("depthwise", "linear")
 
@@ -140,3 +142,52 @@ def by_hand(_: Connection, request: Any, settings: dict[str, Any], folder: Path)
     made.write(folder / "ours.pte", {})
     ours = backend.load(folder / "ours.pte", 1)(pictures).numpy()
     return {"hand": hand, "ours": ours, "graph": rounded}
+
+
+def chosen(_: Connection, request: Any, folder: Path) -> dict[str, Any]:
+    """Quantize a model in several ways, without lowering it.
+
+    Returns, by setting, what the conversion chose by itself and the layers that read floats.
+    """
+    from unittest.mock import patch
+
+    from quantcore.backends import executorch, pt2e, runtime, tuning
+    from quantcore.engine import conversion_input
+    from quantcore.workflows import workflow
+
+    inputs, backend = conversion_input(request, folder), runtime("executorch")
+    # Where a loss is judged matters to nothing here but time.
+    tuning.CHOOSING = 64
+
+    def made(name: str, **settings: Any) -> dict[str, Any]:
+        options = workflow(name, settings)
+        with patch.object(executorch, "_lowered", lambda *arguments: arguments):
+            graph, _inputs, _report, *found = options.convert(inputs, backend, ignored)
+        reads = [node for node in pt2e.layers(graph) if not _is_rounded(node)]
+        return {"floats": [pt2e.layer_of(node) for node in reads], "tuning": found}
+
+    few = {"calibration_images": 16}
+    return {
+        "auto": made("static", observer="auto", **few),
+        "kept": made("static", observer="minmax", keep_float=2, **few),
+        "per tensor": made("static", observer="minmax", per_channel=False, **few),
+        "dynamic": made("dynamic"),
+        "named": made("dynamic", layers=("fc",)),
+        "unknown": _error(lambda: made("dynamic", layers=("layer9",))),
+    }
+
+
+def ignored(_stage: str, _share: float) -> None:
+    """Take no notice of a progress report."""
+
+
+def _is_rounded(node: Any) -> bool:
+    return all("dequantize" in str(read.target) for read in node.args[:2])
+
+
+def _error(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except RequestError as error:
+        return error.reason
+    return ""
