@@ -126,8 +126,8 @@ def _readable(subject: Subject, backend: Backend) -> Support:
         return YES
     return Support(
         False,
-        f"{subject.model.title} came as ONNX, and torch, which {backend.title} takes its models "
-        "from, cannot read ONNX.",
+        f"{subject.model.title} came as ONNX, which torch cannot read, and {backend.title} takes "
+        "its models from torch.",
         "Choose ONNX Runtime, or upload the PyTorch weights or TorchScript that it was exported "
         "from.",
     )

@@ -14,6 +14,7 @@ from quantcore.api import model_file
 from quantcore.errors import RequestError
 from quantcore.models.torchvision_import import torchvision
 from quantcore.sandbox import PROJECT
+from tests.untrusted import onnx_files
 
 CLASSES = ("cat", "dog", "owl")
 QUICK = ("--workflows=dynamic", "--backends=x86", "--image-size=64", "--evaluation-images=4")
@@ -27,6 +28,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     torch.save(network.state_dict(), folder / "ours.pt")
     torch.save(network, folder / "module.pt")
+    (folder / "ours.onnx").write_bytes(onnx_files.model().SerializeToString())
+    (folder / "foreign.onnx").write_bytes(onnx_files.foreign_operator().SerializeToString())
     (folder / "labels.txt").write_text("\n".join(CLASSES))
     (folder / "few.json").write_text(json.dumps(["cat", "dog"]))
     return folder
@@ -34,7 +37,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(files: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "quantcore", "compare", *arguments, *QUICK, "--threads=1"],
+        [sys.executable, "-m", "quantcore", "compare", *QUICK, "--threads=1", *arguments],
         cwd=PROJECT,
         env=os.environ | {"QUANTCORE_DATA": str(files / "data")},
         capture_output=True,
@@ -55,12 +58,24 @@ def test_a_file_is_compared_with_its_own_labels_and_known_the_next_time(files: P
     assert [row["cached"] for row in other["results"]] == [True] * len(one["results"])
 
 
+def test_an_onnx_file_is_compared_in_its_own_runtime(files: Path) -> None:
+    done = compare(files, str(files / "ours.onnx"), "--backends=onnxruntime", "--json=-")
+    assert done.returncode == 0, done.stderr
+    assert "ours.onnx: an ONNX model, 3 classes" in done.stderr
+    rows = json.loads(done.stdout)["results"]
+    assert [(row["workflow"], row["backend"]) for row in rows] == [
+        ("float32", "onnxruntime"),
+        ("dynamic", "onnxruntime"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("module.pt",), "torch.save(model.state_dict()"),
         (("missing.pt",), "There is no file"),
         (("labels.txt",), "This is text, not a model."),
+        (("foreign.onnx",), "operator Evil of com.example"),
         (("ours.pt", "--labels=few.json"), "names 2 classes, and the model has 3"),
         (("ours.pt", "--labels=ours.pt"), "cannot be read as class names"),
     ],
@@ -83,6 +98,7 @@ def test_a_refused_file_is_explained_in_sentences(
         ("/models/ours", True),
         ("ours.pt", True),
         ("models/ours.safetensors", True),
+        ("ours.onnx", True),
         ("bundled/mobilenet_v2", False),
         ("torchvision/resnet18@random", False),
         ("mobilenet_v2", False),

@@ -54,6 +54,7 @@ PETS = UploadedModel(
     notes=("The names began with 'module.', which was taken off.",),
 )
 PROGRAM = replace(PETS, form="torchscript", architecture=None)
+GRAPH = replace(PETS, form="onnx", architecture=None)
 PICTURES = UploadedImages(
     17, (("cat", 9), ("dog", 6), ("bear", 2)), (), ("Class bear has only 2 pictures.",)
 )
@@ -718,6 +719,24 @@ def test_a_program_is_exported_where_no_source_is_needed(
     assert "Make the file" not in buttons(page)
     theirs = open_page(export, model=add_upload(fake, owner="somebody else").name)
     assert "Somebody else uploaded this model, or it is gone" in said(theirs)
+
+
+def test_a_graph_is_described_and_exported_as_onnx_alone(
+    open_page: Open, fake: FakeComparisons, tmp_path: Path
+) -> None:
+    fake.exports = FakeExports(tmp_path)  # type: ignore[attr-defined]
+    graph = add_upload(fake, GRAPH, "pets.onnx")
+    described = open_page(part="bring", upload=graph.token)
+    assert "An ONNX model, which only ever runs locked in" in said(described)
+    assert "an ONNX model with 3 classes" in said(open_page(part="mine"))
+    export, chosen = "pages/Export.py", {"model": graph.name, "workflow": "static"}
+    page = open_page(export, **chosen, backend="onnxruntime", format="onnx")
+    assert "Make the file" in buttons(page)
+    page = open_page(export, **chosen, backend="onnxruntime", format="mobile")
+    assert "Choose ONNX, or upload the weights alone" in said(page)
+    page = open_page(export, **chosen, backend="x86", format="onnx")
+    assert "came as ONNX, which torch cannot read" in said(page)
+    assert "Make the file" not in buttons(page)
 
 
 def test_an_export_is_made_on_the_pictures_that_judged_the_variant(
