@@ -23,6 +23,7 @@ from benchmarks import (
     lists,
     onnxruntime,
     page,
+    real_weights,
     recovery,
     repeat,
     runtimes,
@@ -161,6 +162,16 @@ BENCHMARKS = {
             "engines": X86,
             "images": 8,
             "settings": tuple(FEW.items()),
+        },
+    ),
+    "real_weights": Benchmark(
+        "Published ImageNet weights in 8 bits, beside ONNX Runtime's quantizer by hand",
+        real_weights.lines,
+        {
+            "seeds": (0,),
+            "calibration": 90,
+            "backends": ("onnxruntime",),
+            "variants": {"static": {}},
         },
     ),
     "scaling": Benchmark(
