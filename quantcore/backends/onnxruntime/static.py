@@ -222,12 +222,13 @@ class _Search:
 
     def _ranked(self, spans: Mapping[str, Span], biases: Biases) -> list[str]:
         """Return the layers by how much nearer to float the answers are without their rounding."""
-        split, reference = self._judging.first(RANKING), self._reference[:RANKING]
+        pictures, reference = self._judging.tensor(RANKING), self._reference[:RANKING]
         names = self.layout.multiplying
         found: dict[str, float] = {}
         for index, name in enumerate(names):
             self.report("looking for the layers that hurt most", 0.8 + 0.1 * index / len(names))
-            decibels = sqnr_db(reference, self._answers(split, spans, biases, (name,)))
+            predict = graphs.predictor(self.layout.graph(spans, biases, (name,)))
+            decibels = sqnr_db(reference, predict(pictures).numpy())
             found[name] = tuning.NOISELESS_DB if decibels is None else decibels
         return sorted(names, key=lambda name: -found[name])
 

@@ -65,6 +65,10 @@ class Half(OnnxStep):
 
     name = "half"
     computes = "weights"
+    note = (
+        "On a processor, ONNX Runtime turns the float16 weights into float32 when it loads them: "
+        "half the file, float32's speed."
+    )
 
     def convert(
         self,
