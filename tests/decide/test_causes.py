@@ -79,8 +79,17 @@ CASES = {
     ),
     "reduced range that was trained for": (
         ACCURACY,
-        {"row": {"backend": "onnxruntime"}},
-        {"row": {"backend": "onnxruntime", "workflow": "qat"}},
+        {"row": {"backend": "onnxruntime", "reduce_range": True}},
+        {"row": {"backend": "onnxruntime", "reduce_range": True, "workflow": "qat"}},
+        "128 of 256 steps",
+    ),
+    "reduced range that follows the processor": (
+        ACCURACY,
+        {
+            "row": {"backend": "onnxruntime", "reduce_range": None},
+            "environment": {"instruction_sets": ("AVX2",)},
+        },
+        {"row": {"backend": "onnxruntime", "reduce_range": None}},
         "128 of 256 steps",
     ),
     "sums that overflow": (

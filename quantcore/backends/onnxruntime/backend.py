@@ -27,8 +27,9 @@ STEPS: dict[str, Step] = {
     "static": Static(),
     "qat": Qat(),
 }
-# Settings of the workflows that quantize the float weights.
-EIGHT_BITS = frozenset({"reduce_range", "dtype"})
+# Settings of the workflows that quantize the float weights. Before there was a choice, weights left
+# one bit free.
+EIGHT_BITS = frozenset({"observer", "reduce_range", "dtype"})
 REDUCED_WEIGHTS = Cause(
     "Its weights take 128 of 256 steps, so that sums stay exact without VNNI.",
     "Use static with reduce_range=no for processors with VNNI, or QAT, which trains the model "
