@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from quantcore.backends import sqnr_db
 from quantcore.backends.onnxruntime import BACKEND, correction, graphs, qdq, ranges
 from quantcore.backends.onnxruntime.qdq import Layout, Weights
 from quantcore.errors import UnsupportedError
+from quantcore.formats import onnx as onnx_format
 from quantcore.formats import onnx_graph
 from quantcore.images import ConversionInput, ImageData, Split
 from quantcore.models import find
@@ -198,7 +200,7 @@ def test_a_tensor_of_zeros_has_a_range(rule: str) -> None:
 def test_ranges_hold_what_the_float_graph_gave(layout: Layout, inputs: ConversionInput) -> None:
     found = spans(layout, inputs)
     pictures = inputs.images.calibration.tensor(PICTURES)
-    low, high = found[graphs.onnx.INPUT]
+    low, high = found[onnx_format.INPUT]
     assert (low, high) == pytest.approx((float(pictures.min()), float(pictures.max())))
     assert set(found) == set(layout.tensors)
 
@@ -215,7 +217,7 @@ def test_every_layer_is_in_eight_bits_and_logits_are_not_rounded(
     for node in graph.graph.node:
         if node.op_type in ("Conv", "Gemm"):
             assert {makers[name] for name in node.input} == {qdq.DEQUANTIZE}
-    assert makers[graphs.onnx.OUTPUT] == "Gemm"
+    assert makers[onnx_format.OUTPUT] == "Gemm"
     assert decibels(inputs, graph) > 25
 
 
@@ -362,6 +364,36 @@ def test_the_range_follows_the_processor_unless_it_is_chosen(
     assert step.recipe(BACKEND, environment) == names[reduced]
     causes = BACKEND.accuracy_causes({"reduce_range": chosen}, environment)
     assert bool(causes) == reduced
+
+
+@pytest.mark.parametrize(("reduced", "sets"), [(True, ()), (False, ()), (False, VNNI)])
+def test_sums_are_exact_where_all_bits_meet_a_processor_without_vnni(
+    inputs: ConversionInput,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reduced: bool,
+    sets: tuple[str, ...],
+) -> None:
+    made = Static(observer="minmax", reduce_range=reduced).convert(inputs, BACKEND, quiet)
+    path = tmp_path / "static"
+    made.write(path, {})
+    assert BACKEND.format.read_metadata(path)["reduce_range"] is reduced
+    entries: list[tuple[str, str]] = []
+
+    class Options(onnxruntime.SessionOptions):
+        """Notes what is set."""
+
+        def add_session_config_entry(self, *entry: str) -> None:
+            """Set an entry."""
+            entries.append((entry[0], entry[1]))
+
+    here = replace(current_environment(), instruction_sets=sets)
+    monkeypatch.setattr(onnx_format, "current_environment", lambda: here)
+    monkeypatch.setattr(onnxruntime, "SessionOptions", Options)
+    BACKEND.load(path, 1)
+    assert (onnx_format.PRECISE in entries) is (not reduced and not sets)
+    says = onnx_format.PRECISE[0] in onnx_format.runs_on(onnx.load(path), BACKEND)
+    assert says is not reduced
 
 
 def test_half_rounds_weights_and_stays_near(inputs: ConversionInput, tmp_path: Path) -> None:
