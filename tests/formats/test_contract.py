@@ -60,6 +60,7 @@ VARIANTS = [
     (VIT, dynamic("x86")),
     # Programs of their own.
     (MOBILENET, static("executorch")),
+    (MOBILENET, static("openvino")),
 ]
 GRID = [Case(*pair, name) for pair in VARIANTS for name in FORMATS]
 # What the variants were measured as.

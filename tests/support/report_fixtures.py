@@ -37,9 +37,10 @@ RUNS_ON = {
     "torchscript": "PyTorch 2.13.0 or newer",
     "mobile": "PyTorch Mobile 1.11 or newer (bytecode 8)",
     "onnx": "ONNX Runtime 1.12 or newer",
+    "openvino": "OpenVINO 2026.4 or newer, on the processor",
     "executorch": "ExecuTorch 1.4 or newer with XNNPACK",
 }
-RUNTIME_VERSIONS = {"onnx": "1.32.0", "executorch": "1.4.1"}
+RUNTIME_VERSIONS = {"onnx": "1.32.0", "openvino": "2026.4.1", "executorch": "1.4.1"}
 
 
 def spec(

@@ -7,7 +7,6 @@ from quantcore.models import find
 from quantcore.report import figures
 from quantcore.schema import VerificationReport
 
-FENCES = {"kotlin": "kotlin", "swift": "swift", "python": "python"}
 
 
 def readme(report: VerificationReport, file_name: str) -> str:
@@ -83,8 +82,7 @@ def _preparation(report: VerificationReport) -> str:
 
 
 def _code(report: VerificationReport, file_name: str) -> list[str]:
-    snippet_of = snippets(report, file_name)
     return [
-        f"### {title}\n\n```{FENCES[name]}\n{snippet_of[name].rstrip()}\n```"
-        for name, title in LANGUAGES.items()
+        f"### {LANGUAGES[name]}\n\n```{name}\n{code.rstrip()}\n```"
+        for name, code in snippets(report, file_name).items()
     ]

@@ -1,7 +1,7 @@
 """The lines that load and run an exported file, in the languages of phones and servers.
 
 Each is a text with `$name` where the file's own facts go: what all formats share beside this
-module, and the programs for phones in a folder of each format's own.
+module, and the programs in compiled languages in a folder of each format's own.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,13 @@ from quantcore.formats import FORMATS, Format, PythonCode, file_format
 from quantcore.schema import VerificationReport
 
 TEMPLATES = Path(__file__).parent
-LANGUAGES = {"kotlin": "Kotlin, Android", "swift": "Swift, iOS", "python": "Python"}
+# A format has programs in those languages of which there is a text in its folder, and in Python.
+LANGUAGES = {
+    "kotlin": "Kotlin, Android",
+    "swift": "Swift, iOS",
+    "cpp": "C++",
+    "python": "Python",
+}
 # Red, green and blue of a pixel, or three times how bright it is, where the model sees greyscale.
 COLOUR_KOTLIN = "listOf({ it shr 16 and 255 }, { it shr 8 and 255 }, { it and 255 })"
 BGR_KOTLIN = "listOf({ it and 255 }, { it shr 8 and 255 }, { it shr 16 and 255 })"
@@ -30,6 +36,8 @@ GREY_SWIFT = """            let red = 299 * Int(bytes[4 * pixel])
             let blue = 114 * Int(bytes[4 * pixel + 2])
             let grey = UInt8((red + green + blue + 500) / 1000)
 """
+GREY_CPP = """(299 * square[3 * pixel] + 587 * square[3 * pixel + 1] +
+                                 114 * square[3 * pixel + 2] + 500) / 1000"""
 GREY_PYTHON = '.convert("L")'
 BGR_PYTHON = """    # The model takes blue first.
     picture = Image.merge("RGB", picture.split()[::-1])
@@ -46,7 +54,7 @@ _ALWAYS = ("numpy", "pillow")
 
 
 def snippets(report: VerificationReport, file_name: str) -> dict[str, str]:
-    """Return code that runs the file, by language in `LANGUAGES`."""
+    """Return code that runs the file, by those languages in `LANGUAGES` that the format has."""
     kind, facts = FORMATS[report.spec.format], _facts(report, file_name)
     code = _python(report)
     python = {
@@ -56,8 +64,9 @@ def snippets(report: VerificationReport, file_name: str) -> dict[str, str]:
         "run": code.run,
         "picture": SAMPLE if report.sample else OWN_PICTURE,
     }
-    phones = {name: _filled(kind.templates / f"{name}.txt", facts) for name in ("kotlin", "swift")}
-    return {**phones, "python": _filled(TEMPLATES / "python.txt", {**facts, **python})}
+    texts = {name: kind.templates / f"{name}.txt" for name in LANGUAGES}
+    compiled = {name: _filled(path, facts) for name, path in texts.items() if path.exists()}
+    return {**compiled, "python": _filled(TEMPLATES / "python.txt", {**facts, **python})}
 
 
 def check(report: VerificationReport, file_name: str) -> str:
@@ -108,7 +117,7 @@ def _facts(report: VerificationReport, file_name: str) -> dict[str, str]:
     }
     commons = {
         name: _filled(TEMPLATES / f"{name}.txt", facts).rstrip()
-        for name in ("swift_common", "kotlin_common")
+        for name in ("swift_common", "kotlin_common", "cpp_common")
     }
     return facts | commons
 
@@ -121,6 +130,7 @@ def _channels(*, is_grey: bool, is_bgr: bool) -> dict[str, str]:
         "channels_kotlin": GREY_KOTLIN if is_grey else colour_kotlin,
         "grey_swift": GREY_SWIFT if is_grey else "",
         "channel_swift": "grey" if is_grey else f"bytes[4 * pixel + {index}]",
+        "channel_cpp": GREY_CPP if is_grey else f"square[3 * pixel + {index}]",
         "grey_python": GREY_PYTHON if is_grey else "",
         "order_python": BGR_PYTHON if is_bgr else "",
     }

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -20,7 +21,7 @@ from quantcore.cache import Store
 from quantcore.engine.convert import preparation
 from quantcore.exports import bundle, exports
 from quantcore.exports.bundle.snippets import check
-from quantcore.formats import FORMATS
+from quantcore.formats import FORMATS, openvino_packages
 from quantcore.images import prepare
 from quantcore.models import ModelInfo, find
 from quantcore.sandbox import ProcessPool
@@ -38,8 +39,20 @@ FILES = {
     "expected.json",
     "check.py",
 }
+# The program in C++ takes the pixels of a picture that somebody else decoded.
+MAIN = """
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+int main() {
+    std::ifstream file("pixels", std::ios::binary);
+    std::vector<uint8_t> pixels{std::istreambuf_iterator<char>(file), {}};
+    std::cout << best(Classifier().scores(pixels)).front();
+}
+"""
 Monkey = pytest.MonkeyPatch
-RUNNABLE = ("torchscript", "mobile", "onnx")
+RUNNABLE = ("torchscript", "mobile", "onnx", "openvino")
 
 
 def packed(card: VerificationReport, folder: Path, sample: bool = True) -> zipfile.ZipFile:
@@ -98,7 +111,9 @@ def test_code_names_the_file_its_size_and_its_numbers(format: str) -> None:
     card = report_fixtures.card(report_fixtures.spec(format))
     name = exports.file_name(card.spec)
     found = bundle.snippets(card, name)
-    assert list(found) == list(bundle.LANGUAGES)
+    assert [each for each in bundle.LANGUAGES if each in found] == list(found)
+    assert "python" in found
+    assert len(found) > 1
     for language, code in found.items():
         assert name in code or (Path(name).stem in code and "forResource" in code)
         if format == "torchscript" and language != "python":
@@ -282,19 +297,44 @@ def test_the_check_of_an_unzipped_bundle_passes_there(
     assert expected[0]["share"] > 0.5, "the picture is told clearly"
 
 
-@pytest.mark.parametrize("format", ["mobile", "onnx"])
+@pytest.mark.parametrize("format", ["mobile", "onnx", "openvino"])
 def test_the_code_of_the_readme_names_the_expected_class_first(
     bundles: dict[str, Path], format: str
 ) -> None:
-    text = (bundles[format] / "README.md").read_text()
-    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    assert code
     script = bundles[format] / "snippet.py"
-    script.write_text(code[1])
+    script.write_text(code(bundles[format], "python"))
     done = run(script)
     assert done.returncode == 0, done.stderr
     expected = json.loads((bundles[format] / "expected.json").read_text())["top5"]
     assert done.stdout.splitlines()[0].endswith(expected[0]["label"])
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="There is no compiler for C++ here.")
+def test_the_program_in_cpp_names_the_expected_class_first(bundles: dict[str, Path]) -> None:
+    folder, package = bundles["openvino"], Path(openvino_packages.openvino().__file__).parent
+    with zipfile.ZipFile(next(folder.glob("*.ir.zip"))) as archive:
+        archive.extractall(folder)
+    with Image.open(folder / "sample.png") as picture:
+        (folder / "pixels").write_bytes(picture.convert("RGB").tobytes())
+    (folder / "program.cpp").write_text(code(folder, "cpp") + MAIN)
+    (library,) = (package / "libs").glob("libopenvino.so.*")
+    command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "program.cpp", "-o", "program"]
+    paths = ["-isystem", package / "include", library, f"-Wl,-rpath,{library.parent}"]
+    subprocess.run([*command, *paths], cwd=folder, check=True, timeout=240)
+    done = subprocess.run(
+        [folder / "program"], cwd=folder, check=True, capture_output=True, text=True, timeout=60
+    )
+    expected = json.loads((folder / "expected.json").read_text())["top5"]
+    labels = (folder / "labels.txt").read_text().splitlines()
+    assert labels[int(done.stdout)] == expected[0]["label"]
+
+
+def code(folder: Path, language: str) -> str:
+    """Return the program in that language from a bundle's README."""
+    text = (folder / "README.md").read_text()
+    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert found
+    return found[1]
 
 
 def test_the_check_tells_another_file(bundles: dict[str, Path]) -> None:
