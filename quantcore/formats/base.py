@@ -133,7 +133,8 @@ class Format(Protocol):
         needs_source: it is written from the model's Python, which programs come without.
         max_overhead: how much larger than its variant's state dict a file may be, as a share;
             None where nobody counts.
-        templates: folder of the programs that run it on phones, `kotlin.txt` and `swift.txt`.
+        templates: folder of the programs that run it: `kotlin.txt`, `swift.txt`, `cpp.txt`, any of
+            them.
     """
 
     name: ClassVar[str]

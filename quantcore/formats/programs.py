@@ -1,7 +1,7 @@
-"""What a format contributes to programs that run its files: for Python, Android and iOS.
+"""What a format contributes to programs that run its files, in Python and other languages.
 
-The programs for phones are texts in a folder of the format's own, `kotlin.txt` and `swift.txt`,
-with `$name` where facts of the file go.
+Programs in others are texts in a folder of the format's own, `kotlin.txt`, `swift.txt` and
+`cpp.txt`, with `$name` where facts of the file go.
 """
 
 import re

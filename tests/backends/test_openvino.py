@@ -193,8 +193,8 @@ def test_half_is_half_the_size_and_computes_in_16_bits_where_the_processor_can(
     facts, _ = asked(bench.file(HALF), tmp_path, "bf16")
     from quantcore.formats import openvino_packages
 
-    capabilities = openvino_packages.openvino().Core().get_property(
-        "CPU", "OPTIMIZATION_CAPABILITIES"
+    capabilities = (
+        openvino_packages.openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     )
     assert set(facts["layers"]) == ({"bf16"} if "BF16" in capabilities else {"f32"})
     noise = sqnr_db(bench.logits(FLOAT), bench.logits(HALF))

@@ -8,7 +8,6 @@ from quantcore.report import figures
 from quantcore.schema import VerificationReport
 
 
-
 def readme(report: VerificationReport, file_name: str) -> str:
     """Return the README of a bundle as Markdown."""
     blocks = [
