@@ -18,5 +18,6 @@ __all__ = [
     "tables",
     "templating",
     "titles",
+    "tuning",
     "verification",
 ]
