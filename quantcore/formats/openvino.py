@@ -23,8 +23,7 @@ from quantcore.formats import onnx
 from quantcore.formats.base import METADATA, Kernels, Planned, Predictor, Source, Written
 from quantcore.formats.openvino_packages import openvino
 from quantcore.formats.programs import TEMPLATES, PythonCode, release
-from quantcore.schema import YES, Check, Exported, Pass, Report, Support, Target
-from quantcore.schema.environment import MISSING
+from quantcore.schema import YES, Check, Exported, Pass, Report, Support, Target, library_versions
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -78,7 +77,7 @@ class OpenVino:
     """OpenVINO's IR in a zip."""
 
     name: ClassVar[str] = "openvino"
-    aliases: ClassVar[tuple[str, ...]] = ("ir",)
+    aliases: ClassVar[tuple[str, ...]] = ("ir", "ir.zip")
     title: ClassVar[str] = "OpenVINO IR"
     summary: ClassVar[str] = "For OpenVINO on servers and PCs: model.xml and model.bin in a zip."
     suffix: ClassVar[str] = ".ir.zip"
@@ -114,7 +113,8 @@ class OpenVino:
 
     def versions(self) -> dict[str, str]:
         """Return the versions of openvino, which writes the file, and of onnx, which is between."""
-        return {self.package: _version() or MISSING, "onnx": version("onnx")}
+        installed = library_versions()
+        return {name: installed[name] for name in (self.package, "onnx")}
 
     def write(self, source: Source, path: Path, report: Report) -> Written:
         """Write the file by way of ONNX; a variant that is such a file is taken as it is.
