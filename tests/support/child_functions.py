@@ -130,3 +130,12 @@ def send_much(connection: Connection, characters: int) -> str:
 def end_by(_: Connection, number: int) -> None:
     os.kill(os.getpid(), number)
     hang()
+
+
+def print_aloud(_: Connection, words: str) -> str:
+    """Print as Python does, as its errors do, and as a C library does."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.write(f"{words}\n")
+        stream.flush()
+    os.write(2, f"{words}\n".encode())
+    return "said"
