@@ -49,6 +49,25 @@ def test_first_visit_is_filled(page: Page, site: str) -> None:
     expect_no_overflow(page)
 
 
+def test_a_target_survives_a_reload_another_page_and_the_way_back(page: Page, site: str) -> None:
+    open_filled(page, site)
+    verdict = page.get_by_role("region", name="Verdict")
+    page.get_by_text("Phone app", exact=True).click()
+    expect(verdict).to_contain_text("in the phone app")
+    expect(page).to_have_url(re.compile("target=phone"))
+    page.reload()
+    expect(verdict).to_contain_text("in the phone app")
+    expect_no_overflow(page)
+    page.locator(".st-key-top").get_by_role("link", name="Sweep").click()
+    expect(page.get_by_role("radio", name="Phone app")).to_be_checked()
+    page.go_back()
+    expect(verdict).to_contain_text("in the phone app")
+    page.get_by_text("Server or PC", exact=True).click()
+    expect(verdict).to_contain_text("on a server or PC")
+    page.go_back()
+    expect(verdict).to_contain_text("in the phone app")
+
+
 def test_axes_survive_a_reload(page: Page, site: str) -> None:
     open_filled(page, site)
     choose(page, "Up", "Peak memory")
