@@ -61,7 +61,7 @@ BACKENDS: dict[str, Backend] = {
 }
 
 # What is compared where nobody decided yet where it will run.
-UNDECIDED = ("x86", "fbgemm", "onednn", "qnnpack", "onnxruntime")
+UNDECIDED = ("x86", "fbgemm", "onednn", "qnnpack", "onnxruntime", "openvino")
 
 
 def runtime(name: str | None) -> Backend:
@@ -100,13 +100,20 @@ def made_for(target: Target | None) -> tuple[str, ...]:
     return tuple(name for name, each in BACKENDS.items() if target in (None, *each.targets))
 
 
-def default_backends(target: Target | None, environment: Environment) -> tuple[str, ...]:
+def default_backends(
+    target: Target | None, environment: Environment, model: ModelInfo | None = None
+) -> tuple[str, ...]:
     """Return the backends of a first comparison that can run on that machine.
 
     For a target that is the first one of each runtime that is made for it, so that a comparison of
-    all of them stays short.
+    all of them stays short. Of a model that came as a graph, only those that read graphs.
     """
-    here = [name for name, each in BACKENDS.items() if each.available(environment).ok]
+    here = [
+        name
+        for name, each in BACKENDS.items()
+        if each.available(environment).ok
+        and (each.toolchain.reads_graphs or not (model and model.is_graph))
+    ]
     if target is None:
         return tuple(name for name in here if name in UNDECIDED)
     first: dict[str | None, str] = {}

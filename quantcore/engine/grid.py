@@ -50,7 +50,7 @@ def plan(
     if workflows is None:
         workflows = default_workflows(target, info)
     if backends is None:
-        backends = default_backends(target, current_environment())
+        backends = default_backends(target, current_environment(), info)
     workflows = [canonical(WORKFLOWS, name, "workflow") for name in workflows]
     settings = {
         canonical(WORKFLOWS, name, "workflow"): values for name, values in (settings or {}).items()

@@ -320,7 +320,7 @@ def test_the_documents_say_what_each_workflow_is_on_each_backend(name: str, back
 
 def test_float32_is_one_row_for_each_runtime_as_the_documents_say() -> None:
     rows = [Variant(FLOAT32.workflow, backend) for backend in float_backends(BACKENDS)]
-    assert plan(MODEL, ["float32"]).variants == tuple(rows)
+    assert plan(MODEL, ["float32"], BACKENDS).variants == tuple(rows)
     assert rows[0] == FLOAT32
     assert all("row" in said_of("float32", backend) for backend in BACKENDS)
 
