@@ -1,17 +1,19 @@
 """What static quantization and QAT share: an observed module, calibrated on pictures.
 
 torchvision's quantizable twins go through eager mode, which knows where their additions and
-stubs are; every other architecture goes through FX graph mode, which finds them itself.
+stubs are; every other architecture goes through FX graph mode, which finds them itself. So do
+programs, made a graph of modules again; graph mode of TorchScript is left for those that cannot be.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from quantcore import models
-from quantcore.backends.torch_ao import graph, qconfigs
+from quantcore.backends.torch_ao import fx, graph, kept, module, qconfigs
 from quantcore.backends.torch_ao.equalize import equalize
 from quantcore.backends.torch_ao.numerics import Numerics
 from quantcore.errors import UnsupportedError
-from quantcore.images import ConversionInput
+from quantcore.images import ConversionInput, Split
 from quantcore.schema import Report
 
 if TYPE_CHECKING:
@@ -40,66 +42,83 @@ def prepared(
 
     `equalized` balances neighbouring layers first, which helps where a layer has one weight scale.
     """
-    from torch.ao import quantization
-
     if inputs.model.static_mode == graph.MODE:
-        return graph.observed(inputs, qconfig)
+        return _prepared_program(inputs, numerics, qconfig)
     if inputs.model.static_mode == "eager":
-        module = models.build_quantizable(inputs.spec)
-        if equalized:
-            equalize(module)
-        module.eval()
-        module.fuse_model(is_qat=False)  # type: ignore[operator]
-        module.train(is_qat)
-        module.qconfig = qconfig  # type: ignore[assignment]
-        prepare = quantization.prepare_qat if is_qat else quantization.prepare
-        observed: nn.Module = prepare(module, inplace=True)
-        return observed
+        return _prepared_twin(inputs, qconfig, is_qat, equalized)
     if inputs.model.static_mode == "fx":
         return _prepared_by_tracing(inputs, numerics, qconfig, is_qat, equalized)
     raise UnsupportedError(inputs.model.static_refusal, "Use dynamic quantization.")
 
 
+def _prepared_program(
+    inputs: ConversionInput, numerics: Numerics, qconfig: "QConfig"
+) -> "nn.Module":
+    example = module.example(inputs.image_size)
+    modular = fx.modular(models.build(inputs.spec), example)
+    if modular is None:
+        return graph.observed(inputs, qconfig)
+    return fx.prepared(modular, numerics, qconfig, example)
+
+
+def _prepared_twin(
+    inputs: ConversionInput, qconfig: "QConfig", is_qat: bool, equalized: bool
+) -> "nn.Module":
+    from torch.ao import quantization
+
+    twin = models.build_quantizable(inputs.spec)
+    if equalized:
+        equalize(twin)
+    twin.eval()
+    twin.fuse_model(is_qat=False)  # type: ignore[operator]
+    twin.train(is_qat)
+    twin.qconfig = qconfig  # type: ignore[assignment]
+    prepare = quantization.prepare_qat if is_qat else quantization.prepare
+    observed: nn.Module = prepare(twin, inplace=True)
+    return observed
+
+
 def _prepared_by_tracing(
     inputs: ConversionInput, numerics: Numerics, qconfig: "QConfig", is_qat: bool, equalized: bool
 ) -> "nn.Module":
-    import torch
     from torch.ao.quantization import quantize_fx
 
-    prepare = quantize_fx.prepare_qat_fx if is_qat else quantize_fx.prepare_fx
-    example = torch.zeros(2, 3, inputs.image_size, inputs.image_size)
-    module = models.build(inputs.spec)
+    example = module.example(inputs.image_size)
+    model = models.build(inputs.spec)
     if equalized:
-        equalize(module)
-    module = quantize_fx.fuse_fx(module.eval()).train(is_qat)
-    return prepare(module, qconfigs.mapping(numerics, qconfig, is_qat), (example,))
+        equalize(model)
+    if not is_qat:
+        return fx.prepared(model.eval(), numerics, qconfig, example)
+    model = quantize_fx.fuse_fx(model.eval()).train(is_qat)
+    mapping = qconfigs.mapping(numerics, qconfig, is_qat)
+    return quantize_fx.prepare_qat_fx(model, mapping, (example,))
 
 
-def calibrate(module: "nn.Module", inputs: ConversionInput, count: int, report: Report) -> None:
-    """Show the observers up to `count` calibration pictures."""
+def calibrate(observed: "nn.Module", split: Split, report: Report) -> None:
+    """Show the observers a split's pictures."""
     import torch
 
-    split = inputs.images.calibration
-    total = min(count, len(split))
-    if hasattr(module, "training"):
-        module.eval()
-    seen = 0
+    total, seen = len(split), 0
+    if hasattr(observed, "training"):
+        observed.eval()
     with torch.inference_mode():
-        for images, _ in split.batches(BATCH, total):
+        for images, _ in split.batches(BATCH):
             report(f"calibrating on {total} images", seen / total)
-            module(images)
+            observed(images)
             seen += len(images)
 
 
-def converted(module: "nn.Module", inputs: ConversionInput) -> "nn.Module":
-    """Return the observed module with its layers replaced by 8-bit ones."""
+def converted(
+    observed: "nn.Module", inputs: ConversionInput, in_float: Collection[str] = ()
+) -> "nn.Module":
+    """Return the observed module with its layers replaced by 8-bit ones, except for those named."""
     from torch.ao import quantization
-    from torch.ao.quantization import quantize_fx
 
-    if inputs.model.static_mode == graph.MODE:
-        return graph.converted(module)
-    module.eval()
-    eager = inputs.model.static_mode == "eager"
-    convert: Any = quantization.convert if eager else quantize_fx.convert_fx
-    result: nn.Module = convert(module)
+    if module.is_program(observed):
+        return graph.converted(observed)
+    observed.eval()
+    if inputs.model.static_mode != "eager":
+        return fx.converted(observed, in_float)
+    kept.keep(observed, in_float)
+    result: nn.Module = quantization.convert(observed)
     return result

@@ -1,4 +1,4 @@
-"""An observer that torch lacks. Imports torch: only for functions that run in children."""
+"""Observers that torch lacks. Imports torch: only for functions that run in children."""
 
 from typing import Any
 
@@ -18,3 +18,16 @@ class FittedHistogramObserver(HistogramObserver):
         super().__init__(*arguments, **settings)
         if settings.get("reduce_range"):
             self.dst_nbins = 2 ** (torch.iinfo(self.dtype).bits - 1)
+
+
+class PercentileObserver(HistogramObserver):
+    """Cuts off so many of the largest and of the smallest values, whatever that costs."""
+
+    CUT = 1e-5
+
+    def _non_linear_param_search(self) -> tuple[torch.Tensor, torch.Tensor]:
+        shares = self.histogram.cumsum(0) / self.histogram.sum()
+        low = int((shares <= self.CUT).sum())
+        high = int((shares < 1 - self.CUT).sum()) + 1
+        width = (self.max_val - self.min_val) / self.bins
+        return self.min_val + low * width, self.min_val + min(high, self.bins) * width

@@ -11,6 +11,9 @@ from quantcore.backends.torch_ao.numerics import Numerics
 if TYPE_CHECKING:
     from torch.ao.quantization import QConfig, QConfigMapping
 
+# Tried in this order where the choice is left to trial: the first of equals is kept.
+OBSERVERS: tuple[Observer, ...] = ("histogram", "minmax", "percentile")
+
 
 def static_qconfig(
     numerics: Numerics, observer: Observer = "histogram", per_channel: bool | None = None
@@ -19,18 +22,20 @@ def static_qconfig(
 
     Args:
         numerics: whose range of activations and default for weights to take.
-        observer: `histogram` cuts rare outliers off where that costs least; `minmax` keeps the
-            whole range seen.
+        observer: one of `OBSERVERS`: `histogram` cuts rare outliers off where that costs least,
+            `percentile` one value in a hundred thousand at either end; `minmax` keeps the whole
+            range seen.
         per_channel: one weight scale per output channel; None takes the engine's default.
     """
     import torch
     from torch.ao import quantization
 
-    from quantcore.backends.torch_ao.observers import FittedHistogramObserver
+    from quantcore.backends.torch_ao.observers import FittedHistogramObserver, PercentileObserver
 
     observers: dict[str, Any] = {
         "histogram": FittedHistogramObserver,
         "minmax": quantization.MinMaxObserver,
+        "percentile": PercentileObserver,
     }
     activation = observers[observer].with_args(
         dtype=torch.quint8, reduce_range=numerics.reduce_range

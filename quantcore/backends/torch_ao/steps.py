@@ -5,19 +5,28 @@ Torch is imported inside functions that run in child processes only.
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quantcore import models, wording
 from quantcore.backends.base import Recipe, Step, Toolchain
 from quantcore.backends.options import DynamicOptions, QatOptions, StaticOptions
-from quantcore.backends.torch_ao import calibration, dynamic, graph, qconfigs, training
-from quantcore.backends.torch_ao.module import TorchModel, evaluated, is_program
-from quantcore.backends.torch_ao.numerics import ONEDNN, X86, Numerics
+from quantcore.backends.torch_ao import (
+    calibration,
+    dynamic,
+    graph,
+    kept,
+    qconfigs,
+    static,
+    training,
+)
+from quantcore.backends.torch_ao.module import TorchModel, evaluated
+from quantcore.backends.torch_ao.numerics import ONEDNN, QNNPACK, X86, Numerics
 from quantcore.formats import LayerKind, torchscript
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
-from quantcore.schema import YES, Environment, Report, Support
+from quantcore.schema import YES, Environment, Report, Support, Tuning, current_environment
 
 if TYPE_CHECKING:
     from torch import nn
@@ -157,22 +166,34 @@ class Static(TorchStep):
     """Layers fused, activations observed on calibration pictures, then converted."""
 
     def supports(self, options: StaticOptions, subject: Subject, backend: Engine) -> Support:
-        """Return yes where torch can observe the architecture."""
+        """Return yes where torch can observe the model, and has what the settings ask for."""
         if subject.model.is_program and options.equalize:
             return Support(
                 False,
                 "Layers of a program cannot be balanced before they are converted.",
                 "Leave equalize as it is.",
             )
+        if options.observer == "entropy":
+            return Support(
+                False,
+                "torch has no observer that goes by entropy.",
+                f"Choose {wording.choice(qconfigs.OBSERVERS)}, or auto, which tries them.",
+            )
+        if options.reduce_range is False:
+            full = full_range(backend, subject.environment)
+            if not full.ok:
+                return full
         return observable(subject)
 
     def layer_kind(self, options: StaticOptions) -> LayerKind:
         """Return 8-bit layers in fixed ranges."""
         return "static"
 
-    def recipe(self, options: Any, backend: Engine, environment: Environment) -> Recipe:
-        """Return the engine's configuration; x86 and FBGEMM share one."""
-        return Recipe(backend.numerics.qconfig)
+    def recipe(self, options: StaticOptions, backend: Engine, environment: Environment) -> Recipe:
+        """Return the configuration with its range; x86 and FBGEMM share one."""
+        numerics = ranges(options, backend, environment)
+        is_own = numerics in (X86, ONEDNN, QNNPACK)
+        return Recipe(numerics.qconfig if is_own else f"{numerics.qconfig} with 7 bits")
 
     def convert(
         self,
@@ -185,21 +206,45 @@ class Static(TorchStep):
         """Return the calibrated, converted module."""
         report("fusing layers", 0.0)
         torchscript.activate(backend.engine)
-        numerics = backend.numerics
-        qconfig = qconfigs.static_qconfig(
-            numerics, options.observer or "histogram", options.per_channel
-        )
+        numerics = ranges(options, backend, current_environment())
         if state is not None:
-            module = filled(state, inputs, numerics, qconfig, is_qat=False)
-        else:
-            equalized = calibration.equalizes(options.equalize, options.per_channel, numerics)
-            module = calibration.prepared(
-                inputs, numerics, qconfig, is_qat=False, equalized=equalized
-            )
-            calibration.calibrate(module, inputs, options.calibration_images, report)
-            report("converting", 0.95)
-            module = calibration.converted(module, inputs)
-        return costly(module, inputs, backend.engine)
+            qconfig = qconfigs.static_qconfig(numerics, "minmax", options.per_channel)
+            return costly(filled(state, inputs, numerics, qconfig, is_qat=False), inputs, backend)
+        module, tuned = static.Conversion(options, inputs, numerics, report).run()
+        return costly(module, inputs, backend, tuned)
+
+
+def ranges(options: StaticOptions, backend: Engine, environment: Environment) -> Numerics:
+    """Return the engine's numerics with the range of activations that is asked for.
+
+    Where none is, activations take all 8 bits wherever the engine's sums stay exact.
+    """
+    reduced = options.reduce_range
+    if reduced is None:
+        reduced = not full_range(backend, environment).ok
+    if backend.numerics == ONEDNN and reduced:
+        return X86  # Alike but for the range, so the work is done once.
+    return replace(backend.numerics, reduce_range=reduced)
+
+
+def full_range(backend: Engine, environment: Environment) -> Support:
+    """Return whether sums of activations of all 8 bits are exact in the engine's kernels."""
+    if backend.numerics.reduce_range:
+        return Support(
+            False,
+            f"{backend.title} runs depthwise layers in FBGEMM's kernels, which add products in 16 "
+            "bits on every processor: with all 8 bits of activations they overflow.",
+            "Leave reduce_range as it is, or use onednn, which adds in 32 bits where there is "
+            "VNNI.",
+        )
+    if backend.numerics == ONEDNN and not environment.has_vnni:
+        return Support(
+            False,
+            "This processor has no VNNI: oneDNN then adds products in 16 bits, which overflow with "
+            "all 8 bits of activations.",
+            "Leave reduce_range as it is, or convert on a machine that has VNNI.",
+        )
+    return YES
 
 
 class Qat(TorchStep):
@@ -237,7 +282,7 @@ class Qat(TorchStep):
         """Return the fine-tuned, converted module."""
         torchscript.activate(backend.engine)
         module = trained(options, inputs, self.trained_for(backend), report, state)
-        return costly(module, inputs, backend.engine)
+        return costly(module, inputs, backend)
 
 
 def trained(
@@ -260,19 +305,27 @@ def filled(
     """Return a converted module that has seen no picture, with the numbers of a state dict."""
     import torch
 
+    numbers = torch.load(state, weights_only=True)
     with warnings.catch_warnings():
         # Observers that saw nothing warn, and here none is meant to see anything.
         warnings.simplefilter("ignore")
         prepared = calibration.prepared(inputs, numerics, qconfig, is_qat)
-        module = calibration.converted(prepared, inputs)
-    module.load_state_dict(torch.load(state, weights_only=True))
+        in_float = () if is_qat else kept.names_in(numbers, static.units(prepared))
+        module = calibration.converted(prepared, inputs, in_float)
+    module.load_state_dict(numbers)
     return module
 
 
-def costly(module: "nn.Module", inputs: ConversionInput, engine: str | None) -> TorchModel:
+def costly(
+    module: "nn.Module", inputs: ConversionInput, backend: Engine, tuned: Tuning | None = None
+) -> TorchModel:
     """Return a converted module whose numbers took pictures to find."""
     return TorchModel(
-        evaluated(module), inputs.image_size, engine, is_costly=not is_program(module)
+        evaluated(module),
+        inputs.image_size,
+        backend.engine,
+        is_costly=not inputs.model.is_program,
+        tuning=tuned,
     )
 
 

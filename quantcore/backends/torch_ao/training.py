@@ -81,7 +81,8 @@ def trained(
 
     torch.manual_seed(options.seed)
     _set_fake_quantization(module, observing=True, rounding=False)
-    calibration.calibrate(module, inputs, CALIBRATION_IMAGES, _scaled(report, 0.0, 0.1))
+    shown = inputs.images.calibration.first(CALIBRATION_IMAGES)
+    calibration.calibrate(module, shown, _scaled(report, 0.0, 0.1))
     # Depthwise convolutions train about twice as fast with the channels innermost.
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     _set_fake_quantization(module, observing=True, rounding=True)

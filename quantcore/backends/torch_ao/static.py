@@ -1,0 +1,191 @@
+"""Static quantization: a calibrated module, and what is found by trial on the way to it."""
+
+import copy
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from quantcore import models
+from quantcore.backends import tuning
+from quantcore.backends.fidelity import sqnr_db
+from quantcore.backends.options import Observer, StaticOptions
+from quantcore.backends.torch_ao import biases, calibration, qconfigs
+from quantcore.backends.torch_ao.module import evaluated, is_program
+from quantcore.backends.torch_ao.numerics import Numerics
+from quantcore.errors import UnsupportedError
+from quantcore.images import ConversionInput, Split
+from quantcore.schema import Report, Tuning
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Pictures that layers are ranked on; each layer answers for them once.
+RANKING = 16
+DEFAULT_OBSERVER: Observer = "histogram"
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A float module whose observers have seen pictures.
+
+    Attributes:
+        module: observed.
+        shifts: what rounding its weights shifts, where biases are to make up for it.
+    """
+
+    module: "nn.Module"
+    shifts: biases.Shifts
+
+    def converted(self, inputs: ConversionInput, in_float: Collection[str] = ()) -> "nn.Module":
+        """Return a copy in 8 bits, the named layers in float."""
+        copied = copy.deepcopy(self.module)
+        within = tuple(f"{name}." for name in in_float)
+        shifts = {
+            name: shift
+            for name, shift in self.shifts.items()
+            if name not in in_float and not name.startswith(within)
+        }
+        biases.correct(copied, shifts)
+        return calibration.converted(copied, inputs, in_float)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One static conversion: what is asked of it, and on what.
+
+    Attributes:
+        options: the workflow's settings.
+        inputs: the float model and its pictures.
+        numerics: the engine's, with the range of activations that was chosen.
+        report: of progress.
+    """
+
+    options: StaticOptions
+    inputs: ConversionInput
+    numerics: Numerics
+    report: Report
+
+    def run(self) -> "tuple[nn.Module, Tuning]":
+        """Return the 8-bit module, and what was chosen for it."""
+        observer, decibels = self._observer()
+        count = self.options.calibration_images
+        calibrated = self.calibrated(observer, self.inputs.images.calibration.first(count))
+        kept, loss, layers = self._kept(calibrated)
+        self.report("converting", 0.95)
+        module = calibrated.converted(self.inputs, kept)
+        return module, Tuning(
+            observer=observer,
+            sqnr_db=decibels,
+            reduce_range=self.numerics.reduce_range,
+            bias_correction=bool(calibrated.shifts),
+            equalized=self._equalized,
+            kept_float=kept,
+            layers=layers,
+            loss_points=loss,
+        )
+
+    def calibrated(self, observer: Observer, split: Split) -> Calibrated:
+        """Return the float module, calibrated on a split."""
+        module = observed(self.options, self.inputs, self.numerics, observer, self._equalized)
+        corrects = self.options.bias_correction is not False and not is_program(module)
+        watch = biases.Watch(module) if corrects else None
+        calibration.calibrate(module, split, self.report)
+        return Calibrated(module, watch.stop() if watch else {})
+
+    @property
+    def _equalized(self) -> bool:
+        options = self.options
+        if self.inputs.model.is_program:
+            return False
+        return calibration.equalizes(options.equalize, options.per_channel, self.numerics)
+
+    @cached_property
+    def _float(self) -> "nn.Module":
+        return evaluated(models.build(self.inputs.spec))
+
+    def _observer(self) -> tuple[Observer, dict[str, float]]:
+        """Return the observer asked for, or that of the best trial, and decibels of each trial."""
+        chosen = self.options.observer or DEFAULT_OBSERVER
+        if chosen != "auto":
+            return chosen, {}
+        calibrating, judging = tuning.parted(
+            self.inputs.images, self.options.calibration_images
+        )
+
+        def trial(observer: Observer) -> tuning.Logits:
+            module = self.calibrated(observer, calibrating).converted(self.inputs)
+            return answers(module, judging)
+
+        return tuning.best_observer(qconfigs.OBSERVERS, trial, answers(self._float, judging))
+
+    def _kept(self, calibrated: Calibrated) -> tuple[tuple[str, ...], float | None, int]:
+        """Return the layers that stay in float, the loss that is left, and how many there are."""
+        module, keep = calibrated.module, self.options.keep_float
+        if is_program(module):
+            if keep:
+                raise UnsupportedError(
+                    "torch can only convert all layers of this program, or none.",
+                    "Set keep_float to 0, or use onnxruntime or openvino.",
+                )
+            return (), None, 0
+        names = tuple(units(module))
+        if not keep:
+            return (), None, len(names)
+        split = tuning.choosing(self.inputs.images)
+        reference, labels = answers(self._float, split), split.labels
+
+        def loss(in_float: Sequence[str]) -> float:
+            self.report(f"trying {len(in_float)} layers in float", 0.9)
+            logits = answers(calibrated.converted(self.inputs, in_float), split)
+            return tuning.loss_points(reference, logits, labels)
+
+        ranked = self._ranked(calibrated, names)
+        kept, left = tuning.kept_float(ranked, loss, keep, self.options.max_loss_points)
+        return kept, left, len(names)
+
+    def _ranked(self, calibrated: Calibrated, names: Sequence[str]) -> list[str]:
+        """Return layers by what is gained where each alone stays in float, the most first."""
+        split = self.inputs.images.calibration.first(RANKING)
+        reference = answers(self._float, split)
+        gained: dict[str, float] = {}
+        for index, name in enumerate(names):
+            self.report("ranking layers", 0.5 + 0.4 * index / len(names))
+            logits = answers(calibrated.converted(self.inputs, (name,)), split)
+            decibels = sqnr_db(reference, logits)
+            gained[name] = tuning.NOISELESS_DB if decibels is None else decibels
+        return sorted(names, key=lambda name: -gained[name])
+
+
+def observed(
+    options: StaticOptions,
+    inputs: ConversionInput,
+    numerics: Numerics,
+    observer: Observer,
+    equalized: bool,
+) -> "nn.Module":
+    """Return the float module with observers that have seen nothing."""
+    qconfig = qconfigs.static_qconfig(numerics, observer, options.per_channel)
+    return calibration.prepared(inputs, numerics, qconfig, is_qat=False, equalized=equalized)
+
+
+def units(module: "nn.Module") -> list[str]:
+    """Return the names of an observed module's layers, each with what is fused into it."""
+    from torch import nn
+    from torch.ao.nn.intrinsic import _FusedModule
+
+    found: list[str] = []
+    for name, part in module.named_modules():
+        within = tuple(f"{each}." for each in found)
+        is_layer = isinstance(part, (nn.Conv2d, nn.Linear, _FusedModule))
+        if is_layer and not name.startswith(within) and getattr(part, "qconfig", None) is not None:
+            found.append(name)
+    return found
+
+
+def answers(module: Any, split: Split) -> tuning.Logits:
+    """Return a module's logits `[N, classes]` on a split's pictures."""
+    import torch
+
+    with torch.inference_mode():
+        return tuning.answers(module, split)
