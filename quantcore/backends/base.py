@@ -29,7 +29,7 @@ NO_VNNI = Cause(
     "Measure on one that has it: Intel’s servers since 2019, AMD’s since 2022.",
 )
 REDUCED_RANGE = Cause(
-    "Its ranges take 128 of 256 steps, so that sums stay exact without VNNI.",
+    "Its ranges take 128 of 256 steps, so that sums in 16 bits stay exact.",
     "Use QAT, which trains the model for it, or oneDNN, which takes all 256, where there is VNNI.",
 )
 

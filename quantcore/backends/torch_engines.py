@@ -99,13 +99,21 @@ class TorchEngine(RunsFormat):
             f"Without VNNI, {self.title}’s 8-bit sums can overflow.",
             "Use x86, which leaves one bit free for them.",
         )
-        # Where it is trained, training makes up for it.
-        reduced = self.numerics.reduce_range and "steps" not in settings
+        reduced = self._reduced(settings, environment)
+        trained = "steps" in settings
         causes = {
-            REDUCED_RANGE: reduced,
-            overflow: self.overflows(environment),
+            # Where it is trained, training makes up for it.
+            REDUCED_RANGE: reduced and not trained,
+            overflow: self.overflows(environment) and not (reduced or trained),
         }
         return tuple(cause for cause, holds in causes.items() if holds)
+
+    def _reduced(self, settings: Mapping[str, Setting], environment: Environment) -> bool:
+        """Return whether a variant's activations leave one of their 8 bits free."""
+        chosen = settings.get("reduce_range")
+        if "reduce_range" not in settings or chosen is not None:
+            return self.numerics.reduce_range if chosen is None else bool(chosen)
+        return self.numerics.reduce_range or self.overflows(environment)
 
 
 X86 = TorchEngine(

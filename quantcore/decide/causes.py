@@ -73,6 +73,11 @@ def speed_causes(
             f"lies between {low}× and {high}×.",
             "Measure again while the machine is quiet.",
         ): row.machine_busy,
+        Cause(
+            "It runs in 8 bits and is slower than in float all the same: its backend has no fast "
+            "8-bit kernels for some of its layers.",
+            "Use another backend, or keep float32.",
+        ): row.int8_share >= MOSTLY_FLOAT and speed.high < 1 and not row.machine_busy,
     }
     return (*(backend.speed_causes(environment) if backend else ()), *_holding(general))
 
@@ -98,6 +103,11 @@ def _holding(causes: Mapping[Cause, bool]) -> tuple[Cause, ...]:
 
 
 def _left_float(row: VariantResult) -> Cause:
+    if row.workflow == "half":
+        return Cause(
+            "It computes in 16 bits, which is half of what 8 bits save.",
+            "Use static or QAT, which take 8 bits.",
+        )
     share = wording.digits(100 * row.int8_share)
     if row.workflow == "dynamic":
         return Cause(

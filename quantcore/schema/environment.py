@@ -68,6 +68,11 @@ class Environment:
         """Return whether 8-bit dot products are one instruction here (Intel and AMD's VNNI)."""
         return any("VNNI" in name or "AMX" in name for name in self.instruction_sets)
 
+    @property
+    def has_bfloat16(self) -> bool:
+        """Return whether bfloat16 is computed here without a detour through float32."""
+        return "AVX-512 BF16" in self.instruction_sets
+
     def has(self, library: str) -> bool:
         """Return whether a library of `LIBRARIES` is installed there."""
         return self.libraries.get(library, MISSING) != MISSING

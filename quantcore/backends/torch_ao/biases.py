@@ -92,6 +92,4 @@ def rounded(layer: Any) -> "Tensor":
         return torch.fake_quantize_per_channel_affine(
             weight, scale, zero_point.int(), observer.ch_axis, low, high
         )
-    return torch.fake_quantize_per_tensor_affine(
-        weight, float(scale), int(zero_point), low, high
-    )
+    return torch.fake_quantize_per_tensor_affine(weight, float(scale), int(zero_point), low, high)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from quantcore import models
-from quantcore.backends.torch_ao import fx, graph, kept, module, qconfigs
+from quantcore.backends.torch_ao import fx, graph, kept, module, qconfigs, traced
 from quantcore.backends.torch_ao.equalize import equalize
 from quantcore.backends.torch_ao.numerics import Numerics
 from quantcore.errors import UnsupportedError
@@ -55,7 +55,7 @@ def _prepared_program(
     inputs: ConversionInput, numerics: Numerics, qconfig: "QConfig"
 ) -> "nn.Module":
     example = module.example(inputs.image_size)
-    modular = fx.modular(models.build(inputs.spec), example)
+    modular = traced.modular(models.build(inputs.spec), example)
     if modular is None:
         return graph.observed(inputs, qconfig)
     return fx.prepared(modular, numerics, qconfig, example)

@@ -89,10 +89,10 @@ def _pad_in_8_bits(module: "GraphModule") -> None:
     """Pad 8-bit numbers as they are, where torch converts them to float and back for it."""
     parts = _parts(module)
     for node in list(module.graph.nodes):
-        source = node.args[0] if _pads(node, parts) else None
+        source: Any = _source(node) if _pads(node, parts) else None
         if getattr(source, "target", None) != "dequantize" or not _only_quantized(node):
             continue
-        node.replace_input_with(source, source.args[0])
+        node.replace_input_with(source, _source(source))
         for user in list(node.users):
             user.replace_all_uses_with(node)
             module.graph.erase_node(user)
@@ -133,15 +133,18 @@ def _bounds_fused(module: "GraphModule") -> dict[str, Bounds]:
 
     8-bit numbers end where their range does, so that a range up to the bound does the rest.
     """
+    import torch
     from torch import nn
 
     parts, found = _parts(module), {}
+    if any(node.target is torch.cat for node in module.graph.nodes):
+        return {}  # Joined maps have one range, which cannot end where only one of them does.
     for node in module.graph.nodes:
         part = _part(node, parts)
         bounds = _bounds(part)
         if bounds is None or bounds[0] != 0 or bounds[1] is None:
             continue
-        before = node.args[0]
+        before = _source(node)
         if isinstance(_part(before, parts), (nn.Conv2d, nn.Linear)) and len(before.users) == 1:
             module.set_submodule(str(node.target), nn.ReLU())
             found[str(before.target)] = bounds
@@ -151,16 +154,16 @@ def _bounds_fused(module: "GraphModule") -> dict[str, Bounds]:
 def _bound(observed: "GraphModule", fused: dict[str, Bounds]) -> None:
     """Let observers see values only as far as the one activation function that reads them does."""
     parts = _parts(observed)
-    for observer, nodes in _observed(observed, parts).items():
-        # What comes out of the function itself, or was padded since, adds nothing to the range.
-        others = [node for node in nodes if not _adds_nothing(node.args[0], parts)]
-        found = {_needed(node, parts, fused) for node in others}
+    for observer, calls in _observed(observed, parts).items():
+        # What an operator passes on of values that were seen before adds nothing to their range.
+        first = [call for call in calls if not _passed_on(call, calls)]
+        found = {_needed(call, parts, fused) for call in first}
         if len(found) == 1 and (bounds := found.pop()) is not None:
             observer.register_forward_pre_hook(partial(_cut, bounds))
 
 
-def _adds_nothing(node: "Node", parts: "dict[str, nn.Module]") -> bool:
-    return _pads(node, parts) or _bounds(_part(node, parts)) is not None
+def _passed_on(call: "Node", calls: "list[Node]") -> bool:
+    return any(before in calls for before in _source(call).all_input_nodes)
 
 
 def _observed(
@@ -176,11 +179,9 @@ def _observed(
     return calls
 
 
-def _needed(
-    call: "Node", parts: "dict[str, nn.Module]", fused: dict[str, Bounds]
-) -> Bounds | None:
+def _needed(call: "Node", parts: "dict[str, nn.Module]", fused: dict[str, Bounds]) -> Bounds | None:
     """Return as far as values are read that an observer watches; None for all of them."""
-    if bounds := fused.get(str(call.args[0].target)):
+    if bounds := fused.get(str(_source(call).target)):
         return bounds
     readers = {_bounds(_part(user, parts)) for user in call.users}
     return readers.pop() if len(readers) == 1 else None
@@ -192,6 +193,11 @@ def _parts(module: "nn.Module") -> "dict[str, nn.Module]":
 
 def _cut(bounds: Bounds, _: "nn.Module", inputs: tuple["Tensor", ...]) -> "Tensor":
     return inputs[0].clamp(*bounds)
+
+
+def _source(node: "Node") -> Any:
+    """Return the node that another one reads first."""
+    return node.args[0] if node.args else None
 
 
 def _part(node: "Node", parts: "dict[str, nn.Module]") -> Any:

@@ -109,9 +109,7 @@ class Conversion:
         chosen = self.options.observer or DEFAULT_OBSERVER
         if chosen != "auto":
             return chosen, {}
-        calibrating, judging = tuning.parted(
-            self.inputs.images, self.options.calibration_images
-        )
+        calibrating, judging = tuning.parted(self.inputs.images, self.options.calibration_images)
 
         def trial(observer: Observer) -> tuning.Logits:
             module = self.calibrated(observer, calibrating).converted(self.inputs)
@@ -172,7 +170,7 @@ def observed(
 def units(module: "nn.Module") -> list[str]:
     """Return the names of an observed module's layers, each with what is fused into it."""
     from torch import nn
-    from torch.ao.nn.intrinsic import _FusedModule
+    from torch.ao.nn.intrinsic.modules.fused import _FusedModule
 
     found: list[str] = []
     for name, part in module.named_modules():

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quantcore import models, wording
-from quantcore.backends.base import Recipe, Step, Toolchain
+from quantcore.backends.base import SERVERS, Recipe, Step, Toolchain
 from quantcore.backends.options import DynamicOptions, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import (
     calibration,
     dynamic,
     graph,
+    half,
     kept,
     qconfigs,
     static,
@@ -209,9 +210,10 @@ class Static(TorchStep):
         numerics = ranges(options, backend, current_environment())
         if state is not None:
             qconfig = qconfigs.static_qconfig(numerics, "minmax", options.per_channel)
-            return costly(filled(state, inputs, numerics, qconfig, is_qat=False), inputs, backend)
+            module = filled(state, inputs, numerics, qconfig, is_qat=False)
+            return costly(module, inputs, backend.engine)
         module, tuned = static.Conversion(options, inputs, numerics, report).run()
-        return costly(module, inputs, backend, tuned)
+        return costly(module, inputs, backend.engine, tuned)
 
 
 def ranges(options: StaticOptions, backend: Engine, environment: Environment) -> Numerics:
@@ -237,7 +239,8 @@ def full_range(backend: Engine, environment: Environment) -> Support:
             "Leave reduce_range as it is, or use onednn, which adds in 32 bits where there is "
             "VNNI.",
         )
-    if backend.numerics == ONEDNN and not environment.has_vnni:
+    on_x86 = environment.machine in SERVERS
+    if backend.numerics == ONEDNN and on_x86 and not environment.has_vnni:
         return Support(
             False,
             "This processor has no VNNI: oneDNN then adds products in 16 bits, which overflow with "
@@ -245,6 +248,42 @@ def full_range(backend: Engine, environment: Environment) -> Support:
             "Leave reduce_range as it is, or convert on a machine that has VNNI.",
         )
     return YES
+
+
+class Half(TorchStep):
+    """The float module in bfloat16."""
+
+    def supports(self, options: object, subject: Subject, backend: Engine) -> Support:
+        """Return yes on oneDNN, where the processor computes in bfloat16."""
+        if backend.engine != ONEDNN.qconfig:
+            return Support(
+                False,
+                f"torch’s 16-bit kernels are oneDNN’s; {backend.title} has none.",
+                "Use half on onednn.",
+            )
+        if not subject.environment.has_bfloat16:
+            return Support(
+                False,
+                "This processor has no bfloat16 arithmetic: torch would be slower than in float32.",
+                "Use half on onnxruntime or openvino for a file of half the size, or static.",
+            )
+        return YES
+
+    def layer_kind(self, options: object) -> LayerKind:
+        """Return layers in half precision."""
+        return "half"
+
+    def recipe(self, options: Any, backend: Engine, environment: Environment) -> Recipe:
+        """Return one name: the numbers are the model's own, rounded."""
+        return Recipe("bfloat16")
+
+    def convert(
+        self, _: Any, inputs: ConversionInput, backend: Engine, report: Report, state: Path | None
+    ) -> TorchModel:
+        """Return the module in bfloat16."""
+        report("rounding to 16 bits", 0.0)
+        torchscript.activate(backend.engine)
+        return TorchModel(half.halved(inputs), inputs.image_size, backend.engine)
 
 
 class Qat(TorchStep):
@@ -282,7 +321,7 @@ class Qat(TorchStep):
         """Return the fine-tuned, converted module."""
         torchscript.activate(backend.engine)
         module = trained(options, inputs, self.trained_for(backend), report, state)
-        return costly(module, inputs, backend)
+        return costly(module, inputs, backend.engine)
 
 
 def trained(
@@ -317,13 +356,16 @@ def filled(
 
 
 def costly(
-    module: "nn.Module", inputs: ConversionInput, backend: Engine, tuned: Tuning | None = None
+    module: "nn.Module",
+    inputs: ConversionInput,
+    engine: str | None,
+    tuned: Tuning | None = None,
 ) -> TorchModel:
     """Return a converted module whose numbers took pictures to find."""
     return TorchModel(
         evaluated(module),
         inputs.image_size,
-        backend.engine,
+        engine,
         is_costly=not inputs.model.is_program,
         tuning=tuned,
     )
@@ -347,6 +389,7 @@ STEPS: Mapping[str, Step] = {
     "float32": Float32(),
     "pretrained": Pretrained(),
     "dynamic": Dynamic(),
+    "half": Half(),
     "static": Static(),
     "qat": Qat(),
 }

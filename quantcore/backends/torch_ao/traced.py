@@ -237,11 +237,12 @@ def _padded_sides(node: "Node") -> "Sides | None":
 
     if node.target is not functional.pad:
         return None
-    _, sides, mode, value = node.args
-    sides = tuple((*sides, 0, 0, 0, 0)[: max(4, len(sides))])
+    arguments: Any = node.args
+    _, given, mode, value = arguments
+    sides: Any = tuple((*given, 0, 0, 0, 0)[: max(4, len(given))])
     if (mode, value) != ("constant", 0.0) or any(sides[4:]) or min(sides) < 0:
         return None
-    return sides[:4]  # type: ignore[return-value]
+    return sides[:4]  # type: ignore[no-any-return]
 
 
 def _normalised(into: _Translation, named: Named) -> Any:
@@ -292,10 +293,11 @@ def _pointwise(into: _Translation, part: "nn.Module", node: "Node") -> "Node":
     """Return the node of an activation function: before its picture is cut, so that it is fused."""
     from torch.nn import functional
 
-    if node.target is not functional.pad or max(node.args[1]) > 0:
+    arguments: Any = node.args
+    if node.target is not functional.pad or max(arguments[1]) > 0:
         return into.module("activation", part, node)
-    activated = into.module("activation", part, node.args[0])
-    return into.padded(_Padded(activated, tuple(node.args[1])))
+    activated = into.module("activation", part, arguments[0])
+    return into.padded(_Padded(activated, tuple(arguments[1])))
 
 
 def _arithmetic(function: Callable[..., Any], into: _Translation, named: Named) -> Any:
