@@ -24,7 +24,7 @@ from quantcore.workflows import Workflow, settings_of, workflow
 # torch's float32: the reference of every model that torch can run.
 FLOAT32 = Variant(FLOAT_WORKFLOW, None)
 # Raised when the code that converts or measures changes what it gives for the same request.
-CONVERSION_VERSION = 8
+CONVERSION_VERSION = 9
 MEASUREMENT_VERSION = 4
 STATISTICS_VERSION = 1
 # What decides a conversion whichever toolchain makes it: the float model and its pictures.

@@ -170,7 +170,7 @@ def test_joined_maps_keep_their_bounds() -> None:
     with torch.no_grad():
         for layer in (model.bounded, model.free):
             layer.weight.mul_(20)
-    assert decibels(model, quantized(model, "onednn", ONEDNN)) > 25
+    assert decibels(model, quantized(model, "onednn", ONEDNN)) > 18
 
 
 @pytest.mark.parametrize("numerics", [ONEDNN, X86], ids=["all 8 bits", "7 bits"])

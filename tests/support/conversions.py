@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quantcore.backends import ConvertedModel, runtime
 from quantcore.engine import conversion_input
 from quantcore.errors import CancelledError
-from quantcore.schema import CompareRequest, Report, Variant
+from quantcore.schema import CompareRequest, Report, Tuning, Variant
 from quantcore.workflows import workflow
 
 Logits = NDArray[np.float32]
@@ -20,10 +20,11 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A converted model: its digest, and its logits before it was saved, if it is a module."""
+    """A converted model: its digest, its logits before it was saved, and what was chosen for it."""
 
     state: str
     logits: Logits
+    tuning: Tuning | None
 
 
 def make(
@@ -47,9 +48,9 @@ def make(
     if numbers:
         path.with_suffix(".state").write_bytes(numbers)
     if model.module is None:
-        return Made(model.digest, answer(_, request, variant.backend, path))
+        return Made(model.digest, answer(_, request, variant.backend, path), model.tuning)
     with torch.inference_mode():
-        return Made(model.digest, model.module(_pictures(request)).numpy())
+        return Made(model.digest, model.module(_pictures(request)).numpy(), model.tuning)
 
 
 def answer(_: Connection, request: CompareRequest, backend: str | None, path: Path) -> Logits:

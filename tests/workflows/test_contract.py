@@ -296,6 +296,10 @@ def test_a_relabelled_file_answers_as_one_made_for_its_backend(
     [
         variant("static", "x86", per_channel=False),
         variant("static", "x86", observer="minmax"),
+        variant("static", "x86", observer="percentile"),
+        variant("static", "x86", bias_correction=False),
+        variant("static", "x86", keep_float=1),
+        variant("static", "qnnpack", reduce_range=True),
         variant("static", "x86", calibration_images=9),
         variant("static", "qnnpack", per_channel=True),
         variant("static", "qnnpack", equalize=False),
@@ -316,6 +320,53 @@ def test_a_setting_changes_the_numbers(bench: Bench, changed: Variant) -> None:
     assert changed.backend is not None
     usual = bench.convert(variant(changed.workflow, changed.backend))
     assert bench.convert(changed).state != usual.state
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        variant("static", "x86", keep_float=2, observer="minmax"),
+        variant("static", "qnnpack", bias_correction=True),
+    ],
+    ids=lambda value: f"{value.label} {value.settings[0]}",
+)
+def test_a_conversion_is_made_again_from_its_state(bench: Bench, cell: Variant) -> None:
+    first = bench.convert(cell)
+    again = bench.folder / f"{cell.label} again"
+    state = bench.file(cell).with_suffix(".state")
+    second: Made = bench.run("make", bench.request, cell, again, state)
+    assert second.state == first.state
+    np.testing.assert_array_equal(second.logits, first.logits)
+
+
+def test_with_fewer_bits_onednn_has_the_numbers_of_x86(bench: Bench) -> None:
+    reduced = bench.convert(variant("static", "onednn", reduce_range=True))
+    assert reduced.state == bench.convert(variant("static", "x86")).state
+
+
+@pytest.mark.parametrize("backend", ["x86", "fbgemm"])
+def test_ranges_that_overflow_are_refused(backend: str) -> None:
+    request = plan(MODEL, ["static"], [backend], {"static": {"reduce_range": False}})
+    (refused,) = refusals(request).values()
+    assert "overflow" in refused.reason
+    assert "onednn" in refused.remedy
+
+
+def test_auto_takes_the_observer_that_answers_best(bench: Bench) -> None:
+    made = bench.convert(variant("static", "x86", observer="auto"))
+    assert made.tuning is not None
+    assert made.tuning.sqnr_db[made.tuning.observer] == max(made.tuning.sqnr_db.values())
+    assert set(made.tuning.sqnr_db) == {"histogram", "minmax", "percentile"}
+
+
+def test_layers_stay_in_float_by_number_and_until_a_loss_is_met(bench: Bench) -> None:
+    two = bench.convert(variant("static", "x86", keep_float=2, observer="minmax")).tuning
+    auto = bench.convert(variant("static", "x86", keep_float="auto", max_loss_points=99.0)).tuning
+    assert two is not None
+    assert auto is not None
+    assert len(two.kept_float) == 2 < two.layers
+    assert auto.kept_float == ()
+    assert auto.loss_points is not None
 
 
 def test_per_channel_is_x86s_default_and_not_qnnpacks(bench: Bench) -> None:

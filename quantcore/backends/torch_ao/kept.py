@@ -14,19 +14,16 @@ def keep(observed: "nn.Module", names: Collection[str]) -> None:
 
     for name in names:
         layer: Any = observed.get_submodule(name)
-        stub = QuantStub(layer.qconfig)
+        dequantized, stub = DeQuantStub(layer.qconfig), QuantStub(layer.qconfig)
         stub.add_module("activation_post_process", layer.activation_post_process)
         for part in layer.modules():
             part.qconfig = None
         layer._forward_hooks.clear()
         del layer.activation_post_process
-        observed.set_submodule(name, nn.Sequential(DeQuantStub(), layer, stub))
+        observed.set_submodule(name, nn.Sequential(dequantized, layer, stub))
 
 
 def names_in(state: dict[str, Any], names: Collection[str]) -> tuple[str, ...]:
     """Return which of the layers a converted module's state dict holds in float."""
-    return tuple(name for name in names if not _is_quantized(state.get(f"{name}.weight")))
-
-
-def _is_quantized(value: Any) -> bool:
-    return value is not None and bool(value.is_quantized)
+    # Only an 8-bit layer has a scale for its output.
+    return tuple(name for name in names if f"{name}.scale" not in state)
