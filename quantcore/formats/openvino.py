@@ -39,6 +39,14 @@ NUMBERED = re.compile(r"[A-Za-z]+(_\d+)+")
 SHAPES = 2
 OPSET = 17
 INT8 = ("i8", "u8")
+# What its front ends raise beside RuntimeError.
+FAILURES = (
+    "GeneralFailure",
+    "InitializationFailure",
+    "NotImplementedFailure",
+    "OpConversionFailure",
+    "OpValidationFailure",
+)
 # What is no computing on pictures.
 UNCOUNTED = ("FakeQuantize", "Const", "Convert", "Reorder", "Reshape", "Input", "Output")
 # Attention is one kernel, whose products the graph that is run does not tell apart.
@@ -278,12 +286,12 @@ def from_onnx(graph: "ModelProto", scratch: Path) -> Any:
         UnsupportedError: OpenVINO has no form for an operator.
     """
     package = openvino()
+    failures = tuple(getattr(package.frontend, name) for name in FAILURES)
     path = scratch / "graph.onnx"
     path.write_bytes(graph.SerializeToString())
     try:
         return package.convert_model(path)
-    # The base of all that its front ends raise.
-    except RuntimeError as error:
+    except (RuntimeError, *failures) as error:
         raise UnsupportedError(
             f"OpenVINO cannot read a part of this model: {_reason(error)}",
             "Choose ONNX Runtime or one of torch's backends.",
@@ -295,8 +303,9 @@ def from_onnx(graph: "ModelProto", scratch: Path) -> Any:
 def _reason(error: Exception) -> str:
     """Return the sentence of a front end's error that names the operator."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if "operat" in line.lower() or "No conversion" in line]
-    return " ".join((named or lines or ["it does not say why."])[0].split())[:200].rstrip(".") + "."
+    named = [line for line in lines if "No conversion rule" in line]
+    text = (named or lines[-1:] or ["it does not say why"])[0]
+    return text.lstrip("- ")[:200].rstrip(".") + "."
 
 
 def compiled_for(
