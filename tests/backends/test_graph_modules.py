@@ -1,5 +1,6 @@
 """Programs as graphs of modules, and what FX graph mode gains by them: folds, bounds, padding."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from quantcore.backends import BACKENDS
 from quantcore.backends.fidelity import sqnr_db
-from quantcore.backends.torch_ao import biases, fx, qconfigs, traced
+from quantcore.backends.torch_ao import biases, fx, kept, qconfigs, static, traced
 from quantcore.backends.torch_ao.numerics import ONEDNN, QNNPACK, X86, Numerics
 from tests.support.computing import QUIET, one_thread
 
@@ -196,6 +197,21 @@ def test_padding_and_bounds_leave_no_float_between_layers(engine: str) -> None:
     # The pictures once, and the sum of the shortcut, which is quantized by its own operator.
     assert targets.count("dequantize") == 1
     assert targets.count(torch.quantize_per_tensor) == 1
+
+
+def test_layers_named_stay_in_float() -> None:
+    torch.backends.quantized.engine = "onednn"
+    model = block(nn.ReLU6, 3)
+    qconfig = qconfigs.static_qconfig(ONEDNN, "minmax")
+    observed = fx.prepared(model, ONEDNN, qconfig, pictures(2))
+    with torch.inference_mode():
+        observed(pictures(64))
+    names = static.units(observed)
+    assert len(names) == 5
+    for named in ((), (names[0], names[-1]), tuple(names)):
+        module = fx.converted(copy.deepcopy(observed), named)
+        assert kept.names_in(module.state_dict(), names) == named
+        assert decibels(model, module) > 20
 
 
 def test_corrected_biases_bring_the_means_back() -> None:
