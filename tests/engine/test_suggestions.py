@@ -24,10 +24,9 @@ def told(
     return {each.sentence: each.variant for each in suggested_variants(row, REQUEST, None, lost)}
 
 
-def half(backend: str) -> dict[str, Variant]:
-    """Return 16 bits on a backend, as they are offered where it has them."""
-    offered = {SIXTEEN_BITS_WORDS: Variant("half", backend)}
-    return offered if "half" in runtime(backend).toolchain.steps else {}
+def test_sixteen_bits_are_offered_where_the_backend_has_them() -> None:
+    assert told("static", "onnxruntime")[SIXTEEN_BITS_WORDS] == Variant("half", "onnxruntime")
+    assert SIXTEEN_BITS_WORDS not in told("static", "x86")
 
 
 @pytest.mark.parametrize(("lost", "is_offered"), [(None, False), (0.2, False), (1.5, True)])
@@ -59,7 +58,7 @@ def test_static_is_offered_more_images_another_range_and_other_scales() -> None:
             "static", "x86", (("observer", "auto"),)
         ),
         "one weight scale for each layer": Variant("static", "x86", (("per_channel", False),)),
-    } | half("x86")
+    }
 
 
 def test_a_backend_with_one_scale_a_layer_is_offered_one_a_channel() -> None:
@@ -86,9 +85,8 @@ def test_qat_is_offered_a_longer_training() -> None:
 
 
 def test_what_a_backend_cannot_do_is_not_offered() -> None:
-    sentences = [sentence for sentence in told("dynamic", "x86") if sentence not in half("x86")]
-    assert sentences == ["16-bit float weights, which round less"]
-    assert told("dynamic", "qnnpack") == half("qnnpack")
+    assert list(told("dynamic", "x86")) == ["16-bit float weights, which round less"]
+    assert told("dynamic", "qnnpack") == {}
 
 
 @pytest.mark.parametrize("workflow", ["float32", "pretrained"])
