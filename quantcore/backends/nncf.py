@@ -37,6 +37,12 @@ SMOOTHING = 0.95
 ATTENTION = ("ScaledDotProductAttention", "Softmax")
 
 
+# Activations that give negative numbers as well, of which symmetric ranges waste half their codes.
+# NNCF's documentation asks for its preset `mixed` with them: MobileNetV3 loses 0.2 points instead
+# of 2.3, and takes up to 8 % longer. Others are faster with its default.
+SIGNED = ("HSwish", "Swish", "Gelu", "PRelu", "Elu", "Mish", "Selu", "SoftPlus")
+
+
 @dataclass(frozen=True)
 class Quantizer:
     """Settings of NNCF.
@@ -83,6 +89,7 @@ class Quantizer:
         return nncf.quantize(
             model,
             nncf.Dataset(_Pictures(split, report)),
+            preset=nncf.QuantizationPreset.MIXED if _has(model, SIGNED) else None,
             subset_size=len(split),
             fast_bias_correction=self.bias_correction is not True,
             model_type=nncf.ModelType.TRANSFORMER if is_transformer(model) else None,
@@ -108,7 +115,11 @@ class _Pictures:
 
 def is_transformer(model: Any) -> bool:
     """Return whether a graph is quantized as a transformer."""
-    return any(each.get_type_name() in ATTENTION for each in model.get_ops())
+    return _has(model, ATTENTION)
+
+
+def _has(model: Any, kinds: Collection[str]) -> bool:
+    return any(each.get_type_name() in kinds for each in model.get_ops())
 
 
 def layers(model: Any) -> tuple[str, ...]:

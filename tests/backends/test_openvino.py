@@ -264,6 +264,18 @@ def tuned(_: Any, request: CompareRequest, variant: Variant) -> Any:
         return chosen.convert(inputs, BACKEND, lambda _stage, _share: None).tuning
 
 
+def test_activations_below_zero_have_ranges_of_their_own(bench: Bench, tmp_path: Path) -> None:
+    """MobileNetV3's hard swish would lose half its codes, and the model points by the dozen."""
+    request = replace(REQUEST, model=ModelSpec("bundled/mobilenet_v3_large"))
+    logits = []
+    for name in ("float32", "static"):
+        path = tmp_path / name
+        logits.append(bench.run("make", request, variant(name), path).logits)
+    noise = sqnr_db(*logits)
+    assert noise is not None
+    assert noise > 15
+
+
 # What is refused
 
 
