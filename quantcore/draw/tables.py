@@ -163,7 +163,7 @@ COLUMNS = (
         _memory,
     ),
     Column(
-        "Start",
+        "Cold start",
         "quickest to slowest",
         "What an app waits for when it opens: loading the file, and the first answer. "
         "The runtime itself is loaded before.",

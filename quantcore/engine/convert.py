@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from quantcore.backends import runtime
-from quantcore.engine.keys import checkpoint_engine, image_size, recipe_key
+from quantcore.engine.keys import (
+    checkpoint_engine,
+    deciding_libraries,
+    image_size,
+    recipe_key,
+)
 from quantcore.errors import QuantcoreError
 from quantcore.images import ConversionInput, is_grey, load_images, shorter_side
 from quantcore.models import ModelInfo, find, weights_digest
 from quantcore.sandbox import Outbox, progress_sender
-from quantcore.schema import Artifact, CompareRequest, Report, Tuning, Variant, library_versions
+from quantcore.schema import Artifact, CompareRequest, Report, Tuning, Variant
 from quantcore.settings import physical_cores
 from quantcore.workflows import settings_of, workflow
 
@@ -179,7 +184,7 @@ def provenance(request: CompareRequest, variant: Variant) -> dict[str, object]:
         **preparation(info, side),
         "weights": weights_digest(request.model, checkpoint_engine(variant)),
         "recipe": recipe_key(request, variant),
-        "libraries": library_versions(),
+        "libraries": deciding_libraries(variant),
     }
 
 

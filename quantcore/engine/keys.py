@@ -91,6 +91,14 @@ def conversion_key(
     )
 
 
+def deciding_libraries(variant: Variant, environment: Environment | None = None) -> dict[str, str]:
+    """Return the versions of the libraries that decide a variant's file, by name."""
+    environment, backend = environment or current_environment(), runtime(variant.backend)
+    recipe = _workflow(variant).recipe(backend, environment)
+    names = (*BASE_LIBRARIES, *recipe.packages, *backend.toolchain.packages)
+    return _versions(dict.fromkeys(names), environment)
+
+
 def _versions(names: Iterable[str], environment: Environment | None) -> dict[str, str]:
     """Return the versions of distributions; None takes this process's."""
     versions = (environment or current_environment()).libraries

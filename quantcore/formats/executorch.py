@@ -32,7 +32,7 @@ class ExecuTorch:
 
     name: ClassVar[str] = "executorch"
     aliases: ClassVar[tuple[str, ...]] = ("pte",)
-    title: ClassVar[str] = "ExecuTorch"
+    title: ClassVar[str] = "ExecuTorch program"
     summary: ClassVar[str] = "For ExecuTorch on Android and iOS, which follows PyTorch Mobile."
     suffix: ClassVar[str] = ".pte"
     runtime: ClassVar[str] = "ExecuTorch"

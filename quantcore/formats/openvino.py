@@ -117,6 +117,13 @@ class OpenVino:
                 "ranges as numbers come, nor float16 weights between float32 numbers.",
                 "Choose static, QAT or float32, or TorchScript.",
             )
+        if planned.layer_kind == "static" and planned.kernels.rounds_biases:
+            return Support(
+                False,
+                f"Layers of {planned.kernels.name} add biases as whole numbers, and OpenVINO's as "
+                "floats, so that some pictures would get another class.",
+                f"Choose {planned.variant.workflow} on openvino, or TorchScript.",
+            )
         return YES
 
     def versions(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ FIGURES = {
     "top-1": "top1",
     "vs float": "against_float",
     "int8": "int8_share",
-    "start": "start",
+    "cold start": "start",
 }
 
 

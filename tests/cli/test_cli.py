@@ -250,6 +250,10 @@ def test_options_reach_the_cells(first: "subprocess.CompletedProcess[str]") -> N
         "observer": "minmax",
         "per_channel": None,
         "equalize": None,
+        "reduce_range": None,
+        "bias_correction": None,
+        "keep_float": 0,
+        "max_loss_points": 0.5,
     }
     assert rows["dynamic"]["settings"]["layers"] == ["Linear"]
     assert {row["image_size"] for row in rows.values()} == {64}

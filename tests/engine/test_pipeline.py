@@ -193,6 +193,10 @@ def test_a_row_says_what_it_is_of(
         "observer": "histogram",
         "per_channel": None,
         "equalize": None,
+        "reduce_range": None,
+        "bias_correction": None,
+        "keep_float": 0,
+        "max_loss_points": 0.5,
     }
     assert (row.threads, row.batch, row.image_size, row.cached) == (1, 1, SIDE, False)
     assert row.key == pipeline.cell_key(TRAINED, STATIC)

@@ -80,7 +80,7 @@ def test_what_other_machines_measured_of_this_model_is_offered(open_page: Open) 
         "Nothing",
         "Cortex-A76 with NEON, 2 cores, torch 2.13.0, on 24 Nov 2026, asked for by Ada",
     ]
-    assert len(table(page)[0]) == 8
+    assert len(table(page)[0]) == 9
 
 
 def test_the_other_machines_figures_stand_in_columns_of_their_own(open_page: Open) -> None:
@@ -90,9 +90,9 @@ def test_the_other_machines_figures_stand_in_columns_of_their_own(open_page: Ope
     page = choice.set_value("arm").run()
     assert page.query_params["beside"] == "arm"
     laid = table(page)
-    assert [row[:8] for row in laid] == usual
-    assert laid[0][8:] == ["Latency there on Cortex-A76", "Speed-up there on Cortex-A76"]
-    by_name = {row[0]: row[8:] for row in laid[1:]}
+    assert [row[:9] for row in laid] == usual
+    assert laid[0][9:] == ["Latency there on Cortex-A76", "Speed-up there on Cortex-A76"]
+    by_name = {row[0]: row[9:] for row in laid[1:]}
     assert by_name["Float32 reference"] == ["21.3 ms 4 threads", "–"]
     assert by_name["Static x86"] == ["8.13 ms 4 threads", "2.6× 2.54 to 2.70×"]
     assert by_name["QAT QNNPACK"] == ["– not measured there", "–"]
@@ -101,14 +101,14 @@ def test_the_other_machines_figures_stand_in_columns_of_their_own(open_page: Ope
 
 def test_a_link_lays_them_beside_again(open_page: Open) -> None:
     page = open_page(job="here", beside="arm")
-    assert len(table(page)[0]) == 10
+    assert len(table(page)[0]) == 11
     assert page.query_params["beside"] == "arm"
 
 
 @pytest.mark.parametrize("beside", ["other", "again", "gone"])
 def test_a_link_to_what_does_not_belong_beside_it_says_so(open_page: Open, beside: str) -> None:
     page = open_page(job="here", beside=beside)
-    assert len(table(page)[0]) == 8
+    assert len(table(page)[0]) == 9
     assert "it is left out" in page.info[0].value
     assert "beside" not in page.query_params
 

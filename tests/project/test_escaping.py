@@ -138,6 +138,8 @@ def is_escaped(node: ast.expr) -> bool:
             return is_escaped(first) and is_escaped(second)
         case ast.BoolOp(values=parts):
             return all(map(is_escaped, parts))
+        case ast.ListComp(elt=part):
+            return is_escaped(part)
         case ast.Call():
             return is_call_escaped(node)
     return isinstance(node, ast.Constant)

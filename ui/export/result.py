@@ -198,8 +198,8 @@ def _sample(report: VerificationReport) -> None:
 def _code(report: VerificationReport, name: str) -> None:
     st.subheader("Code that runs it", anchor=False)
     snippets = bundle.snippets(report, name)
-    titles = [bundle.LANGUAGES[language] for language in snippets]
-    for tab, language in zip(st.tabs(titles), snippets, strict=True):
+    tabs = st.tabs([bundle.LANGUAGES[language] for language in snippets])
+    for tab, language in zip(tabs, snippets, strict=True):
         with tab:
             # Wrapped: a box that scrolls sideways could not be reached by keyboard.
             st.code(snippets[language], language=language, wrap_lines=True)
