@@ -132,14 +132,12 @@ def is_escaped(node: ast.expr) -> bool:
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name.isupper() or name in OUR_WORDS
-        case ast.Subscript(value=part) | ast.Lambda(body=part):
+        case ast.Subscript(value=part) | ast.Lambda(body=part) | ast.ListComp(elt=part):
             return is_escaped(part)
         case ast.IfExp(body=first, orelse=second):
             return is_escaped(first) and is_escaped(second)
         case ast.BoolOp(values=parts):
             return all(map(is_escaped, parts))
-        case ast.ListComp(elt=part):
-            return is_escaped(part)
         case ast.Call():
             return is_call_escaped(node)
     return isinstance(node, ast.Constant)
