@@ -7,13 +7,13 @@ workflow asks for its step by name, so neither knows the members of the other's 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from quantcore.backends.options import Observer
 from quantcore.formats import Kernels, LayerKind, MeasuredFormat, Predictor
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
-from quantcore.schema import Cause, Environment, Report, Setting, Support, Target, Tuning
+from quantcore.schema import YES, Cause, Environment, Report, Setting, Support, Target, Tuning
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +32,19 @@ REDUCED_RANGE = Cause(
     "Its ranges take 128 of 256 steps, so that sums in 16 bits stay exact.",
     "Use QAT, which trains the model for it, or oneDNN, which takes all 256, where there is VNNI.",
 )
+
+
+def lacks_vnni(environment: Environment) -> bool:
+    """Return whether 8-bit products are added up in 16 bits there; ARM has no such kernels."""
+    return environment.machine in SERVERS and not environment.has_vnni
+
+
+def reduces_range(chosen: bool | None, environment: Environment) -> bool:
+    """Return whether numbers leave one of their 8 bits free; a choice of None follows the machine.
+
+    Without VNNI, PCs add pairs of products in 16 bits, which only then hold them.
+    """
+    return lacks_vnni(environment) if chosen is None else chosen
 
 
 class ConvertedModel(Protocol):
@@ -118,6 +131,38 @@ class Step(Protocol):
         Raises:
             UnsupportedError: it turned out that the model cannot be converted.
         """
+
+
+class FromFloat:
+    """What steps share that start from the float weights, with numbers of their toolchain's own.
+
+    Attributes:
+        toolchain: its name.
+        packages: distributions whose versions decide the numbers, beside torch's own.
+        name: of the workflow.
+        computes: what the converted models compute with.
+    """
+
+    toolchain: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    name: ClassVar[str]
+    computes: ClassVar[LayerKind] = "static"
+
+    def supports(self, options: Any, subject: Subject, backend: Any) -> Support:
+        """Return yes."""
+        return YES
+
+    def layer_kind(self, options: object) -> LayerKind:
+        """Return what its models compute with."""
+        return self.computes
+
+    def recipe(self, options: Any, backend: Any, environment: Environment) -> Recipe:
+        """Return a name that no other toolchain's step has."""
+        return Recipe(f"{self.toolchain} {self.name}", self.packages)
+
+    def checkpoint(self, backend: Any) -> str | None:
+        """Return None: it starts from the float weights."""
+        return None
 
 
 @dataclass(frozen=True)

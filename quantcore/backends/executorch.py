@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.backends import pt2e, tuning, xnnpack
-from quantcore.backends.base import Recipe, RunsFormat, Step, Symbol, Toolchain
+from quantcore.backends.base import FromFloat, RunsFormat, Step, Symbol, Toolchain
 from quantcore.backends.fidelity import sqnr_db
 from quantcore.backends.options import DynamicOptions, Observer, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import module as torch_module
 from quantcore.backends.torch_ao import training
 from quantcore.errors import RequestError
-from quantcore.formats import ExecuTorch, LayerKind, MeasuredFormat, executorch_program
+from quantcore.formats import ExecuTorch, MeasuredFormat, executorch_program
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
 from quantcore.schema import YES, Cause, Environment, Report, Setting, Support, Target, Tuning
@@ -63,11 +63,11 @@ class ExecuTorchModel:
         path.write_bytes(self.program.with_provenance(metadata))
 
 
-class ExecuTorchStep:
-    """A step of this toolchain: numbers of its own, from the float weights."""
+class ExecuTorchStep(FromFloat):
+    """A step of this toolchain."""
 
-    name: ClassVar[str]
-    computes: ClassVar[LayerKind] = "static"
+    toolchain = "executorch"
+    packages = PACKAGES
 
     def supports(self, options: Any, subject: Subject, backend: "Backend") -> Support:
         """Return yes where the model came with its source, and has no recurrent layers."""
@@ -87,18 +87,6 @@ class ExecuTorchStep:
                 "Choose dynamic on QNNPACK, which has kernels for it.",
             )
         return YES
-
-    def layer_kind(self, options: object) -> LayerKind:
-        """Return what its programs compute with."""
-        return self.computes
-
-    def recipe(self, options: Any, backend: "Backend", environment: Environment) -> Recipe:
-        """Return a name that no other toolchain's step has."""
-        return Recipe(f"executorch {self.name}", PACKAGES)
-
-    def checkpoint(self, backend: "Backend") -> str | None:
-        """Return None: it starts from the float weights."""
-        return None
 
 
 class Float32(ExecuTorchStep):

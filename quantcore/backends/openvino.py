@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from quantcore.backends import nncf, onnxruntime, tuning
 from quantcore.backends.base import (
     NO_VNNI,
-    SERVERS,
+    FromFloat,
     Recipe,
     RunsFormat,
     Step,
     Symbol,
     Toolchain,
+    lacks_vnni,
+    reduces_range,
 )
 from quantcore.backends.fidelity import sqnr_db
 from quantcore.backends.options import Observer, QatOptions, StaticOptions
@@ -87,27 +89,11 @@ class OpenVinoModel:
         openvino.save(self.ir, metadata, path)
 
 
-class OpenVinoStep:
-    """A step of this toolchain: numbers of its own, from the float weights."""
+class OpenVinoStep(FromFloat):
+    """A step of this toolchain."""
 
-    name: ClassVar[str]
-    computes: ClassVar[LayerKind]
-
-    def supports(self, options: Any, subject: Subject, backend: "Backend") -> Support:
-        """Return yes."""
-        return YES
-
-    def layer_kind(self, options: object) -> LayerKind:
-        """Return what its graphs compute with."""
-        return self.computes
-
-    def recipe(self, options: Any, backend: "Backend", environment: Environment) -> Recipe:
-        """Return a name that no other toolchain's step has."""
-        return Recipe(f"openvino {self.name}", PACKAGES)
-
-    def checkpoint(self, backend: "Backend") -> str | None:
-        """Return None: it starts from the float weights."""
-        return None
+    toolchain = "openvino"
+    packages = PACKAGES
 
 
 @dataclass(frozen=True)
@@ -162,7 +148,7 @@ class Static(OpenVinoStep):
         self, options: StaticOptions, backend: "Backend", environment: Environment
     ) -> Recipe:
         """Return a name that tells whether weights leave a bit free."""
-        bits = 7 if reduces_range(options, environment) else 8
+        bits = 7 if reduces_range(options.reduce_range, environment) else 8
         return Recipe(f"openvino {self.name}, {bits} bits", PACKAGES)
 
     def convert(
@@ -203,7 +189,7 @@ class Trials:
         self._images = inputs.images
         self._report = report
         self._observer = options.observer or backend.observer
-        self._reduces = reduces_range(options, current_environment())
+        self._reduces = reduces_range(options.reduce_range, current_environment())
 
     def observed(self) -> Tuning:
         """Return how ranges are found, which is tried out where that was asked for."""
@@ -331,13 +317,6 @@ def float_model(inputs: ConversionInput, report: Report) -> Any:
     return openvino.from_onnx(graph, inputs.scratch)
 
 
-def reduces_range(options: StaticOptions, environment: Environment) -> bool:
-    """Return whether weights leave a bit free on that machine."""
-    if options.reduce_range is None:
-        return environment.machine in SERVERS and not environment.has_vnni
-    return options.reduce_range
-
-
 @dataclass(frozen=True)
 class OpenVinoBackend(RunsFormat):
     """OpenVINO on the processor, with kernels of its own."""
@@ -374,7 +353,7 @@ class OpenVinoBackend(RunsFormat):
 
     def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
         """Return that sums of 8-bit products are slow without VNNI."""
-        return () if environment.has_vnni or environment.machine not in SERVERS else (NO_VNNI,)
+        return (NO_VNNI,) if lacks_vnni(environment) else ()
 
     def accuracy_causes(
         self, settings: Mapping[str, Setting], environment: Environment
@@ -383,7 +362,7 @@ class OpenVinoBackend(RunsFormat):
         if "observer" not in settings:
             return ()
         chosen = settings.get("reduce_range")
-        reduced = chosen is True or (chosen is None and not environment.has_vnni)
+        reduced = reduces_range(None if chosen is None else bool(chosen), environment)
         return (REDUCED,) if reduced else ()
 
 

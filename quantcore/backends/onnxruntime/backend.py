@@ -11,9 +11,10 @@ from quantcore.backends.base import (
     Step,
     Symbol,
     Toolchain,
+    lacks_vnni,
 )
 from quantcore.backends.onnxruntime.graphs import PACKAGES
-from quantcore.backends.onnxruntime.static import Static, lacks_vnni
+from quantcore.backends.onnxruntime.static import Static
 from quantcore.backends.onnxruntime.steps import Dynamic, Float32, Half, Pretrained, Qat
 from quantcore.backends.options import Observer
 from quantcore.formats import MeasuredFormat, Onnx

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from quantcore.backends import tuning
-from quantcore.backends.base import SERVERS, Backend, Recipe
+from quantcore.backends.base import Backend, Recipe, reduces_range
 from quantcore.backends.fidelity import sqnr_db
 from quantcore.backends.onnxruntime import correction, graphs, qdq, ranges
 from quantcore.backends.onnxruntime.graphs import PACKAGES, OnnxModel
@@ -57,7 +57,7 @@ class Static(OnnxStep):
 
     def recipe(self, options: StaticOptions, backend: Backend, environment: Environment) -> Recipe:
         """Return a name of its own for each range of weights."""
-        bits = 7 if reduces_range(options, environment) else 8
+        bits = 7 if reduces_range(options.reduce_range, environment) else 8
         return Recipe(f"onnxruntime static {bits}", PACKAGES)
 
     def convert(
@@ -75,7 +75,8 @@ class Static(OnnxStep):
         """
         prepared = graphs.preprocessed(graphs.float_graph(inputs, report), inputs.scratch)
         weights = Weights(
-            options.per_channel is not False, reduces_range(options, current_environment())
+            options.per_channel is not False,
+            reduces_range(options.reduce_range, current_environment()),
         )
         layout = qdq.layout_of(prepared, inputs.scratch, weights)
         if not layout.layers:
@@ -84,21 +85,6 @@ class Static(OnnxStep):
                 "Use dynamic quantization, or another backend.",
             )
         return _Search(layout, inputs.images, options, report).model()
-
-
-def reduces_range(options: StaticOptions, environment: Environment) -> bool:
-    """Return whether weights leave one of their 8 bits free.
-
-    Without VNNI, PCs add pairs of products in 16 bits, which only then hold them.
-    """
-    if options.reduce_range is not None:
-        return options.reduce_range
-    return lacks_vnni(environment)
-
-
-def lacks_vnni(environment: Environment) -> bool:
-    """Return whether 8-bit products are added up in 16 bits there; ARM has no such kernels."""
-    return environment.machine in SERVERS and not environment.has_vnni
 
 
 @dataclass

@@ -1,14 +1,14 @@
 """The other workflows of ONNX Runtime's toolchain: float32, half, dynamic, and QAT of torch's."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from quantcore.backends.base import Backend, Recipe
+from quantcore.backends.base import Backend, FromFloat, Recipe
 from quantcore.backends.onnxruntime import graphs
 from quantcore.backends.onnxruntime.graphs import PACKAGES, OnnxModel
 from quantcore.backends.options import DynamicOptions, QatOptions
 from quantcore.backends.torch_ao import numerics, steps
-from quantcore.formats import LayerKind, torchscript
+from quantcore.formats import torchscript
 from quantcore.images import ConversionInput
 from quantcore.models import Subject
 from quantcore.schema import YES, Environment, Report, Support
@@ -19,27 +19,11 @@ DYNAMIC_OPERATORS = {"Linear": ("MatMul",), "LSTM": ("LSTM",)}
 ENGINE = "x86"
 
 
-class OnnxStep:
-    """A step of this toolchain: numbers of its own, from the float weights."""
+class OnnxStep(FromFloat):
+    """A step of this toolchain."""
 
-    name: ClassVar[str]
-    computes: ClassVar[LayerKind] = "static"
-
-    def supports(self, options: Any, subject: Subject, backend: Backend) -> Support:
-        """Return yes."""
-        return YES
-
-    def layer_kind(self, options: object) -> LayerKind:
-        """Return what its graphs compute with."""
-        return self.computes
-
-    def recipe(self, options: Any, backend: Backend, environment: Environment) -> Recipe:
-        """Return a name that no other toolchain's step has."""
-        return Recipe(f"onnxruntime {self.name}", PACKAGES)
-
-    def checkpoint(self, backend: Backend) -> str | None:
-        """Return None: it starts from the float weights."""
-        return None
+    toolchain = "onnxruntime"
+    packages = PACKAGES
 
 
 class Float32(OnnxStep):
