@@ -38,7 +38,7 @@ lint: setup-dev
 check: lint  ## Lint, formatting, types, layering
 	$(python) -m pytest -q tests/project/test_layering.py -m "not browser"
 
-test: chromium debian-torch lint  ## Every check and test (22 minutes on two cores)
+test: chromium debian-torch lint  ## Every check and test (about half an hour on two cores)
 	$(side_by_side) -m "not soak and not timed"
 	$(python) -m pytest -m "timed and not soak"
 
