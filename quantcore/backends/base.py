@@ -94,7 +94,14 @@ class Recipe:
 
 
 class Step(Protocol):
-    """One workflow, as one toolchain does it, for the backends that have this toolchain."""
+    """One workflow, as one toolchain does it, for the backends that have this toolchain.
+
+    Attributes:
+        note: what its files are that one does not expect of the workflow, in a sentence; or empty.
+    """
+
+    @property
+    def note(self) -> str: ...  # noqa: D102
 
     def supports(self, options: Any, subject: Subject, backend: Any) -> Support:
         """Return whether it can convert this model with these options, or why not. No torch."""
@@ -141,12 +148,14 @@ class FromFloat:
         packages: distributions whose versions decide the numbers, beside torch's own.
         name: of the workflow.
         computes: what the converted models compute with.
+        note: as a step has it.
     """
 
     toolchain: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]]
+    packages: ClassVar[tuple[str, ...]] = ()
     name: ClassVar[str]
     computes: ClassVar[LayerKind] = "static"
+    note: ClassVar[str] = ""
 
     def supports(self, options: Any, subject: Subject, backend: Any) -> Support:
         """Return yes."""

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from quantcore import wording
-from quantcore.backends import Step, agreement, runtime, sqnr_db
+from quantcore.backends import agreement, runtime, sqnr_db
 from quantcore.cache import Store, locks
 from quantcore.engine import keys, metrics, stages
 from quantcore.engine.context import CellContext, raise_if_cancelled
@@ -364,8 +364,7 @@ def _notes(request: CompareRequest, variant: Variant) -> tuple[str, ...]:
         notes.append("It came in 8 bits: there is no float32 to compare it with.")
     elif load_labels(request.images, info) is None:
         notes.append("These pictures carry no labels: agreement with float32 stands for accuracy.")
-    # Said by steps whose files are not what one expects of their workflow.
-    if note := getattr(_step(variant), "note", ""):
+    if note := workflow(variant.workflow, dict(variant.settings)).note(runtime(variant.backend)):
         notes.append(note)
     if info.float_attention and _leaves_attention_float(variant):
         notes.append("Its attention stays float; only the linear layers around it run in 8 bits.")
@@ -380,11 +379,6 @@ def _slow_kernels(variant: Variant, evaluation: Evaluation) -> tuple[str, ...]:
         f"of {runtime(variant.backend).title}; the rest runs in plain loops, so it is slow on "
         "phones.",
     )
-
-
-def _step(variant: Variant) -> Step | None:
-    """Return how the variant's backend does its workflow."""
-    return workflow(variant.workflow, dict(variant.settings)).step(runtime(variant.backend))
 
 
 def _leaves_attention_float(variant: Variant) -> bool:

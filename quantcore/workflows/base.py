@@ -100,6 +100,10 @@ class Workflow(Protocol):
         step = self.step(backend)
         return step.checkpoint(backend) if step else None
 
+    def note(self, backend: Backend) -> str:
+        """Return what its files are that one does not expect, in a sentence; or nothing."""
+        return self._own_step(backend).note
+
     def convert(
         self,
         inputs: ConversionInput,

@@ -32,23 +32,19 @@ from typing import ClassVar
 import torch
 
 from quantcore import models
-from quantcore.backends import BACKENDS, Recipe, RunsFormat, Toolchain, TorchModel
+from quantcore.backends import BACKENDS, RunsFormat, Toolchain, TorchModel
+from quantcore.backends.base import FromFloat
 from quantcore.formats import TorchScript
 from quantcore.schema import YES, Cause, Support
 
 
-class Static:
+class Static(FromFloat):
+    toolchain: ClassVar = "rounding"
+    name: ClassVar = "static"
+    computes: ClassVar = "weights"
+
     def supports(self, options, subject, backend):
         return YES if subject.model.static_mode else Support(False, "Not this one.", "Another.")
-
-    def layer_kind(self, options):
-        return "weights"
-
-    def recipe(self, options, backend, environment):
-        return Recipe("rounded weights")
-
-    def checkpoint(self, backend):
-        return None
 
     def convert(self, options, inputs, backend, report, state):
         report("rounding", 0.0)

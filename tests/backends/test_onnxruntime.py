@@ -407,6 +407,11 @@ def test_half_rounds_weights_and_stays_near(inputs: ConversionInput, tmp_path: P
     assert files["half"].digest != files["float32"].digest
 
 
+def test_half_says_that_it_computes_in_float32_and_static_has_nothing_to_say() -> None:
+    assert "float32" in workflow("half", {}).note(BACKEND)
+    assert not workflow("static", {}).note(BACKEND)
+
+
 # Programs
 
 

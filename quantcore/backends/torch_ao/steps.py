@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from quantcore import models, wording
 from quantcore.backends.base import SERVERS, Recipe, Step, Toolchain
@@ -50,6 +50,8 @@ class Engine(Protocol):
 
 class TorchStep:
     """A step that needs no checkpoint, and supports every model."""
+
+    note: ClassVar[str] = ""
 
     def supports(self, options: Any, subject: Subject, backend: Engine) -> Support:
         """Return yes."""
