@@ -59,6 +59,9 @@ def test_a_target_survives_a_reload_another_page_and_the_way_back(page: Page, si
     expect(verdict).to_contain_text("in the phone app")
     expect_no_overflow(page)
     page.locator(".st-key-top").get_by_role("link", name="Sweep").click()
+    # The first page has such a radio too: only its own address and heading tell the other page.
+    expect(page).to_have_url(re.compile("/Sweep.*target=phone"))
+    expect(page.get_by_role("heading", level=1, name="Sweep")).to_be_visible()
     expect(page.get_by_role("radio", name="Phone app")).to_be_checked()
     page.go_back()
     expect(verdict).to_contain_text("in the phone app")

@@ -255,13 +255,17 @@ def test_the_readme_says_how_pictures_are_prepared(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory, pool: ProcessPool) -> dict[str, Path]:
-    """The unzipped bundle of a static mobilenet_v2 in every format that runs here."""
+    """The unzipped bundle of a static mobilenet_v2 in every format that runs here.
+
+    QNNPACK's layers round biases, which OpenVINO's files cannot: those are of its own backend.
+    """
     root = tmp_path_factory.mktemp("bundles")
     settings = Settings(data=root / "data", quota_gb=1.0, threads=1)
     folders = {}
     with Store.open(settings) as store:
         for format in RUNNABLE:
-            spec = planned(MOBILENET, static("qnnpack"), format)
+            backend = "openvino" if format == "openvino" else "qnnpack"
+            spec = planned(MOBILENET, static(backend), format)
             card = exports.make(job_of(spec, store, pool, settings), spec)
             assert card.sample
             digests = card.exported.artifact.sha256, card.sample.artifact.sha256
