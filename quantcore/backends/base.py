@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from quantcore import wording
 from quantcore.backends.options import Observer
 from quantcore.formats import Kernels, LayerKind, MeasuredFormat, Predictor
 from quantcore.images import ConversionInput
@@ -273,13 +274,28 @@ class Backend(Protocol):
         """Return why its files may answer differently, as far as that is this backend's."""
 
 
-class _HasFormat(Kernels, Protocol):
+class _Parts(Kernels, Protocol):
+    @property
+    def title(self) -> str: ...
     @property
     def format(self) -> MeasuredFormat: ...
+    @property
+    def toolchain(self) -> Toolchain: ...
 
 
 class RunsFormat:
-    """The half of a backend that its format does."""
+    """The half of a backend that its format and its toolchain decide."""
+
+    def available(self: _Parts, environment: Environment) -> Support:
+        """Return whether the toolchain's packages are installed on that machine."""
+        missing = [name for name in self.toolchain.packages if not environment.has(name)]
+        if not missing:
+            return YES
+        return Support(
+            False,
+            f"{self.title} needs {wording.joined(missing)}, which that machine lacks.",
+            "`make setup` installs what is in requirements.txt; or choose another backend.",
+        )
 
     def overflows(self, environment: Environment) -> bool:
         """Return whether its 8-bit sums can overflow on that machine: not unless it says so."""
@@ -289,14 +305,14 @@ class RunsFormat:
         """Return 1: its kernels are all made for speed unless it says otherwise."""
         return 1.0
 
-    def load(self: _HasFormat, path: Path, threads: int) -> Predictor:
+    def load(self: _Parts, path: Path, threads: int) -> Predictor:
         """Return a file of it as a function from `[N, 3, H, W]` pictures to logits."""
         return self.format.load(path, self, threads)
 
-    def float_multiply_adds(self: _HasFormat, path: Path, image_size: int, scratch: Path) -> int:
+    def float_multiply_adds(self: _Parts, path: Path, image_size: int, scratch: Path) -> int:
         """Return the multiply-adds that a file of it runs in float for one picture."""
         return self.format.float_multiply_adds(path, self, image_size, scratch)
 
-    def multiply_adds(self: _HasFormat, path: Path, image_size: int, scratch: Path) -> int:
+    def multiply_adds(self: _Parts, path: Path, image_size: int, scratch: Path) -> int:
         """Return those in float: it takes no files that came in 8 bits, unless it says more."""
         return self.format.float_multiply_adds(path, self, image_size, scratch)

@@ -359,17 +359,6 @@ class ExecuTorchBackend(RunsFormat):
     saturates: ClassVar[bool] = False
     rounds_biases: ClassVar[bool] = True
 
-    def available(self, environment: Environment) -> Support:
-        """Return whether its packages are installed on that machine."""
-        missing = [name for name in PACKAGES if not environment.has(name)]
-        if not missing:
-            return YES
-        return Support(
-            False,
-            f"ExecuTorch is not installed there: {' and '.join(missing)} are missing.",
-            "`pip install executorch torchao` brings them, as requirements.txt pins them.",
-        )
-
     def delegated(self, path: Path) -> float:
         """Return the share of a file's multiply-adds that XNNPACK runs."""
         return executorch_program.Program(path.read_bytes()).work().delegated

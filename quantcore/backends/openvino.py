@@ -339,18 +339,6 @@ class OpenVinoBackend(RunsFormat):
     saturates: ClassVar[bool] = False
     rounds_biases: ClassVar[bool] = False
 
-    def available(self, environment: Environment) -> Support:
-        """Return whether its packages are installed on that machine."""
-        missing = [name for name in PACKAGES if not environment.has(name)]
-        if not missing:
-            return YES
-        verb = "is" if len(missing) == 1 else "are"
-        return Support(
-            False,
-            f"{' and '.join(missing)} {verb} not installed there.",
-            "`make setup` installs what is in requirements.txt; or choose another backend.",
-        )
-
     def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
         """Return that sums of 8-bit products are slow without VNNI."""
         return (NO_VNNI,) if lacks_vnni(environment) else ()

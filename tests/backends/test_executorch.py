@@ -8,7 +8,6 @@ import pytest
 
 from quantcore.backends import BACKENDS, agreement, executorch, sqnr_db
 from quantcore.engine import refusals
-from quantcore.formats.executorch_program import PACKAGES
 from quantcore.models import Subject, find
 from quantcore.sandbox import ProcessPool
 from quantcore.schema import (
@@ -67,15 +66,6 @@ def test_a_program_is_refused_since_it_came_without_its_source() -> None:
         support = workflow(name, {}).supports(subject, BACKEND)
         assert "torch.export" in support.reason
         assert "weights" in support.remedy
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_missing_package_is_named_with_what_brings_it(package: str) -> None:
-    here = current_environment()
-    there = replace(here, libraries={**here.libraries, package: "missing"})
-    support = BACKEND.available(there)
-    assert f"{package} are missing" in support.reason
-    assert "pip install executorch torchao" in support.remedy
 
 
 @pytest.mark.slow

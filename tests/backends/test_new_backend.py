@@ -73,9 +73,6 @@ class Rounding(RunsFormat):
     saturates: ClassVar = False
     rounds_biases: ClassVar = False
 
-    def available(self, environment):
-        return YES
-
     def speed_causes(self, environment):
         return (Cause("It computes in float all the same.", "Use another backend."),)
 

@@ -286,16 +286,6 @@ def test_activations_that_dip_below_zero_have_ranges_that_do_no_more(
 # What is refused
 
 
-@pytest.mark.parametrize("missing", ["openvino", "nncf"])
-def test_a_missing_package_is_named_with_a_remedy(missing: str) -> None:
-    here = current_environment()
-    without = replace(here, libraries={**here.libraries, missing: "missing"})
-    answer = STATIC_WORKFLOW.supports(Subject(MODEL, find(MODEL), True, without), BACKEND)
-    assert not answer.ok
-    assert answer.reason.startswith(f"{missing} is not installed")
-    assert "make setup" in answer.remedy
-
-
 STATIC_WORKFLOW = workflow("static", {})
 
 

@@ -18,7 +18,7 @@ from quantcore.backends.onnxruntime.static import Static
 from quantcore.backends.onnxruntime.steps import Dynamic, Float32, Half, Pretrained, Qat
 from quantcore.backends.options import Observer
 from quantcore.formats import MeasuredFormat, Onnx
-from quantcore.schema import YES, Cause, Environment, Setting, Support, Target
+from quantcore.schema import Cause, Environment, Setting, Target
 
 STEPS: dict[str, Step] = {
     "float32": Float32(),
@@ -63,15 +63,6 @@ class OnnxRuntime(RunsFormat):
     def multiply_adds(self, path: Path, image_size: int, scratch: Path) -> int:
         """Return the multiply-adds of a graph, in float or in 8 bits."""
         return Onnx().multiply_adds(path, image_size, scratch)
-
-    def available(self, environment: Environment) -> Support:
-        """Return whether its packages are installed on that machine."""
-        missing = [name for name in PACKAGES if not environment.has(name)]
-        if not missing:
-            return YES
-        return Support(
-            False, f"{' and '.join(missing)} are not installed there.", "Choose another backend."
-        )
 
     def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
         """Return that sums of 8-bit products are slow without VNNI."""
