@@ -14,7 +14,7 @@ from quantcore.backends.base import (
     Toolchain,
 )
 from quantcore.backends.options import Observer
-from quantcore.backends.torch_ao import TORCH, numerics
+from quantcore.backends.torch_ao import TORCH, TORCH_BFLOAT16, numerics
 from quantcore.backends.torch_ao.numerics import Numerics
 from quantcore.formats import MeasuredFormat, TorchScript
 from quantcore.schema import YES, Cause, Environment, Setting, Support, Target
@@ -33,6 +33,7 @@ class TorchEngine(RunsFormat):
         engine: as torch names it; None leaves torch as it is (float32 needs none).
         numerics: how its 8-bit numbers are laid out.
         takes_float16: it has kernels for weights in half precision.
+        takes_bfloat16: it has kernels that compute in bfloat16.
         processors: the processors its kernels are written for, as `platform.machine()` names them.
     """
 
@@ -46,12 +47,17 @@ class TorchEngine(RunsFormat):
     targets: tuple[Target, ...]
     symbol: Symbol
     pace: float = 1.0
+    takes_bfloat16: bool = False
 
     aliases: ClassVar[tuple[str, ...]] = ()
     format: ClassVar[MeasuredFormat] = TorchScript()
-    toolchain: ClassVar[Toolchain] = TORCH
     float_backend: ClassVar[str | None] = None
     observer: ClassVar[Observer] = "histogram"
+
+    @property
+    def toolchain(self) -> Toolchain:
+        """Return torch's toolchain, with a step for 16 bits where the engine computes in them."""
+        return TORCH_BFLOAT16 if self.takes_bfloat16 else TORCH
 
     @property
     def per_channel(self) -> bool:
@@ -148,6 +154,7 @@ ONEDNN = TorchEngine(
     processors=SERVERS,
     targets=("server",),
     symbol="triangle-up",
+    takes_bfloat16=True,
 )
 QNNPACK = TorchEngine(
     name="qnnpack",

@@ -1,4 +1,4 @@
-"""What torch's toolchain does for each workflow. `TORCH` is the list.
+"""What torch's toolchain does for each workflow. `TORCH` is the list; `TORCH_BFLOAT16` has `half`.
 
 Torch is imported inside functions that run in child processes only.
 """
@@ -256,13 +256,7 @@ class Half(TorchStep):
     """The float module in bfloat16."""
 
     def supports(self, options: object, subject: Subject, backend: Engine) -> Support:
-        """Return yes on oneDNN, where the processor computes in bfloat16."""
-        if backend.engine != ONEDNN.qconfig:
-            return Support(
-                False,
-                f"torch’s 16-bit kernels are oneDNN’s; {backend.title} has none.",
-                "Use half on onednn.",
-            )
+        """Return yes where the processor computes in bfloat16."""
         if not subject.environment.has_bfloat16:
             return Support(
                 False,
@@ -391,8 +385,8 @@ STEPS: Mapping[str, Step] = {
     "float32": Float32(),
     "pretrained": Pretrained(),
     "dynamic": Dynamic(),
-    "half": Half(),
     "static": Static(),
     "qat": Qat(),
 }
 TORCH = Toolchain("torch", STEPS, makes_modules=True)
+TORCH_BFLOAT16 = replace(TORCH, steps={**STEPS, "half": Half()})
