@@ -29,6 +29,7 @@ from quantcore.schema import (
     current_environment,
 )
 from quantcore.settings import Settings
+from quantcore.workflows import WORKFLOWS
 
 TABLE = Path(__file__).parents[1] / "docs" / "exports.md"
 
@@ -61,7 +62,7 @@ def main() -> int:
     cells = [
         (model, variant)
         for model in models
-        for variant in plan(ModelSpec(model), backends=list(BACKENDS)).variants
+        for variant in plan(ModelSpec(model), list(WORKFLOWS), list(BACKENDS)).variants
     ]
     rows = []
     for row in _rows(cells[: options.rows], Settings.from_env(), options.images):

@@ -1,6 +1,13 @@
 from quantcore.engine.context import CellContext, is_locked, source_uploads
 from quantcore.engine.convert import Conversion, conversion_input, module_again, provenance
-from quantcore.engine.grid import default_workflows, float_cells, misfits, plan, refusals
+from quantcore.engine.grid import (
+    default_workflows,
+    float_cells,
+    misfits,
+    plan,
+    quantized_cells,
+    refusals,
+)
 from quantcore.engine.keys import FLOAT32, image_size
 from quantcore.engine.latency import (
     TimedFile,
@@ -54,6 +61,7 @@ __all__ = [
     "plan",
     "predictions",
     "provenance",
+    "quantized_cells",
     "refusals",
     "run_cell",
     "source_uploads",

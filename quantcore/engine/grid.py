@@ -38,15 +38,16 @@ def plan(
 ) -> CompareRequest:
     """Return the request for workflows on backends: those of a first comparison unless named.
 
-    Backends that are not made for the target may be named as well; `misfits` says so. torch's
-    float32 is always there, as what all answers are compared with, and the float32 of each backend
-    that has one of its own, as what its speed is compared with. Where torch cannot read the model,
-    the first of these is what answers are compared with.
+    Named workflows have a cell on every backend, those of a first comparison on the backends that
+    offer them. Backends that are not made for the target may be named as well; `misfits` says so.
+    torch's float32 is always there, as what all answers are compared with, and the float32 of each
+    backend that has one of its own, as what its speed is compared with. Where torch cannot read the
+    model, the first of these is what answers are compared with.
 
     Raises:
         RequestError: an unknown model, workflow, backend or setting, or a value that does not fit.
     """
-    info = find(model)
+    info, named = find(model), workflows is not None
     if workflows is None:
         workflows = default_workflows(target, info)
     if backends is None:
@@ -57,13 +58,11 @@ def plan(
     }
     chosen = {name: _chosen(name, settings.get(name, {})) for name in (*workflows, *settings)}
     names = [runtime(name).name for name in backends]
-    variants = float_cells(names, info)
-    for name, backend in itertools.product(workflows, names):
-        if name != FLOAT_WORKFLOW:
-            variants.append(Variant(name, backend, chosen[name]))
+    cells = quantized_cells(workflows, names, named=named)
+    variants = (Variant(name, backend, chosen[name]) for name, backend in cells)
     return CompareRequest(
         model,
-        tuple(dict.fromkeys(variants)),
+        tuple(dict.fromkeys((*float_cells(names, info), *variants))),
         images or ImageSpec(),
         measure or MeasureSpec(),
         target,
@@ -73,6 +72,21 @@ def plan(
 def float_cells(backends: Sequence[str], model: ModelInfo | None = None) -> list[Variant]:
     """Return the float32 variants that a model's variants on these backends are held against."""
     return [Variant(FLOAT_WORKFLOW, each) for each in float_backends(backends, model)]
+
+
+def quantized_cells(
+    workflows: Iterable[str], backends: Iterable[str], *, named: bool
+) -> list[tuple[str, str]]:
+    """Return each workflow with each backend, float32 aside.
+
+    Of workflows that nobody `named`, a backend's toolchain has a step for each: a row that says it
+    has none would tell nothing of the model.
+    """
+    return [
+        (name, backend)
+        for name, backend in itertools.product(workflows, backends)
+        if name != FLOAT_WORKFLOW and (named or name in runtime(backend).toolchain.steps)
+    ]
 
 
 def default_workflows(target: Target | None, info: ModelInfo) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from quantcore.backends import BACKENDS, default_backends, float_backends
-from quantcore.engine import FLOAT32, keys, misfits, plan, refusals
+from quantcore.engine import FLOAT32, default_workflows, keys, misfits, plan, refusals
 from quantcore.errors import RequestError
+from quantcore.models import find
 from quantcore.schema import (
     TARGETS,
     CompareRequest,
@@ -18,9 +19,10 @@ from quantcore.schema import (
 from quantcore.workflows import WORKFLOWS
 
 MOBILENET = ModelSpec("bundled/mobilenet_v2")
-# What no model has, even on a processor with bfloat16.
+# What a toolchain has no step for.
 NOWHERE = {
     *(f"half on {name}" for name in ("x86", "fbgemm", "qnnpack", "executorch")),
+    *(f"pretrained on {name}" for name in ("openvino", "executorch")),
     "dynamic on openvino",
 }
 WITH_BFLOAT16 = replace(current_environment(), instruction_sets=("AVX-512 BF16",))
@@ -34,7 +36,7 @@ def refused(model: str, *workflows: str) -> dict[str, str]:
 
 
 def test_the_full_grid_is_every_workflow_on_every_backend_and_their_floats() -> None:
-    variants = plan(MOBILENET, backends=list(BACKENDS)).variants
+    variants = plan(MOBILENET, list(WORKFLOWS), list(BACKENDS)).variants
     assert len(variants) == len(set(variants))
     assert variants[0] == FLOAT32
     floats = {("float32", name) for name in float_backends(BACKENDS)}
@@ -78,6 +80,22 @@ def test_a_backend_that_cannot_run_here_is_not_chosen_by_itself() -> None:
     arm = replace(current_environment(), machine="aarch64", engines=("qnnpack",))
     assert "x86" not in default_backends("server", arm)
     assert "qnnpack" in default_backends("phone", arm)
+
+
+@pytest.mark.parametrize("target", [None, *TARGETS])
+def test_workflows_that_nobody_named_are_left_out_where_a_backend_has_none(
+    target: Target | None,
+) -> None:
+    named = plan(MOBILENET, default_workflows(target, find(MOBILENET)), target=target).variants
+    variants = plan(MOBILENET, target=target).variants
+    assert set(variants) == {each for each in named if each.label not in NOWHERE}
+
+
+def test_a_workflow_that_was_named_stays_with_the_reason_why_a_backend_has_none() -> None:
+    request = plan(MOBILENET, ["half"], ["x86"])
+    (row,) = refusals(request).values()
+    assert row.reason == "x86 computes in 32 or 8 bits only."
+    assert "static" in row.remedy
 
 
 def test_a_named_backend_that_is_made_for_another_target_is_measured_with_a_sentence() -> None:
@@ -151,8 +169,7 @@ def test_unknown_names_are_refused_with_the_nearest(
 def test_refused_cells_are_rows_with_reason_and_remedy() -> None:
     request = plan(MOBILENET)
     rows = refusals(request, WITH_BFLOAT16)
-    without = {f"pretrained on {name}" for name in ("onednn", "onnxruntime", "openvino")}
-    missing = without | NOWHERE
+    missing = {f"pretrained on {name}" for name in ("onednn", "onnxruntime")}
     asked = {each.label for each in request.variants}
     assert {variant.label for variant in rows} == missing & asked
     for variant, row in rows.items():
@@ -168,9 +185,8 @@ def test_refused_cells_are_rows_with_reason_and_remedy() -> None:
 
 def test_random_weights_refuse_what_needs_trained_ones() -> None:
     reasons = refused("torchvision/shufflenet_v2_x0_5@random")
-    assert set(reasons) - NOWHERE == {
-        f"{name} on {each}" for name in ("pretrained", "qat") for each in BACKENDS
-    }
+    trained = {f"{name} on {each}" for name in ("pretrained", "qat") for each in BACKENDS}
+    assert set(reasons) == trained | NOWHERE
     assert "Random weights have learned nothing" in reasons["qat on x86"]
 
 

@@ -10,6 +10,7 @@ from quantcore import decide
 from quantcore.engine import plan
 from quantcore.errors import StoreError, WeightsUnavailableError
 from quantcore.jobs import Forecast
+from quantcore.schema import Variant
 from tests.pages.conftest import Browse
 from tests.pages.fakes import ME, FakeComparisons, running, view, waiting
 from tests.pages.helpers import Open, html, press
@@ -107,6 +108,15 @@ def test_measure_asks_for_the_full_grid(open_page: Open, fake: FakeComparisons) 
     assert request.variants == plan(request.model).variants
     assert request.model.name == "bundled/mobilenet_v2"
     assert page.query_params["job"] == "new"
+
+
+def test_what_is_chosen_stays_with_its_reason_where_a_backend_has_none(
+    open_page: Open, fake: FakeComparisons
+) -> None:
+    press(open_page(workflows="half", backends="x86"), "Measure here")
+    (request,) = fake.started
+    assert Variant("half", "x86") in request.variants
+    assert Variant("half", "x86") not in plan(request.model, backends=["x86"]).variants
 
 
 def test_settings_reach_the_request(open_page: Open, fake: FakeComparisons) -> None:

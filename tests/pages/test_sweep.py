@@ -10,7 +10,7 @@ from quantcore.engine import plan
 from quantcore.errors import StoreError
 from quantcore.jobs import Sweep
 from quantcore.jobs.sweep import read_sweep, write_sweep
-from quantcore.schema import CellProgress, ModelSpec
+from quantcore.schema import CellProgress, ModelSpec, Variant
 from tests.pages.fakes import ME, FakeComparisons, view
 from tests.pages.helpers import Open, html, run_page
 from tests.support import fixtures
@@ -61,6 +61,16 @@ def test_at_first_it_is_the_full_grid_of_one_model(open_site: Open) -> None:
     )
     assert "**about 2 min**" in said(page) or "**about 3 min**" in said(page)
     assert not page.button(key="sweep.start").disabled
+
+
+def test_only_what_is_chosen_is_asked_of_backends_that_have_none(
+    open_site: Open, fake: FakeComparisons
+) -> None:
+    page = start(open_site())
+    assert Variant("half", "x86") not in fake.started[0].variants
+    page.pills(key="sweep.workflows").set_value(["half"]).run()
+    start(page)
+    assert Variant("half", "x86") in fake.started[-1].variants
 
 
 def test_lists_are_multiplied_and_start_as_one_job(open_site: Open, fake: FakeComparisons) -> None:

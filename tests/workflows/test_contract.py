@@ -127,7 +127,7 @@ def job(
 
 def test_the_grid_is_every_workflow_on_every_backend_and_their_floats() -> None:
     assert len(GRID) == len(FLOATS) + (len(WORKFLOWS) - 1) * len(BACKENDS)
-    assert set(plan(MODEL, backends=list(BACKENDS), settings=QUICK).variants) == set(GRID)
+    assert set(plan(MODEL, list(WORKFLOWS), list(BACKENDS), QUICK).variants) == set(GRID)
 
 
 @pytest.mark.parametrize("cell", GRID, ids=label)

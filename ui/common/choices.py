@@ -85,7 +85,7 @@ def chosen() -> Sweep | None:
         return None
     return Sweep(
         models=models,
-        workflows=workflows,
+        workflows=_named(workflows, place, models),
         backends=backends,
         settings={name: chosen for name, chosen in settings.items() if chosen},
         name=name,
@@ -123,6 +123,14 @@ def _first_workflows(place: Target | None, models: Sequence[str]) -> list[str]:
     """Return the workflows that a first comparison of any of the models is of."""
     first = {name for model in models for name in default_workflows(place, find(ModelSpec(model)))}
     return [name for name in titles.workflows() if name in first]
+
+
+def _named(
+    workflows: tuple[str, ...], place: Target | None, models: Sequence[str]
+) -> tuple[str, ...] | None:
+    """Return the workflows; None where they are those of a first comparison of every model."""
+    first = {frozenset(default_workflows(place, find(ModelSpec(model)))) for model in models}
+    return None if first == {frozenset(workflows)} else workflows
 
 
 def _toggles(

@@ -80,10 +80,10 @@ def ask() -> None:
         host = hosts.choose()
         if _pressed(host, _missing(info, workflows, backends)) and host:
             model = state.chosen_model()
+            # Workflows that nobody chose are left out where a backend does not offer them.
+            named = workflows if "workflows" in state.address_of() else None
             progress.guarded(
-                lambda: start(
-                    [plan(model, workflows, backends, settings, images, timing, place)], host
-                )
+                lambda: start([plan(model, named, backends, settings, images, timing, place)], host)
             )
             st.rerun()
 

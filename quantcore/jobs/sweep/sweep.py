@@ -8,11 +8,10 @@ from typing import Any
 
 from quantcore.backends import default_backends, runtime
 from quantcore.decide import labels
-from quantcore.engine import default_workflows, float_cells
+from quantcore.engine import default_workflows, float_cells, quantized_cells
 from quantcore.errors import RequestError
 from quantcore.models import find
 from quantcore.schema import (
-    FLOAT_WORKFLOW,
     CompareRequest,
     ImageSpec,
     MeasureSpec,
@@ -38,7 +37,8 @@ class Sweep:
 
     Attributes:
         models: names as a `ModelSpec` has them.
-        workflows: names; None takes those of a first comparison of each model.
+        workflows: names; None takes those of a first comparison of each model, where a backend
+            offers them.
         backends: names; None takes those of a first comparison for the target.
         settings: by workflow and setting, the values it is to take; defaults where it is missing.
         image_sizes: sides in px; None is each model's own.
@@ -103,7 +103,7 @@ class Sweep:
         groups = {name: math.prod(map(len, self._axes(name))) for name in _once(self.models)}
         variants = {
             model: len(float_cells(self._backends, find(ModelSpec(model))))
-            + sum(self._count(name) for name in self._quantizing(model))
+            + sum(self._combinations(name) for name, _ in self._cells(model))
             for model in groups
         }
         total = sum(many * variants[model] for model, many in groups.items())
@@ -126,17 +126,18 @@ class Sweep:
             return self.workflows
         return default_workflows(self.target, find(ModelSpec(model)))
 
-    def _quantizing(self, model: str) -> list[str]:
-        return [name for name in _once(self._workflows_of(model)) if name != FLOAT_WORKFLOW]
+    def _cells(self, model: str) -> list[tuple[str, str]]:
+        """Return each workflow of a model with each backend, float32 aside."""
+        names = _once(self._workflows_of(model)), _once(self._backends)
+        return quantized_cells(*names, named=self.workflows is not None)
 
-    def _count(self, name: str) -> int:
-        values = self.settings.get(name, {}).values()
-        return len(set(self._backends)) * math.prod(len(_once(each)) for each in values)
+    def _combinations(self, name: str) -> int:
+        """Return how many combinations of a workflow's settings there are."""
+        return math.prod(len(_once(each)) for each in self.settings.get(name, {}).values())
 
     def _variants(self, model: str) -> Iterator[Variant]:
-        backends = _once(self._backends)
-        yield from float_cells(backends, find(ModelSpec(model)))
-        for name, backend in itertools.product(self._quantizing(model), backends):
+        yield from float_cells(self._backends, find(ModelSpec(model)))
+        for name, backend in self._cells(model):
             values = self.settings.get(name, {})
             for combination in itertools.product(*values.values()):
                 chosen = dict(zip(values, combination, strict=True))
