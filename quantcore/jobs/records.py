@@ -11,6 +11,7 @@ from quantcore.schema import (
     Environment,
     Failure,
     JobState,
+    Target,
     Variant,
     VariantResult,
     digest,
@@ -136,7 +137,8 @@ class JobRecord:
 class JobSummary:
     """One comparison as a line of the list of all; times in seconds since 1970.
 
-    It is `private` where its model or its pictures are a visitor's upload.
+    It is `private` where its model or its pictures are a visitor's upload. A `target` of None is
+    not decided.
     """
 
     id: str
@@ -158,6 +160,7 @@ class JobSummary:
     share: float
     message: str
     private: bool = False
+    target: Target | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,14 @@ from quantcore.jobs.records import (
     JobSummary,
     job_state,
 )
-from quantcore.schema import CompareRequest, Environment, Failure, Variant, VariantResult
+from quantcore.schema import (
+    TARGETS,
+    CompareRequest,
+    Environment,
+    Failure,
+    Variant,
+    VariantResult,
+)
 from quantcore.uploads import PREFIX
 
 JOBS = Schema(
@@ -218,4 +225,5 @@ def job_summary(row: Row) -> JobSummary:
         message=row["message"],
         # Only a name of a model or of pictures begins so; reading all requests takes far longer.
         private=f'"{PREFIX}' in row["requests"],
+        target=next((each for each in TARGETS if f'"target":"{each}"' in row["requests"]), None),
     )

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from quantcore.errors import RequestError, StoreError
 from quantcore.jobs import JobQueue
 from quantcore.jobs.dispatch import Dispatcher
+from quantcore.schema import TARGETS, Target
 from quantcore.service import Service
 from quantcore.settings import Settings
 from tests.pages.conftest import Browse
@@ -81,6 +82,7 @@ def test_running_waiting_and_done_stand_apart(open_site: Open, queue: JobQueue) 
     assert "2 variants, asked for by the command line, just now 1 variant ahead" in said
     assert "14 variants, asked for by you, just now 14 measured" in said
     assert shown(page) == ["running", "waiting", "over"]
+    assert not any(title in said for title in TARGETS.values())
 
 
 def test_a_comparison_is_called_by_its_name_as_it_stands(open_site: Open, queue: JobQueue) -> None:
@@ -89,6 +91,14 @@ def test_a_comparison_is_called_by_its_name_as_it_stands(open_site: Open, queue:
     page = open_site()
     assert links(page) == [(markdown("*Friday* [demo](http://x)"), "named")]
     assert "MobileNet v2, 2 variants" in text(page)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_where_it_will_run_is_said_where_that_is_decided(
+    open_site: Open, queue: JobQueue, target: Target
+) -> None:
+    queues.add(queue, "decided", [], waiting=2, owner=ME, target=target)
+    assert f"{TARGETS[target]}, 2 variants" in text(open_site())
 
 
 def test_how_each_ended_is_said(open_site: Open, queue: JobQueue) -> None:

@@ -11,6 +11,7 @@ from quantcore.schema import (
     ImageSpec,
     MeasureSpec,
     ModelSpec,
+    Target,
     Variant,
     VariantResult,
     current_environment,
@@ -38,6 +39,7 @@ def add(
     model: str = fixtures.MODEL,
     title: str = "",
     source: str | None = None,
+    target: Target | None = None,
 ) -> str:
     """Add a comparison with these rows and so many cells that wait; return its id."""
     variants = [
@@ -47,7 +49,9 @@ def add(
     variants += [
         Variant("static", "x86", (("calibration_images", 1 + index),)) for index in range(waiting)
     ]
-    request = CompareRequest(ModelSpec(model), tuple(variants), ImageSpec(source), MeasureSpec())
+    request = CompareRequest(
+        ModelSpec(model), tuple(variants), ImageSpec(source), MeasureSpec(), target
+    )
     cells = [NewCell(row.key, 4.0, row) for row in rows]
     cells += [NewCell(f"{name}-{index}", 4.0) for index in range(waiting)]
     queue.jobs.add(NewJob(name, owner, asked_by, (request,), where or host(), title), cells)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from quantcore import wording
 from quantcore.jobs import Forecast, JobSummary
-from quantcore.schema import ModelSpec
+from quantcore.schema import TARGETS, ModelSpec
 from ui.common import folds, fragments, progress, site, state, visitor
 from ui.common.markdown import Markdown, markdown
 
@@ -130,8 +130,9 @@ def _lines(job: JobSummary, forecast: Forecast) -> Markup:
 
 
 def facts(job: JobSummary) -> str:
-    """Return variants, requester, time and machine: `17 variants, asked for by you, 3 min ago`."""
+    """Return the request in short: `Phone app, 17 variants, asked for by you, 3 min ago`."""
     parts = [
+        TARGETS[job.target] if job.target else "",
         _models(job) if job.name else "",
         wording.count(job.cells, "variant"),
         f"asked for by {visitor.called(job.owner, job.asked_by)}",
