@@ -14,7 +14,8 @@ USED = """
 verdict; budget; Pareto front; tie; too close to call; agreement; top-1; points; calibration;
 observer; per channel; QAT; fake quantization; backend; engine; VNNI; artifact; verification report;
 operator; opset; bytecode; lite interpreter; QDQ; interval; median; peak memory; speed-up;
-unsettled; quantization-aware training; variant; latency; SQNR; sweep; job; batch; kernel
+unsettled; quantization-aware training; variant; latency; SQNR; sweep; job; batch; kernel;
+multiply-add; XNNPACK; plain loop
 """
 # One or two sentences.
 MAX_CHARACTERS = 220
@@ -66,6 +67,7 @@ def test_the_page_has_every_word_with_an_anchor(open_page: Open) -> None:
         ("PARETO", "pareto-front", "opset"),
         ("8 bits speed", "vnni", "median"),
         ("per-channel", "per-channel", "median"),
+        ("delegated", "xnnpack", "median"),
     ],
 )
 def test_words_are_found_by_name_and_meaning(

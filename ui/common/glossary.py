@@ -82,6 +82,12 @@ KERNELS: Meanings = {
     "loaded.",
     "VNNI": "Instructions of newer Intel and AMD processors that multiply 8-bit numbers at once. "
     "Without them, going to 8 bits gains less speed.",
+    "Multiply-add": "One product added to a sum. Nearly all that a model computes is made of them, "
+    "so their number says how much work it is.",
+    "XNNPACK": "Fast kernels for phones and PCs. A file for ExecuTorch is lowered to them: the "
+    "layers that they have are delegated, which is to say that XNNPACK runs them.",
+    "Plain loop": "How ExecuTorch runs a layer that is not delegated to XNNPACK: right, but slow. "
+    "A variant that leaves much to such loops says so.",
 }
 FILES: Meanings = {
     "Artifact": "The file that would ship. Every size is its bytes; every latency and accuracy is "
