@@ -5,20 +5,19 @@ Its runtime takes graphs of its own, so all is made from the float model: `stati
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore.backends import pt2e, tuning, xnnpack
 from quantcore.backends.base import FromFloat, RunsFormat, Step, Symbol, Toolchain
-from quantcore.backends.fidelity import sqnr_db
 from quantcore.backends.options import DynamicOptions, Observer, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import module as torch_module
 from quantcore.backends.torch_ao import training
 from quantcore.errors import RequestError
 from quantcore.formats import ExecuTorch, MeasuredFormat, executorch_program
-from quantcore.images import ConversionInput
+from quantcore.images import ConversionInput, Split
 from quantcore.models import Subject
 from quantcore.schema import YES, Cause, Environment, Report, Setting, Support, Target, Tuning
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 PACKAGES = executorch_program.PACKAGES
 RECURRENT = ("LSTM", "GRU")
 OBSERVERS: tuple[Observer, ...] = ("minmax", "histogram")
-# Pictures on which layers are ranked by what rounding them costs.
-RANKING = 32
 
 
 @dataclass(frozen=True)
@@ -191,8 +188,7 @@ class Static(ExecuTorchStep):
         report("exporting the float model", 0.0)
         quantization = _Quantization(options, inputs, report)
         observer, decibels = quantization.observer()
-        kept, loss = quantization.kept_float(observer)
-        module = quantization.converted(observer, kept)
+        module, kept, loss = quantization.quantized(observer)
         chosen = Tuning(
             observer=observer,
             sqnr_db=decibels,
@@ -227,41 +223,28 @@ class _Quantization:
         reference = tuning.answers(pt2e.predictor(self.graph), unseen)
         return tuning.best_observer(OBSERVERS, trial, reference)
 
-    def kept_float(self, observer: Observer) -> tuple[tuple[str, ...], float | None]:
-        """Return the layers that stay in float, and what is lost then, in points."""
-        if self._options.keep_float == 0:
-            return (), None
-        split = tuning.choosing(self._inputs.images)
-        self._report("ranking layers", 0.5)
-        reference = tuning.answers(pt2e.predictor(self.graph), split)
-
-        def loss(kept: Sequence[str]) -> float:
-            module = self.converted(observer, tuple(kept))
-            found = tuning.answers(pt2e.predictor(module), split)
-            return tuning.loss_points(reference, found, split.labels)
-
-        return tuning.kept_float(
-            self._ranked(observer), loss, self._options.keep_float, self._options.max_loss_points
-        )
-
-    def _ranked(self, observer: Observer) -> list[str]:
-        """Return the layers by what the answers gain where one alone is in float, most first."""
-        split = self._inputs.images.calibration.first(RANKING)
-        reference = tuning.answers(pt2e.predictor(self.graph), split)
+    def quantized(self, observer: Observer) -> "tuple[GraphModule, tuple[str, ...], float | None]":
+        """Return the rounded graph, its layers that stay in float, and what is lost, in points."""
         observed = self._observed(observer, ())
         weights = pt2e.float_weights(observed)
         quantized = pt2e.converted(observed)
-        gains: dict[str, float] = {}
-        for name in dict.fromkeys(map(pt2e.layer_of, pt2e.layers(quantized))):
-            with pt2e.reverted(quantized, name, weights):
-                found = tuning.answers(pt2e.predictor(quantized), split)
-            decibels = sqnr_db(reference, found)
-            gains[name] = tuning.NOISELESS_DB if decibels is None else decibels
-        return sorted(gains, key=lambda name: -gains[name])
 
-    def converted(self, observer: Observer, kept: Sequence[str]) -> "GraphModule":
-        """Return the graph, calibrated on all pictures and rounded, some layers left in float."""
-        return pt2e.converted(self._observed(observer, kept))
+        def trial(names: Collection[str], split: Split) -> tuning.Logits:
+            with pt2e.reverted(quantized, names, weights):
+                return tuning.answers(pt2e.predictor(quantized), split)
+
+        kept, loss = tuning.kept_float(
+            tuple(dict.fromkeys(map(pt2e.layer_of, pt2e.layers(quantized)))),
+            lambda split: tuning.answers(pt2e.predictor(self.graph), split),
+            trial,
+            self._inputs.images,
+            self._options,
+            self._report,
+        )
+        if kept:
+            # What only float layers read and give needs no rounding either.
+            quantized = pt2e.converted(self._observed(observer, kept))
+        return quantized, kept, loss
 
     def _observed(self, observer: Observer, kept: Sequence[str]) -> "GraphModule":
         split = self._inputs.images.calibration

@@ -5,7 +5,6 @@ openvino, nncf and onnx are imported inside functions that run in child processe
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +20,6 @@ from quantcore.backends.base import (
     lacks_vnni,
     reduces_range,
 )
-from quantcore.backends.fidelity import sqnr_db
 from quantcore.backends.options import Observer, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import numerics, steps
 from quantcore.formats import LayerKind, MeasuredFormat, OpenVino, openvino, torchscript
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
 PACKAGES = ("openvino", "nncf", "onnx")
 # What `observer=auto` tries; percentiles were never best, on bundled models nor real weights.
 TRIED: tuple[Observer, ...] = ("minmax", "histogram")
-# Pictures by which layers are ranked: their logits, not their classes, are compared.
-RANKING = 32
 REDUCED = Cause(
     "Its weights take 128 of 256 steps, so that sums stay exact without VNNI.",
     "Set reduce_range=no where it runs on processors with VNNI.",
@@ -164,12 +160,12 @@ class Static(OpenVinoStep):
         chosen = trials.observed()
         model = trials.quantized(chosen.observer)
         layers = nncf.layers(model)
-        if options.keep_float:
-            kept, loss = trials.kept_float(model, layers)
+        kept, loss = trials.kept_float(model, layers)
+        if kept:
             model = nncf.with_float(model, kept)
-            chosen = replace(chosen, kept_float=kept, loss_points=round(loss, 3))
         ir = openvino.ir_of(nncf.packed(model), inputs.scratch)
-        return OpenVinoModel(ir, tuning=replace(chosen, layers=len(layers)))
+        chosen = replace(chosen, kept_float=kept, layers=len(layers), loss_points=loss)
+        return OpenVinoModel(ir, tuning=chosen)
 
 
 class Trials:
@@ -229,39 +225,16 @@ class Trials:
     def _answers(self, model: Any, split: Any) -> tuning.Logits:
         return tuning.answers(openvino.predictor(model, physical_cores(), half=False), split)
 
-    def kept_float(self, model: Any, layers: Sequence[str]) -> tuple[tuple[str, ...], float]:
+    def kept_float(self, model: Any, layers: Sequence[str]) -> tuple[tuple[str, ...], float | None]:
         """Return the layers that stay in float, and the loss in points that is left."""
-        split = tuning.choosing(self._images)
-        reference = self._answers(self._model, split)
-
-        @cache
-        def loss_of(names: frozenset[str]) -> float:
-            self._report("finding layers that stay in float", 0.9)
-            logits = self._answers(nncf.with_float(model, names), split)
-            return tuning.loss_points(reference, logits, split.labels)
-
-        def loss(names: Sequence[str]) -> float:
-            return loss_of(frozenset(names))
-
-        keep, limit = self._options.keep_float, self._options.max_loss_points
-        # Ranking takes a trial a layer, which a model that is good enough can do without.
-        if keep == "auto" and loss(()) <= limit:
-            return (), loss(())
-        return tuning.kept_float(self._ranked(model, layers), loss, keep, limit)
-
-    def _ranked(self, model: Any, layers: Sequence[str]) -> tuple[str, ...]:
-        """Return the layers by how far the logits are from float with all but that one in 8 bits.
-
-        The one that brings them nearest, once it is in float, hurts most.
-        """
-        split = tuning.choosing(self._images).first(RANKING)
-        reference = self._answers(self._model, split)
-        decibels: dict[str, float] = {}
-        for place, name in enumerate(layers):
-            self._report("ranking layers", 0.9 * place / len(layers))
-            found = sqnr_db(reference, self._answers(nncf.with_float(model, [name]), split))
-            decibels[name] = tuning.NOISELESS_DB if found is None else found
-        return tuple(sorted(layers, key=lambda name: -decibels[name]))
+        return tuning.kept_float(
+            layers,
+            lambda split: self._answers(self._model, split),
+            lambda names, split: self._answers(nncf.with_float(model, names), split),
+            self._images,
+            self._options,
+            self._report,
+        )
 
 
 class Qat(OpenVinoStep):

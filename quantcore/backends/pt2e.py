@@ -159,14 +159,14 @@ def is_convolution(node: "Node") -> bool:
 
 
 @contextmanager
-def reverted(quantized: "GraphModule", layer: str, weights: Any) -> Iterator[None]:
-    """Let one layer of a quantized graph read float numbers for a while.
+def reverted(quantized: "GraphModule", names: Collection[str], weights: Any) -> Iterator[None]:
+    """Let the named layers of a quantized graph read float numbers for a while.
 
     `weights` holds the layers' float weights by name, batch norms folded.
     """
     import torch
 
-    nodes = [node for node in layers(quantized) if layer_of(node) == layer]
+    nodes = [node for node in layers(quantized) if layer_of(node) in names]
     before = [node.args for node in nodes]
     for node in nodes:
         name = f"float_{node.name}"

@@ -4,21 +4,28 @@ Trials are judged on pictures that were not calibrated on, never on those that e
 A toolchain gives the trials; nothing here knows how one is made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantcore.backends.fidelity import agreement, sqnr_db
-from quantcore.backends.options import KeepFloat, Observer
+from quantcore.backends.options import Observer, StaticOptions
 from quantcore.formats import Predictor
 from quantcore.images import ImageData, Split
+from quantcore.schema import Report
 
 # Pictures that trials of observers are judged on; a quarter of them all where there are few.
 JUDGING = 64
 # Pictures that a loss is estimated on. Half a point is then five of them.
 CHOOSING = 1_000
+# Pictures that layers are ranked on; each trial answers for them once.
+RANKING = 16
+# Layers that are left in float together in the first trials, and of how many such groups each
+# layer is then tried alone.
+NEIGHBOURS, SINGLED_OUT = 8, 2
 BATCH = 64
 # Stands for no noise at all: 24 bits' worth.
 NOISELESS_DB = 144.0
@@ -68,36 +75,89 @@ def loss_points(reference: Logits, logits: Logits, labels: NDArray[Any] | None) 
 
 
 def kept_float(
-    ranked: Sequence[str],
-    loss: Callable[[Sequence[str]], float],
-    keep: KeepFloat,
-    limit: float,
-) -> tuple[tuple[str, ...], float]:
+    layers: Sequence[str],
+    reference: Callable[[Split], Logits],
+    trial: Callable[[Collection[str], Split], Logits],
+    images: ImageData,
+    options: StaticOptions,
+    report: Report,
+) -> tuple[tuple[str, ...], float | None]:
     """Return the layers that stay in float, and the loss in points that is left.
 
     Args:
-        ranked: names of layers, the most harmful first.
-        loss: in points, of a model in which these layers stay in float; each call converts one.
-        keep: how many stay, or `auto` for as few as keep the limit.
-        limit: in points. Where no number of layers keeps it, that with the least loss is returned.
+        layers: names of those that may, in the order of the graph.
+        reference: the float logits on a split.
+        trial: the logits on a split of the calibrated model, the named layers in float.
+        images: of the conversion.
+        options: how many stay, or `auto` for as few as keep the largest loss. Where no number of
+            layers keeps it, that with the least loss is returned.
+        report: of progress.
     """
-    if keep != "auto":
-        kept = tuple(ranked[:keep])
-        return kept, loss(kept)
-    tried = {0: loss(())}
-    count = 1
+    keep, limit = options.keep_float, options.max_loss_points
+    if not keep:
+        return (), None
+    split = choosing(images)
+    exact = reference(split)
+
+    @cache
+    def loss(count: int) -> float:
+        report("finding layers that stay in float", 0.9)
+        return loss_points(exact, trial(ranked[:count], split), split.labels)
+
+    ranked: tuple[str, ...] = ()
+    # Ranking takes many trials, which a model that is good enough can do without.
+    if keep == "auto" and loss(0) <= limit:
+        return (), round(loss(0), 3)
+    ranked = _ranked(layers, reference, trial, images.calibration.first(RANKING), report)
+    count = min(keep, len(ranked)) if keep != "auto" else _fewest(len(ranked), loss, limit)
+    return ranked[:count], round(loss(count), 3)
+
+
+def _ranked(
+    layers: Sequence[str],
+    reference: Callable[[Split], Logits],
+    trial: Callable[[Collection[str], Split], Logits],
+    split: Split,
+    report: Report,
+) -> tuple[str, ...]:
+    """Return the layers by how near the answers are to float without their rounding.
+
+    Neighbours are left in float together first, then one by one where that helped most: a trial a
+    layer would take longer than the conversion.
+    """
+    exact = reference(split)
+
+    def nearest(candidates: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        found: dict[tuple[str, ...], float] = {}
+        for index, names in enumerate(candidates):
+            report("looking for the layers that hurt most", 0.5 + 0.4 * index / len(candidates))
+            decibels = sqnr_db(exact, trial(names, split))
+            found[names] = NOISELESS_DB if decibels is None else decibels
+        return sorted(candidates, key=lambda names: -found[names])
+
+    together = [tuple(layers[at : at + NEIGHBOURS]) for at in range(0, len(layers), NEIGHBOURS)]
+    # Few layers are ranked one by one at once.
+    worst, rest = together, []
+    if len(together) > SINGLED_OUT:
+        ordered = nearest(together)
+        worst, rest = ordered[:SINGLED_OUT], ordered[SINGLED_OUT:]
+    singles = nearest([(name,) for names in worst for name in names])
+    return tuple(name for names in (*singles, *rest) for name in names)
+
+
+def _fewest(total: int, loss: Callable[[int], float], limit: float) -> int:
+    """Return how few of the worst layers keep the limit; where none do, how many lose least."""
+    tried, count = {0: loss(0)}, 1
     # Twice as many each time, so that few models are converted; then back towards the fewest.
-    while min(tried.values()) > limit and count < 2 * len(ranked):
-        number = min(count, len(ranked))
-        tried[number] = loss(ranked[:number])
+    while min(tried.values()) > limit and count < 2 * total:
+        number = min(count, total)
+        tried[number] = loss(number)
         count *= 2
     good = [number for number in tried if tried[number] <= limit]
     if not good:
-        best = min(tried, key=lambda number: (tried[number], number))
-        return tuple(ranked[:best]), tried[best]
+        return min(tried, key=lambda number: (tried[number], number))
     high, low = min(good), max((number for number in tried if number < min(good)), default=-1)
     while high - low > 1:
         middle = (low + high) // 2
-        tried[middle] = loss(ranked[:middle])
-        low, high = (low, middle) if tried[middle] <= limit else (middle, high)
-    return tuple(ranked[:high]), tried[high]
+        low, high = (low, middle) if loss(middle) <= limit else (middle, high)
+    return high

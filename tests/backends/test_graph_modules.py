@@ -209,7 +209,8 @@ def test_layers_named_stay_in_float() -> None:
     names = static.units(observed)
     assert len(names) == 5
     for named in ((), (names[0], names[-1]), tuple(names)):
-        module = fx.converted(copy.deepcopy(observed), named)
+        module = fx.converted(copy.deepcopy(observed))
+        kept.keep(module, observed, named)
         assert kept.names_in(module.state_dict(), names) == named
         assert decibels(model, module) > 20
 

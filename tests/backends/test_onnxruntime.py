@@ -327,7 +327,7 @@ def test_float_layers_are_as_many_as_the_limit_needs(
     monkeypatch.setattr(
         "quantcore.backends.tuning.loss_points", lambda before, after, _: abs(before - after).sum()
     )
-    made = Static(observer="minmax", keep_float="auto", max_loss_points=1e-2).convert(
+    made = Static(observer="minmax", keep_float="auto", max_loss_points=1e-6).convert(
         inputs, BACKEND, quiet
     )
     assert made.tuning is not None

@@ -1,7 +1,7 @@
 """Static quantization: ranges from calibration pictures, and what is found out by trial."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,6 @@ from quantcore.schema import YES, Environment, Report, Support, Tuning, current_
 RECURRENT = ("LSTM", "GRU")
 # What `auto` tries. Entropy cuts off too much of ReLU6's and hard swish's ranges to win ever.
 TRIED: tuple[Observer, ...] = ("minmax", "percentile", "histogram")
-# Pictures on which each layer is left in float once, to see which hurts most.
-RANKING = 16
 
 Array = NDArray[Any]
 Biases = Mapping[str, Array]
@@ -95,7 +93,6 @@ class _Search:
     images: ImageData
     options: StaticOptions
     report: Report
-    _losses: dict[tuple[str, ...], float] = field(default_factory=dict)
 
     def model(self) -> OnnxModel:
         """Return the model that is nearest to float, and what was chosen for it."""
@@ -189,34 +186,15 @@ class _Search:
         self, spans: Mapping[str, Span], biases: Biases
     ) -> tuple[tuple[str, ...], float | None]:
         """Return the layers that stay in float, the most harmful first, and the loss left."""
-        keep, limit = self.options.keep_float, self.options.max_loss_points
-        if not keep:
-            return (), None
-        split = tuning.choosing(self.images)
-        reference = tuning.answers(graphs.predictor(self.layout.source), split)
-
-        def loss(kept: Sequence[str]) -> float:
-            if tuple(kept) not in self._losses:
-                self.report(f"leaving {len(kept)} layers in float", 0.9)
-                logits = self._answers(split, spans, biases, kept)
-                self._losses[tuple(kept)] = tuning.loss_points(reference, logits, split.labels)
-            return self._losses[tuple(kept)]
-
-        if keep == "auto" and loss(()) <= limit:
-            return (), loss(())
-        return tuning.kept_float(self._ranked(spans, biases), loss, keep, limit)
-
-    def _ranked(self, spans: Mapping[str, Span], biases: Biases) -> list[str]:
-        """Return the layers by how much nearer to float the answers are without their rounding."""
-        pictures, reference = self._judging.tensor(RANKING), self._reference[:RANKING]
-        names = self.layout.multiplying
-        found: dict[str, float] = {}
-        for index, name in enumerate(names):
-            self.report("looking for the layers that hurt most", 0.8 + 0.1 * index / len(names))
-            predict = graphs.predictor(self.layout.graph(spans, biases, (name,)))
-            decibels = sqnr_db(reference, predict(pictures).numpy())
-            found[name] = tuning.NOISELESS_DB if decibels is None else decibels
-        return sorted(names, key=lambda name: -found[name])
+        exact = graphs.predictor(self.layout.source)
+        return tuning.kept_float(
+            self.layout.multiplying,
+            lambda split: tuning.answers(exact, split),
+            lambda kept, split: self._answers(split, spans, biases, kept),
+            self.images,
+            self.options,
+            self.report,
+        )
 
 
 def title(node: str) -> str:

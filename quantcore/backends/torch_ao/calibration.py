@@ -5,11 +5,10 @@ stubs are; every other architecture goes through FX graph mode, which finds them
 programs, made a graph of modules again; graph mode of TorchScript is left for those that cannot be.
 """
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from quantcore import models
-from quantcore.backends.torch_ao import fx, graph, kept, module, qconfigs, traced
+from quantcore.backends.torch_ao import fx, graph, module, qconfigs, traced
 from quantcore.backends.torch_ao.equalize import equalize
 from quantcore.backends.torch_ao.numerics import Numerics
 from quantcore.errors import UnsupportedError
@@ -108,17 +107,14 @@ def calibrate(observed: "nn.Module", split: Split, report: Report) -> None:
             seen += len(images)
 
 
-def converted(
-    observed: "nn.Module", inputs: ConversionInput, in_float: Collection[str] = ()
-) -> "nn.Module":
-    """Return the observed module with its layers replaced by 8-bit ones, except for those named."""
+def converted(observed: "nn.Module", inputs: ConversionInput) -> "nn.Module":
+    """Return the observed module with its layers replaced by 8-bit ones."""
     from torch.ao import quantization
 
     if module.is_program(observed):
         return graph.converted(observed)
     observed.eval()
     if inputs.model.static_mode != "eager":
-        return fx.converted(observed, in_float)
-    kept.keep(observed, in_float)
+        return fx.converted(observed)
     result: nn.Module = quantization.convert(observed)
     return result

@@ -5,8 +5,6 @@ with the layer before it, whose steps are then spent on what is cut off next; pa
 float between two 8-bit layers. All three cost more than the rounding itself.
 """
 
-import copy
-from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from torch.ao.quantization.backend_config import BackendConfig
     from torch.fx import GraphModule, Node
 
-# Where an observed module keeps its configuration, which is given again when it is converted.
-MAPPING = "quantcore_mapping"
 Bounds = tuple[float | None, float | None]
 
 
@@ -47,7 +43,6 @@ def prepared(
     mapping = qconfigs.mapping(numerics, qconfig, is_qat=False)
     observed = quantize_fx.prepare_fx(module, mapping, (example,), backend_config=backend_config())
     _bound(observed, cut)
-    observed.meta[MAPPING] = mapping
     return observed
 
 
@@ -71,16 +66,11 @@ def _batch_norms(module: "nn.Module") -> int:
     return sum(isinstance(part, _BatchNorm) for part in module.modules())
 
 
-def converted(observed: Any, in_float: Collection[str] = ()) -> "GraphModule":
-    """Return the observed module with its layers in 8 bits, except for those named."""
+def converted(observed: Any) -> "GraphModule":
+    """Return the observed module with its layers in 8 bits."""
     from torch.ao.quantization import quantize_fx
 
-    mapping = copy.deepcopy(observed.meta.get(MAPPING))
-    for name in in_float:
-        mapping.set_module_name(name, None)
-    module = quantize_fx.convert_fx(
-        observed, qconfig_mapping=mapping, backend_config=backend_config()
-    )
+    module = quantize_fx.convert_fx(observed, backend_config=backend_config())
     _pad_in_8_bits(module)
     return module
 

@@ -1,26 +1,49 @@
-"""Layers that stay in float between 8-bit ones, in eager mode; FX graph mode has its own way."""
+"""Layers that stay in float between the 8-bit ones of a converted module."""
 
-from collections.abc import Collection
+import copy
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def keep(observed: "nn.Module", names: Collection[str]) -> None:
-    """Put the named layers of an observed module between a dequantization and a quantization."""
+def keep(converted: "nn.Module", observed: "nn.Module", names: Collection[str]) -> None:
+    """Replace the named layers of a converted module by float ones, which read and give 8 bits.
+
+    Args:
+        converted: in place.
+        observed: the module it was made of, which holds the float layers.
+        names: of `static.units`.
+    """
+    import torch
     from torch import nn
-    from torch.ao.quantization import DeQuantStub, QuantStub
 
     for name in names:
-        layer: Any = observed.get_submodule(name)
-        dequantized, stub = DeQuantStub(layer.qconfig), QuantStub(layer.qconfig)
-        stub.add_module("activation_post_process", layer.activation_post_process)
+        rounded: Any = converted.get_submodule(name)
+        layer: Any = copy.deepcopy(observed.get_submodule(name))
         for part in layer.modules():
             part.qconfig = None
+        # An observer belongs to a layer in eager mode, and stands behind it in FX graph mode.
         layer._forward_hooks.clear()
-        del layer.activation_post_process
-        observed.set_submodule(name, nn.Sequential(dequantized, layer, stub))
+        layer._modules.pop("activation_post_process", None)
+        back = nn.quantized.Quantize(rounded.scale, rounded.zero_point, torch.quint8)
+        converted.set_submodule(name, nn.Sequential(nn.quantized.DeQuantize(), layer, back))
+
+
+@contextmanager
+def kept(
+    converted: "nn.Module", observed: "nn.Module", names: Collection[str]
+) -> "Iterator[nn.Module]":
+    """Let the named layers of a converted module be float ones for a while."""
+    rounded = {name: converted.get_submodule(name) for name in names}
+    keep(converted, observed, names)
+    try:
+        yield converted
+    finally:
+        for name, layer in rounded.items():
+            converted.set_submodule(name, layer)
 
 
 def names_in(state: dict[str, Any], names: Collection[str]) -> tuple[str, ...]:

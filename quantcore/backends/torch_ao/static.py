@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from quantcore import models
 from quantcore.backends import tuning
-from quantcore.backends.fidelity import sqnr_db
 from quantcore.backends.options import Observer, StaticOptions
-from quantcore.backends.torch_ao import biases, calibration, qconfigs
+from quantcore.backends.torch_ao import biases, calibration, kept, qconfigs
 from quantcore.backends.torch_ao.module import evaluated, is_program
 from quantcore.backends.torch_ao.numerics import Numerics
 from quantcore.errors import UnsupportedError
@@ -20,8 +19,6 @@ from quantcore.schema import Report, Tuning
 if TYPE_CHECKING:
     from torch import nn
 
-# Pictures that layers are ranked on; each layer answers for them once.
-RANKING = 16
 DEFAULT_OBSERVER: Observer = "histogram"
 
 
@@ -37,17 +34,11 @@ class Calibrated:
     module: "nn.Module"
     shifts: biases.Shifts
 
-    def converted(self, inputs: ConversionInput, in_float: Collection[str] = ()) -> "nn.Module":
-        """Return a copy in 8 bits, the named layers in float."""
+    def converted(self, inputs: ConversionInput) -> "nn.Module":
+        """Return a copy in 8 bits."""
         copied = copy.deepcopy(self.module)
-        within = tuple(f"{name}." for name in in_float)
-        shifts = {
-            name: shift
-            for name, shift in self.shifts.items()
-            if name not in in_float and not name.startswith(within)
-        }
-        biases.correct(copied, shifts)
-        return calibration.converted(copied, inputs, in_float)
+        biases.correct(copied, self.shifts)
+        return calibration.converted(copied, inputs)
 
 
 @dataclass(frozen=True)
@@ -71,17 +62,18 @@ class Conversion:
         observer, decibels = self._observer()
         count = self.options.calibration_images
         calibrated = self.calibrated(observer, self.inputs.images.calibration.first(count))
-        kept, loss, layers = self._kept(calibrated)
-        self.report("converting", 0.95)
-        module = calibrated.converted(self.inputs, kept)
+        self.report("converting", 0.5)
+        module = calibrated.converted(self.inputs)
+        layers, names, loss = self._kept(module, calibrated.module)
+        kept.keep(module, calibrated.module, names)
         return module, Tuning(
             observer=observer,
             sqnr_db=decibels,
             reduce_range=self.numerics.reduce_range,
             bias_correction=bool(calibrated.shifts),
             equalized=self._equalized,
-            kept_float=kept,
-            layers=layers,
+            kept_float=names,
+            layers=len(layers),
             loss_points=loss,
         )
 
@@ -117,42 +109,28 @@ class Conversion:
 
         return tuning.best_observer(qconfigs.OBSERVERS, trial, answers(self._float, judging))
 
-    def _kept(self, calibrated: Calibrated) -> tuple[tuple[str, ...], float | None, int]:
-        """Return the layers that stay in float, the loss that is left, and how many there are."""
-        module, keep = calibrated.module, self.options.keep_float
-        if is_program(module):
-            if keep:
+    def _kept(
+        self, module: "nn.Module", observed: "nn.Module"
+    ) -> tuple[Sequence[str], tuple[str, ...], float | None]:
+        """Return all layers, those that stay in float, and the loss in points that is left."""
+        if is_program(observed):
+            if self.options.keep_float:
                 raise UnsupportedError(
                     "torch can only convert all layers of this program, or none.",
                     "Set keep_float to 0, or use onnxruntime or openvino.",
                 )
-            return (), None, 0
-        names = tuple(units(module))
-        if not keep:
-            return (), None, len(names)
-        split = tuning.choosing(self.inputs.images)
-        reference, labels = answers(self._float, split), split.labels
+            return (), (), None
+        layers = units(observed)
 
-        def loss(in_float: Sequence[str]) -> float:
-            self.report(f"trying {len(in_float)} layers in float", 0.9)
-            logits = answers(calibrated.converted(self.inputs, in_float), split)
-            return tuning.loss_points(reference, logits, labels)
+        def trial(names: Collection[str], split: Split) -> tuning.Logits:
+            with kept.kept(module, observed, names) as changed:
+                return answers(changed, split)
 
-        ranked = self._ranked(calibrated, names)
-        kept, left = tuning.kept_float(ranked, loss, keep, self.options.max_loss_points)
-        return kept, left, len(names)
-
-    def _ranked(self, calibrated: Calibrated, names: Sequence[str]) -> list[str]:
-        """Return layers by what is gained where each alone stays in float, the most first."""
-        split = self.inputs.images.calibration.first(RANKING)
-        reference = answers(self._float, split)
-        gained: dict[str, float] = {}
-        for index, name in enumerate(names):
-            self.report("ranking layers", 0.5 + 0.4 * index / len(names))
-            logits = answers(calibrated.converted(self.inputs, (name,)), split)
-            decibels = sqnr_db(reference, logits)
-            gained[name] = tuning.NOISELESS_DB if decibels is None else decibels
-        return sorted(names, key=lambda name: -gained[name])
+        reference = lambda split: answers(self._float, split)  # noqa: E731
+        found = tuning.kept_float(
+            layers, reference, trial, self.inputs.images, self.options, self.report
+        )
+        return layers, *found
 
 
 def observed(

@@ -3,6 +3,7 @@
 Torch is imported inside functions that run in child processes only.
 """
 
+import copy
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -345,8 +346,10 @@ def filled(
         # Observers that saw nothing warn, and here none is meant to see anything.
         warnings.simplefilter("ignore")
         prepared = calibration.prepared(inputs, numerics, qconfig, is_qat)
-        in_float = () if is_qat else kept.names_in(numbers, static.units(prepared))
-        module = calibration.converted(prepared, inputs, in_float)
+        observed = copy.deepcopy(prepared)
+        module = calibration.converted(prepared, inputs)
+        if not is_qat:
+            kept.keep(module, observed, kept.names_in(numbers, static.units(observed)))
     module.load_state_dict(numbers)
     return module
 
