@@ -1,5 +1,6 @@
 """Export variants as files for other runtimes, each with its verification report."""
 
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from quantcore.schema import (
     MeasureSpec,
     ModelSpec,
     Setting,
+    Target,
     Variant,
     VerificationReport,
+    target_of,
 )
 from quantcore.settings import Settings
 
@@ -115,6 +118,7 @@ def export(
     *,
     settings: Mapping[str, Setting] | None = None,
     options: Mapping[str, Setting] | None = None,
+    target: Target | None = None,
     out: str | Path = ".",
     images: str | Path | None = None,
     evaluation_images: int = 2_000,
@@ -135,6 +139,8 @@ def export(
         backend: the kernels it is made for; float32 needs none.
         settings: of the workflow.
         options: of the format: `{"opset": 18}`.
+        target: where it will run, `server`, `phone` or `browser`; None where that is not decided.
+            It decides nothing but the warning.
         out: folder for the files; made where it is not there.
         images: folder or zip of pictures; None takes the model's own.
         evaluation_images: how many pictures the file is verified on, at most.
@@ -149,8 +155,11 @@ def export(
     Raises:
         RequestError: an unknown name or option, or a file that is there already.
         UnsupportedError: there can be no such file; the sentences say why and what instead.
+
+    Warns:
+        UserWarning: the format or its kernels are not made for the target, before the file is made.
     """
-    own = process_settings(data)
+    own, place = process_settings(data), target_of(target)
     uploads.use(own.data)
     source = None if images is None else str(Path(images).resolve())
     spec = exports.planned(
@@ -162,6 +171,9 @@ def export(
         MeasureSpec.of(own, threads),
         evaluation_images,
     )
+    fitting = exports.fits(spec, place)
+    if not fitting.ok:
+        warnings.warn(f"{fitting.reason} {fitting.remedy}", stacklevel=2)
     destination = Destination(Path(out), bundle, force, anyway)
     destination.require_free(spec)
     with Exporting(own) as exporting:

@@ -105,6 +105,19 @@ def test_an_unknown_name_is_refused_before_anything_is_measured(tmp_path: Path) 
         quantcore.export("bundled/mobilenet_v2", "tflite", data=tmp_path)
 
 
+def test_an_export_for_another_target_is_warned_of_before_anything_is_made(
+    tmp_path: Path,
+) -> None:
+    refused = ("bundled/mobilenet_v2", "mobile", "pretrained", "onednn")
+    with (
+        pytest.warns(UserWarning, match="for phones, not for browsers. Choose ONNX"),
+        pytest.raises(quantcore.UnsupportedError, match="ready-quantized"),
+    ):
+        quantcore.export(*refused, target="browser", data=tmp_path, out=tmp_path)
+    with pytest.raises(quantcore.RequestError, match="target"):
+        quantcore.export(*refused, target="moon", data=tmp_path)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
