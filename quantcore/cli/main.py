@@ -12,17 +12,18 @@ from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
 
+from quantcore import wording
 from quantcore.api import model_file
-from quantcore.backends import BACKENDS
+from quantcore.backends import BACKENDS, MADE_FOR, default_backends
 from quantcore.cache import Store
 from quantcore.cli import arguments, outputs
 from quantcore.cli.export import export
 from quantcore.cli.running import OWNER, measured, tell
 from quantcore.decide import Budgets
-from quantcore.engine import misfits, plan
+from quantcore.engine import default_workflows, misfits, plan
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.jobs import sweep as sweeps
-from quantcore.models import offered
+from quantcore.models import ModelInfo, offered
 from quantcore.schema import (
     CompareRequest,
     Comparison,
@@ -65,28 +66,40 @@ WIDTH = 200
 @app.command()
 def models(
     contains: Annotated[str, typer.Argument(help="Only names with this in them.")] = "",
+    target: arguments.TargetName = None,
 ) -> None:
-    """List the models: bundled ones, and all of torchvision's classifiers."""
+    """List the models: bundled ones, and all of torchvision's classifiers.
+
+    For a target, each with the workflows that a first comparison is of.
+    """
+    place = target_of(target)
     table = Table(box=None, pad_edge=False)
     table.add_column("model")
     for heading in ("parameters", "GMACs", "px"):
         table.add_column(heading, justify="right")
     for heading in ("size", "accuracy", "static and QAT through"):
         table.add_column(heading)
+    if place:
+        table.add_column("first comparison")
     for name, info in offered().items():
         if contains.lower() in name:
-            table.add_row(
-                name,
-                f"{info.parameters / 1e6:.1f} M",
-                f"{info.gflops:.2f}" if info.gflops is not None else "–",
-                str(info.image_size),
-                info.figures.size if info.figures else "–",
-                info.figures.accuracy if info.figures else "–",
-                {"eager": "quantizable twin", "fx": "FX graph mode"}.get(
-                    info.static_mode or "", "–"
-                ),
-            )
+            first = [", ".join(default_workflows(place, info))] if place else []
+            table.add_row(name, *_facts(info), *first)
     _console().print(table)
+    if place and (names := default_backends(place, current_environment())):
+        typer.echo(f"A first comparison for {MADE_FOR[place]} is on {wording.joined(names)}.")
+
+
+def _facts(info: ModelInfo) -> tuple[str, ...]:
+    """Return a model's parameters, work, side, size, accuracy and way to 8 bits."""
+    return (
+        f"{info.parameters / 1e6:.1f} M",
+        f"{info.gflops:.2f}" if info.gflops is not None else "–",
+        str(info.image_size),
+        info.figures.size if info.figures else "–",
+        info.figures.accuracy if info.figures else "–",
+        {"eager": "quantizable twin", "fx": "FX graph mode"}.get(info.static_mode or "", "–"),
+    )
 
 
 @app.command()

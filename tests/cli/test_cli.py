@@ -20,11 +20,19 @@ import jsonschema
 import psutil
 import pytest
 
+from quantcore.backends import MADE_FOR, default_backends
 from quantcore.cache import Store
 from quantcore.jobs import JobQueue
 from quantcore.models import find
 from quantcore.sandbox import PROJECT
-from quantcore.schema import CompareRequest, Comparison, ModelSpec
+from quantcore.schema import (
+    TARGETS,
+    CompareRequest,
+    Comparison,
+    ModelSpec,
+    Target,
+    current_environment,
+)
 from quantcore.settings import Settings
 from quantcore.workflows import WORKFLOWS
 from tests.support.processes import PATIENCE_S, descendants, is_gone, soon
@@ -533,6 +541,18 @@ def test_models_are_listed_with_their_facts(command: CommandLine) -> None:
         assert f"  {figures.size}  " in lines[name]
         assert f"  {figures.accuracy}  " in lines[name]
     assert done.stderr.splitlines()[-1] == "imported:"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_models_for_a_target_say_what_a_first_comparison_is_of(
+    command: CommandLine, target: Target
+) -> None:
+    *rows, said = command("models", "bundled", "--target", target).stdout.splitlines()[1:]
+    lines = {row.split()[0]: row.rstrip() for row in rows}
+    assert lines["bundled/mobilenet_v2"].endswith("  half, static, qat")
+    assert lines["bundled/row_lstm"].endswith("  half, dynamic")
+    assert MADE_FOR[target] in said
+    assert all(name in said for name in default_backends(target, current_environment()))
 
 
 def test_the_environment_is_json(command: CommandLine) -> None:
