@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore import models
+from quantcore.backends.base import lacks_vnni
 from quantcore.backends.torch_ao import module as torch_module
 from quantcore.errors import UnsupportedError
-from quantcore.formats import Predictor, onnx
+from quantcore.formats import Predictor, onnx, onnx_graph
 from quantcore.images import ConversionInput
-from quantcore.schema import Report, Tuning
+from quantcore.schema import Report, Tuning, current_environment
 from quantcore.settings import physical_cores
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ def session(graph: "ModelProto") -> "InferenceSession":
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = physical_cores(), 1
     options.log_severity_level = FATAL
-    options.add_session_config_entry(*onnx.PRECISE)
+    if lacks_vnni(current_environment()) and onnx_graph.takes_all_bits(graph):
+        options.add_session_config_entry(*onnx.PRECISE)
     return onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=[onnx.PROVIDER]
     )
