@@ -44,9 +44,14 @@ def parted(images: ImageData, count: int) -> tuple[Split, Split]:
 
 
 def choosing(images: ImageData) -> Split:
-    """Return the pictures that a loss is estimated on: with labels where there are such."""
-    split = images.calibration if images.qat is None else images.qat
-    return split.first(CHOOSING)
+    """Return the pictures that a loss is estimated on: with labels where there are such.
+
+    They are held out where enough are: float models know by heart what they were trained on, and
+    lose more of it than of other pictures.
+    """
+    labelled = [split for split in (images.qat_held_out, images.qat) if split is not None]
+    enough = [split for split in labelled if len(split) >= CHOOSING]
+    return (*enough, *labelled[1:], images.calibration)[0].first(CHOOSING)
 
 
 def answers(predict: Predictor, split: Split) -> Logits:
