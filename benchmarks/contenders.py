@@ -6,9 +6,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from quantcore.engine import answer_turns, time_model
+from quantcore.engine import answer_turns, processor, time_model
 from quantcore.engine.time_model import TimeModel
 from quantcore.sandbox import ProcessPool
 from quantcore.schema import MeasureSpec, Turn
@@ -34,27 +35,34 @@ class Contender:
 
 
 def timed_in_turn(
-    pool: ProcessPool, contenders: Mapping[str, Contender], starts: int, rounds: int
+    pool: ProcessPool,
+    contenders: Mapping[str, Contender],
+    threads: int,
+    starts: int,
+    rounds: int,
 ) -> TimeModel:
-    """Return the times of all contenders, started several times.
+    """Return the times of all contenders, started several times, on the same cores.
 
-    Who goes first changes from round to round.
+    Who goes after whom changes from round to round.
     """
     turns = []
+    # Neighbours of a virtual machine slow one of its cores down and not another.
+    cores = processor.cores()[:threads]
+    chance, order = Random(0), list(contenders)
     for start in range(starts):
         with ExitStack() as stack:
             children = {}
             for name, each in contenders.items():
                 children[name] = stack.enter_context(pool.spawn(each.child, *each.arguments))
                 children[name].receive(timeout_s=TIMEOUT_S)
-            order = list(contenders)
+                processor.pin(children[name].pid, cores)
             for index in range(rounds):
+                chance.shuffle(order)
                 for name in order:
                     time.sleep(PAUSE_S)
                     children[name].send("turn")
                     answer = children[name].receive(timeout_s=TIMEOUT_S)
                     turns.append(Turn(name, start, index, **answer))
-                order = [*order[1:], order[0]]
     return time_model.fit([turns])
 
 

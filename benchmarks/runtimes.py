@@ -38,7 +38,10 @@ MOST, TOLERANCE = 1.05, 0.10
 PEER = "OpenVINO int8 by hand"
 # By hand: the child that makes its two files, the one that times them, and what they are called.
 PEERS = {
-    ("OpenVINO float by hand", PEER): ("benchmarks.openvino_peer", OPENVINO_CHILD),
+    ("OpenVINO float by hand", PEER, f"{PEER}, NNCF's default preset"): (
+        "benchmarks.openvino_peer",
+        OPENVINO_CHILD,
+    ),
     ("ONNX Runtime float by hand", "ONNX Runtime int8 by hand"): (
         "benchmarks.onnx_peer",
         ONNX_CHILD,
@@ -95,9 +98,9 @@ def _race(request: CompareRequest, settings: Settings, starts: int, rounds: int)
             arguments = request.model.name, IMAGE_SIZE, settings.data
             with workshop.pool.spawn(f"{module}:run_export_child", *arguments) as maker:
                 paths: tuple[Path, ...] = maker.receive(timeout_s=600.0)
-            for name, path in zip(names, paths, strict=True):
+            for name, path in zip(names, paths, strict=False):
                 contenders[name] = Contender(child, (path, IMAGE_SIZE, request.measure))
-        return timed_in_turn(workshop.pool, contenders, starts, rounds)
+        return timed_in_turn(workshop.pool, contenders, request.measure.threads, starts, rounds)
 
 
 def _figures(title: str, rows: Sequence[VariantResult], times: TimeModel) -> Iterator[Figure | str]:

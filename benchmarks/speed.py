@@ -77,7 +77,7 @@ def _run(
             for name, file in files.items()
         }
         contenders |= _peer(workshop, spec.name, settings.data, measure)
-        times = timed_in_turn(workshop.pool, contenders, STARTS, rounds)
+        times = timed_in_turn(workshop.pool, contenders, measure.threads, STARTS, rounds)
     return Race({name: file.artifact.size_bytes for name, file in files.items()}, times)
 
 

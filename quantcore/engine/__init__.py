@@ -60,6 +60,7 @@ __all__ = [
     "pipeline",
     "plan",
     "predictions",
+    "processor",
     "provenance",
     "quantized_cells",
     "refusals",

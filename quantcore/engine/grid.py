@@ -90,7 +90,12 @@ def quantized_cells(
 
 
 def default_workflows(target: Target | None, info: ModelInfo) -> tuple[str, ...]:
-    """Return the workflows of a first comparison: all of them where no target is decided."""
+    """Return the workflows of a first comparison: all of them where no target is decided.
+
+    A model that came in 8 bits is measured as it is.
+    """
+    if info.in_8_bits:
+        return ("pretrained",)
     if target is None:
         return tuple(name for name in WORKFLOWS if name != FLOAT_WORKFLOW)
     return FIRST if info.static_mode else FIRST_WITHOUT_STATIC

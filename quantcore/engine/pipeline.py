@@ -16,7 +16,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from quantcore import wording
 from quantcore.backends import agreement, runtime, sqnr_db
 from quantcore.cache import Store, locks
 from quantcore.engine import keys, metrics, stages
@@ -33,6 +32,7 @@ from quantcore.errors import (
     QuantcoreError,
     UnsupportedError,
 )
+from quantcore.formats import slow_on_phones
 from quantcore.images import load_labels
 from quantcore.models import find, weights_are_here
 from quantcore.schema import (
@@ -57,8 +57,6 @@ PRELOADED_MODULES = (
     "quantcore.engine.statistics",
     "quantcore.engine.preload",
 )
-# Below this share of multiply-adds in kernels made for speed, a row says so.
-MIN_DELEGATED = 0.9
 # Of the machine, not of a data folder: two servers with folders of their own share the processor.
 MACHINE_LOCK = Path(tempfile.gettempdir()) / f"quantcore-measures-{os.getuid()}.lock"
 
@@ -305,7 +303,7 @@ def _result(
         memory_baseline_bytes=timing.memory_baseline_bytes,
         machine_busy=False,
         conversion_s=round(conversion.conversion_s, 3),
-        notes=(*_notes(request, variant), *_slow_kernels(variant, evaluation)),
+        notes=_notes(request, variant, evaluation.delegated),
         predictions=evaluation.predictions,
         turns=timing.turns,
         floats={
@@ -355,7 +353,7 @@ def _int8_share(variant: Variant, evaluations: Mapping[Variant, Evaluation]) -> 
     return max(0.0, round(1.0 - evaluation.float_multiply_adds / whole, 4))
 
 
-def _notes(request: CompareRequest, variant: Variant) -> tuple[str, ...]:
+def _notes(request: CompareRequest, variant: Variant, delegated: float) -> tuple[str, ...]:
     info = find(request.model)
     notes = []
     if request.model.is_random:
@@ -368,17 +366,9 @@ def _notes(request: CompareRequest, variant: Variant) -> tuple[str, ...]:
         notes.append(note)
     if info.float_attention and _leaves_attention_float(variant):
         notes.append("Its attention stays float; only the linear layers around it run in 8 bits.")
+    if slow := slow_on_phones(delegated):
+        notes.append(slow)
     return tuple(notes)
-
-
-def _slow_kernels(variant: Variant, evaluation: Evaluation) -> tuple[str, ...]:
-    if evaluation.delegated >= MIN_DELEGATED:
-        return ()
-    return (
-        f"Only {wording.percent(evaluation.delegated, 0)} of its multiply-adds run in fast kernels "
-        f"of {runtime(variant.backend).title}; the rest runs in plain loops, so it is slow on "
-        "phones.",
-    )
 
 
 def _leaves_attention_float(variant: Variant) -> bool:

@@ -12,7 +12,7 @@ from quantcore.formats.base import (
     Source,
     Written,
 )
-from quantcore.formats.executorch import ExecuTorch
+from quantcore.formats.executorch import ExecuTorch, slow_on_phones
 from quantcore.formats.mobile import Mobile
 from quantcore.formats.onnx import Onnx
 from quantcore.formats.openvino import OpenVino
@@ -43,6 +43,7 @@ __all__ = [
     "onnx_graph",
     "openvino",
     "openvino_packages",
+    "slow_on_phones",
     "torchscript",
 ]
 

@@ -5,7 +5,7 @@ converted torch module can be carried over.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -138,18 +138,24 @@ class ExecuTorch:
         return {"release": release(version) or release(exported.runs_on)}
 
 
-def slow_on_phones(work: Work) -> str | None:
-    """Return that much of a program runs in plain loops, in a sentence; None where it does not."""
-    if work.delegated >= MIN_DELEGATED:
+def slow_on_phones(delegated: float, left: Sequence[str] = ()) -> str | None:
+    """Return that much of a program runs in plain loops, in a sentence; None where it does not.
+
+    Args:
+        delegated: share of its multiply-adds that XNNPACK runs.
+        left: operators that it does not run, where they are known.
+    """
+    if delegated >= MIN_DELEGATED:
         return None
+    named = f" ({', '.join(left)})" if left else ""
     return (
-        f"XNNPACK runs only {wording.percent(work.delegated, 0)} of its multiply-adds; the rest is "
-        f"left to plain loops ({', '.join(work.left)}), so it is slow on phones."
+        f"XNNPACK runs only {wording.percent(delegated, 0)} of its multiply-adds; the rest is "
+        f"left to plain loops{named}, so it is slow on phones."
     )
 
 
 def _passes(work: Work) -> tuple[Pass, ...]:
-    slow = slow_on_phones(work)
+    slow = slow_on_phones(work.delegated, work.left)
     left = f"Left to plain loops: {', '.join(work.left)}." if work.left else ""
     none = "It computes in float."
     return (

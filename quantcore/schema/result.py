@@ -157,8 +157,9 @@ class Tuning:
         observer: how the ranges of activations were found.
         sqnr_db: by each observer tried, the logits' signal to quantization noise, decibels, on
             calibration pictures that it had not seen; empty where none was tried.
-        reduce_range: activations leave one of their 8 bits free, so that sums stay exact on
-            processors without 8-bit dot products; else the file needs them.
+        reduce_range: activations (torch) or weights (other runtimes) leave one of their 8 bits
+            free, so that sums stay exact on processors without 8-bit dot products; else the file
+            needs them.
         bias_correction: biases make up for what rounding the weights shifts.
         equalized: neighbouring layers' weights were balanced first.
         kept_float: names of the layers that stay in float, the most harmful first.

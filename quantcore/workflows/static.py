@@ -21,8 +21,9 @@ class Static(Workflow):
         per_channel: one weight scale per output channel; None takes the backend's default.
         equalize: balance neighbouring layers' weights first; None does it where a layer has one
             weight scale, which is where it helps.
-        reduce_range: activations leave one of their 8 bits free, so that sums stay exact on
-            processors without 8-bit dot products; None does it where this machine has none.
+        reduce_range: activations (torch) or weights (other runtimes) leave one of their 8 bits
+            free, so that sums stay exact on processors without 8-bit dot products; None does it
+            where this machine has none.
         bias_correction: let biases make up for what rounding the weights shifts; None takes the
             backend's default.
         keep_float: how many layers stay in float, the most harmful first; `auto` takes as many as

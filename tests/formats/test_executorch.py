@@ -59,6 +59,6 @@ def test_a_program_that_is_mostly_plain_loops_is_said_to_be_slow(
     xnnpack: int, plain: int, is_slow: bool
 ) -> None:
     work = Work(0, xnnpack, plain, 0, 2, ("convolution",))
-    sentence = slow_on_phones(work)
+    sentence = slow_on_phones(work.delegated, work.left)
     assert (sentence is not None) == is_slow
     assert sentence is None or ("convolution" in sentence and "slow on phones" in sentence)

@@ -26,6 +26,7 @@ from quantcore.jobs import worker
 from quantcore.models.torchvision_import import torchvision
 from quantcore.playground import Answer, PlaygroundSpec
 from quantcore.schema import (
+    TARGETS,
     CompareRequest,
     Comparison,
     ImageSpec,
@@ -208,6 +209,9 @@ def test_a_graph_in_8_bits_is_measured_as_it_is(desk: Desk, images: str) -> None
     reasons = {(each.workflow, each.backend): each.reason for each in found.failures}
     assert "came in 8 bits already" in reasons["static", "onnxruntime"]
     assert "No verdict" in decide(found).headline
+    for target in (None, *TARGETS):
+        first = plan(ModelSpec(f"upload/{token}"), target=target).variants
+        assert {each.workflow for each in first if not each.is_float} == {"pretrained"}
     for written in (report.to_html(found), report.to_markdown(found)):
         assert "1.0×" not in written
     desk.service.delete_upload(token)

@@ -16,7 +16,7 @@ from quantcore.draw import titles
 from quantcore.engine import default_workflows
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.jobs import shipped_comparison
-from quantcore.models import find, offered
+from quantcore.models import ModelInfo, find, offered
 from quantcore.schema import (
     RANDOM,
     TARGETS,
@@ -167,14 +167,16 @@ class ModelNames(UploadNames):
 
 def parameters() -> tuple[Parameter, ...]:
     """Return everything the address of the first page holds; defaults follow target and model."""
-    place, workflows, backends = target(), tuple(titles.workflows()), tuple(titles.backends())
+    place, model = target(), _chosen_model()
+    workflows, backends = tuple(titles.workflows()), tuple(titles.backends())
+    first = default_backends(place, current_environment(), model)
     across = "latency" if times_count(place) else "size"
     return (
         target_parameter(),
         Parameter("model", (DEFAULT_MODEL,), ModelNames()),
         Parameter("weights", ("trained",), ("trained", "random")),
-        Parameter("workflows", _workflows(place), workflows, many=True),
-        Parameter("backends", default_backends(place, current_environment()), backends, many=True),
+        Parameter("workflows", default_workflows(place, model), workflows, many=True),
+        Parameter("backends", first, backends, many=True),
         Parameter("x", (across,), AXIS_NAMES),
         Parameter("y", ("accuracy",), AXIS_NAMES),
         Parameter(IMAGES, (), UploadNames()),
@@ -207,14 +209,12 @@ def _said(key: str) -> str:
     return str(st.session_state[key] or "")
 
 
-def _workflows(place: Target | None) -> tuple[str, ...]:
-    """Return the workflows of a first comparison of the model that is chosen."""
-    name = _said("model") or DEFAULT_MODEL
+def _chosen_model() -> ModelInfo:
+    """Return the model that is chosen; the default one where it is gone."""
     try:
-        return default_workflows(place, find(ModelSpec(name)))
+        return find(ModelSpec(_said("model") or DEFAULT_MODEL))
     except QuantcoreError:
-        # It may be gone.
-        return default_workflows(place, find(ModelSpec(DEFAULT_MODEL)))
+        return find(ModelSpec(DEFAULT_MODEL))
 
 
 def read_address(held: Sequence[Parameter] | None = None) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.ao.quantization.backend_config import BackendConfig
     from torch.fx import GraphModule, Node
 
-Bounds = tuple[float | None, float | None]
+Bounds = tuple[float, float]
 
 
 def prepared(
@@ -132,7 +132,7 @@ def _bounds_fused(module: "GraphModule") -> dict[str, Bounds]:
     for node in module.graph.nodes:
         part = _part(node, parts)
         bounds = _bounds(part)
-        if bounds is None or bounds[0] != 0 or bounds[1] is None:
+        if bounds is None or bounds[0] != 0:
             continue
         before = _source(node)
         if isinstance(_part(before, parts), (nn.Conv2d, nn.Linear)) and len(before.users) == 1:
@@ -195,10 +195,11 @@ def _part(node: "Node", parts: "dict[str, nn.Module]") -> Any:
 
 
 def _bounds(part: Any) -> Bounds | None:
-    """Return beyond which values a module's answer stays the same; None where it never does."""
+    """Return beyond which values a module's answer stays the same; None where it never does.
+
+    Hard swish and sigmoid are left out, though theirs does below -3: a histogram's range may end
+    just above that, and whatever lies below would no longer come out as nothing.
+    """
     from torch import nn
 
-    if isinstance(part, nn.Hardtanh):
-        return float(part.min_val), float(part.max_val)
-    known: dict[type, Bounds] = {nn.Hardswish: (-3.0, None), nn.Hardsigmoid: (-3.0, 3.0)}
-    return known.get(type(part))
+    return (float(part.min_val), float(part.max_val)) if isinstance(part, nn.Hardtanh) else None

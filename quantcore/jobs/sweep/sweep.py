@@ -88,7 +88,7 @@ class Sweep:
         chosen = {name for model in self.models for name in self._workflows_of(model)}
         for name in (*chosen, *self.settings):
             workflow(name, {})
-        for name in self._backends:
+        for name in self.backends or ():
             runtime(name)
         unused = [name for name in self.settings if name not in chosen]
         if unused:
@@ -102,7 +102,7 @@ class Sweep:
         """Refuse too many before they are written out."""
         groups = {name: math.prod(map(len, self._axes(name))) for name in _once(self.models)}
         variants = {
-            model: len(float_cells(self._backends, find(ModelSpec(model))))
+            model: len(float_cells(self._backends_of(model), find(ModelSpec(model))))
             + sum(self._combinations(name) for name, _ in self._cells(model))
             for model in groups
         }
@@ -115,11 +115,10 @@ class Sweep:
                 "Leave some values out, or ask in parts; what is measured once stays known.",
             )
 
-    @property
-    def _backends(self) -> tuple[str, ...]:
+    def _backends_of(self, model: str) -> tuple[str, ...]:
         if self.backends is not None:
             return self.backends
-        return default_backends(self.target, current_environment())
+        return default_backends(self.target, current_environment(), find(ModelSpec(model)))
 
     def _workflows_of(self, model: str) -> tuple[str, ...]:
         if self.workflows is not None:
@@ -128,7 +127,7 @@ class Sweep:
 
     def _cells(self, model: str) -> list[tuple[str, str]]:
         """Return each workflow of a model with each backend, float32 aside."""
-        names = _once(self._workflows_of(model)), _once(self._backends)
+        names = _once(self._workflows_of(model)), _once(self._backends_of(model))
         return quantized_cells(*names, named=self.workflows is not None)
 
     def _combinations(self, name: str) -> int:
@@ -136,7 +135,7 @@ class Sweep:
         return math.prod(len(_once(each)) for each in self.settings.get(name, {}).values())
 
     def _variants(self, model: str) -> Iterator[Variant]:
-        yield from float_cells(self._backends, find(ModelSpec(model)))
+        yield from float_cells(self._backends_of(model), find(ModelSpec(model)))
         for name, backend in self._cells(model):
             values = self.settings.get(name, {})
             for combination in itertools.product(*values.values()):
