@@ -17,8 +17,11 @@ from quantcore.schema import Comparison
 MODEL = "bundled/mobilenet_v2"
 CELLS = 17
 REPEATS = 3
-# The backends that the recipe knows: torch's engines.
-OPTIONS = ("--backends=x86,fbgemm,onednn,qnnpack",)
+# What the recipe knows: torch's engines, and four ways to 8 bits.
+OPTIONS = (
+    "--backends=x86,fbgemm,onednn,qnnpack",
+    "--workflows=pretrained,dynamic,static,qat",
+)
 
 
 def lines(

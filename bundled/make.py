@@ -21,8 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bundled import photos, quantized, splits, training
+from quantcore.backends import BACKENDS
 from quantcore.cache import Store
-from quantcore.engine import SHIPPED, logits_of, plan
+from quantcore.engine import SHIPPED, float_cells, logits_of, plan, quantized_cells
 from quantcore.models import Figures
 from quantcore.schema import (
     FLOAT_WORKFLOW,
@@ -30,10 +31,12 @@ from quantcore.schema import (
     Comparison,
     MeasureSpec,
     ModelSpec,
+    Variant,
     VariantResult,
 )
 from quantcore.service import Service
 from quantcore.settings import Settings, physical_cores
+from quantcore.workflows import WORKFLOWS
 
 HERE = Path(__file__).parent
 MANIFEST = HERE / "manifest.json"
@@ -196,7 +199,10 @@ def make_comparison(_: Options) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         settings = replace(Settings.from_env(), data=Path(folder))
-        request = plan(ModelSpec("bundled/mobilenet_v2"), measure=MeasureSpec.of(settings))
+        cells = quantized_cells(WORKFLOWS, BACKENDS, named=False)
+        variants = (*float_cells(tuple(BACKENDS)), *(Variant(*cell) for cell in cells))
+        spec, measure = ModelSpec("bundled/mobilenet_v2"), MeasureSpec.of(settings)
+        request = CompareRequest(spec, variants, measure=measure)
         comparison = run_comparison(settings, [request])
         with Store.open(settings) as store:
             kept = {str(row.predictions): logits_of(store, row) for row in comparison.results}

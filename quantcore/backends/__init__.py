@@ -60,8 +60,9 @@ BACKENDS: dict[str, Backend] = {
     "executorch": executorch.BACKEND,
 }
 
-# What is compared where nobody decided yet where it will run.
-UNDECIDED = ("x86", "fbgemm", "onednn", "qnnpack", "onnxruntime", "openvino")
+# What is compared where nobody decided yet where it will run: torch's for servers and for phones,
+# and the runtimes that are the fastest on this machine.
+UNDECIDED = ("x86", "qnnpack", "onnxruntime", "openvino")
 
 
 def runtime(name: str | None) -> Backend:

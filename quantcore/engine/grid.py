@@ -90,15 +90,15 @@ def quantized_cells(
 
 
 def default_workflows(target: Target | None, info: ModelInfo) -> tuple[str, ...]:
-    """Return the workflows of a first comparison: all of them where no target is decided.
+    """Return the workflows of a first comparison, few enough that it stays short.
 
-    A model that came in 8 bits is measured as it is.
+    A model that came in 8 bits is measured as it is. Where no target is decided, what others have
+    quantized is looked at as well.
     """
     if info.in_8_bits:
         return ("pretrained",)
-    if target is None:
-        return tuple(name for name in WORKFLOWS if name != FLOAT_WORKFLOW)
-    return FIRST if info.static_mode else FIRST_WITHOUT_STATIC
+    first = FIRST if info.static_mode else FIRST_WITHOUT_STATIC
+    return first if target else ("pretrained", *first)
 
 
 def misfits(backends: Iterable[str], target: Target | None) -> tuple[str, ...]:
