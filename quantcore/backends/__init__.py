@@ -60,10 +60,6 @@ BACKENDS: dict[str, Backend] = {
     "executorch": executorch.BACKEND,
 }
 
-# What is compared where nobody decided yet where it will run: torch's for servers and for phones,
-# and the runtimes that are the fastest on this machine.
-UNDECIDED = ("x86", "qnnpack", "onnxruntime", "openvino")
-
 
 def runtime(name: str | None) -> Backend:
     """Return the backend of that name; None is torch's float32.
@@ -106,8 +102,9 @@ def default_backends(
 ) -> tuple[str, ...]:
     """Return the backends of a first comparison that can run on that machine.
 
-    For a target that is the first one of each runtime that is made for it, so that a comparison of
-    all of them stays short. Of a model that came as a graph, only those that read graphs.
+    That is the first one of each runtime that is made for the target, so that a comparison of all
+    of them stays short; where none is decided, for servers, as what measures is one. Of a model
+    that came as a graph, only those that read graphs.
     """
     here = [
         name
@@ -115,10 +112,8 @@ def default_backends(
         if each.available(environment).ok
         and (each.toolchain.reads_graphs or not (model and model.is_graph))
     ]
-    if target is None:
-        return tuple(name for name in here if name in UNDECIDED)
     first: dict[str | None, str] = {}
-    for name in made_for(target):
+    for name in made_for(target or "server"):
         if name in here:
             first.setdefault(BACKENDS[name].float_backend, name)
     return tuple(first.values())

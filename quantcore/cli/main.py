@@ -83,7 +83,7 @@ def models(
         table.add_column("first comparison")
     for name, info in offered().items():
         if contains.lower() in name:
-            first = [", ".join(default_workflows(place, info))] if place else []
+            first = [", ".join(default_workflows(info))] if place else []
             table.add_row(name, *_facts(info), *first)
     _console().print(table)
     if place and (names := default_backends(place, current_environment())):

@@ -49,7 +49,7 @@ def plan(
     """
     info, named = find(model), workflows is not None
     if workflows is None:
-        workflows = default_workflows(target, info)
+        workflows = default_workflows(info)
     if backends is None:
         backends = default_backends(target, current_environment(), info)
     workflows = [canonical(WORKFLOWS, name, "workflow") for name in workflows]
@@ -89,16 +89,14 @@ def quantized_cells(
     ]
 
 
-def default_workflows(target: Target | None, info: ModelInfo) -> tuple[str, ...]:
+def default_workflows(info: ModelInfo) -> tuple[str, ...]:
     """Return the workflows of a first comparison, few enough that it stays short.
 
-    A model that came in 8 bits is measured as it is. Where no target is decided, what others have
-    quantized is looked at as well.
+    A model that came in 8 bits is measured as it is.
     """
     if info.in_8_bits:
         return ("pretrained",)
-    first = FIRST if info.static_mode else FIRST_WITHOUT_STATIC
-    return first if target else ("pretrained", *first)
+    return FIRST if info.static_mode else FIRST_WITHOUT_STATIC
 
 
 def misfits(backends: Iterable[str], target: Target | None) -> tuple[str, ...]:

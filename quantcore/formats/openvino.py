@@ -353,13 +353,12 @@ def predictor(model: Any, threads: int, *, half: bool) -> Predictor:
     import torch
 
     @lru_cache(SHAPES)
-    def request_for(shape: tuple[int, ...]) -> Any:
-        return compiled_for(model, shape, threads, half=half).create_infer_request()
+    def compiled(shape: tuple[int, ...]) -> Any:
+        return compiled_for(model, shape, threads, half=half)
 
     def predict(images: "Tensor") -> "Tensor":
         pictures = images.contiguous().numpy()
-        answered = request_for(pictures.shape).infer([pictures], share_inputs=True)
-        return torch.from_numpy(answered[0].copy())
+        return torch.from_numpy(compiled(pictures.shape)(pictures)[0])
 
     return predict
 

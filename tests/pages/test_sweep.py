@@ -143,9 +143,9 @@ def test_without_a_model_nothing_can_be_started(open_site: Open) -> None:
 
 def test_too_many_are_refused_in_a_sentence(open_site: Open) -> None:
     page = open_site()
-    page.multiselect(key="sweep.batches").set_value([1, 2, 4, 8, 16, 32])
-    page.multiselect(key="sweep.image_sizes").set_value([32, 64, 96, 128, 160, 192]).run()
-    assert f"{36 * GRID:,} variants" in page.warning[0].value
+    page.multiselect(key="sweep.batches").set_value([1, 2, 4, 8, 16, 32, 64])
+    page.multiselect(key="sweep.image_sizes").set_value([32, 64, 96, 128, 160, 192, 224]).run()
+    assert f"{49 * GRID:,} variants" in page.warning[0].value
     assert page.button(key="sweep.start").disabled
 
 

@@ -56,7 +56,7 @@ def chosen() -> Sweep | None:
         workflows = _toggles(
             "Workflows",
             titles.workflows(),
-            _first_workflows(place, models),
+            _first_workflows(models),
             titles.workflow,
             widgets.workflow_help(),
             place,
@@ -85,7 +85,7 @@ def chosen() -> Sweep | None:
         return None
     return Sweep(
         models=models,
-        workflows=_named(workflows, place, models),
+        workflows=_named(workflows, models),
         backends=backends,
         settings={name: chosen for name, chosen in settings.items() if chosen},
         name=name,
@@ -119,17 +119,15 @@ def _models() -> tuple[str, ...]:
     return tuple(name if models[name].source == "bundled" else name + marked for name in named)
 
 
-def _first_workflows(place: Target | None, models: Sequence[str]) -> list[str]:
+def _first_workflows(models: Sequence[str]) -> list[str]:
     """Return the workflows that a first comparison of any of the models is of."""
-    first = {name for model in models for name in default_workflows(place, find(ModelSpec(model)))}
+    first = {name for model in models for name in default_workflows(find(ModelSpec(model)))}
     return [name for name in titles.workflows() if name in first]
 
 
-def _named(
-    workflows: tuple[str, ...], place: Target | None, models: Sequence[str]
-) -> tuple[str, ...] | None:
+def _named(workflows: tuple[str, ...], models: Sequence[str]) -> tuple[str, ...] | None:
     """Return the workflows; None where they are those of a first comparison of every model."""
-    first = {frozenset(default_workflows(place, find(ModelSpec(model)))) for model in models}
+    first = {frozenset(default_workflows(find(ModelSpec(model)))) for model in models}
     return None if first == {frozenset(workflows)} else workflows
 
 

@@ -175,7 +175,7 @@ def parameters() -> tuple[Parameter, ...]:
         target_parameter(),
         Parameter("model", (DEFAULT_MODEL,), ModelNames()),
         Parameter("weights", ("trained",), ("trained", "random")),
-        Parameter("workflows", default_workflows(place, model), workflows, many=True),
+        Parameter("workflows", default_workflows(model), workflows, many=True),
         Parameter("backends", first, backends, many=True),
         Parameter("x", (across,), AXIS_NAMES),
         Parameter("y", ("accuracy",), AXIS_NAMES),
@@ -387,7 +387,7 @@ class Shown:
 
     Attributes:
         comparison: with every workflow and backend.
-        results: of the chosen workflows and backends.
+        results: of the chosen workflows and backends; all where none were chosen.
         failures: likewise; of the job where there is one.
         provenance: `shipped` with the project, of an `earlier` job, or of the `current` one,
             which may be measured `elsewhere`.
@@ -453,7 +453,17 @@ def _is_elsewhere(job: JobView) -> bool:
 
 
 def _chosen(cell: VariantResult | Failure | Variant) -> bool:
-    """Return whether a cell is of the chosen workflows and backends; their float32 always is."""
-    workflows, backends = st.session_state["workflows"], st.session_state["backends"]
-    by_workflow = cell.is_float or cell.workflow in workflows
-    return by_workflow and (cell.backend is None or cell.backend in backends)
+    """Return whether a cell is of the chosen workflows and backends; their float32 always is.
+
+    Where no target is decided, the first ones of a comparison leave out none that was measured.
+    """
+    workflows, backends = map(_narrowed, ("workflows", "backends"))
+    by_workflow = cell.is_float or workflows is None or cell.workflow in workflows
+    return by_workflow and (cell.backend is None or backends is None or cell.backend in backends)
+
+
+def _narrowed(key: str) -> Container[str] | None:
+    """Return what was chosen of the workflows or backends; None where that says nothing."""
+    chosen: list[str] = st.session_state[key]
+    is_first = target() is None and chosen == st.session_state[FOLLOWED][key]
+    return None if is_first else chosen

@@ -123,7 +123,7 @@ class Sweep:
     def _workflows_of(self, model: str) -> tuple[str, ...]:
         if self.workflows is not None:
             return self.workflows
-        return default_workflows(self.target, find(ModelSpec(model)))
+        return default_workflows(find(ModelSpec(model)))
 
     def _cells(self, model: str) -> list[tuple[str, str]]:
         """Return each workflow of a model with each backend, float32 aside."""
