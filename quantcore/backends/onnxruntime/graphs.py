@@ -15,7 +15,7 @@ from quantcore import models
 from quantcore.backends.base import lacks_vnni
 from quantcore.backends.torch_ao import module as torch_module
 from quantcore.errors import UnsupportedError
-from quantcore.formats import Predictor, onnx, onnx_graph
+from quantcore.formats import Predictor, onnx
 from quantcore.images import ConversionInput
 from quantcore.schema import Report, Tuning, current_environment
 from quantcore.settings import physical_cores
@@ -167,6 +167,8 @@ def preprocessed(graph: "ModelProto", scratch: Path) -> Path:
 def session(graph: "ModelProto") -> "InferenceSession":
     """Return a graph, ready to be run on all cores; 8-bit sums are exact wherever it runs."""
     import onnxruntime
+
+    from quantcore.formats import onnx_graph
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = physical_cores(), 1
