@@ -57,6 +57,7 @@ FOLDS = {
     "": [
         "Settings",
         "Why not the others?",
+        "Notes on single variants",
         "All figures, sortable",
         "What if?",
         "How was this measured?",
