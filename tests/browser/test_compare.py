@@ -67,6 +67,7 @@ def test_a_target_survives_a_reload_another_page_and_the_way_back(page: Page, si
     expect(verdict).to_contain_text("in the phone app")
     page.get_by_text("Server or PC", exact=True).click()
     expect(verdict).to_contain_text("on a server or PC")
+    expect(page).to_have_url(re.compile("target=server"))
     page.go_back()
     expect(verdict).to_contain_text("in the phone app")
 

@@ -26,7 +26,7 @@ def test_a_first_visit_ends_in_a_decision_that_others_see(
     verdict = page.get_by_role("region", name="Verdict")
     expect(verdict).to_be_visible()
     skip_the_tour(page)
-    expect(verdict).not_to_contain_text("QNNPACK")
+    expect(verdict).not_to_contain_text("Ship Static on OpenVINO")
 
     # A budget changes the verdict, the count and the address.
     slider = page.get_by_role("slider", name=re.compile("Size, at most"))
@@ -35,7 +35,7 @@ def test_a_first_visit_ends_in_a_decision_that_others_see(
     lowest = page.url
     slider.press("ArrowRight")
     expect(page).not_to_have_url(lowest)
-    expect(verdict).to_contain_text("QNNPACK")
+    expect(verdict).to_contain_text("Ship Static on OpenVINO")
 
     # The pictures behind it.
     address = page.url
@@ -47,12 +47,12 @@ def test_a_first_visit_ends_in_a_decision_that_others_see(
     expect(page).to_have_url(re.compile("kind=float32"))
     page.go_back()
     page.go_back()
-    expect(verdict).to_contain_text("QNNPACK")
+    expect(verdict).to_contain_text("Ship Static on OpenVINO")
 
     # The same view in another browser.
     theirs = open_context().new_page()
     theirs.goto(address)
-    expect(theirs.get_by_role("region", name="Verdict")).to_contain_text("QNNPACK")
+    expect(theirs.get_by_role("region", name="Verdict")).to_contain_text("Ship Static on OpenVINO")
 
     # The report, opened from a disk without a network.
     with page.expect_download() as waiting:
@@ -63,6 +63,6 @@ def test_a_first_visit_ends_in_a_decision_that_others_see(
     asked: list[str] = []
     offline.on("request", lambda request: asked.append(request.url))
     offline.goto(report.as_uri())
-    expect(offline.get_by_role("region", name="Verdict")).to_contain_text("QNNPACK")
+    expect(offline.get_by_role("region", name="Verdict")).to_contain_text("Ship Static on OpenVINO")
     expect(offline.locator(".js-plotly-plot .scatterlayer").first).to_be_visible()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
