@@ -66,9 +66,13 @@ def best_observer(
     """Return the observer whose trial answers nearest to the float logits, and decibels of each."""
     found: dict[str, float] = {}
     for observer in observers:
-        decibels = sqnr_db(reference, trial(observer))
-        found[observer] = round(NOISELESS_DB if decibels is None else decibels, 2)
+        found[observer] = round(_decibels(reference, trial(observer)), 2)
     return max(observers, key=lambda each: found[each]), found
+
+
+def _decibels(reference: Logits, logits: Logits) -> float:
+    decibels = sqnr_db(reference, logits)
+    return NOISELESS_DB if decibels is None else decibels
 
 
 def loss_points(reference: Logits, logits: Logits, labels: NDArray[Any] | None) -> float:
@@ -136,8 +140,7 @@ def _ranked(
         found: dict[tuple[str, ...], float] = {}
         for index, names in enumerate(candidates):
             report("looking for the layers that hurt most", 0.5 + 0.4 * index / len(candidates))
-            decibels = sqnr_db(exact, trial(names, split))
-            found[names] = NOISELESS_DB if decibels is None else decibels
+            found[names] = _decibels(exact, trial(names, split))
         return sorted(candidates, key=lambda names: -found[names])
 
     together = [tuple(layers[at : at + NEIGHBOURS]) for at in range(0, len(layers), NEIGHBOURS)]
