@@ -142,7 +142,7 @@ def test_an_onnx_model_is_described_compared_and_there_after_a_reload(
         expect_gone(page, page.get_by_role("button", name="Cancel"))
         expect(verdict).to_contain_text("No verdict" if is_quantized else "float32")
         rows = page.locator(".qw-table tbody tr")
-        expect(rows).to_have_count(1 if is_quantized else 4)
+        expect(rows).to_have_count(1 if is_quantized else 3)
         expect(page.get_by_text("x86 takes its models from torch").first).to_be_attached()
         page.reload()
 
