@@ -325,7 +325,8 @@ def test_float_layers_are_as_many_as_the_limit_needs(
     assert made.tuning is not None
     assert made.tuning.kept_float == ()
     monkeypatch.setattr(
-        "quantcore.backends.tuning.loss_points", lambda before, after, _: abs(before - after).sum()
+        "quantcore.backends.tuning.loss_points",
+        lambda before, after, _: (abs(before - after).sum(), 0.0),
     )
     made = Static(observer="minmax", keep_float="auto", max_loss_points=1e-6).convert(
         inputs, BACKEND, quiet

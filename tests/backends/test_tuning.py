@@ -103,6 +103,25 @@ def test_no_more_layers_stay_in_float_than_the_limit_needs() -> None:
     assert (len(kept), loss) == (6, 1.0)
 
 
+def test_a_number_keeps_the_limit_by_more_than_chance() -> None:
+    costs = {"layer0": 0.02, "layer1": 0.004}
+    model = costly(20, **costs)
+    # 4 of 1,000 pictures: 0.4 points give or take 0.2.
+    assert model.found(Static(keep_float="auto", max_loss_points=0.7), data()) == (("layer0",), 0.4)
+    kept, loss = model.found(Static(keep_float="auto", max_loss_points=0.5), data())
+    assert (set(kept), loss) == (set(costs), 0.0)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_loss_is_told_with_its_standard_error(labelled: bool) -> None:
+    exact = np.eye(2, dtype=np.float32)[np.arange(100) % 2]
+    rounded = np.concatenate([exact[:10, ::-1], exact[10:]])
+    labels = np.arange(100) % 2 if labelled else None
+    loss, error = tuning.loss_points(exact, rounded, labels)
+    assert loss == pytest.approx(10)
+    assert error == pytest.approx(100 * np.sqrt(0.1 * 0.9 / 100))
+
+
 def test_where_no_number_keeps_the_limit_the_least_loss_is_taken() -> None:
     model = costly(4, layer1=0.05)
     model.costs["elsewhere"] = 0.03
