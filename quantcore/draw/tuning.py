@@ -64,7 +64,7 @@ def _rest(tuning: Tuning) -> str:
     done = {
         "biases corrected": tuning.bias_correction,
         "weights balanced": tuning.equalized,
-        "one bit of activations left free": tuning.reduce_range,
+        "one of 8 bits left free": tuning.reduce_range,
     }
     parts = [part for part, holds in done.items() if holds]
     return f"{wording.capital(wording.joined(parts))}." if parts else ""

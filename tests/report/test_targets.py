@@ -87,7 +87,7 @@ def test_every_form_says_alike_what_the_conversion_chose(form: str) -> None:
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        (Tuning("minmax", reduce_range=True), "Ranges: min-max. One bit of activations left free."),
+        (Tuning("minmax", reduce_range=True), "Ranges: min-max. One of 8 bits left free."),
         (
             Tuning("entropy", {"entropy": 9.04}, reduce_range=True, bias_correction=True),
             "Ranges: entropy, 9.0 dB on pictures it had not seen. Biases corrected and one bit of "
@@ -95,8 +95,7 @@ def test_every_form_says_alike_what_the_conversion_chose(form: str) -> None:
         ),
         (
             Tuning("minmax", reduce_range=True, kept_float=("a",), layers=20, loss_points=0.0),
-            "Ranges: min-max. 1 of 20 layers stays float: nothing lost. One bit of activations "
-            "left free.",
+            "Ranges: min-max. 1 of 20 layers stays float: nothing lost. One of 8 bits left free.",
         ),
         (
             Tuning("minmax", reduce_range=True, layers=20, loss_points=-0.25),

@@ -59,8 +59,8 @@ FIELDS = {
         values={None: "Where it helps", True: "Always", False: "Never"},
     ),
     "reduce_range": Words(
-        "Bits of activations",
-        "All 8 bits are finer, and need a processor with 8-bit dot products (VNNI, or ARM's). With "
+        "Bits in use",
+        "All 8 are finer, and need a processor with 8-bit dot products (VNNI, or ARM's). With "
         "7, sums are exact on every processor.",
         values={None: "By processor", True: "7, for any", False: "All 8"},
     ),
