@@ -90,8 +90,8 @@ def test_every_form_says_alike_what_the_conversion_chose(form: str) -> None:
         (Tuning("minmax", reduce_range=True), "Ranges: min-max. One of 8 bits left free."),
         (
             Tuning("entropy", {"entropy": 9.04}, reduce_range=True, bias_correction=True),
-            "Ranges: entropy, 9.0 dB on pictures it had not seen. Biases corrected and one bit of "
-            "activations left free.",
+            "Ranges: entropy, 9.0 dB on pictures it had not seen. Biases corrected and one of 8 "
+            "bits left free.",
         ),
         (
             Tuning("minmax", reduce_range=True, kept_float=("a",), layers=20, loss_points=0.0),
@@ -99,8 +99,8 @@ def test_every_form_says_alike_what_the_conversion_chose(form: str) -> None:
         ),
         (
             Tuning("minmax", reduce_range=True, layers=20, loss_points=-0.25),
-            "Ranges: min-max. No layer has to stay float: 0.25 points gained. One bit of "
-            "activations left free.",
+            "Ranges: min-max. No layer has to stay float: 0.25 points gained. One of 8 bits "
+            "left free.",
         ),
     ],
 )
