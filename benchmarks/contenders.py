@@ -19,7 +19,7 @@ TIMEOUT_S = 600.0
 # starts after that.
 PAUSE_S = 0.05
 
-TORCH_CHILD = "quantcore.engine.latency:run_timed_child"
+APP_CHILD = "quantcore.engine.latency:run_timed_child"
 ONNX_CHILD = "benchmarks.contenders:run_onnx_child"
 OPENVINO_CHILD = "benchmarks.contenders:run_openvino_child"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from benchmarks.app import Workshop, cold_settings, compared
 from benchmarks.contenders import (
+    APP_CHILD,
     ONNX_CHILD,
     OPENVINO_CHILD,
-    TORCH_CHILD,
     Contender,
     timed_in_turn,
 )
@@ -86,7 +86,7 @@ def _race(request: CompareRequest, settings: Settings, starts: int, rounds: int)
     with Workshop(request, settings) as workshop:
         contenders = {
             each.label: Contender(
-                TORCH_CHILD,
+                APP_CHILD,
                 (
                     TimedFile(workshop.path(workshop.convert(each)), each.backend, IMAGE_SIZE),
                     request.measure,

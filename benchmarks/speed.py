@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.app import Workshop, cold_settings
-from benchmarks.contenders import ONNX_CHILD, TORCH_CHILD, Contender, timed_in_turn
+from benchmarks.contenders import APP_CHILD, ONNX_CHILD, Contender, timed_in_turn
 from benchmarks.lines import Figure, at_least, note, shown
 from quantcore.engine import TimedFile, plan
 from quantcore.engine.time_model import TimeModel
@@ -101,7 +101,7 @@ def _figures(architecture: str, limit: float, race: Race) -> Iterator[Figure | s
 
 
 def _torch(path: Path, backend: str | None, measure: MeasureSpec) -> Contender:
-    return Contender(TORCH_CHILD, (TimedFile(path, backend, IMAGE_SIZE), measure))
+    return Contender(APP_CHILD, (TimedFile(path, backend, IMAGE_SIZE), measure))
 
 
 def _peer(

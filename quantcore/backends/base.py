@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 # Marks that the plot and the tables can draw; `draw/style.css` has the shape of each.
-Symbol = Literal["circle", "square", "diamond", "triangle-up", "cross", "hexagon", "star", "bowtie"]
+Symbol = Literal[
+    "circle", "square", "diamond", "triangle-up", "cross",
+    "hexagon", "star", "bowtie", "triangle-down", "pentagon",
+]  # fmt: skip
 
-SERVERS = ("x86_64", "AMD64")
 PHONES = ("aarch64", "arm64")
 
 NO_VNNI = Cause(
@@ -35,17 +37,12 @@ REDUCED_RANGE = Cause(
 )
 
 
-def lacks_vnni(environment: Environment) -> bool:
-    """Return whether 8-bit products are added up in 16 bits there; ARM has no such kernels."""
-    return environment.machine in SERVERS and not environment.has_vnni
-
-
 def reduces_range(chosen: bool | None, environment: Environment) -> bool:
     """Return whether numbers leave one of their 8 bits free; a choice of None follows the machine.
 
     Without VNNI, PCs add pairs of products in 16 bits, which only then hold them.
     """
-    return lacks_vnni(environment) if chosen is None else chosen
+    return environment.lacks_vnni if chosen is None else chosen
 
 
 class ConvertedModel(Protocol):
@@ -212,7 +209,8 @@ class Backend(Protocol):
         per_channel: weights have one scale per output channel unless a workflow says otherwise.
         observer: how ranges of activations are found unless a workflow says otherwise.
         engine: torch's quantized engine, set before its files are loaded; None for none.
-        saturates: without VNNI, its 8-bit sums can overflow.
+        saturates: its numbers take all 8 bits, whose sums overflow in kernels that add products in
+            16 bits.
         rounds_biases: its 8-bit layers add biases as whole numbers of their products' scale.
     """
 

@@ -7,6 +7,7 @@ Its runtime takes graphs of its own, so all is made from the float model: `stati
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -194,7 +195,7 @@ class Static(ExecuTorchStep):
             sqnr_db=decibels,
             equalized=quantization.equalized,
             kept_float=kept,
-            layers=len(pt2e.layers(quantization.graph)),
+            layers=len(quantization.layers),
             loss_points=loss,
         )
         return _lowered(module, inputs, report, chosen)
@@ -209,19 +210,21 @@ class _Quantization:
         self.equalized = not self.per_channel if options.equalize is None else options.equalize
         self.graph = pt2e.exported(inputs, equalized=self.equalized)
 
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """The names of all layers; one that is called twice counts once."""
+        return tuple(dict.fromkeys(map(pt2e.layer_of, pt2e.layers(self.graph))))
+
     def observer(self) -> tuple[Observer, dict[str, float]]:
         """Return how ranges are found, and the decibels of each way that was tried."""
-        asked = self._options.observer or "histogram"
-        if asked != "auto":
-            return asked, {}
         seen, unseen = tuning.parted(self._inputs.images, self._options.calibration_images)
 
         def trial(observer: Observer) -> tuning.Logits:
             module = self._calibrated(observer, (), seen, len(seen))
             return tuning.answers(pt2e.predictor(pt2e.converted(module)), unseen)
 
-        reference = tuning.answers(pt2e.predictor(self.graph), unseen)
-        return tuning.best_observer(OBSERVERS, trial, reference)
+        reference = lambda: tuning.answers(pt2e.predictor(self.graph), unseen)  # noqa: E731
+        return tuning.best_observer(self._options.observer, OBSERVERS, trial, reference)
 
     def quantized(self, observer: Observer) -> "tuple[GraphModule, tuple[str, ...], float | None]":
         """Return the rounded graph, its layers that stay in float, and what is lost, in points."""
@@ -234,7 +237,7 @@ class _Quantization:
                 return tuning.answers(pt2e.predictor(quantized), split)
 
         kept, loss = tuning.kept_float(
-            tuple(dict.fromkeys(map(pt2e.layer_of, pt2e.layers(quantized)))),
+            self.layers,
             lambda split: tuning.answers(pt2e.predictor(self.graph), split),
             trial,
             self._inputs.images,

@@ -17,7 +17,6 @@ from quantcore.backends.base import (
     Step,
     Symbol,
     Toolchain,
-    lacks_vnni,
     reduces_range,
 )
 from quantcore.backends.options import Observer, QatOptions, StaticOptions
@@ -156,7 +155,7 @@ class Static(OpenVinoStep):
         state: Path | None,
     ) -> OpenVinoModel:
         """Return the calibrated graph."""
-        trials = Trials(float_model(inputs, report), options, inputs, backend, report)
+        trials = Trials(float_model(inputs, report), options, inputs, report)
         chosen = trials.observed()
         model = trials.quantized(chosen.observer)
         layers = nncf.layers(model)
@@ -176,7 +175,6 @@ class Trials:
         model: Any,
         options: StaticOptions,
         inputs: ConversionInput,
-        backend: "Backend",
         report: Report,
     ) -> None:
         """Take the float `openvino.Model`, and what `Step.convert` takes."""
@@ -184,15 +182,11 @@ class Trials:
         self._options = options
         self._images = inputs.images
         self._report = report
-        self._observer = options.observer or backend.observer
         self._reduces = reduces_range(options.reduce_range, current_environment())
 
     def observed(self) -> Tuning:
         """Return how ranges are found, which is tried out where that was asked for."""
-        found: dict[str, float] = {}
-        observer = self._observer
-        if observer == "auto":
-            observer, found = self._best_observer()
+        observer, found = self._best_observer()
         return Tuning(
             observer,
             found,
@@ -206,7 +200,8 @@ class Trials:
         trial = lambda observer: self._answers(  # noqa: E731
             self._quantizer(observer).quantized(self._model, calibrating, self._report), judging
         )
-        return tuning.best_observer(TRIED, trial, self._answers(self._model, judging))
+        reference = lambda: self._answers(self._model, judging)  # noqa: E731
+        return tuning.best_observer(self._options.observer, TRIED, trial, reference)
 
     def quantized(self, observer: Any) -> Any:
         """Return the model calibrated on all pictures asked for."""
@@ -245,7 +240,7 @@ class Qat(OpenVinoStep):
 
     def supports(self, options: QatOptions, subject: Subject, backend: "Backend") -> Support:
         """Return yes where torch can train it."""
-        return steps.trainable(subject)
+        return steps.trainable(subject, onnxruntime.ENGINE)
 
     def recipe(self, options: Any, backend: "Backend", environment: Environment) -> Recipe:
         """Return the recipe of the torch engines whose training it shares."""
@@ -314,7 +309,7 @@ class OpenVinoBackend(RunsFormat):
 
     def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
         """Return that sums of 8-bit products are slow without VNNI."""
-        return (NO_VNNI,) if lacks_vnni(environment) else ()
+        return (NO_VNNI,) if environment.lacks_vnni else ()
 
     def accuracy_causes(
         self, settings: Mapping[str, Setting], environment: Environment

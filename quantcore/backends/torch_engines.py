@@ -8,7 +8,6 @@ from quantcore.backends.base import (
     NO_VNNI,
     PHONES,
     REDUCED_RANGE,
-    SERVERS,
     RunsFormat,
     Symbol,
     Toolchain,
@@ -18,6 +17,7 @@ from quantcore.backends.torch_ao import TORCH, TORCH_BFLOAT16, numerics
 from quantcore.backends.torch_ao.numerics import Numerics
 from quantcore.formats import MeasuredFormat, TorchScript
 from quantcore.schema import YES, Cause, Environment, Setting, Support, Target
+from quantcore.schema.environment import SERVERS
 
 FOR_PHONES = Cause(
     "Its kernels are made for ARM phones, not for this processor.",
@@ -87,7 +87,7 @@ class TorchEngine(RunsFormat):
     def overflows(self, environment: Environment) -> bool:
         """Return whether its 8-bit sums can overflow on that machine."""
         on_x86 = environment.machine in SERVERS and environment.machine in self.processors
-        return self.saturates and on_x86 and not environment.has_vnni
+        return self.saturates and on_x86 and environment.lacks_vnni
 
     def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
         """Return that its kernels are for other processors, or that this one lacks VNNI."""

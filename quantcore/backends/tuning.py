@@ -62,13 +62,27 @@ def answers(predict: Predictor, split: Split) -> Logits:
 
 
 def best_observer(
-    observers: Sequence[Observer], trial: Callable[[Observer], Logits], reference: Logits
+    asked: Observer | None,
+    tried: Sequence[Observer],
+    trial: Callable[[Observer], Logits],
+    reference: Callable[[], Logits],
 ) -> tuple[Observer, dict[str, float]]:
-    """Return the observer whose trial answers nearest to the float logits, and decibels of each."""
+    """Return the observer asked for, or the best of a toolchain's, and decibels of each trial.
+
+    Args:
+        asked: of the workflow, which takes the backend's for none before it converts.
+        tried: what `auto` tries.
+        trial: the logits of a model calibrated with one.
+        reference: the float logits on the same pictures; the best comes nearest to them.
+    """
+    assert asked is not None
+    if asked != "auto":
+        return asked, {}
+    exact = reference()
     found: dict[str, float] = {}
-    for observer in observers:
-        found[observer] = round(_decibels(reference, trial(observer)), 2)
-    return max(observers, key=lambda each: found[each]), found
+    for observer in tried:
+        found[observer] = round(_decibels(exact, trial(observer)), 2)
+    return max(tried, key=lambda each: found[each]), found
 
 
 def _decibels(reference: Logits, logits: Logits) -> float:
@@ -116,7 +130,7 @@ def kept_float(
 
     @cache
     def loss(count: int) -> tuple[float, float]:
-        report("finding layers that stay in float", 0.9)
+        report("finding layers that stay in float", 0.9 if ranked else 0.5)
         return loss_points(exact, trial(ranked[:count], split), split.labels)
 
     # The first of many numbers that seems to do owes some of that to these pictures: it is to

@@ -80,7 +80,7 @@ def _require_kernels(program: executorch_program.Program) -> None:
         if full not in known:
             raise UnsupportedError(
                 f"ExecuTorch's runtime has no kernel for {operator['name']}, which XNNPACK left.",
-                "Choose float32 on ExecuTorch, or another backend for phones.",
+                "Choose another backend for phones: ONNX Runtime or QNNPACK.",
             )
 
 

@@ -103,11 +103,6 @@ def _holding(causes: Mapping[Cause, bool]) -> tuple[Cause, ...]:
 
 
 def _left_float(row: VariantResult) -> Cause:
-    if row.workflow == "half":
-        return Cause(
-            "It computes in 16 bits, which is half of what 8 bits save.",
-            "Use static or QAT, which take 8 bits.",
-        )
     share = wording.digits(100 * row.int8_share)
     if row.workflow == "dynamic":
         return Cause(
@@ -218,11 +213,8 @@ def _left(worst: Extreme) -> str:
 
 
 def _observer(row: VariantResult) -> object:
-    """Return how a row's ranges of activations were found; None where it was not chosen."""
-    backend = entry(row.backend)
-    if "observer" not in row.settings:
-        return None
-    return row.settings["observer"] or (backend.observer if backend else None)
+    """Return how a row's ranges of activations were found; None where none had to be."""
+    return row.tuning.observer if row.tuning else row.settings.get("observer")
 
 
 def _training(row: VariantResult) -> str:

@@ -85,7 +85,7 @@ def _speed(evidence: Evidence, one: Candidate, latency: str) -> str:
     if one.is_float and TORCH_FLOAT in one.row.speedups:
         ratio, other = one.row.speedups[TORCH_FLOAT].ratio, "torch's float32"
     faster = _speed_in_words(evidence, one, ratio)
-    than = f"{'' if faster.startswith('as ') else ' than'} {other}"
+    than = f"{' as' if faster.startswith('as ') else ' than'} {other}"
     return f"{faster} ({latency}){than if evidence.several_floats else ''}"
 
 

@@ -5,7 +5,6 @@ from quantcore.decide import needs_vnni
 from quantcore.schema import Tuning, VariantResult
 
 OBSERVERS = {
-    "auto": "chosen by trial",
     "minmax": "min-max",
     "histogram": "histogram",
     "percentile": "percentile",

@@ -39,7 +39,7 @@ class Conversion:
         state_dict_bytes: size of the weights, scales and zero points by themselves: of a torch
             module's state dict as `torch.save` writes it, of an ONNX model's initializers.
         state_digest: SHA-256 of every weight, scale and zero point.
-        conversion_s: seconds from the float weights to the converted module.
+        conversion_s: seconds from the float weights to the written file.
         state: the state dict itself, where it took pictures to find; else the module is made
             again in no time. Other formats are written from it.
         tuning: what it chose by itself.
@@ -94,10 +94,10 @@ def run_convert_child(
     with TemporaryDirectory(dir=folder) as scratch:
         inputs = conversion_input(request, Path(scratch))
         model = chosen.convert(inputs, backend, report, state)
-        conversion_s = time.monotonic() - started
         report("writing the file", 0.97)
         outbox, metadata = Outbox(folder), provenance(request, variant)
         artifact = outbox.add(lambda path: model.write(path, metadata), backend.format.name)
+        conversion_s = time.monotonic() - started
     numbers = model.state()
     kept = outbox.add(lambda path: path.write_bytes(numbers), STATE_FORMAT) if numbers else None
     return Conversion(artifact, model.state_bytes, model.digest, conversion_s, kept, model.tuning)

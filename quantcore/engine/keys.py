@@ -24,7 +24,7 @@ from quantcore.workflows import Workflow, settings_of, workflow
 # torch's float32: the reference of every model that torch can run.
 FLOAT32 = Variant(FLOAT_WORKFLOW, None)
 # Raised when the code that converts or measures changes what it gives for the same request.
-CONVERSION_VERSION = 9
+CONVERSION_VERSION = 10
 MEASUREMENT_VERSION = 4
 STATISTICS_VERSION = 1
 # What decides a conversion whichever toolchain makes it: the float model and its pictures.
@@ -70,8 +70,8 @@ def recipe_key(
             "settings": settings_of(variant),
             "recipe": recipe.name,
             # Pictures decide the conversion only where it looks at them.
-            "images": images_digest(request.images, info) if chosen.uses else None,
-            "split_seed": request.images.seed if chosen.uses else None,
+            "images": images_digest(request.images, info) if chosen.reads_pictures else None,
+            "split_seed": request.images.seed if chosen.reads_pictures else None,
             "image_size": image_size(request, info),
             "libraries": _versions((*BASE_LIBRARIES, *recipe.packages), environment),
         }

@@ -1,6 +1,6 @@
 """What a variant might gain from: the same workflow with one setting changed.
 
-Each workflow's settings are listed in `STEPS`, best guess first. Needs no torch.
+Each workflow's settings are listed in `CHANGES`, best guess first. Needs no torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,9 +15,9 @@ MAX_CALIBRATION_IMAGES = 1_024
 MAX_STEPS = 2_000
 # Lost points from which it is worth a word that layers can be kept in float.
 WORTH_KEEPING_POINTS = 0.5
-# The workflow that is the way out where 8 bits lose too much.
-SIXTEEN_BITS = "half"
-SIXTEEN_BITS_WORDS = "16 bits instead of 8: half the size, nothing to calibrate"
+# The way out where 8 bits lose too much.
+SIXTEEN_BITS = 16
+SIXTEEN_BITS_WORDS = "16 bits instead of 8: half float32’s size, nothing to calibrate"
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One change: another value of a setting, given the present one and the backend's name.
+class Change:
+    """Another value of a setting, given the present one and the backend's name.
 
     `for_losses` is a change that is only worth it where accuracy is lost.
     """
@@ -42,11 +42,11 @@ class Step:
 
 
 def _more_images(now: Setting, _: str | None) -> Setting:
-    return min(4 * _number(now), MAX_CALIBRATION_IMAGES)
+    return max(_number(now), min(4 * _number(now), MAX_CALIBRATION_IMAGES))
 
 
 def _more_steps(now: Setting, _: str | None) -> Setting:
-    return min(3 * _number(now), MAX_STEPS)
+    return max(_number(now), min(3 * _number(now), MAX_STEPS))
 
 
 def _other_observer(now: Setting, backend: str | None) -> Setting:
@@ -66,19 +66,19 @@ def _number(value: Setting) -> int:
     return value
 
 
-_SCALES = Step(
+_SCALES = Change(
     "per_channel",
     _other_scales,
     lambda _, new: f"one weight scale for each {'channel' if new else 'layer'}",
 )
-STEPS: Mapping[str, tuple[Step, ...]] = {
+CHANGES: Mapping[str, tuple[Change, ...]] = {
     "static": (
-        Step(
+        Change(
             "calibration_images",
             _more_images,
             lambda old, new: f"{new:,} calibration images instead of {old:,}",
         ),
-        Step(
+        Change(
             "observer",
             _other_observer,
             lambda _, new: (
@@ -87,12 +87,12 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
                 else "ranges from minimum and maximum, which keep rare outliers"
             ),
         ),
-        Step(
+        Change(
             "observer",
             _best_observer,
             lambda _, __: "ranges found the way that answers nearest to float32",
         ),
-        Step(
+        Change(
             "keep_float",
             lambda now, _: now or "auto",
             lambda _, __: "the layers that hurt most kept in float32",
@@ -101,11 +101,11 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         _SCALES,
     ),
     "qat": (
-        Step("steps", _more_steps, lambda old, new: f"{new:,} training steps instead of {old:,}"),
+        Change("steps", _more_steps, lambda old, new: f"{new:,} training steps instead of {old:,}"),
         _SCALES,
     ),
     "dynamic": (
-        Step(
+        Change(
             "dtype",
             lambda now, _: "float16" if now == "qint8" else "qint8",
             lambda _, new: (
@@ -137,8 +137,7 @@ def suggested_variants(
     """
     options = workflow(row.workflow, _changed(row))
     candidates = []
-    steps = STEPS.get(row.workflow, ())
-    for step in steps:
+    for step in CHANGES.get(row.workflow, ()):
         if step.for_losses and (lost_points is None or lost_points < WORTH_KEEPING_POINTS):
             continue
         now = getattr(options, step.setting)
@@ -147,8 +146,8 @@ def suggested_variants(
             settings = {**_changed(row), step.setting: new}
             variant = Variant(row.workflow, row.backend, tuple(sorted(settings.items())))
             candidates.append(Suggestion(variant, step.words(now, new)))
-    if steps:
-        candidates.append(Suggestion(Variant(SIXTEEN_BITS, row.backend), SIXTEEN_BITS_WORDS))
+    if row.workflow in CHANGES and options.bits < SIXTEEN_BITS:
+        candidates.append(Suggestion(Variant("half", row.backend), SIXTEEN_BITS_WORDS))
     candidate_request = replace(request, variants=tuple(each.variant for each in candidates))
     refused = refusals(candidate_request, environment)
     return tuple(each for each in candidates if each.variant not in refused)

@@ -33,8 +33,8 @@ class Kernels(Protocol):
     Attributes:
         name: of the backend.
         engine: torch's quantized engine that its numbers are packed for; None where it needs none.
-        saturates: without VNNI, its activations of all 8 bits overflow where products are added
-            in 16 bits.
+        saturates: its numbers take all 8 bits, whose sums overflow in kernels that add products in
+            16 bits.
         rounds_biases: its 8-bit layers add biases as whole numbers of their products' scale.
     """
 

@@ -29,12 +29,15 @@ from quantcore.schema import (
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from onnxruntime import InferenceSession
     from torch import Tensor
 
 QUANTIZE = "QuantizeLinear"
 # One of them is in a graph whose layers find the range of each input as it comes.
 DYNAMIC = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeLSTM"})
 INPUT, OUTPUT = "images", "logits"
+# Of ONNX Runtime's log, which tells by exceptions all that matters.
+FATAL = 4
 MIN_OPSET, MAX_OPSET = 13, 20
 # Which ONNX Runtime is the first that reads an opset.
 # https://onnxruntime.ai/docs/reference/compatibility.html
@@ -178,26 +181,16 @@ class Onnx:
         ONNX Runtime has kernels of its own; of the backend only its range matters to them.
         """
         import numpy as np
-        import onnxruntime
         import torch
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        is_precise = _saturates(path, kernels)
-        if is_precise:
-            options.add_session_config_entry(*PRECISE)
-        try:
-            session = onnxruntime.InferenceSession(path, options, providers=[PROVIDER])
-        except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
-            # ONNX Runtime 1.32 makes one tensor twice then, seen of transformers.
-            raise (_not_precise() if is_precise else error) from error
-        is_single = session.get_inputs()[0].shape[0] == 1
+        running = session(path, threads, is_precise=_saturates(path, kernels))
+        is_single = running.get_inputs()[0].shape[0] == 1
 
         def predict(images: "Tensor") -> "Tensor":
             whole = images.contiguous().numpy()
             parts = np.split(whole, len(whole)) if is_single else [whole]
             return torch.from_numpy(
-                np.concatenate([session.run(None, {INPUT: part})[0] for part in parts])
+                np.concatenate([running.run(None, {INPUT: part})[0] for part in parts])
             )
 
         return predict
@@ -383,7 +376,7 @@ def runs_on(model: "ModelProto", kernels: Kernels) -> str:
 
 def _saturates(path: Path, kernels: Kernels) -> bool:
     """Return whether sums of a file's 8-bit products can overflow on this machine."""
-    if not kernels.saturates or current_environment().has_vnni:
+    if not (kernels.saturates and current_environment().lacks_vnni):
         return False
     import onnx
 
@@ -392,12 +385,35 @@ def _saturates(path: Path, kernels: Kernels) -> bool:
     return onnx_graph.takes_all_bits(onnx.load(path))
 
 
-def _not_precise() -> UnsupportedError:
-    return UnsupportedError(
-        "ONNX Runtime cannot keep this graph's 8-bit sums from overflowing on a processor without "
-        "VNNI.",
-        "Leave reduce_range as it is, or take openvino.",
-    )
+def session(source: Path | bytes, threads: int, *, is_precise: bool) -> "InferenceSession":
+    """Return a graph in ONNX Runtime, on the CPU.
+
+    Args:
+        source: the file, or its bytes.
+        threads: that compute.
+        is_precise: whether 8-bit sums that overflow in 16 bits are computed in a slower way.
+
+    Raises:
+        UnsupportedError: ONNX Runtime has no such way for this graph.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = FATAL
+    if is_precise:
+        options.add_session_config_entry(*PRECISE)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=[PROVIDER])
+    except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
+        if not is_precise:
+            raise
+        # ONNX Runtime 1.32 makes one tensor twice then, seen of transformers.
+        raise UnsupportedError(
+            "ONNX Runtime cannot keep this graph's 8-bit sums from overflowing on a processor "
+            "without VNNI.",
+            "Leave reduce_range as it is, or take openvino.",
+        ) from error
 
 
 def _fixed_batch() -> UnsupportedError:

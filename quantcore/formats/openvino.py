@@ -122,7 +122,7 @@ class OpenVino:
                 False,
                 f"Layers of {planned.kernels.name} add biases as whole numbers, and OpenVINO's as "
                 "floats, so that some pictures would get another class.",
-                f"Choose {planned.variant.workflow} on openvino, or TorchScript.",
+                "Choose static or QAT on openvino, or TorchScript.",
             )
         return YES
 
@@ -175,7 +175,8 @@ class OpenVino:
     def read_metadata(self, path: Path) -> dict[str, object]:
         """Return the provenance from the zip."""
         with zipfile.ZipFile(path) as archive:
-            content: dict[str, object] = json.loads(archive.read(METADATA))
+            written = archive.read(METADATA) if METADATA in archive.namelist() else b"{}"
+        content: dict[str, object] = json.loads(written)
         return content
 
     def checks(self, path: Path) -> tuple[Check, ...]:

@@ -46,12 +46,12 @@ class TorchFile:
 
 @dataclass(frozen=True)
 class TorchScript(TorchFile):
-    """The file that is measured in every comparison: PyTorch's own, for Python and C++."""
+    """The file that torch's backends run, and are measured with: for Python and C++."""
 
     name: ClassVar[str] = FORMAT
     aliases: ClassVar[tuple[str, ...]] = ("pt",)
     title: ClassVar[str] = "TorchScript"
-    summary: ClassVar[str] = "For PyTorch in Python or C++: the file that is measured."
+    summary: ClassVar[str] = "For PyTorch in Python or C++: the file that torch’s backends run."
     suffix: ClassVar[str] = ".pt"
     runtime: ClassVar[str] = "TorchScript"
     targets: ClassVar[tuple[Target, ...]] = ("server",)

@@ -43,6 +43,7 @@ LIBRARIES = (
     "torchao",
 )
 MISSING = "missing"
+SERVERS = ("x86_64", "AMD64")
 # The versions of torch with which whole comparisons were run.
 TRIED_TORCH = ("2.13.0", "2.14.1")
 # Where Linux has the name of a board that carries it (ARM, RISC-V).
@@ -67,6 +68,11 @@ class Environment:
     def has_vnni(self) -> bool:
         """Return whether 8-bit dot products are one instruction here (Intel and AMD's VNNI)."""
         return any("VNNI" in name or "AMX" in name for name in self.instruction_sets)
+
+    @property
+    def lacks_vnni(self) -> bool:
+        """Return whether 8-bit products are added up in 16 bits; ARM has no such kernels."""
+        return self.machine in SERVERS and not self.has_vnni
 
     @property
     def has_bfloat16(self) -> bool:

@@ -32,7 +32,7 @@ class Workflow(Protocol):
         color: of its mark in the plot: of Okabe and Ito's palette, which colour-blind readers tell
             apart (https://jfly.uni-koeln.de/color/), or as far from it, with a contrast of at least
             3:1 on the light and on the dark background.
-        uses: the image splits that a conversion reads, which therefore are part of its key.
+        reads_pictures: whether a conversion looks at any, so that they are part of its key.
         weight: how long it takes, next to other workflows.
         absence: why a backend without a step for it has none.
         takes_8_bits: it starts from what is quantized already, and not from the float model.
@@ -43,7 +43,7 @@ class Workflow(Protocol):
     title: ClassVar[str]
     summary: ClassVar[str]
     color: ClassVar[str]
-    uses: ClassVar[tuple[str, ...]] = ()
+    reads_pictures: ClassVar[bool] = False
     weight: ClassVar[float] = 1.0
     absence: ClassVar[str] = "{backend} has no such way to quantize."
     takes_8_bits: ClassVar[bool] = False
@@ -116,7 +116,8 @@ class Workflow(Protocol):
         `report(stage, share)` is called at every part of the work, and may raise to stop it.
         `state` is what an equal conversion left, which spares the work.
         """
-        return self._own_step(backend).convert(self, inputs, backend, report, state)
+        chosen = self.resolved(backend)
+        return chosen._own_step(backend).convert(chosen, inputs, backend, report, state)
 
     def _own_step(self, backend: Backend) -> Step:
         step = self.step(backend)
@@ -132,6 +133,6 @@ def _readable(subject: Subject, backend: Backend) -> Support:
         False,
         f"{subject.model.title} came as ONNX, which torch cannot read, and {backend.title} takes "
         "its models from torch.",
-        "Choose ONNX Runtime, or upload the PyTorch weights or TorchScript that it was exported "
-        "from.",
+        "Choose ONNX Runtime or OpenVINO, or upload the PyTorch weights or TorchScript that it was "
+        "exported from.",
     )

@@ -37,7 +37,7 @@ class Qat(Workflow):
         "Fine-tunes on labelled pictures with 8-bit rounding in the loop. Minutes, best accuracy."
     )
     color: ClassVar[str] = "#d55e00"
-    uses: ClassVar[tuple[str, ...]] = ("calibration", "qat", "qat_held_out")
+    reads_pictures: ClassVar[bool] = True
     weight: ClassVar[float] = 10.0
 
     def __post_init__(self) -> None:

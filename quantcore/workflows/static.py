@@ -47,7 +47,7 @@ class Static(Workflow):
         "Converts everything, after looking at a few hundred pictures. Seconds."
     )
     color: ClassVar[str] = "#0072b2"
-    uses: ClassVar[tuple[str, ...]] = ("calibration",)
+    reads_pictures: ClassVar[bool] = True
     weight: ClassVar[float] = 2.0
 
     def resolved(self, backend: Backend) -> Self:

@@ -65,7 +65,7 @@ class Rounding(RunsFormat):
     format: ClassVar = TorchScript()
     toolchain: ClassVar = Toolchain("rounding", {"static": Static()}, makes_modules=True)
     float_backend: ClassVar = None
-    symbol: ClassVar = "bowtie"
+    symbol: ClassVar = "pentagon"
     pace: ClassVar = 1.0
     per_channel: ClassVar = False
     observer: ClassVar = "minmax"
@@ -129,7 +129,7 @@ def test_a_new_backend_goes_from_the_request_to_the_report(
     assert own.artifact.format == "torchscript"
     assert titles.backend("rounding") == "Rounding"
     figure = charts.plot(comparison.results, "latency", "size")
-    assert "bowtie" in str(figure)
+    assert "pentagon" in str(figure)
     verdict = decide(comparison, Budgets())
     assert own.key in verdict.qualifying
     assert "Rounding" in tables.results(comparison.results)

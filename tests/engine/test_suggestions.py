@@ -4,7 +4,7 @@ import pytest
 
 from quantcore.backends import runtime
 from quantcore.engine import suggested_variants, variant_of
-from quantcore.engine.suggestions import SIXTEEN_BITS_WORDS, STEPS
+from quantcore.engine.suggestions import CHANGES, SIXTEEN_BITS_WORDS
 from quantcore.models import Subject, find
 from quantcore.schema import CompareRequest, ModelSpec, Variant, current_environment
 from quantcore.workflows import WORKFLOWS, workflow
@@ -95,7 +95,7 @@ def test_what_has_no_settings_has_no_suggestions(workflow: str) -> None:
 
 
 def test_every_step_is_of_a_setting_that_its_workflow_has() -> None:
-    for name, steps in STEPS.items():
+    for name, steps in CHANGES.items():
         assert {step.setting for step in steps} <= set(WORKFLOWS[name].__dataclass_fields__)
 
 

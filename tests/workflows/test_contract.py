@@ -28,7 +28,7 @@ from quantcore.schema import (
 )
 from quantcore.schema.environment import ENGINES_BY_MACHINE
 from quantcore.settings import Settings
-from quantcore.workflows import WORKFLOWS, workflow
+from quantcore.workflows import WORKFLOWS, settings_of, workflow
 from tests.support.conversions import Logits, Made
 
 MODEL = ModelSpec("bundled/mobilenet_v2")
@@ -357,6 +357,17 @@ def test_auto_takes_the_observer_that_answers_best(bench: Bench) -> None:
     assert made.tuning is not None
     assert made.tuning.sqnr_db[made.tuning.observer] == max(made.tuning.sqnr_db.values())
     assert set(made.tuning.sqnr_db) == {"histogram", "minmax", "percentile"}
+
+
+@pytest.mark.parametrize(
+    "backend", [name for name, each in BACKENDS.items() if "static" in each.toolchain.steps]
+)
+def test_ranges_are_found_as_the_settings_say(bench: Bench, backend: str) -> None:
+    cell = variant("static", backend)
+    tuning, said = bench.convert(cell).tuning, settings_of(cell)["observer"]
+    assert tuning is not None
+    assert said in (tuning.observer, "auto")
+    assert bool(tuning.sqnr_db) == (said == "auto")
 
 
 def test_layers_stay_in_float_by_number_and_until_a_loss_is_met(bench: Bench) -> None:

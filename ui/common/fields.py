@@ -93,7 +93,7 @@ FIELDS = {
     "seed": Words("Seed", "The same seed gives the same training.", low=0),
     "dtype": Words(
         "Weights as",
-        "float16 halves the file and keeps more precision; onednn and qnnpack lack it.",
+        "float16 halves the file and keeps more precision; not every backend has it.",
         values={"qint8": "8-bit integer", "float16": "16-bit float"},
     ),
     "layers": Words("Layer types", "Which layers are quantized; the others stay float."),

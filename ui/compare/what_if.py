@@ -27,7 +27,7 @@ def draw(shown: Shown, evidence: Evidence, recommendation: Verdict) -> None:
     """Offer variants one setting away from the recommended or nearest 8-bit variant."""
     row = nearest_in_8_bits(evidence, recommendation)
     request = _request(shown, row) if row is not None else None
-    if row is None or request is None or row.workflow not in suggestions.STEPS:
+    if row is None or request is None or row.workflow not in suggestions.CHANGES:
         return
     if not owned_uploads.may_measure(request):
         return

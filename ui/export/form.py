@@ -30,7 +30,7 @@ from ui.common import fields, owned_uploads, state, widgets
 from ui.common.markdown import Markdown, markdown, reason_and_remedy
 from ui.common.state import Parameter
 
-# Its variants carry to phones by every format.
+# Its files are for phones.
 DEFAULT_BACKEND = "qnnpack"
 FORMAT_HELP = "Which runtime takes the file. Every format has its own; none is read by all."
 WORKFLOW_HELP = "How the numbers become 8 or 16 bits wide; float32 leaves them as they are."

@@ -5,7 +5,7 @@ runtime, range for range (`python -m benchmarks onnxruntime`), so `static` and `
 """
 
 from quantcore.backends.onnxruntime.backend import BACKEND
-from quantcore.backends.onnxruntime.graphs import OnnxModel, float_graph, graph_of, preprocessed
+from quantcore.backends.onnxruntime.graphs import OnnxModel, float_graph, graph_of
 from quantcore.backends.onnxruntime.steps import ENGINE
 
-__all__ = ["BACKEND", "ENGINE", "OnnxModel", "float_graph", "graph_of", "preprocessed"]
+__all__ = ["BACKEND", "ENGINE", "OnnxModel", "float_graph", "graph_of"]

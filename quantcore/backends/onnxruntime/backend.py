@@ -11,7 +11,6 @@ from quantcore.backends.base import (
     Step,
     Symbol,
     Toolchain,
-    lacks_vnni,
 )
 from quantcore.backends.onnxruntime.graphs import PACKAGES
 from quantcore.backends.onnxruntime.static import Static
@@ -66,7 +65,7 @@ class OnnxRuntime(RunsFormat):
 
     def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
         """Return that sums of 8-bit products are slow without VNNI."""
-        return (NO_VNNI,) if lacks_vnni(environment) else ()
+        return (NO_VNNI,) if environment.lacks_vnni else ()
 
     def accuracy_causes(
         self, settings: Mapping[str, Setting], environment: Environment
@@ -75,7 +74,7 @@ class OnnxRuntime(RunsFormat):
         if "steps" in settings or not EIGHT_BITS.intersection(settings):
             return ()
         chosen = settings.get("reduce_range", True)
-        reduced = lacks_vnni(environment) if chosen is None else bool(chosen)
+        reduced = environment.lacks_vnni if chosen is None else bool(chosen)
         return (REDUCED_WEIGHTS,) if reduced else ()
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantcore import models
-from quantcore.backends.base import lacks_vnni
 from quantcore.backends.torch_ao import module as torch_module
 from quantcore.errors import UnsupportedError
 from quantcore.formats import Predictor, onnx
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("onnx", "onnxruntime")
 OPSET = 17
-FATAL = 4
 REMEDY = "Choose a backend of torch's, which runs the model as it is."
 
 
@@ -156,7 +154,7 @@ def preprocessed(graph: "ModelProto", scratch: Path) -> Path:
 
     # Warnings about scalars without a channel, and about cores that a locked process cannot pick.
     logging.disable(logging.WARNING)
-    onnxruntime.set_default_logger_severity(FATAL)
+    onnxruntime.set_default_logger_severity(onnx.FATAL)
     tempfile.tempdir = str(scratch)
     source, prepared = scratch / "float.onnx", scratch / "prepared.onnx"
     source.write_bytes(graph.SerializeToString())
@@ -166,18 +164,10 @@ def preprocessed(graph: "ModelProto", scratch: Path) -> Path:
 
 def session(graph: "ModelProto") -> "InferenceSession":
     """Return a graph, ready to be run on all cores; 8-bit sums are exact wherever it runs."""
-    import onnxruntime
-
     from quantcore.formats import onnx_graph
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = physical_cores(), 1
-    options.log_severity_level = FATAL
-    if lacks_vnni(current_environment()) and onnx_graph.takes_all_bits(graph):
-        options.add_session_config_entry(*onnx.PRECISE)
-    return onnxruntime.InferenceSession(
-        graph.SerializeToString(), options, providers=[onnx.PROVIDER]
-    )
+    is_precise = current_environment().lacks_vnni and onnx_graph.takes_all_bits(graph)
+    return onnx.session(graph.SerializeToString(), physical_cores(), is_precise=is_precise)
 
 
 def predictor(graph: "ModelProto") -> Predictor:

@@ -70,8 +70,6 @@ def observed(
     Raises:
         QuantcoreError: a value is not a number.
     """
-    import onnxruntime  # noqa: F401  (before its first session, so that its log is quiet)
-
     spans: dict[str, Span] = dict.fromkeys(names, (0.0, 0.0))
     for values in _values(graph, names, split, report):
         for name, array in values.items():

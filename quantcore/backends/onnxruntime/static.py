@@ -1,6 +1,6 @@
 """Static quantization: ranges from calibration pictures, and what is found out by trial."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,8 +47,7 @@ class Static(OnnxStep):
         if options.equalize:
             return Support(
                 False,
-                "Layers are not balanced before ONNX Runtime's quantizer, whose weights have a "
-                "scale per channel.",
+                "Layers are not balanced before ONNX Runtime's quantizer.",
                 "Leave equalize as it is.",
             )
         return YES
@@ -134,17 +133,12 @@ class _Search:
     def _reference(self) -> tuning.Logits:
         return tuning.answers(graphs.predictor(self.layout.source), self._judging)
 
-    @property
-    def _observers(self) -> Sequence[Observer]:
-        observer = self.options.observer or "minmax"
-        return TRIED if observer == "auto" else (observer,)
-
     def _observed(self, split: Split) -> Observed:
         return ranges.observed(
             self.layout.source,
             self.layout.tensors,
             split,
-            shapes=self._observers != ("minmax",),
+            shapes=self.options.observer != "minmax",
             report=self.report,
         )
 
@@ -158,14 +152,12 @@ class _Search:
         return tuning.answers(graphs.predictor(self.layout.graph(spans, biases, kept)), split)
 
     def _best_observer(self, observed: Observed) -> tuple[Observer, dict[str, float]]:
-        if len(self._observers) == 1:
-            return self._observers[0], {}
-
         def trial(observer: Observer) -> tuning.Logits:
             self.report(f"trying the observer {observer}", 0.8)
             return self._answers(self._judging, observed.fitted(observer))
 
-        return tuning.best_observer(self._observers, trial, self._reference)
+        reference = lambda: self._reference  # noqa: E731
+        return tuning.best_observer(self.options.observer, TRIED, trial, reference)
 
     def _biases(self, spans: Mapping[str, Span], split: Split) -> Biases:
         return correction.corrected(self.layout, spans, split, self.report)

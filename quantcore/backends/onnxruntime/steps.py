@@ -158,7 +158,7 @@ class Qat(OnnxStep):
 
     def supports(self, options: QatOptions, subject: Subject, backend: Backend) -> Support:
         """Return yes where torch can train it."""
-        return steps.trainable(subject)
+        return steps.trainable(subject, ENGINE)
 
     def recipe(self, options: Any, backend: Backend, environment: Environment) -> Recipe:
         """Return the recipe of the torch engines whose training it shares."""

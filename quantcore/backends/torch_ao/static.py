@@ -19,8 +19,6 @@ from quantcore.schema import Report, Tuning
 if TYPE_CHECKING:
     from torch import nn
 
-DEFAULT_OBSERVER: Observer = "histogram"
-
 
 @dataclass(frozen=True)
 class Calibrated:
@@ -80,6 +78,11 @@ class Conversion:
     def calibrated(self, observer: Observer, split: Split) -> Calibrated:
         """Return the float module, calibrated on a split."""
         module = observed(self.options, self.inputs, self.numerics, observer, self._equalized)
+        if is_program(module) and self.options.bias_correction:
+            raise UnsupportedError(
+                "torch cannot correct the biases of this program.",
+                "Leave bias_correction as it is, or use onnxruntime or openvino.",
+            )
         corrects = self.options.bias_correction is not False and not is_program(module)
         watch = biases.Watch(module) if corrects else None
         calibration.calibrate(module, split, self.report)
@@ -98,16 +101,14 @@ class Conversion:
 
     def _observer(self) -> tuple[Observer, dict[str, float]]:
         """Return the observer asked for, or that of the best trial, and decibels of each trial."""
-        chosen = self.options.observer or DEFAULT_OBSERVER
-        if chosen != "auto":
-            return chosen, {}
         calibrating, judging = tuning.parted(self.inputs.images, self.options.calibration_images)
 
         def trial(observer: Observer) -> tuning.Logits:
             module = self.calibrated(observer, calibrating).converted(self.inputs)
             return answers(module, judging)
 
-        return tuning.best_observer(qconfigs.OBSERVERS, trial, answers(self._float, judging))
+        reference = lambda: answers(self._float, judging)  # noqa: E731
+        return tuning.best_observer(self.options.observer, qconfigs.OBSERVERS, trial, reference)
 
     def _kept(
         self, module: "nn.Module", observed: "nn.Module"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from quantcore import models, wording
-from quantcore.backends.base import SERVERS, Recipe, Step, Toolchain
+from quantcore.backends.base import Recipe, Step, Toolchain
 from quantcore.backends.options import DynamicOptions, QatOptions, StaticOptions
 from quantcore.backends.torch_ao import (
     calibration,
@@ -242,8 +242,7 @@ def full_range(backend: Engine, environment: Environment) -> Support:
             "Leave reduce_range as it is, or use onednn, which adds in 32 bits where there is "
             "VNNI.",
         )
-    on_x86 = environment.machine in SERVERS
-    if backend.numerics == ONEDNN and on_x86 and not environment.has_vnni:
+    if backend.numerics == ONEDNN and environment.lacks_vnni:
         return Support(
             False,
             "This processor has no VNNI: oneDNN then adds products in 16 bits, which overflow with "
@@ -377,8 +376,19 @@ def observable(subject: Subject) -> Support:
     return YES
 
 
-def trainable(subject: Subject) -> Support:
-    """Return whether torch can put fake quantization into the architecture."""
+def trainable(subject: Subject, engine: str | None = None) -> Support:
+    """Return whether torch can put fake quantization into the architecture, and has the engine.
+
+    Backends of other runtimes name the engine whose training they share.
+    """
+    engines = subject.environment.engines
+    if engine is not None and engine not in engines:
+        return Support(
+            False,
+            f"Training for it takes torch's {engine} kernels, which torch on this "
+            f"{subject.environment.machine} machine does not have.",
+            f"Use static, or train for {wording.choice(engines)}.",
+        )
     if subject.model.static_mode == graph.MODE:
         return Support(False, graph.NO_SOURCE, "Use static, or upload the weights alone.")
     return observable(subject)
