@@ -19,7 +19,7 @@ from quantcore.backends.torch_ao import training
 from quantcore.errors import RequestError
 from quantcore.formats import ExecuTorch, MeasuredFormat, executorch_program
 from quantcore.images import ConversionInput, Split
-from quantcore.models import Subject
+from quantcore.models import LAYER_TYPES, Subject
 from quantcore.schema import YES, Cause, Environment, Report, Setting, Support, Target, Tuning
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from quantcore.backends.base import Backend
 
 PACKAGES = executorch_program.PACKAGES
-RECURRENT = ("LSTM", "GRU")
 OBSERVERS: tuple[Observer, ...] = ("minmax", "histogram")
 
 
@@ -76,8 +75,7 @@ class ExecuTorchStep(FromFloat):
                 "came as a program.",
                 "Upload the weights alone, or choose another backend.",
             )
-        recurrent = [name for name in RECURRENT if subject.model.dynamic_layers.get(name)]
-        if recurrent:
+        if recurrent := subject.model.recurrent:
             return Support(
                 False,
                 f"ExecuTorch has no {recurrent[0]}: it would write out every step of it, and take "
@@ -314,7 +312,7 @@ def _chosen(graph: "GraphModule", names: Sequence[str]) -> set[str]:
     chosen: set[str] = set()
     for name in names:
         within = {each for each in linear if f"{each}.".startswith(f"{name}.")}
-        if name not in ("Linear", *RECURRENT) and not within:
+        if name not in LAYER_TYPES and not within:
             raise RequestError(
                 f"The model has no submodule {name!r} with linear layers.",
                 f"Name layer types (Linear), or some of {', '.join(linear[:8])}.",

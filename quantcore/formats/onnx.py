@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from quantcore.errors import RequestError, UnsupportedError
 from quantcore.formats.base import METADATA, Kernels, Planned, Predictor, Source, Written
 from quantcore.formats.programs import TEMPLATES, PythonCode
+from quantcore.models import LAYER_TYPES
 from quantcore.schema import (
     YES,
     Check,
@@ -51,7 +52,6 @@ FIRST_RUNTIME = {
     19: "1.15",
     20: "1.17",
 }
-RECURRENT = ("LSTM", "GRU")
 # Without VNNI, ONNX Runtime adds pairs of products in 16 bits, and where activations use all 8 of
 # their bits the sums overflow. This makes it multiply exactly there, and changes nothing elsewhere.
 # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
@@ -113,10 +113,9 @@ class Onnx:
             )
         if planned.layer_kind != "dynamic":
             return YES
-        chosen = planned.settings.get("layers", RECURRENT)
+        chosen = planned.settings.get("layers", LAYER_TYPES)
         assert isinstance(chosen, tuple)
-        counts = planned.subject.model.dynamic_layers
-        recurrent = [name for name in RECURRENT if counts.get(name) and name in chosen]
+        recurrent = [name for name in planned.subject.model.recurrent if name in chosen]
         if recurrent:
             return Support(
                 False,

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from quantcore.errors import UnsupportedError
 from quantcore.models.bundle import bundled_file
-from quantcore.models.catalogue import ModelInfo, catalogue, find, offered
+from quantcore.models.catalogue import LAYER_TYPES, ModelInfo, catalogue, find, offered
 from quantcore.models.figures import Figures
 from quantcore.models.subject import Subject
 from quantcore.schema import ModelSpec
 
 __all__ = [
+    "LAYER_TYPES",
     "Figures",
     "ModelInfo",
     "Subject",

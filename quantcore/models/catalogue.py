@@ -20,6 +20,9 @@ from quantcore.schema import RANDOM, ModelSpec
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 CLOSE_NAMES = 5
+# The types of layers that dynamic quantization converts.
+RECURRENT = ("LSTM", "GRU")
+LAYER_TYPES = ("Linear", *RECURRENT)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,11 @@ class ModelInfo:
     def pretrained_engines(self) -> tuple[str, ...]:
         """Return the engines that have ready-quantized weights."""
         return tuple(self.pretrained_weights)
+
+    @property
+    def recurrent(self) -> tuple[str, ...]:
+        """Return the types of recurrent layers that it has."""
+        return tuple(name for name in RECURRENT if self.dynamic_layers.get(name))
 
 
 @cache

@@ -6,11 +6,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator
 
 from quantcore.errors import RequestError
-from quantcore.models import Subject
+from quantcore.models import LAYER_TYPES, Subject
 from quantcore.schema import YES, Support
 from quantcore.workflows.base import Workflow
-
-LAYER_TYPES = ("Linear", "LSTM", "GRU")
 
 
 def _several(names: object) -> object:

@@ -22,7 +22,6 @@ from quantcore.images import ConversionInput, ImageData, Split
 from quantcore.models import Subject
 from quantcore.schema import YES, Environment, Report, Support, Tuning, current_environment
 
-RECURRENT = ("LSTM", "GRU")
 # What `auto` tries. Entropy cuts off too much of ReLU6's and hard swish's ranges to win ever.
 TRIED: tuple[Observer, ...] = ("minmax", "percentile", "histogram")
 
@@ -37,8 +36,7 @@ class Static(OnnxStep):
 
     def supports(self, options: StaticOptions, subject: Subject, backend: Backend) -> Support:
         """Return yes for models that are not made of recurrent layers."""
-        recurrent = [name for name in RECURRENT if subject.model.dynamic_layers.get(name)]
-        if recurrent:
+        if recurrent := subject.model.recurrent:
             return Support(
                 False,
                 f"ONNX Runtime's quantizer leaves {recurrent[0]} layers in float.",

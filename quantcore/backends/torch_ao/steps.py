@@ -27,13 +27,11 @@ from quantcore.backends.torch_ao.module import TorchModel, evaluated
 from quantcore.backends.torch_ao.numerics import ONEDNN, QNNPACK, X86, Numerics
 from quantcore.formats import LayerKind, torchscript
 from quantcore.images import ConversionInput
-from quantcore.models import Subject
+from quantcore.models import LAYER_TYPES, Subject
 from quantcore.schema import YES, Environment, Report, Support, Tuning, current_environment
 
 if TYPE_CHECKING:
     from torch import nn
-
-LAYER_TYPES = ("Linear", "LSTM", "GRU")
 
 
 class Engine(Protocol):
