@@ -29,6 +29,11 @@ def test_sixteen_bits_are_offered_where_the_backend_has_them() -> None:
     assert SIXTEEN_BITS_WORDS not in told("static", "x86")
 
 
+def test_sixteen_bits_are_not_offered_to_what_has_them() -> None:
+    assert SIXTEEN_BITS_WORDS in told("dynamic", "onnxruntime")
+    assert SIXTEEN_BITS_WORDS not in told("dynamic", "onnxruntime", dtype="float16")
+
+
 @pytest.mark.parametrize(("lost", "is_offered"), [(None, False), (0.2, False), (1.5, True)])
 def test_layers_are_kept_in_float_where_accuracy_is_lost(
     lost: float | None, is_offered: bool
@@ -76,8 +81,10 @@ def test_settings_that_were_changed_already_stay_in_the_suggestions() -> None:
 
 
 def test_where_a_setting_is_at_its_end_nothing_more_of_it_is_offered() -> None:
-    sentences = told("static", "x86", calibration_images=1_024)
-    assert not [text for text in sentences if "calibration images" in text]
+    for images in (1_024, 2_000):
+        sentences = told("static", "x86", calibration_images=images)
+        assert not [text for text in sentences if "calibration images" in text]
+    assert not [text for text in told("qat", "x86", steps=3_000) if "training steps" in text]
 
 
 def test_qat_is_offered_a_longer_training() -> None:

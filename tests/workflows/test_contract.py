@@ -1,7 +1,7 @@
 """What every workflow promises on every backend, and what their settings change."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -442,6 +442,22 @@ def test_an_unknown_backend_is_refused_with_the_nearest() -> None:
 
 
 # What torch says
+
+
+# The engines of torch that QAT trains for: the backend's own, or those whose training it shares.
+TRAINED_FOR = {"onnxruntime": "x86", "openvino": "x86", "executorch": None}
+
+
+@pytest.mark.parametrize("machine", list(ENGINES_BY_MACHINE))
+@pytest.mark.parametrize("backend", list(BACKENDS))
+def test_training_is_refused_where_torch_has_no_engine_for_it(machine: str, backend: str) -> None:
+    engines = ENGINES_BY_MACHINE[machine]
+    environment = replace(current_environment(), machine=machine, engines=engines)
+    subject = Subject(MODEL, find(MODEL), True, environment)
+    answer = WORKFLOWS["qat"]().supports(subject, runtime(backend))
+    needed = TRAINED_FOR.get(backend, runtime(backend).engine)
+    assert answer.ok == (needed is None or needed in engines)
+    assert answer.ok or (machine in answer.reason and answer.remedy)
 
 
 def test_the_engines_of_this_machine_are_those_torch_has() -> None:
