@@ -298,7 +298,7 @@ def from_onnx(graph: "ModelProto", scratch: Path) -> Any:
     path = scratch / "graph.onnx"
     path.write_bytes(graph.SerializeToString())
     try:
-        return package.convert_model(path)
+        return _fusible(package.convert_model(path))
     except (RuntimeError, *failures) as error:
         raise UnsupportedError(
             f"OpenVINO cannot read a part of this model: {_reason(error)}",
@@ -306,6 +306,25 @@ def from_onnx(graph: "ModelProto", scratch: Path) -> Any:
         ) from error
     finally:
         path.unlink()
+
+
+def _fusible(model: Any) -> Any:
+    """Write hard sigmoids as the operator that OpenVINO fuses into the convolution before them.
+
+    ONNX's operator takes slope and offset as inputs, and is run by itself, in float.
+    """
+    from openvino import opset13
+    from openvino.utils import replace_node
+
+    for node in model.get_ops():
+        if node.get_type_name() != "HardSigmoid":
+            continue
+        numbers = [inlet.get_source_output().get_node() for inlet in node.inputs()[1:]]
+        if all(each.get_type_name() == "Constant" for each in numbers):
+            slope, offset = (float(each.data.item()) for each in numbers)
+            if math.isclose(slope, 1 / 6, rel_tol=1e-6) and offset == 0.5:
+                replace_node(node, opset13.hsigmoid(node.input_value(0)))
+    return model
 
 
 def _reason(error: Exception) -> str:

@@ -340,6 +340,29 @@ def test_an_operator_that_openvino_lacks_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("slope", "fuses"), [(1 / 6, True), (0.2, False)])
+def test_hard_sigmoids_are_written_as_what_convolutions_take_in(
+    tmp_path: Path, slope: float, fuses: bool
+) -> None:
+    from onnx import TensorProto, helper
+
+    from quantcore.formats import openvino
+
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 5])
+        for name in ("images", "logits")
+    ]
+    node = helper.make_node("HardSigmoid", ["images"], ["logits"], alpha=slope, beta=0.5)
+    graph = helper.make_graph([node], "model", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    made = openvino.from_onnx(model, tmp_path)
+    kinds = {each.get_type_name() for each in made.get_ops()}
+    assert ("HSigmoid" in kinds, "HardSigmoid" in kinds) == (fuses, not fuses)
+    given = np.array([[-4.0, -1.0, 0.0, 1.5, 4.0]], np.float32)
+    answered = openvino.compiled_for(made, given.shape, 1, half=False)(given)[0]
+    np.testing.assert_allclose(answered, np.clip(slope * given + 0.5, 0, 1), rtol=1e-5)
+
+
 # What is carried, and what is not said
 
 
