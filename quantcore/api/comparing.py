@@ -7,7 +7,8 @@ from pathlib import Path
 
 from quantcore.api import model_file
 from quantcore.api.comparison import Comparison
-from quantcore.engine import plan
+from quantcore.engine import plan, require_used
+from quantcore.errors import RequestError
 from quantcore.schema import (
     CompareRequest,
     ImageSpec,
@@ -72,6 +73,7 @@ def compare(
         spec = model if isinstance(model, ModelSpec) else _spec(service, str(model), progress)
         cells = _names(workflows), _names(backends)
         request = plan(spec, *cells, settings, pictures, measure, place)
+        require_used(request, settings or ())
         return _measured(service, request, progress)
 
 
@@ -82,7 +84,10 @@ def process_settings(data: str | Path | None) -> Settings:
 
 
 def _names(names: str | Sequence[str] | None) -> Sequence[str] | None:
-    return split_names(names) if isinstance(names, str) else names
+    chosen = split_names(names) if isinstance(names, str) else names
+    if chosen is not None and not chosen:
+        raise RequestError(f"{names!r} names none.", "Name one, or leave it out.")
+    return chosen
 
 
 def _spec(service: Service, model: str, progress: Progress) -> ModelSpec:

@@ -16,8 +16,7 @@ from quantcore.backends.options import Observer
 from quantcore.backends.torch_ao import TORCH, TORCH_BFLOAT16, numerics
 from quantcore.backends.torch_ao.numerics import Numerics
 from quantcore.formats import MeasuredFormat, TorchScript
-from quantcore.schema import YES, Cause, Environment, Setting, Support, Target
-from quantcore.schema.environment import SERVERS
+from quantcore.schema import SERVERS, YES, Cause, Environment, Setting, Support, Target
 
 FOR_PHONES = Cause(
     "Its kernels are made for ARM phones, not for this processor.",

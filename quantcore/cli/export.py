@@ -108,6 +108,10 @@ def _formats(
         raise RequestError(
             "Options belong to one format.", "Name it: --format onnx, without --all."
         )
+    if all_ and format is not None:
+        raise RequestError(
+            f"--all is every format, and --format {format} is one.", "Take one of the two."
+        )
     if all_:
         return [name for name in FORMATS if name in exports.formats_for(target)]
     if format is None:

@@ -20,7 +20,7 @@ from quantcore.cli import arguments, outputs
 from quantcore.cli.export import export
 from quantcore.cli.running import OWNER, measured, tell
 from quantcore.decide import Budgets
-from quantcore.engine import default_workflows, misfits, plan
+from quantcore.engine import default_workflows, misfits, plan, require_used
 from quantcore.errors import QuantcoreError, RequestError
 from quantcore.jobs import sweep as sweeps
 from quantcore.models import ModelInfo, offered
@@ -177,6 +177,7 @@ def compare(
             MeasureSpec.of(settings, threads, batch),
             place,
         )
+        require_used(request, arguments.workflow_settings(set_ or []))
         return [request]
 
     if model_file.is_file(model):

@@ -11,7 +11,7 @@ from quantcore.decide.budgets import (
     broken_budgets,
     over,
 )
-from quantcore.decide.candidates import Candidate
+from quantcore.decide.candidates import Candidate, differs_in_memory
 from quantcore.decide.evidence import Evidence
 from quantcore.decide.targets import misfit
 from quantcore.schema import TORCH_FLOAT
@@ -157,7 +157,16 @@ def _breaks(one: Candidate, name: str, budgets: Budgets) -> str:
 def _beaten(evidence: Evidence, i: int, by: int) -> str:
     better = _advantages(evidence, by, i)
     rest = "" if len(better) == ALL_FIGURES else ", for the rest a tie"
-    return f"{evidence.candidates[by].label} is {wording.joined(better)}{rest}."
+    aside = _memory_aside(evidence, by, i)
+    return f"{evidence.candidates[by].label} is {wording.joined(better)}{rest}{aside}."
+
+
+def _memory_aside(evidence: Evidence, by: int, i: int) -> str:
+    """Return how much less memory a beaten row takes, where that was not weighed."""
+    more, less = (evidence.candidates[each].row.peak_memory_bytes for each in (by, i))
+    if not evidence.timed or more < less or not differs_in_memory(more, less):
+        return ""
+    return f"; {wording.megabytes(more - less)} more memory is not weighed"
 
 
 def _tie(evidence: Evidence, best: int, i: int, more: int | None) -> str:
@@ -177,7 +186,16 @@ def _trade(evidence: Evidence, i: int, best: int) -> str:
     label, differences = evidence.candidates[best].label, _against(evidence, i, best)
     if _advantages(evidence, best, i):
         return f"Against {label}: {differences}."
-    return f"{differences[:1].upper()}{differences[1:]}, for the rest a tie with {label}."
+    ahead = _seems_ahead(evidence.candidates[best], evidence.candidates[i])
+    return f"{differences[:1].upper()}{differences[1:]}, for the rest a tie with {label}{ahead}."
+
+
+def _seems_ahead(best: Candidate, one: Candidate) -> str:
+    """Return why the best is ahead of one that has all the sure advantages: by its estimate."""
+    if best.lost is None or one.lost is None or one.lost.value <= best.lost.value:
+        return ""
+    points = wording.points(one.lost.value - best.lost.value)
+    return f", which is ahead by {points} of accuracy that are not sure"
 
 
 def _apart(evidence: Evidence, i: int, best: int) -> str:

@@ -40,7 +40,7 @@ EVERY = Named(Markup(), "Every variant")
 def verdict(verdict: Verdict, rows: Mapping[str, VariantResult]) -> Markup:
     """Return the verdict: the variant to ship, its figures, and what is unknown."""
     row, speak = rows.get(verdict.ship or ""), titles.speaker(rows.values())
-    quantized = [_quantized(row), tuning.tuned(row)] if row and not row.is_float else []
+    quantized = [_quantized(row), tuning.chosen(row.tuning)] if row and not row.is_float else []
     return render(
         "verdict.html",
         mark=marks.glyph(row.workflow, row.backend) if row else "",

@@ -16,12 +16,16 @@ def tuned(row: VariantResult) -> str:
     """Return what a row's conversion chose, and what that brought; empty where it chose nothing.
 
     As in 'Ranges: percentile, 17.0 dB on pictures it had not seen (min-max 14.2). 2 of 53 layers
-    stay float: 0.3 points lost. Needs 8-bit dot products (VNNI).'
+    stay float: 0.3 points lost on images held back. On PCs it needs 8-bit dot products (VNNI).'
     """
-    tuning = row.tuning
+    return " ".join(filter(None, [chosen(row.tuning), _vnni(row)]))
+
+
+def chosen(tuning: Tuning | None) -> str:
+    """Return what was chosen without what the file needs, which a verdict says by itself."""
     if tuning is None:
         return ""
-    return " ".join(filter(None, [_ranges(tuning), _kept(tuning), _rest(tuning), _vnni(row)]))
+    return " ".join(filter(None, [_ranges(tuning), _kept(tuning), _rest(tuning)]))
 
 
 def remarks(row: VariantResult) -> tuple[str, ...]:
@@ -54,9 +58,10 @@ def _kept(tuning: Tuning) -> str:
 
 
 def _loss(points: float) -> str:
+    on = "on images held back"
     if abs(points) < 0.005:
-        return "nothing lost"
-    return f"{wording.points(abs(points))} {'lost' if points > 0 else 'gained'}"
+        return f"nothing lost {on}"
+    return f"{wording.points(abs(points))} {'lost' if points > 0 else 'gained'} {on}"
 
 
 def _rest(tuning: Tuning) -> str:
@@ -71,4 +76,4 @@ def _rest(tuning: Tuning) -> str:
 
 def _vnni(row: VariantResult) -> str:
     needs = needs_vnni(row.backend, row.tuning)
-    return "Needs 8-bit dot products (VNNI)." if needs else ""
+    return "On PCs it needs 8-bit dot products (VNNI)." if needs else ""

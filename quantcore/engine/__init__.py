@@ -7,6 +7,7 @@ from quantcore.engine.grid import (
     plan,
     quantized_cells,
     refusals,
+    require_used,
 )
 from quantcore.engine.keys import FLOAT32, image_size
 from quantcore.engine.latency import (
@@ -64,6 +65,7 @@ __all__ = [
     "provenance",
     "quantized_cells",
     "refusals",
+    "require_used",
     "run_cell",
     "source_uploads",
     "stages",

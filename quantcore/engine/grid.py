@@ -47,6 +47,11 @@ def plan(
     Raises:
         RequestError: an unknown model, workflow, backend or setting, or a value that does not fit.
     """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise RequestError(
+            f"{settings!r} are no settings.",
+            "Give them by the workflow's name: {'static': {'observer': 'minmax'}}.",
+        )
     info, named = find(model), workflows is not None
     if workflows is None:
         workflows = default_workflows(info)
@@ -67,6 +72,25 @@ def plan(
         measure or MeasureSpec(),
         target,
     )
+
+
+def require_used(request: CompareRequest, workflows: Iterable[str]) -> None:
+    """Refuse settings that change nothing.
+
+    Args:
+        request: what is compared.
+        workflows: those that settings were given of.
+
+    Raises:
+        RequestError: one of them is not compared.
+    """
+    compared = {variant.workflow for variant in request.variants}
+    for name in workflows:
+        if canonical(WORKFLOWS, name, "workflow") not in compared:
+            raise RequestError(
+                f"{name} is not compared here, so its settings change nothing.",
+                f"Leave them out, or name {name} among the workflows.",
+            )
 
 
 def float_cells(backends: Sequence[str], model: ModelInfo | None = None) -> list[Variant]:
@@ -96,7 +120,9 @@ def default_workflows(info: ModelInfo) -> tuple[str, ...]:
     """
     if info.in_8_bits:
         return ("pretrained",)
-    return FIRST if info.static_mode else FIRST_WITHOUT_STATIC
+    first = FIRST if info.static_mode else FIRST_WITHOUT_STATIC
+    has_source = not (info.is_program or info.is_graph)
+    return tuple(name for name in first if has_source or not WORKFLOWS[name].needs_source)
 
 
 def misfits(backends: Iterable[str], target: Target | None) -> tuple[str, ...]:

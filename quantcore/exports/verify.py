@@ -270,8 +270,11 @@ def _not_verified(spec: ExportSpec, evidence: Evidence | None) -> tuple[str, ...
     ran_in = (
         f"{chosen.runtime} {runtime_version(spec)}".rstrip() if chosen.modules else chosen.runtime
     )
+    phone = (
+        "No phone ran this file: how fast it is there, and how much memory it takes, is unknown."
+    )
     sentences = [
-        "No phone ran this file: how fast it is there, and how much memory it takes, is unknown.",
+        *([phone] if "phone" in chosen.targets else ()),
         f"It ran in {ran_in} on this machine only: {current_environment().sentence()}.",
     ]
     if evidence is None:

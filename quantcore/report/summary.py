@@ -47,7 +47,7 @@ def to_summary(
 def _verdict(context: ReportContext) -> str:
     verdict, speak = context.verdict, titles.speaker(context.rows.values())
     sentence = f"**{escaped(speak(verdict.headline))}**: {escaped(speak(verdict.reason))}."
-    chosen = tuning.tuned(context.ships) if context.ships else ""
+    chosen = tuning.chosen(context.ships.tuning) if context.ships else ""
     points = [*filter(None, [chosen]), *map(speak, verdict.caveats)]
     return "\n".join([sentence, *(f"- {escaped(point)}" for point in points)])
 

@@ -1,6 +1,7 @@
 from quantcore.schema.choices import built, canonical, picked, read_setting, split_names, target_of
 from quantcore.schema.digests import canonical_json, digest, file_digest
 from quantcore.schema.environment import (
+    SERVERS,
     TRIED_TORCH,
     Environment,
     current_environment,
@@ -56,6 +57,7 @@ __all__ = [
     "FLOAT_WORKFLOW",
     "MAX_FIGURE",
     "RANDOM",
+    "SERVERS",
     "SOURCES",
     "TARGETS",
     "TORCH_FLOAT",

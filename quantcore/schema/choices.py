@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -70,7 +71,9 @@ def built(kind: type[Any], settings: Mapping[str, Any], what: str, noun: str = "
             has = f"It has {', '.join(names)}." if names else "It has none."
             raise RequestError(f"The {what} has no {noun} {key!r}.{_guess(key, names)}", has)
     try:
-        return _reader(kind).validate_python(dict(settings))  # type: ignore[arg-type]
+        made = _reader(kind).validate_python(dict(settings))  # type: ignore[arg-type]
+        _require_finite(made, names, what)
+        return made
     except ValidationError as error:
         first = error.errors()[0]
         # Behind a field's name stands which of several types was tried, or an index.
@@ -81,6 +84,14 @@ def built(kind: type[Any], settings: Mapping[str, Any], what: str, noun: str = "
         raise RequestError(
             f"{where} cannot be {first['input']!r}.", f"{'. Or: '.join(wanted)}."
         ) from error
+
+
+def _require_finite(made: Any, names: Iterable[str], what: str) -> None:
+    for name in names:
+        value = getattr(made, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            where = f"{what.rpartition(' ')[2]}.{name}"
+            raise RequestError(f"{where} cannot be {value}.", "Take a number that has an end.")
 
 
 def split_names(text: str) -> list[str]:
@@ -94,6 +105,8 @@ def target_of(text: str | None) -> Target | None:
     Raises:
         RequestError: there is no such target; the sentence names the nearest.
     """
+    if text is not None and not isinstance(text, str):
+        raise RequestError(f"{text!r} is no target.", f"Take one of {', '.join(TARGETS)}.")
     if not text or _plain(text) in UNDECIDED:
         return None
     name = canonical({str(target): title for target, title in TARGETS.items()}, text, "target")

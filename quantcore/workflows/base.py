@@ -32,6 +32,7 @@ class Workflow(Protocol):
         color: of its mark in the plot: of Okabe and Ito's palette, which colour-blind readers tell
             apart (https://jfly.uni-koeln.de/color/), or as far from it, with a contrast of at least
             3:1 on the light and on the dark background.
+        needs_source: whether a model that came as a program or a graph cannot go this way.
         reads_pictures: whether a conversion looks at any, so that they are part of its key.
         weight: how long it takes, next to other workflows.
         absence: why a backend without a step for it has none.
@@ -43,6 +44,7 @@ class Workflow(Protocol):
     title: ClassVar[str]
     summary: ClassVar[str]
     color: ClassVar[str]
+    needs_source: ClassVar[bool] = False
     reads_pictures: ClassVar[bool] = False
     weight: ClassVar[float] = 1.0
     absence: ClassVar[str] = "{backend} has no such way to quantize."
@@ -74,17 +76,23 @@ class Workflow(Protocol):
             return readable
         step = self.step(backend)
         if step is None:
-            ways = [name for name in backend.toolchain.steps if name != FLOAT_WORKFLOW]
-            remedy = (
-                f"Use {wording.choice(ways)}, or another backend." if ways else "Use another one."
-            )
-            return Support(False, self.absence.format(backend=backend.title), remedy)
+            reason = self.absence.format(backend=backend.title)
+            return Support(False, reason, self._instead(subject, backend))
         answers = (
             self.refusal(subject),
             step.supports(self, subject, backend),
             backend.available(subject.environment),
         )
         return next((answer for answer in answers if not answer.ok), YES)
+
+    def _instead(self, subject: Subject, backend: Backend) -> str:
+        """Return which ways a model can go that has none of this name on a backend."""
+        if subject.model.in_8_bits:
+            return "Choose ONNX Runtime, which runs it as it is, or upload the float model."
+        ways = [name for name in backend.toolchain.steps if name != FLOAT_WORKFLOW]
+        if not ways or subject.model.is_program or subject.model.is_graph:
+            return "Use another workflow, or another backend."
+        return f"Use {wording.choice(ways)}, or another backend."
 
     def recipe(self, backend: Backend, environment: Environment) -> Recipe:
         """Return the recipe of the converted numbers: equal recipes give equal conversions."""

@@ -37,6 +37,7 @@ class Qat(Workflow):
         "Fine-tunes on labelled pictures with 8-bit rounding in the loop. Minutes, best accuracy."
     )
     color: ClassVar[str] = "#d55e00"
+    needs_source: ClassVar[bool] = True
     reads_pictures: ClassVar[bool] = True
     weight: ClassVar[float] = 10.0
 
@@ -47,6 +48,8 @@ class Qat(Workflow):
                 f"of {self.learning_rate}.",
                 "Take at least 1 step, batches of at least 2, and a positive rate.",
             )
+        if self.seed < 0:
+            raise RequestError(f"{self.seed} cannot be a seed.", "Take 0 or more.")
 
     def refusal(self, subject: Subject) -> Support:
         """Return why there is nothing to tune, or nothing to tune on."""

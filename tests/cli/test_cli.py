@@ -441,6 +441,12 @@ def test_where_nothing_could_be_measured_the_exit_code_is_1(command: CommandLine
         (["compare", MODEL, "--target=phones"], "Did you mean 'phone'"),
         (["compare", MODEL, "--set", "static.keep_float=-1"], "cannot stay in float"),
         (["compare", MODEL, "--set", "static.keep_float=some"], "cannot be 'some'"),
+        (["compare", MODEL, "--set", "static.max_loss_points=nan"], "cannot be nan"),
+        (
+            ["compare", MODEL, "--workflows=dynamic", "--set", "static.observer=minmax"],
+            "static is not compared here",
+        ),
+        (["export", MODEL, "--all", "--format=onnx"], "Take one of the two"),
         (["compare", MODEL, "--qat-steps=0"], "cannot train 0 steps"),
         (["compare", MODEL, "--images=/no/such/folder"], "/no/such/folder"),
         (["compare", MODEL, "--json=/no/such/folder/out.json"], "/no/such/folder"),

@@ -91,6 +91,14 @@ def test_workflows_that_nobody_named_are_left_out_where_a_backend_has_none(
     assert set(variants) == {each for each in named if each.label not in NOWHERE}
 
 
+@pytest.mark.parametrize("kind", ["is_program", "is_graph"])
+def test_what_came_without_its_source_is_not_trained_in_a_first_comparison(kind: str) -> None:
+    info = find(MOBILENET)
+    assert "qat" in default_workflows(info)
+    first = default_workflows(replace(info, **{kind: True}))
+    assert first == tuple(name for name in default_workflows(info) if name != "qat")
+
+
 def test_a_workflow_that_was_named_stays_with_the_reason_why_a_backend_has_none() -> None:
     request = plan(MOBILENET, ["half"], ["x86"])
     (row,) = refusals(request).values()

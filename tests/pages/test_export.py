@@ -99,6 +99,31 @@ def test_at_first_it_offers_the_file_for_phones_and_one_button(open_page: Open) 
     assert page.query_params == {}
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_format_that_can_carry_it_follows_the_backend(
+    open_page: Open, fake: FakeExports, backend: str
+) -> None:
+    for page in (
+        open_page().selectbox(key="backend").set_value(backend).run(),
+        open_page(backend=backend),
+    ):
+        assert not page.exception
+        assert page.selectbox(key="backend").value == backend
+        assert not page.info
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_backend_whose_files_they_are_follows_the_format(
+    open_page: Open, fake: FakeExports, format: str
+) -> None:
+    page = open_page()
+    page.segmented_control(key="format").set_value(format).run()
+    assert page.segmented_control(key="format").value == format
+    own = [name for name, each in BACKENDS.items() if each.format.name == format]
+    assert page.selectbox(key="backend").value in (form.DEFAULT_BACKEND, *own)
+    assert not page.info
+
+
 def test_pressing_the_button_asks_for_what_is_chosen(open_page: Open, fake: FakeExports) -> None:
     page = press(open_page(), "Make the file")
     assert fake.started == [spec()]

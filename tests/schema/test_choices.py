@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from quantcore.exports import exports
 from quantcore.formats import FORMATS
 from quantcore.jobs import sweep
 from quantcore.schema import ModelSpec, Variant, canonical, picked
-from quantcore.workflows import WORKFLOWS
+from quantcore.workflows import WORKFLOWS, workflow
 
 MODEL = ModelSpec("bundled/mobilenet_v2")
 SWEEP = """
@@ -75,6 +76,17 @@ def test_an_unknown_name_is_refused_with_those_there_are(noun: str) -> None:
     with pytest.raises(RequestError, match=f"There is no {noun} 'nothing'") as refused:
         canonical(kinds, "nothing", noun)
     assert all(name in refused.value.remedy for name in kinds)
+
+
+@pytest.mark.parametrize("name", list(WORKFLOWS))
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), "nan", "-1e999"])
+def test_no_setting_is_a_number_without_an_end(name: str, number: float | str) -> None:
+    for each in fields(WORKFLOWS[name]):
+        if not isinstance(getattr(WORKFLOWS[name](), each.name), float):
+            continue
+        with pytest.raises(RequestError) as caught:
+            workflow(name, {each.name: number})
+        assert caught.value.remedy
 
 
 def test_a_backend_is_found_by_its_alias() -> None:

@@ -20,8 +20,8 @@ LOST_JOB = (
     "elsewhere. Measure again; what was converted before is taken from the cache."
 )
 READ_ONLY = (
-    "You can look at it but not change it; the button above starts one of your own, "
-    "and what is measured already returns at once."
+    "You can look at it but not change it. Where its model and images are yours to use, the button "
+    "above starts one of your own, and what is measured already returns at once."
 )
 ELSEWHERE = "another comparison is measuring it"
 STATE_WORDS = {

@@ -188,7 +188,7 @@ def parameters() -> tuple[Parameter, ...]:
 
 def target_parameter() -> Parameter:
     """Return where it will run, as the address has it; a job's own where it is silent."""
-    job_id = _said("job")
+    job_id = said("job")
     job = view(job_id) if job_id else None
     asked = job.comparison.request.target if job else None
     return Parameter(TARGET, (asked or UNDECIDED,), (*TARGETS, UNDECIDED))
@@ -197,11 +197,11 @@ def target_parameter() -> Parameter:
 def target() -> Target | None:
     """Return where it will run; None where that is not decided."""
     parameter = target_parameter()
-    value, _ = parameter.read(_said(TARGET))
+    value, _ = parameter.read(said(TARGET))
     return next((each for each in TARGETS if each == value), None)
 
 
-def _said(key: str) -> str:
+def said(key: str) -> str:
     """Return what a changed address says of a parameter, else what its widget holds."""
     address = st.query_params.to_dict()
     if address != st.session_state.get(LAST_ADDRESS) or key not in st.session_state:
@@ -212,7 +212,7 @@ def _said(key: str) -> str:
 def _chosen_model() -> ModelInfo:
     """Return the model that is chosen; the default one where it is gone."""
     try:
-        return find(ModelSpec(_said("model") or DEFAULT_MODEL))
+        return find(ModelSpec(said("model") or DEFAULT_MODEL))
     except QuantcoreError:
         return find(ModelSpec(DEFAULT_MODEL))
 

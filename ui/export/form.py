@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import streamlit as st
 
-from quantcore.backends import default_backends, made_for
+from quantcore.backends import BACKENDS, default_backends, entry, made_for
 from quantcore.draw import titles
 from quantcore.engine import variant_of
 from quantcore.errors import QuantcoreError
@@ -50,7 +51,7 @@ def parameters() -> tuple[Parameter, ...]:
         Parameter("weights", ("trained",), ("trained", "random")),
         Parameter("workflow", ("static",), tuple(WORKFLOWS)),
         Parameter("backend", (_first_backend(place),), tuple(titles.backends())),
-        Parameter("format", (exports.formats_for(place)[0],), tuple(FORMATS)),
+        Parameter("format", (_first_format(state.said("backend"), place),), tuple(FORMATS)),
         Parameter(SIZE_KEY, (), None),
         Parameter(state.IMAGES, (), state.UploadNames()),
         Parameter(SETTINGS_KEY, (), None, many=True),
@@ -65,13 +66,48 @@ def _first_backend(place: Target | None) -> str:
     return default_backends(place, current_environment())[0]
 
 
+def _first_format(backend: str, place: Target | None) -> str:
+    """Return the format of a file unless another is chosen; some backends' files have only one."""
+    named = entry(backend) if backend else None
+    if named is None or named.toolchain.makes_modules:
+        return exports.formats_for(place)[0]
+    return named.format.name
+
+
+def _becomes(backend: str | None, format: str) -> bool:
+    """Return whether the variant that is chosen becomes a file of a format, all else as usual."""
+    variant = Variant(str(st.session_state["workflow"]), backend)
+    with suppress(QuantcoreError):
+        return exports.supports(exports.planned(state.chosen_model(), variant, format)).ok
+    return False
+
+
+def _follow_backend() -> None:
+    """Choose a format that can carry the variant, where the one chosen cannot."""
+    # float32 has no choice of backends.
+    backend, formats = st.session_state.get("backend"), exports.formats_for(state.target())
+    wanted = dict.fromkeys((str(st.session_state["format"]), *formats, *FORMATS))
+    fitting = (format for format in wanted if _becomes(backend, format))
+    st.session_state["format"] = next(fitting, st.session_state["format"])
+
+
+def _follow_format() -> None:
+    """Choose the backend whose own files a format is of, where another's cannot become one."""
+    format, chosen = str(st.session_state["format"]), st.session_state.get("backend")
+    if chosen is None:
+        return
+    own = (name for name in made_for(state.target()) if BACKENDS[name].format.name == format)
+    fitting = (name for name in (chosen, *own) if _becomes(name, format))
+    st.session_state["backend"] = next(fitting, chosen)
+
+
 def choose_defaults() -> None:
     """Choose a backend and a format for the target, where those chosen are for another."""
     place = state.target()
     if st.session_state["backend"] not in made_for(place):
         st.session_state["backend"] = _first_backend(place)
     if st.session_state["format"] not in exports.formats_for(place):
-        st.session_state["format"] = exports.formats_for(place)[0]
+        st.session_state["format"] = _first_format(st.session_state["backend"], place)
 
 
 def link(row: VariantResult, images: ImageSpec, place: Target | None = None) -> dict[str, str]:
@@ -156,7 +192,9 @@ def ask() -> ExportSpec | None:
 def _choose(
     label: str, key: str, names: Sequence[str], title: Callable[[str], str], help: str
 ) -> str:
-    return str(st.selectbox(label, names, key=key, format_func=title, help=help))
+    return str(
+        st.selectbox(label, names, key=key, format_func=title, help=help, on_change=_follow_backend)
+    )
 
 
 def _backend(name: str, place: Target | None) -> str | None:
@@ -187,6 +225,7 @@ def _format() -> str:
             required=True,
             format_func=lambda name: markdown(f"{FORMATS[name].title} {FORMATS[name].suffix}"),
             help=FORMAT_HELP,
+            on_change=_follow_format,
         )
     )
     st.caption(markdown(FORMATS[format].summary))

@@ -45,7 +45,7 @@ class OnnxRuntime(RunsFormat):
     aliases: ClassVar[tuple[str, ...]] = ("ort",)
     title: ClassVar[str] = "ONNX Runtime"
     summary: ClassVar[str] = (
-        "Servers, PCs and phones, from any language. Quantizes and runs ONNX files by itself."
+        "Servers, PCs, phones and browsers, from any language. Quantizes and runs ONNX files."
     )
     targets: ClassVar[tuple[Target, ...]] = ("server", "phone", "browser")
     format: ClassVar[MeasuredFormat] = Onnx()

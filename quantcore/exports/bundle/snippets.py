@@ -12,6 +12,7 @@ from string import Template
 from quantcore.backends import runtime
 from quantcore.formats import FORMATS, Format, PythonCode, file_format
 from quantcore.schema import VerificationReport
+from quantcore.workflows import bits_of
 
 TEMPLATES = Path(__file__).parent
 # A format has programs in those languages of which there is a text in its folder, and in Python.
@@ -49,6 +50,8 @@ SAMPLE = (
     'square = Image.open("sample.png").convert("RGB")'
 )
 
+# Bits of half precision.
+HALF = 16
 # What every program here needs beside the runtime.
 _ALWAYS = ("numpy", "pillow")
 
@@ -100,7 +103,7 @@ def _pinned(report: VerificationReport, package: str) -> str:
 
 
 def _facts(report: VerificationReport, file_name: str) -> dict[str, str]:
-    provenance, name = report.provenance, Path(file_name)
+    provenance, name, variant = report.provenance, Path(file_name), report.spec.variant
     facts = {
         "file": file_name,
         "stem": name.stem,
@@ -112,6 +115,7 @@ def _facts(report: VerificationReport, file_name: str) -> dict[str, str]:
         "std": _numbers(provenance["std"]),
         "mean_f": _numbers(provenance["mean"], "f"),
         "std_f": _numbers(provenance["std"], "f"),
+        "half": "true" if bits_of(variant.workflow, dict(variant.settings)) == HALF else "false",
         **_format(report).phone_facts(report.exported, report.runtime_version),
         **_channels(is_grey=provenance["greyscale"], is_bgr=provenance["channels"] == "BGR"),
     }
