@@ -178,7 +178,7 @@ SCENES = (
         (
             Shot("compare-filled", "", METHOD, tall=True),
             Shot("compare-budgets", "?max_size=3&max_latency=1", "Clear the", tall=True),
-            Shot("compare-nothing-qualifies", "?max_size=2.5&max_latency=0.7", "Allow", tall=True),
+            Shot("compare-nothing-qualifies", "?max_size=2&max_latency=0.3", "Allow", tall=True),
             Shot("compare-empty", "?model=torchvision/resnet18", "has not been measured"),
             Shot("jobs-empty", "Jobs", "Nothing has been asked for yet"),
             Shot("sweep", "Sweep", "float32 included"),
