@@ -234,6 +234,8 @@ def _axis_layout(axis: Axis) -> dict[str, Any]:
 def _mark_float(figure: go.Figure, drawn: Sequence[VariantResult], x: Axis, y: Axis) -> None:
     """Show the reference of every variant: one float32 as dotted lines, several by spokes."""
     floats = best_floats(drawn)
+    ends = [x.value(row) or 0.0 for row in drawn]
+    middle = (min(ends, default=0.0) + max(ends, default=0.0)) / 2
     if len({reference_group(row) for row in drawn}) > 1:
         if len(floats) <= MAX_NAMED_FLOATS:
             _draw_spokes(figure, drawn, x, y)
@@ -242,28 +244,38 @@ def _mark_float(figure: go.Figure, drawn: Sequence[VariantResult], x: Axis, y: A
             for index, (where, reference) in enumerate(in_order):
                 # Every other name stands higher, so that neighbours do not cover each other.
                 heading = render("text.html", text=headings[where])
-                _annotate(figure, reference, heading, x, y, lift=index % 2)
+                _annotate(figure, reference, heading, x, y, middle, lift=index % 2)
         return
     for reference in floats.values():
         line = {"color": marks.NEUTRAL, "width": 1, "dash": "dot"}
         figure.add_vline(x=x.value(reference), line=line, layer="below")
         figure.add_hline(y=y.value(reference), line=line, layer="below")
-    floats_here = [row for row in drawn if row.is_float]
-    for row in floats_here:
+    floats_here = sorted((row for row in drawn if row.is_float), key=lambda row: x.value(row) or 0)
+    for index, row in enumerate(floats_here):
         on = f" on {titles.backend(row.backend)}" if row.backend else ""
-        _annotate(figure, row, f"float32{on if len(floats_here) > 1 else ''}", x, y)
+        # Float32 of several runtimes lie close to each other, and their names above each other.
+        name = f"float32{on if len(floats_here) > 1 else ''}"
+        _annotate(figure, row, name, x, y, middle, lift=index)
 
 
 def _annotate(
-    figure: go.Figure, row: VariantResult, text: str, x: Axis, y: Axis, lift: int = 0
+    figure: go.Figure,
+    row: VariantResult,
+    text: str,
+    x: Axis,
+    y: Axis,
+    middle: float,
+    lift: int = 0,
 ) -> None:
+    """Write a name above a mark, towards the middle of the plot."""
+    is_left = (x.value(row) or 0.0) < middle
     figure.add_annotation(
         x=x.value(row),
         y=y.value(row),
         text=text,
         showarrow=False,
-        xshift=-12 if x.better == "low" else 12,
-        xanchor="right" if x.better == "low" else "left",
+        xshift=12 if is_left else -12,
+        xanchor="left" if is_left else "right",
         yshift=30 + lift * LINE_PX,
     )
 

@@ -18,12 +18,18 @@ def tuned(row: VariantResult) -> str:
     As in 'Ranges: percentile, 17.0 dB on pictures it had not seen (min-max 14.2). 2 of 53 layers
     stay float: 0.3 points lost on images held back. On PCs it needs 8-bit dot products (VNNI).'
     """
-    return " ".join(filter(None, [chosen(row.tuning), _vnni(row)]))
+    tuning = row.tuning
+    if tuning is None:
+        return ""
+    return " ".join(filter(None, [_ranges(tuning), _kept(tuning), _rest(tuning), _vnni(row)]))
 
 
 def chosen(tuning: Tuning | None) -> str:
-    """Return what was chosen without what the file needs, which a verdict says by itself."""
-    if tuning is None:
+    """Return what was found out by trial, and what that brought; empty where nothing was tried.
+
+    What the file needs, a verdict says by itself.
+    """
+    if tuning is None or not (tuning.sqnr_db or tuning.kept_float or tuning.loss_points):
         return ""
     return " ".join(filter(None, [_ranges(tuning), _kept(tuning), _rest(tuning)]))
 
