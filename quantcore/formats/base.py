@@ -146,7 +146,7 @@ class Format(Protocol):
     package: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
     is_exact: ClassVar[bool]
-    targets: ClassVar[tuple[Target, ...]] = ("server",)
+    targets: ClassVar[tuple[Target, ...]]
     phone_engine: ClassVar[str | None]
     needs_source: ClassVar[bool]
     max_overhead: ClassVar[float | None]

@@ -41,6 +41,7 @@ class Zipped:
     package: ClassVar = "torch"
     modules: ClassVar = ()
     is_exact: ClassVar = True
+    targets: ClassVar = ("server",)
     phone_engine: ClassVar = None
     needs_source: ClassVar = True
     max_overhead: ClassVar = 1.0
