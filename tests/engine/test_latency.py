@@ -5,12 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from quantcore.engine import Timing, processor, time_in_turns, time_model
+from quantcore.engine import Timing, latency, processor, time_in_turns, time_model
 from quantcore.engine.latency import MAX_CALLS_A_TURN, MIN_CALLS_A_TURN, TimedFile
 from quantcore.errors import CancelledError
 from quantcore.formats import torchscript
@@ -136,6 +137,21 @@ def test_no_file_is_always_first_nor_takes_two_turns_in_a_row(
     assert {turns[0] for turns in by_start} == set(three)
     for turns in by_start:
         assert all(one != after for one, after in itertools.pairwise(turns[:6]))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_worker_threads_come_to_rest_before_the_next_file_has_its_turn(
+    pool: ProcessPool,
+    files: dict[int, TimedFile],
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(latency.time, "sleep", rests.append)
+    measure = replace(QUICK, threads=threads, starts=2)
+    both = {"one": files[1], "three": files[3]}
+    timing = time_in_turns(pool, both, measure, ignore_progress, never_stop)
+    assert rests.count(latency.SPIN_S) == (len(timing.turns) if threads > 1 else 0)
 
 
 def test_all_files_of_a_start_run_on_the_same_cores(alone: Timing) -> None:
