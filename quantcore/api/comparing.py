@@ -73,7 +73,7 @@ def compare(
         spec = model if isinstance(model, ModelSpec) else _spec(service, str(model), progress)
         cells = _names(workflows), _names(backends)
         request = plan(spec, *cells, settings, pictures, measure, place)
-        require_used(request, settings or ())
+        require_used(settings or (), request.workflows)
         return _measured(service, request, progress)
 
 

@@ -85,8 +85,8 @@ class TorchEngine(RunsFormat):
 
     def overflows(self, environment: Environment) -> bool:
         """Return whether its 8-bit sums can overflow on that machine."""
-        on_x86 = environment.machine in SERVERS and environment.machine in self.processors
-        return self.saturates and on_x86 and environment.lacks_vnni
+        is_made_for_it = environment.machine in self.processors
+        return self.saturates and is_made_for_it and environment.lacks_vnni
 
     def speed_causes(self, environment: Environment) -> tuple[Cause, ...]:
         """Return that its kernels are for other processors, or that this one lacks VNNI."""

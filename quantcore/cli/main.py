@@ -177,7 +177,7 @@ def compare(
             MeasureSpec.of(settings, threads, batch),
             place,
         )
-        require_used(request, arguments.workflow_settings(set_ or []))
+        require_used(arguments.workflow_settings(set_ or []), request.workflows)
         return [request]
 
     if model_file.is_file(model):

@@ -18,10 +18,7 @@ def tuned(row: VariantResult) -> str:
     As in 'Ranges: percentile, 17.0 dB on pictures it had not seen (min-max 14.2). 2 of 53 layers
     stay float: 0.3 points lost on images held back. On PCs it needs 8-bit dot products (VNNI).'
     """
-    tuning = row.tuning
-    if tuning is None:
-        return ""
-    return " ".join(filter(None, [_ranges(tuning), _kept(tuning), _rest(tuning), _vnni(row)]))
+    return _sentences(*_found(row.tuning), _vnni(row)) if row.tuning else ""
 
 
 def chosen(tuning: Tuning | None) -> str:
@@ -29,9 +26,20 @@ def chosen(tuning: Tuning | None) -> str:
 
     What the file needs, a verdict says by itself.
     """
-    if tuning is None or not (tuning.sqnr_db or tuning.kept_float or tuning.loss_points):
+    # A loss is estimated where float layers were asked for, even if none was needed.
+    if tuning is None or not (
+        tuning.sqnr_db or tuning.kept_float or tuning.loss_points is not None
+    ):
         return ""
-    return " ".join(filter(None, [_ranges(tuning), _kept(tuning), _rest(tuning)]))
+    return _sentences(*_found(tuning))
+
+
+def _found(tuning: Tuning) -> tuple[str, ...]:
+    return _ranges(tuning), _kept(tuning), _rest(tuning)
+
+
+def _sentences(*texts: str) -> str:
+    return " ".join(filter(None, texts))
 
 
 def remarks(row: VariantResult) -> tuple[str, ...]:

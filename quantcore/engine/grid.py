@@ -1,7 +1,7 @@
 """The full grid of a request, and the cells of it that cannot exist here."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from quantcore.backends import default_backends, float_backends, runtime, serves
@@ -74,22 +74,21 @@ def plan(
     )
 
 
-def require_used(request: CompareRequest, workflows: Iterable[str]) -> None:
+def require_used(workflows: Iterable[str], compared: Collection[str]) -> None:
     """Refuse settings that change nothing.
 
     Args:
-        request: what is compared.
         workflows: those that settings were given of.
+        compared: names of those that are measured.
 
     Raises:
-        RequestError: one of them is not compared.
+        RequestError: settings were given of one that is not measured.
     """
-    compared = {variant.workflow for variant in request.variants}
     for name in workflows:
         if canonical(WORKFLOWS, name, "workflow") not in compared:
             raise RequestError(
-                f"{name} is not compared here, so its settings change nothing.",
-                f"Leave them out, or name {name} among the workflows.",
+                f"There are settings of {name}, and {name} is not compared here.",
+                f"Add {name!r} to the workflows, or leave its settings out.",
             )
 
 

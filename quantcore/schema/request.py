@@ -180,6 +180,11 @@ class CompareRequest:
     measure: MeasureSpec = field(default_factory=MeasureSpec)
     target: Target | None = None
 
+    @property
+    def workflows(self) -> frozenset[str]:
+        """Return the names of the workflows that are compared."""
+        return frozenset(variant.workflow for variant in self.variants)
+
     def to_json(self) -> str:
         """Return the request as canonical JSON."""
         return canonical_json(self)

@@ -33,7 +33,7 @@ class Workflow(Protocol):
             apart (https://jfly.uni-koeln.de/color/), or as far from it, with a contrast of at least
             3:1 on the light and on the dark background.
         needs_source: whether a model that came as a program or a graph cannot go this way.
-        reads_pictures: whether a conversion looks at any, so that they are part of its key.
+        reads_pictures: whether a conversion looks at pictures, which then are part of its key.
         weight: how long it takes, next to other workflows.
         absence: why a backend without a step for it has none.
         takes_8_bits: it starts from what is quantized already, and not from the float model.

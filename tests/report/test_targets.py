@@ -111,6 +111,19 @@ def test_what_was_chosen_in_words(chosen: Tuning, said: str) -> None:
 
 def test_without_a_choice_nothing_is_said_of_it() -> None:
     assert tuning.tuned(fixtures.result()) == ""
+
+
+@pytest.mark.parametrize(
+    ("tried", "is_said"),
+    [
+        (Tuning("minmax", bias_correction=True), False),
+        (Tuning("minmax", {"minmax": 20.0, "histogram": 19.0}), True),
+        (Tuning("minmax", kept_float=("a",), layers=20), True),
+        (Tuning("minmax", layers=20, loss_points=0.0), True),
+    ],
+)
+def test_a_verdict_says_what_was_found_by_trial(tried: Tuning, is_said: bool) -> None:
+    assert bool(tuning.chosen(tried)) == is_said
     assert tuning.remarks(fixtures.result()) == ()
 
 

@@ -52,7 +52,9 @@ def answer(shown: Shown) -> None:
 
 def empty(title: str) -> None:
     """Say what will be here, and which button to press; or what is to be chosen before."""
-    plot = "The plot of its size, speed and accuracy will be here, one mark for each version."
+    plot = (
+        "The plot of the model's size, speed and accuracy will be here, one mark for each version."
+    )
     for key, noun in (("workflows", "workflow"), ("backends", "backend")):
         if not st.session_state.get(key):
             st.html(fragments.empty(f"Choose a {noun}", plot))

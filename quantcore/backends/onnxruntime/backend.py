@@ -11,6 +11,7 @@ from quantcore.backends.base import (
     Step,
     Symbol,
     Toolchain,
+    reduces_range,
 )
 from quantcore.backends.onnxruntime.graphs import PACKAGES
 from quantcore.backends.onnxruntime.static import Static
@@ -74,7 +75,7 @@ class OnnxRuntime(RunsFormat):
         if "steps" in settings or not EIGHT_BITS.intersection(settings):
             return ()
         chosen = settings.get("reduce_range", True)
-        reduced = environment.lacks_vnni if chosen is None else bool(chosen)
+        reduced = reduces_range(None if chosen is None else bool(chosen), environment)
         return (REDUCED_WEIGHTS,) if reduced else ()
 
 

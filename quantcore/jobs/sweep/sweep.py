@@ -8,7 +8,7 @@ from typing import Any
 
 from quantcore.backends import default_backends, runtime
 from quantcore.decide import labels
-from quantcore.engine import default_workflows, float_cells, quantized_cells
+from quantcore.engine import default_workflows, float_cells, quantized_cells, require_used
 from quantcore.errors import RequestError
 from quantcore.models import find
 from quantcore.schema import (
@@ -90,12 +90,7 @@ class Sweep:
             workflow(name, {})
         for name in self.backends or ():
             runtime(name)
-        unused = [name for name in self.settings if name not in chosen]
-        if unused:
-            raise RequestError(
-                f"There are settings of {unused[0]}, which is not among the workflows.",
-                f"Add {unused[0]!r} to the workflows, or leave its settings out.",
-            )
+        require_used(self.settings, chosen)
         self._check_size()
 
     def _check_size(self) -> None:
